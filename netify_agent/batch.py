@@ -1,0 +1,108 @@
+"""What accounting hands to the store: the changes of one flush interval, as plain data.
+
+Kept apart from both so that the store needs to know no flow table and the accounting no Redis.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from netify_agent.description import Key
+
+
+class FlowState(NamedTuple):
+    """All that must survive a restart of the agent about one live flow (design: 'Restart').
+
+    ``total_*`` is netifyd's cumulative counter as last accounted, -1 before the first counters came;
+    ``bytes_*`` and ``packets_*`` are what this flow added to its row, in bytes and packets.
+    """
+
+    source: str
+    key: Key
+    peer: Key | None
+    first_seen: int
+    last_seen: int
+    total_bytes: int
+    total_packets: int
+    bytes_up: int
+    bytes_down: int
+    packets_up: int
+    packets_down: int
+    held_bytes: int
+    held_packets: int
+
+
+class Instance(NamedTuple):
+    """One life of a netifyd process: its start (ms since the epoch, its own clock) and uptime (s)."""
+
+    start: int
+    uptime: int
+
+
+class Row:
+    """Changes of one (device, application, protocol): signed counts, and when it was seen.
+
+    ``first_seen`` and ``last_seen`` are netifyd's clock in milliseconds since the epoch, 0 unknown.
+    """
+
+    __slots__ = ("bytes_down", "bytes_up", "first_seen", "flows", "last_seen", "packets_down", "packets_up")
+
+    def __init__(self) -> None:
+        self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
+        self.first_seen = self.last_seen = 0
+
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """The five counters: bytes up, bytes down, packets up, packets down, flows."""
+        return self.bytes_up, self.bytes_down, self.packets_up, self.packets_down, self.flows
+
+
+class DeviceNote:
+    """What was learned of a device besides its bytes.
+
+    :ivar addresses: IP address to netifyd's clock when it was last seen, most recent last.
+    :ivar interface: netifyd's name of the capturing interface, or None.
+    :ivar hint: a name the device gave itself, or None.
+    """
+
+    __slots__ = ("addresses", "hint", "interface")
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, int] = {}
+        self.interface: str | None = None
+        self.hint: str | None = None
+
+
+Rows = dict[Key, Row]
+
+
+@dataclass
+class Batch:
+    """The changes of one interval. Built by the accounting, immutable once taken.
+
+    :ivar bucket: start of the history bucket that the interval belongs to, seconds since the epoch.
+    :ivar counted: changes to the rows of local sides; their sum is the gateway's change.
+    :ivar mirrored: changes to the rows of other sides that are devices too (trap 7): not the gateway's.
+    :ivar moved: corrections of totals alone: bytes reclassified (trap 4) after their bucket was closed.
+    :ivar moved_mirrored: the same for mirrored rows.
+    :ivar categories: application tag to netifyd's category id.
+    :ivar flows: state of each flow that changed; None for one that is over.
+    :ivar counters: the accounting's own counters, by name.
+    :ivar instances: the netifyd process behind each source.
+    :ivar epoch: netifyd's clock (ms) when this store first heard of it, None if it has not.
+    :ivar evicted: netifyd's clock (ms) at the last time a flow was let go for want of room; 0 never.
+    """
+
+    bucket: int
+    counted: Rows = field(default_factory=dict)
+    mirrored: Rows = field(default_factory=dict)
+    moved: Rows = field(default_factory=dict)
+    moved_mirrored: Rows = field(default_factory=dict)
+    devices: dict[str, DeviceNote] = field(default_factory=dict)
+    categories: dict[str, int] = field(default_factory=dict)
+    flows: dict[str, FlowState | None] = field(default_factory=dict)
+    counters: Counter[str] = field(default_factory=Counter)
+    instances: dict[str, Instance] = field(default_factory=dict)
+    epoch: int | None = None
+    evicted: int = 0

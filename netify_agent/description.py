@@ -1,0 +1,158 @@
+"""What a netifyd ``flow`` record says about whose flow it is: device, application, protocol, names.
+
+The one place that reads the descriptive fields of a record and the only gate for text that came from
+the network (trap 10): what leaves here is checked, printable and bounded. It keeps no state.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+
+UNKNOWN = "Unknown"  # netifyd 4.4.5's own word for an application it did not detect
+MAX_TEXT = 253  # characters; the longest host name (RFC 1035, 2.3.4)
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_NO_MAC = "00:00:00:00:00:00"
+_NO_ADDRESS = frozenset(("0.0.0.0", "::"))
+_DHCP_CLIENT_PORTS = frozenset((68, 546))
+
+
+class Key(NamedTuple):
+    """The row that a flow's bytes belong to.
+
+    A flow that was never described has ``device`` None and counts for the gateway alone (trap 3).
+    """
+
+    device: str | None
+    application: str
+    protocol: str
+
+
+class Description(NamedTuple):
+    """What one ``flow`` record tells.
+
+    :ivar key: row of the local side.
+    :ivar peer: row of the other side when it is a device of this network too (trap 7), else None.
+    :ivar first_seen: netifyd's clock at the flow's first packet, milliseconds since the epoch; 0 unknown.
+    :ivar last_seen: the same for its latest packet.
+    :ivar category: netifyd's id of the application's category; 0 unknown.
+    :ivar addresses: (device, IP address) pairs that the record shows to belong together.
+    :ivar hints: (device, name) pairs: names that devices gave themselves over DHCP or mDNS.
+    """
+
+    key: Key
+    peer: Key | None
+    first_seen: int
+    last_seen: int
+    category: int
+    addresses: tuple[tuple[str, str], ...]
+    hints: tuple[tuple[str, str], ...]
+
+
+UNDESCRIBED = Key(None, UNKNOWN, UNKNOWN)
+
+
+def describe(flow: dict[str, Any]) -> Description:
+    """Read the ``flow`` object of a ``flow`` record of netifyd v4 or v5.
+
+    :param flow: as decoded; every field may be missing or of any type.
+    :returns: a key without a device where the record has neither a usable MAC nor an IP address.
+    """
+    local_ip, other_ip = flow.get("local_ip"), flow.get("other_ip")
+    device = device_id(_hashable(flow.get("local_mac")), _hashable(local_ip))
+    application = clean(flow.get("detected_application_name")) or UNKNOWN
+    protocol = clean(flow.get("detected_protocol_name")) or UNKNOWN
+    other_type = flow.get("other_type")
+    other = None
+    if other_type == "local":
+        other = device_id(_hashable(flow.get("other_mac")), _hashable(other_ip))
+    addresses = tuple(
+        (owner, ip.lower())
+        for owner, ip in ((device, local_ip), (other, other_ip))
+        if owner and isinstance(ip, str) and _is_address(ip) and ip not in _NO_ADDRESS
+    )
+    category = flow.get("category")
+    return Description(
+        Key(device, application, protocol),
+        Key(other, application, protocol) if other else None,
+        timestamp(flow.get("first_seen_at")),
+        timestamp(flow.get("last_seen_at")),
+        timestamp(category.get("application")) if isinstance(category, dict) else 0,
+        addresses,
+        tuple(_hints(flow, device, other)),
+    )
+
+
+def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> list[tuple[str, str]]:
+    """Names that a device says of itself. Whoever only asks for a name must not get it."""
+    name = None
+    owner = device
+    if "dhcp" in flow:
+        name = clean(flow.get("host_server_name"))
+        if flow.get("local_port") not in _DHCP_CLIENT_PORTS:
+            owner = other if flow.get("other_port") in _DHCP_CLIENT_PORTS else None
+    elif "mdns" in flow and flow.get("other_type") == "multicast":
+        # Sent by the local side to the group, so the answer is about the local side (RFC 6762, 6).
+        mdns = flow["mdns"]
+        name = _mdns_name(clean(mdns.get("answer"))) if isinstance(mdns, dict) else None
+    return [(owner, name)] if owner and name else []
+
+
+def _mdns_name(answer: str | None) -> str | None:
+    """The host of ``laptop.local``, or the instance of ``Laptop._service._tcp.local`` (RFC 6763, 4.1)."""
+    if not answer or not answer.endswith(".local") or answer.startswith("_"):
+        return None
+    name = answer[: -len(".local")].partition("._")[0]
+    return name or None
+
+
+def clean(value: object) -> str | None:
+    """Make text from the network safe to store and to show.
+
+    :returns: at most :data:`MAX_TEXT` characters, control characters and bytes that were not UTF-8
+        replaced by U+FFFD, outer blanks gone; None for what is no text or is empty.
+    """
+    if not isinstance(value, str):
+        return None
+    if len(value) > MAX_TEXT:
+        value = value[:MAX_TEXT]
+    if not value.isprintable():
+        value = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
+    return value.strip() or None
+
+
+def timestamp(value: object) -> int:
+    """Milliseconds since the epoch (or any count) as netifyd gave it; 0 for what is no such number."""
+    return value if type(value) is int and 0 <= value < 1 << 53 else 0
+
+
+def _hashable(value: object) -> str | None:
+    """``value`` if it can be an address; the bound keeps the caches below small."""
+    return value if isinstance(value, str) and len(value) <= 64 else None
+
+
+@lru_cache(maxsize=16384)
+def device_id(mac: str | None, ip: str | None) -> str | None:
+    """The name of a device: its MAC address, or its IP address where it has none (trap 8).
+
+    :returns: lower-case MAC with colons, or the IP as netifyd wrote it in lower case; None without both.
+    """
+    if mac is not None:
+        mac = mac.lower()
+        if mac != _NO_MAC and _MAC.fullmatch(mac):
+            return mac
+    if ip is not None and _is_address(ip):
+        return ip.lower()
+    return None
+
+
+@lru_cache(maxsize=16384)
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text

@@ -1,0 +1,109 @@
+"""The book that accounting writes in: rows of the batch that is being gathered.
+
+Knows how a flow's bytes become changes of rows, and how they move from one row to another; not why.
+"""
+
+from __future__ import annotations
+
+from netify_agent.batch import Batch, DeviceNote, Row, Rows
+from netify_agent.description import Key
+from netify_agent.flow import Counts, Flow, split
+
+
+class Ledger:
+    """Changes since the last :meth:`take`.
+
+    :ivar batch: the changes so far.
+    :ivar generation: number of batches taken.
+    """
+
+    def __init__(self, bucket: int) -> None:
+        """Begin in the history bucket that starts at ``bucket``, seconds since the epoch."""
+        self.batch = Batch(bucket)
+        self.generation = 0
+
+    def take(self, bucket: int) -> Batch:
+        """Return the batch and begin another in ``bucket`` (start, seconds since the epoch)."""
+        taken, self.batch = self.batch, Batch(bucket)
+        self.generation += 1
+        return taken
+
+    def count(self, flow: Flow, up: int, down: int, packets_up: int, packets_down: int) -> None:
+        """Add bytes and packets to the flow and to the rows that it belongs to."""
+        batch = self.batch
+        flow.count(up, down, packets_up, packets_down, batch.bucket)
+        _add(batch.counted, flow.key, flow, up, down, packets_up, packets_down, 0)
+        if flow.peer is not None:
+            _add(batch.mirrored, flow.peer, flow, down, up, packets_down, packets_up, 0)
+
+    def count_missed(self, flow: Flow, missed: int, packets: int) -> None:
+        """Count bytes and packets proven by a total alone, in the flow's own proportion (trap 5)."""
+        up, down = split(missed, flow.bytes_up, flow.bytes_down)
+        packets_up, packets_down = split(packets, flow.packets_up, flow.packets_down)
+        self.count(flow, up, down, packets_up, packets_down)
+        self.batch.counters["bytes_missed"] += missed
+        self.batch.counters["packets_missed"] += packets
+
+    def count_flows(self, flow: Flow, flows: int) -> None:
+        """Add ``flows`` (negative: take away) to the number of flows of the flow's rows."""
+        self._shift(self.batch.counted, self.batch.mirrored, flow, 1, (0, 0, 0, 0, flows))
+
+    def move(self, flow: Flow, key: Key, peer: Key | None) -> None:
+        """Give ``flow`` to ``key`` (and ``peer``), and with it what it counted elsewhere (trap 4).
+
+        Totals move whole. History moves what was counted in the bucket that is still open: a closed
+        bucket stays what it was, so that no bucket can ever hold a negative count.
+        """
+        if flow.key == key and flow.peer == peer:
+            return
+        batch = self.batch
+        recent, older = flow.recent(batch.bucket), flow.older(batch.bucket)
+        self._shift(batch.counted, batch.mirrored, flow, -1, recent)
+        self._shift(batch.moved, batch.moved_mirrored, flow, -1, older)
+        flow.key, flow.peer = key, peer
+        self._shift(batch.counted, batch.mirrored, flow, 1, recent)
+        self._shift(batch.moved, batch.moved_mirrored, flow, 1, older)
+
+    def _shift(self, rows: Rows, mirrored: Rows, flow: Flow, sign: int, part: Counts) -> None:
+        """Add ``sign`` times ``part`` to the flow's rows."""
+        if not any(part):
+            return
+        up, down, packets_up, packets_down, flows = (sign * value for value in part)
+        _add(rows, flow.key, flow, up, down, packets_up, packets_down, flows)
+        if flow.peer is not None:
+            _add(mirrored, flow.peer, flow, down, up, packets_down, packets_up, flows)
+
+    def save(self, flow: Flow) -> None:
+        """The flow's state goes to the store with this batch, if the flow is live."""
+        if not flow.ended:
+            self.batch.flows[flow.digest] = flow.state()
+
+    def unsave(self, flow: Flow) -> None:
+        """The flow's state leaves the store with this batch, if it ever got there."""
+        if flow.born == self.generation:
+            self.batch.flows.pop(flow.digest, None)
+        else:
+            self.batch.flows[flow.digest] = None
+
+    def note(self, device: str) -> DeviceNote:
+        """What this batch tells of ``device`` besides its bytes."""
+        note = self.batch.devices.get(device)
+        if note is None:
+            note = self.batch.devices[device] = DeviceNote()
+        return note
+
+
+def _add(
+    rows: Rows, key: Key, flow: Flow, up: int, down: int, packets_up: int, packets_down: int, flows: int
+) -> None:
+    """Add to the row of ``key``, as seen in ``flow``'s time."""
+    row = rows.get(key)
+    if row is None:
+        row = rows[key] = Row()
+    row.bytes_up += up
+    row.bytes_down += down
+    row.packets_up += packets_up
+    row.packets_down += packets_down
+    row.flows += flows
+    row.first_seen = row.first_seen or flow.first_seen
+    row.last_seen = flow.last_seen or row.last_seen

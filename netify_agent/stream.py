@@ -1,0 +1,267 @@
+"""Bytes of a netifyd connection to records: framing, decoding, size limit, resynchronisation.
+
+Everything that a stream can do wrong is handled and counted here, so that nothing to the right has to
+know about framing. This module knows no sockets: bytes go in, dictionaries come out.
+
+Framings accepted without being told which (shared facts of netifyd, measured on 4.4.5 unless noted):
+
+* headed: ``{"length": N}`` LF, then N bytes, the last of which is LF. Older v4 releases leave that LF off
+  the first payload, so N alone separates it from the next header.
+* lines: one JSON object a line (v5's socket sink, and relays).
+* blocks: an object over several lines, as ``jq`` prints it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+try:  # An optional, faster decoder (python3-orjson); the standard library's is the reference.
+    from orjson import loads as _fast_loads
+except ImportError:  # pragma: no cover - which of the two runs depends on what is installed
+    _fast_loads = None
+
+Record = dict[str, Any]
+
+#: Why bytes were dropped, as counted in :attr:`RecordReader.drops`.
+DROP_REASONS = ("malformed", "oversize", "truncated", "untyped")
+
+_HEADER = re.compile(rb'\{\s*"length"\s*:\s*(\d{1,18})\s*\}[ \t]*\r?\n')
+_HEADER_START = b'{"length"'
+_HEADER_MAX = 64
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_raw_decode = json.JSONDecoder().raw_decode
+
+_SIGNATURES = (
+    (b"\x1f\x8b", "gzip-compressed data (set the sink's 'compressor' to none)"),
+    (b"SSH-", "an SSH server"),
+    (b"HTTP/", "an HTTP server"),
+    (b"\x16\x03", "a TLS server"),
+    (b"\x15\x03", "a TLS server"),
+    (b"-ERR", "a Redis server"),
+)
+
+
+class RecordReader:
+    """Turns the bytes of one connection into records.
+
+    :ivar drops: what was dropped, counted by reason: one count for a record, or for a run of bytes in
+        which no record could be found.
+    :ivar repaired: records whose text was not UTF-8; they are kept, with the bad bytes as lone
+        surrogates (PEP 383), because their counters are as good as any.
+    :ivar records: records delivered.
+    :ivar garbage: the start (at most 64 bytes) of the first bytes that were dropped as malformed.
+    """
+
+    def __init__(self, max_record_bytes: int) -> None:
+        """Start at a record boundary.
+
+        :param max_record_bytes: a record longer than this is dropped; memory stays below this limit
+            plus one chunk.
+        """
+        self.drops: Counter[str] = Counter()
+        self.repaired = 0
+        self.records = 0
+        self.garbage = b""
+        self._max = max_record_bytes
+        self._buffer = bytearray()
+        self._need = 1  # bytes the buffer must hold before another look at it can tell anything new
+        self._line_scanned = 0  # bytes of the current line already searched for its LF
+        self._block_end = 0  # bytes of the current block already measured; 0: not in a block
+        self._depth = 0  # open brackets at _block_end
+        self._skip_line = False  # inside an oversize line: everything up to its LF goes
+        self._resync = False  # inside a run of garbage: only a line that starts with '{' ends it
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Take what the socket gave and return the records completed by it, in order.
+
+        :param data: any number of bytes, cut anywhere.
+        :returns: objects that have a ``type``. Strings in them are unchecked text from the network and
+            may hold lone surrogates.
+        """
+        buffer = self._buffer
+        buffer += data
+        if len(buffer) < self._need:
+            return []
+        out: list[Record] = []
+        position = 0
+        size = len(buffer)
+        self._need = 0
+        while position < size and not self._need:
+            if not self._block_end and not self._skip_line and buffer.startswith(_HEADER_START, position):
+                position = self._headed(position, out)
+            else:
+                position = self._line(position, out)
+        del buffer[:position]
+        self._need = max(self._need - position, 1)
+        self.records += len(out)
+        return out
+
+    def close(self) -> None:
+        """The connection ended: what is left in the buffer is a record cut short, and is counted."""
+        if self._buffer.strip() and not self._resync:
+            self.drops["truncated"] += 1
+        self._buffer.clear()
+
+    def _headed(self, position: int, out: list[Record]) -> int:
+        """Take one header and its payload at ``position``; return where to go on, or ask for more."""
+        buffer = self._buffer
+        self._line_scanned = 0
+        header = _HEADER.match(buffer, position)
+        if header is None:
+            if len(buffer) - position < _HEADER_MAX and buffer.find(b"\n", position) < 0:
+                self._need = len(buffer) + 1
+                return position
+            return self._line(position, out)
+        self._resync = False
+        length = int(header[1])
+        start = header.end()
+        if length > self._max:
+            # The record is over the limit, or the header lies: either way the next LF tells.
+            return start
+        end = start + length
+        if len(buffer) < end:
+            self._need = end
+            return position
+        payload = buffer[start:end]
+        record, rest = self._decode(payload)
+        if record is _NOTHING or rest.strip():
+            return start  # The header's N is not this payload's length: let the line decide.
+        self._deliver(record, out)
+        return end
+
+    def _line(self, position: int, out: list[Record]) -> int:
+        """Take one line at ``position`` (alone, or as a part of a block); return where to go on."""
+        buffer = self._buffer
+        start = position + self._block_end
+        newline = buffer.find(b"\n", start + self._line_scanned)
+        if newline < 0:
+            if self._skip_line:
+                return len(buffer)
+            if len(buffer) - position > self._max:
+                self._drop("oversize")
+                self._leave_block()
+                self._skip_line = True
+                return len(buffer)
+            self._line_scanned = len(buffer) - start
+            self._need = len(buffer) + 1
+            return position
+        self._line_scanned = 0
+        end = newline + 1
+        if self._skip_line:
+            self._skip_line = False
+            return end
+        if self._block_end:
+            return self._block_line(position, start, end, out)
+        line = bytes(buffer[position:end])
+        text = line.strip()
+        if not text or (self._resync and not line.startswith(b"{")):
+            return end
+        if len(line) > self._max:
+            self._drop("oversize")
+            return end
+        record, rest = self._decode(text)
+        if record is not _NOTHING:
+            self._deliver(record, out)
+            # Two objects on one line: go on right behind the first.
+            return end - (len(line) - len(line.rstrip())) - len(rest) if rest.strip() else end
+        depth = _open_brackets(line)
+        if line.startswith(b"{") and depth is not None and depth > 0:
+            self._resync = False
+            self._block_end, self._depth = end - position, depth
+            return position
+        self._drop("malformed", text)
+        self._resync = True
+        return end
+
+    def _block_line(self, position: int, start: int, end: int, out: list[Record]) -> int:
+        """Add the line ``start:end`` to the block that began at ``position``."""
+        line = bytes(self._buffer[start:end])
+        if line.startswith(b"{"):
+            # No printer starts an inner line with a brace: the block was a record cut short.
+            self._drop("malformed", bytes(self._buffer[position:start]))
+            self._leave_block()
+            return start
+        depth = _open_brackets(line)
+        self._depth += depth or 0
+        if end - position > self._max:
+            self._drop("oversize")
+        elif depth is None:
+            self._drop("malformed", bytes(self._buffer[position:end]))
+        elif self._depth > 0:
+            self._block_end = end - position
+            return position
+        else:
+            text = bytes(self._buffer[position:end])
+            record, rest = self._decode(text)
+            self._leave_block()
+            if record is not _NOTHING and not rest.strip():
+                self._deliver(record, out)
+                return end
+            self._drop("malformed", text)
+        self._leave_block()
+        self._resync = True
+        return end
+
+    def _leave_block(self) -> None:
+        self._block_end = self._line_scanned = self._depth = 0
+
+    def _deliver(self, value: Any, out: list[Record]) -> None:
+        """Keep ``value`` if it is a record; a length header on its own (a relay's) is no loss."""
+        self._resync = False
+        if isinstance(value, dict) and isinstance(value.get("type"), str):
+            out.append(value)
+        elif not (isinstance(value, dict) and value.keys() == {"length"}):
+            self._drop("untyped")
+
+    def _drop(self, reason: str, sample: bytes = b"") -> None:
+        if not self._resync:
+            self.drops[reason] += 1
+            self.garbage = self.garbage or sample[:64]
+
+    def _decode(self, payload: bytes | bytearray) -> tuple[Any, bytes]:
+        """Decode the JSON value at the start of ``payload``; return it and the bytes behind it."""
+        if _fast_loads is not None:
+            try:
+                return _fast_loads(payload), b""
+            except ValueError:
+                pass  # Not UTF-8, two values, or not JSON: the slow way tells which.
+        repaired = False
+        try:
+            text = payload.decode()
+        except UnicodeDecodeError:
+            text = payload.decode(errors="surrogateescape")
+            repaired = True
+        try:
+            value, end = _raw_decode(text)
+        except (ValueError, RecursionError):
+            return _NOTHING, b""
+        self.repaired += repaired
+        return value, text[end:].encode(errors="surrogateescape") if end < len(text) else b""
+
+
+_NOTHING = object()
+
+
+def _open_brackets(line: bytes) -> int | None:
+    """How many brackets ``line`` leaves open (negative: closes); None if a string in it never ends."""
+    bare = _STRING.sub(b"", line)
+    if b'"' in bare:
+        return None
+    return bare.count(b"{") + bare.count(b"[") - bare.count(b"}") - bare.count(b"]")
+
+
+def describe_foreign(data: bytes) -> str:
+    """Say in words what ``data``, the first bytes of a peer that is no netifyd, seem to be.
+
+    :param data: at least the first bytes of what was received.
+    :returns: a phrase for an error message, without control characters.
+    """
+    for signature, meaning in _SIGNATURES:
+        if data.startswith(signature):
+            return meaning
+    if data[:1] in (b"\xde", b"\xdf") or 0x80 <= data[0] <= 0x8F:
+        return "msgpack data (set the sink's 'format' to json)"
+    return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:40])
