@@ -1,0 +1,40 @@
+# The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-long coverage lint clean
+
+# The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
+PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest
+REPORT = .venv/bin/python -m coverage report
+PROVEN = netify_agent/stream*,netify_agent/stream/*,netify_agent/accounting*,netify_agent/accounting/*
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing: system packages when root, all else into .venv
+	@packaging/local/setup
+
+run: setup ## run the agent with a Redis of its own, on netifyd or a simulated network
+	@packaging/local/run
+
+test: setup ## run the tests
+	$(PYTEST) -m 'not long'
+
+test-long: setup ## run the tests that take minutes
+	$(PYTEST) -m long
+
+coverage: setup ## run the tests and report covered branches, with the missing lines of stream and accounting
+	$(PYTEST) -m 'not long' --cov --cov-branch --cov-report=
+	$(REPORT)
+	$(REPORT) --show-missing --include='$(PROVEN)'
+
+lint: setup ## check style and types
+	.venv/bin/python -m ruff check .
+	.venv/bin/python -m ruff format --check .
+	.venv/bin/python -m mypy
+
+clean: ## remove .venv, the caches and the data of `make run`; refused while that runs
+	@if [ -e .run/lock ] && ! flock -n .run/lock true; then \
+		echo 'make clean: `make run` is running in this checkout, stop it first' >&2; exit 1; fi
+	rm -rf .venv .run .coverage htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
