@@ -1,0 +1,298 @@
+"""YAML text to frozen dataclasses, and what is wrong with it: all of it at once, line by line.
+
+The walk is over YAML nodes instead of loaded values, because only nodes know their line, keep duplicate keys
+and build nothing on the author's behalf. It must not know any key of ours: those stand in ``config``.
+"""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import yaml
+
+T = TypeVar("T")
+Reader = Callable[[yaml.Node], T]
+"""Makes a setting's value of a YAML node, or raises Refused."""
+
+_SHOWN_CHARS = 60
+_MAX_DEPTH = 20
+_TAG = "tag:yaml.org,2002:"
+_TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+class ConfigError(Exception):
+    """A configuration that can't be used; ``problems`` holds one line of text for each reason."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = tuple(_printable(problem) for problem in problems)
+        super().__init__(*self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class Expected(ValueError):
+    """What a parser of text wanted instead; its message completes the sentence 'expected ...'."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong at a line (counted from 1) and at a key path below the node being read."""
+
+    line: int
+    text: str
+    path: str = ""
+
+    def under(self, step: str) -> "Problem":
+        """The same problem seen from one level up, where ``step`` (a key or ``[index]``) leads to it."""
+        joint = "." if self.path and not self.path.startswith("[") else ""
+        return dataclasses.replace(self, path=step + joint + self.path)
+
+
+class Refused(Exception):
+    """Raised by a reader: the node holds nothing usable, for these reasons."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Settings of one section that are fine alone but not together; shown at the first key, a given one."""
+
+    keys: tuple[str, ...]
+    text: str
+
+
+def reads(read: Reader[Any], key: str = "") -> dict[str, Any]:
+    """The metadata of a dataclass field for ``section``: its reader, and its YAML key if not its name."""
+    return {"read": read, "key": key}
+
+
+def read_document(text: str, source: str, read: Reader[T]) -> T:
+    """Read one YAML document as a whole; ``source`` names it in errors. Raises ConfigError."""
+    try:
+        return read(_compose(text))
+    except Refused as refused:
+        ordered = sorted(refused.problems, key=lambda problem: problem.line)
+        lines = (f"{source}:{p.line}: {p.path}{': ' if p.path else ''}{p.text}" for p in ordered)
+        raise ConfigError(*lines) from None
+
+
+def section(cls: type[T], rule: Callable[[T], Conflict | None] = lambda _: None) -> Reader[T]:
+    """Reads a mapping into the dataclass ``cls``; absent keys, and an absent mapping, mean the defaults.
+
+    ``rule`` looks at the settings together, unless one of the keys that it names is wrong in itself.
+    """
+    known = {field.metadata["key"] or field.name: field for field in dataclasses.fields(cast(Any, cls))}
+
+    def read(node: yaml.Node) -> T:
+        if is_null(node):
+            return cls()
+        given, problems = pairs(node, "keys with values")
+        values: dict[str, Any] = {}
+        failed = set()
+        for key, (key_node, value_node) in given.items():
+            if key not in known:
+                problems.append(Problem(line_of(key_node), _unknown(key, list(known)), key_shown(key)))
+                continue
+            try:
+                values[known[key].name] = known[key].metadata["read"](value_node)
+            except Refused as refused:
+                failed.add(key)
+                problems += [problem.under(key) for problem in refused.problems]
+        settings = cls(**values)
+        conflict = rule(settings)
+        if conflict is not None and not failed.intersection(conflict.keys):
+            key = conflict.keys[0]
+            problems.append(Problem(line_of(given[key][1]), conflict.text, key))
+        if problems:
+            raise Refused(*problems)
+        return settings
+
+    return read
+
+
+def pairs(node: yaml.Node, expected: str) -> tuple[dict[str, tuple[yaml.Node, yaml.Node]], list[Problem]]:
+    """The keys of a mapping with their key and value nodes, and what is wrong with the keys themselves."""
+    if not isinstance(node, yaml.MappingNode) or node.tag != _TAG + "map":
+        raise refusal(node, expected)
+    given: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+    problems: list[Problem] = []
+    for key_node, value_node in node.value:
+        if not isinstance(key_node, yaml.ScalarNode):
+            problems += refusal(key_node, "a plain key").problems
+        elif key_node.value in given:
+            first = line_of(given[key_node.value][0])
+            text = f"expected each key once, found it again (first on line {first})"
+            problems.append(Problem(line_of(key_node), text, key_shown(key_node.value)))
+        else:
+            given[key_node.value] = (key_node, value_node)
+    return given, problems
+
+
+def list_of(read: Reader[T], least: int = 0) -> Reader[tuple[T, ...]]:
+    """Reads a list of at least ``least`` entries, none of them twice."""
+
+    def read_list(node: yaml.Node) -> tuple[T, ...]:
+        if not isinstance(node, yaml.SequenceNode) or node.tag != _TAG + "seq":
+            raise refusal(node, "a list")
+        if len(node.value) < least:
+            raise Refused(
+                Problem(line_of(node), f"expected a list of {least} or more, found {len(node.value)}")
+            )
+        seen: dict[T, None] = {}
+        problems: list[Problem] = []
+        for index, item in enumerate(node.value):
+            try:
+                value = read(item)
+                if value in seen:
+                    raise refusal(item, "each entry once", " again")
+                seen[value] = None
+            except Refused as refused:
+                problems += [problem.under(f"[{index}]") for problem in refused.problems]
+        if problems:
+            raise Refused(*problems)
+        return tuple(seen)
+
+    return read_list
+
+
+def parsed(parse: Callable[[str], T], *, secret: bool = False) -> Reader[T]:
+    """Reads text with ``parse``, which raises Expected, and always does so for the empty text.
+
+    The text of a ``secret`` is never part of an error.
+    """
+
+    def read(node: yaml.Node) -> T:
+        is_text = isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str"
+        try:
+            # What is no text is refused as if it were empty: only the parser knows what to ask for instead.
+            return parse(node.value if is_text and node.value.isprintable() else "")
+        except Expected as expected:
+            mistaken = isinstance(node, yaml.ScalarNode) and not is_text and not is_null(node)
+            hint = " (not text)" if mistaken else ""
+            raise refusal(node, str(expected), hint, secret=secret) from None
+
+    return read
+
+
+def optional(read: Reader[T]) -> Reader[T | None]:
+    """Reads null as None, anything else with ``read``."""
+    return lambda node: None if is_null(node) else read(node)
+
+
+def integer(low: int, high: int) -> Reader[int]:
+    """Reads a decimal number within bounds, but not YAML 1.1's traps: octal, hexadecimal, base 60."""
+
+    def read(node: yaml.Node) -> int:
+        if node.tag == _TAG + "int" and re.fullmatch(r"0|[1-9][0-9_]{0,18}", str(node.value)):
+            number = int(node.value.replace("_", ""))
+            if low <= number <= high:
+                return number
+        raise refusal(node, f"a whole number from {low} to {high}")
+
+    return read
+
+
+def boolean(node: yaml.Node) -> bool:
+    """Reads a truth value in any of YAML 1.1's spellings."""
+    if node.tag == _TAG + "bool" and str(node.value).lower() in _TRUTH:
+        return _TRUTH[node.value.lower()]
+    raise refusal(node, "true or false")
+
+
+def is_null(node: yaml.Node) -> bool:
+    """Whether the node says null, or says nothing at all."""
+    return isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "null"
+
+
+def line_of(node: yaml.Node) -> int:
+    """The line on which the node begins, counted from 1."""
+    return int(node.start_mark.line) + 1
+
+
+def refusal(node: yaml.Node, expected: str, hint: str = "", *, secret: bool = False) -> Refused:
+    """The exception for a node that is not what was ``expected``; ``hint`` follows what was found."""
+    return Refused(Problem(line_of(node), f"expected {expected}, found {_found(node, secret)}{hint}"))
+
+
+def key_shown(key: str) -> str:
+    """A key as an error may show it: as it is if it is simple, else like a value."""
+    return key if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", key) else _shown(key)
+
+
+def _shown(text: str) -> str:
+    """Quoted text as an error may show it: short, and without what may be a URL's password."""
+    text = re.sub(r"^([a-z]{1,8}:/*)?.*@", r"\1***@", text, flags=re.DOTALL)
+    text = re.sub(r"\?(?!db=\d*$)[^=]*=.*", "?***", text, flags=re.DOTALL)
+    return repr(text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "...")
+
+
+def _found(node: yaml.Node, secret: bool) -> str:
+    if isinstance(node, yaml.SequenceNode):
+        return "a list"
+    if isinstance(node, yaml.MappingNode):
+        return "keys with values"
+    value = str(node.value)
+    if secret and not is_null(node):
+        scheme = re.match(r"[a-z]{1,8}://", value)
+        return f"'{scheme.group() if scheme else ''}***'"
+    if not node.tag.startswith(_TAG):
+        return f"a value tagged {_shown(node.tag)}"
+    if node.tag == _TAG + "str":
+        return _shown(value)
+    return _shown(value)[1:-1] or "nothing"
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    return (
+        f"unknown key, did you mean '{close[0]}'?" if close else f"unknown key, expected {', '.join(known)}"
+    )
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _compose(text: str) -> yaml.Node:
+    """The one document of ``text``, as nodes; a text without any is null."""
+    try:
+        _check_events(text)
+        root = yaml.compose(text, Loader=yaml.SafeLoader) or yaml.compose("null", Loader=yaml.SafeLoader)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise Refused(Problem(line, "expected valid YAML: found a control character")) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        why = ", ".join(part for part in (error.context, error.problem) if part)
+        raise Refused(Problem(mark.line + 1 if mark else 1, f"expected valid YAML: {why}")) from None
+    return cast(yaml.Node, root)
+
+
+def _check_events(text: str) -> None:
+    """Refuse what could make a large or endless tree of a small text, before any tree is made."""
+    loader: Any = yaml.SafeLoader(text)
+    depth = 0
+    problems = []
+    try:
+        while loader.check_event():
+            event = loader.get_event()
+            line = event.start_mark.line + 1
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                raise Refused(Problem(line, f"expected at most {_MAX_DEPTH} levels, found more"))
+            if isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+                problems.append(Problem(line, "expected plain values, found a YAML anchor or alias (& or *)"))
+    except (ValueError, OverflowError):
+        # PyYAML 6.0.3 and older let these through from int() and chr(), as for "\UFFFFFFFF".
+        raise Refused(Problem(loader.line + 1, "expected valid YAML: number out of range")) from None
+    finally:
+        loader.dispose()
+    if problems:
+        raise Refused(*problems)
