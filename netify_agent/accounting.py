@@ -16,12 +16,11 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeGuard
 
-from netify_agent.batch import Batch, FlowState, Instance
+from netify_agent.batch import MAX_ADDRESSES, Batch, FlowState, Instance
 from netify_agent.description import UNDESCRIBED, Description, Key, clean, describe, device_id, timestamp
 from netify_agent.flow import Flow, split
 from netify_agent.ledger import Ledger
 
-MAX_ADDRESSES = 16  # IP addresses remembered of a device
 _MAX_CHAIN = 16  # digests that one flow is followed through
 _IDLE_REPORTS = 240  # agent_status records (one each 15 s) after which a silent flow is let go
 _MAX_COUNT = 1 << 53  # above this no counter of a record is believed
@@ -486,9 +485,8 @@ class Accountant:
         if len(self._reports) < _IDLE_REPORTS:
             return
         idle_since = self._reports.popleft()
-        if idle_since != self._reports[0] and len(self._flows) > 0:
-            for flow in [flow for flow in self._flows.values() if flow.touched < idle_since]:
-                self._let_go(flow, "flows_expired")
+        for flow in [flow for flow in self._flows.values() if flow.touched < idle_since]:
+            self._let_go(flow, "flows_expired")
 
 
 def _is_digest(value: object) -> TypeGuard[str]:

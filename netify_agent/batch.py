@@ -12,6 +12,9 @@ from typing import NamedTuple
 from netify_agent.description import Key
 
 
+MAX_ADDRESSES = 16  # IP addresses remembered of a device
+
+
 class FlowState(NamedTuple):
     """All that must survive a restart of the agent about one live flow (design: 'Restart').
 

@@ -1,0 +1,31 @@
+"""Signs of progress: what the watchdog looks at before it tells systemd that all is well."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class Heartbeat:
+    """When each thread last showed that it gets on, on the monotonic clock. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due: dict[str, float] = {}
+        self._limits: dict[str, float] = {}
+
+    def register(self, name: str, limit_s: float) -> None:
+        """``name`` promises a beat at least every ``limit_s`` seconds, from now on."""
+        with self._lock:
+            self._limits[name] = limit_s
+            self._due[name] = time.monotonic() + limit_s
+
+    def beat(self, name: str) -> None:
+        """``name`` has made progress: it did something, or it found that nothing is to be done."""
+        self._due[name] = time.monotonic() + self._limits[name]
+
+    def stuck(self) -> list[str]:
+        """The names whose beat is overdue."""
+        now = time.monotonic()
+        with self._lock:
+            return [name for name, due in self._due.items() if due < now]

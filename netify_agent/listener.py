@@ -1,0 +1,191 @@
+"""Reads a netifyd's socket, for as long as the daemon lives, and hands records to the accounting.
+
+Connects, reads, reconnects with capped back-off and jitter. It never waits for Redis or HTTP: netifyd's
+backlog is bounded, and what overflows it is lost (netifyd 4.4.5, ``max_backlog_kb``).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import select
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from netify_agent.accounting import Accountant
+from netify_agent.config import Endpoint
+from netify_agent.stream import Record, RecordReader, describe_foreign
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 65536
+PATIENCE_S = 30.0  # a netifyd speaks at once: a peer that sends no record for so long is none
+PATIENCE_BYTES = 65536  # nor is one that sends so much without a record
+_BACKOFF_S = (0.25, 15.0)  # first and longest wait between attempts
+_IDLE_S = 1.0
+
+
+@dataclass
+class ListenerStatus:
+    """What is known of one endpoint's stream. Times are our clock, seconds since the epoch.
+
+    :ivar error: why there is no connection, in one line; None while there is one.
+    :ivar last_record: arrival of the latest record; 0 before the first.
+    :ivar drops: what the stream dropped, by reason, over all connections.
+    :ivar agent: netifyd's ``agent_version``, as it said itself.
+    """
+
+    endpoint: str
+    connected: bool = False
+    connections: int = 0
+    connected_since: float = 0.0
+    error: str | None = "not connected yet"
+    last_record: float = 0.0
+    records: int = 0
+    bytes: int = 0
+    repaired: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
+    agent: str | None = None
+
+
+class NotNetifyd(Exception):
+    """The peer answered, but not with netifyd's JSON."""
+
+
+class Listener:
+    """One endpoint's reader; :meth:`run` is the body of its thread."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        accountant: Accountant,
+        lock: threading.Lock,
+        max_record_bytes: int,
+    ) -> None:
+        """``lock`` guards ``accountant``, for the time of one chunk (at most 64 KiB)."""
+        self.status = ListenerStatus(str(endpoint))
+        self._endpoint = endpoint
+        self._accountant = accountant
+        self._lock = lock
+        self._max_record_bytes = max_record_bytes
+
+    def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
+        """Read until ``stop`` is set; ``beat`` is called at least every second while all is well."""
+        wait = _BACKOFF_S[0]
+        while not stop.is_set():
+            started = self.status.records
+            try:
+                with self._connect() as connection:
+                    log.info("connected to netifyd at %s", self._endpoint)
+                    self._read(connection, stop, beat)
+            except (OSError, NotNetifyd) as error:
+                self._failed(error)
+            finally:
+                self.status.connected = False
+            if self.status.records > started:
+                wait = _BACKOFF_S[0]
+            _pause(wait * random.uniform(0.5, 1.0), stop, beat)
+            wait = min(wait * 2, _BACKOFF_S[1])
+
+    def _connect(self) -> socket.socket:
+        endpoint = self._endpoint
+        if endpoint.scheme == "tcp":
+            return socket.create_connection((endpoint.host, endpoint.port), timeout=_IDLE_S * 5)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(_IDLE_S * 5)
+            connection.connect(endpoint.path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def _failed(self, error: Exception) -> None:
+        """Say why there is no stream: once, until the reason changes."""
+        reason = _explain(error, self._endpoint)
+        if reason != self.status.error:
+            log.warning("%s: %s", self._endpoint, reason)
+        self.status.error = reason
+
+    def _read(self, connection: socket.socket, stop: threading.Event, beat: Callable[[], None]) -> None:
+        """Read one connection to its end. Raises OSError, or :class:`NotNetifyd`."""
+        status = self.status
+        reader = RecordReader(self._max_record_bytes)
+        received = 0
+        opened = time.monotonic()
+        status.connected, status.connected_since = True, time.time()
+        status.connections += 1
+        status.error = None
+        with self._lock:
+            self._accountant.connected(status.endpoint)
+        try:
+            while not stop.is_set():
+                beat()
+                if not reader.records and (
+                    received > PATIENCE_BYTES or time.monotonic() - opened > PATIENCE_S
+                ):
+                    raise NotNetifyd(_found(reader, received))
+                if not select.select([connection], [], [], _IDLE_S)[0]:
+                    continue
+                data = connection.recv(CHUNK_BYTES)
+                if not data:
+                    if not reader.records:
+                        raise NotNetifyd(_found(reader, received))
+                    raise ConnectionResetError("netifyd closed the connection")
+                received += len(data)
+                status.bytes += len(data)
+                self._take(reader.feed(data))
+                if reader.garbage and not reader.records:
+                    raise NotNetifyd(_found(reader, received))
+        finally:
+            reader.close()
+            status.drops.update(reader.drops)
+            status.repaired += reader.repaired
+
+    def _take(self, records: list[Record]) -> None:
+        if not records:
+            return
+        status = self.status
+        status.records += len(records)
+        status.last_record = time.time()
+        for record in records:
+            version = record.get("agent_version")
+            if isinstance(version, str) and version.isprintable():
+                status.agent = version[:64]
+        with self._lock:
+            self._accountant.feed(records, status.endpoint)
+
+
+def _found(reader: RecordReader, received: int) -> str:
+    if reader.garbage:
+        return describe_foreign(reader.garbage)
+    return f"{received} bytes that hold no record" if received else "nothing"
+
+
+def _explain(error: Exception, endpoint: Endpoint) -> str:
+    """One line: what was expected, what was found."""
+    if isinstance(error, NotNetifyd):
+        return f'expected netifyd\'s JSON records ({{"length": N}} or an object), found {error}'
+    if isinstance(error, FileNotFoundError):
+        return "no such socket: is netifyd running?"
+    if isinstance(error, PermissionError):
+        return "permission denied: this user may not write to netifyd's socket"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused: nobody listens there (a socket left by a netifyd that is gone?)"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _pause(seconds: float, stop: threading.Event, beat: Callable[[], None]) -> None:
+    """Wait, without being late with a sign of life."""
+    end = time.monotonic() + seconds
+    while not stop.is_set():
+        beat()
+        left = end - time.monotonic()
+        if left <= 0 or stop.wait(min(left, _IDLE_S)):
+            return

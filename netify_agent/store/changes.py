@@ -1,0 +1,92 @@
+"""A batch summed up: what each hash of the store must grow by. Plain data in, plain data out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from netify_agent.batch import Batch, Rows
+from netify_agent.store.layout import GATEWAY
+
+Sums = list[int]  # bytes up, bytes down, packets up, packets down, flows
+
+
+def _zeros() -> Sums:
+    return [0, 0, 0, 0, 0]
+
+
+def _table() -> defaultdict[str, Sums]:
+    return defaultdict(_zeros)
+
+
+@dataclass
+class Change:
+    """Growth of one device, or of the gateway.
+
+    ``first_seen`` and ``last_seen`` (application to netifyd's ms) only name rows that saw traffic.
+    """
+
+    total: Sums = field(default_factory=_zeros)
+    applications: defaultdict[str, Sums] = field(default_factory=_table)
+    protocols: defaultdict[str, Sums] = field(default_factory=_table)
+    first_seen: dict[str, int] = field(default_factory=dict)
+    last_seen: dict[str, int] = field(default_factory=dict)
+
+    def add(self, application: str, protocol: str, counts: Iterable[int]) -> None:
+        """Add five counters to the total, the application's and the protocol's."""
+        sums = self.total, self.applications[application], self.protocols[protocol]
+        for index, count in enumerate(counts):
+            for row in sums:
+                row[index] += count
+
+
+Changes = defaultdict[str, Change]
+
+
+@dataclass
+class Summary:
+    """What one batch changes.
+
+    :ivar lasting: growth of the totals by device, the gateway among them.
+    :ivar interval: growth of the history and base of the rates: without what was merely moved.
+    :ivar unattributed: growth of what belongs to no device.
+    :ivar mirrored: growth of what stands at two devices, once.
+    """
+
+    lasting: Changes
+    interval: Changes
+    unattributed: Sums
+    mirrored: Sums
+
+
+def summarise(batch: Batch) -> Summary:
+    """Sum the rows of ``batch`` up to devices and to the gateway."""
+    lasting: Changes = defaultdict(Change)
+    interval: Changes = defaultdict(Change)
+    unattributed, mirrored = _zeros(), _zeros()
+    for rows, both in ((batch.counted, True), (batch.moved, False)):
+        _sum(rows, lasting, interval if both else None, gateway=True, apart=unattributed)
+    for rows, both in ((batch.mirrored, True), (batch.moved_mirrored, False)):
+        _sum(rows, lasting, interval if both else None, gateway=False, apart=mirrored)
+    return Summary(lasting, interval, unattributed, mirrored)
+
+
+def _sum(rows: Rows, lasting: Changes, interval: Changes | None, *, gateway: bool, apart: Sums) -> None:
+    for key, row in rows.items():
+        counts = row.counts()
+        names = [GATEWAY] if gateway else []
+        if key.device is not None:
+            names.append(key.device)
+        if not gateway or key.device is None:
+            for index, count in enumerate(counts):
+                apart[index] += count
+        for name in names:
+            change = lasting[name]
+            change.add(key.application, key.protocol, counts)
+            if interval is not None:
+                interval[name].add(key.application, key.protocol, counts)
+            if row.first_seen:
+                change.first_seen.setdefault(key.application, row.first_seen)
+            if row.last_seen:
+                change.last_seen[key.application] = row.last_seen

@@ -1,0 +1,54 @@
+"""One way to open a connection to Redis, with the limits that keep a thread from hanging on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+Client = Any  #: a redis.Redis; the library's own type hints differ from release to release
+TIMEOUT_S = 5.0  # for a reply; a flush of 10,000 devices took well under a second
+CONNECT_TIMEOUT_S = 2.0
+
+
+class StoreError(Exception):
+    """Redis could not be reached or refused; the message says which, where and why."""
+
+
+class StoreRefused(StoreError):
+    """Waiting can't help: another agent writes this gateway, or the data is of a newer version."""
+
+
+def connect(url: str, password: str | None) -> Client:
+    """Prepare a client (nothing is sent yet).
+
+    :param url: ``redis://``, ``rediss://`` or ``unix://``.
+    :param password: overrides one in the URL.
+    :returns: a client that answers text and never repeats a command by itself: redis-py 6 and later
+        would, and a repeated flush would count twice.
+    """
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "encoding_errors": "replace",
+        "socket_timeout": TIMEOUT_S,
+    }
+    if not url.startswith("unix:"):
+        options["socket_connect_timeout"] = CONNECT_TIMEOUT_S
+    try:
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError:  # redis-py 3.5 (Ubuntu 22.04) repeats nothing, but must be told to unquote a URL
+        options["decode_components"] = True
+    else:
+        options["retry"] = Retry(NoBackoff(), 0)
+    client = redis.Redis.from_url(url, **options)
+    if password is not None:
+        # Not an option of from_url: redis-py 3.5 lets the URL's absent password win over it.
+        client.connection_pool.connection_kwargs["password"] = password
+    return client
+
+
+def reason(error: Exception) -> str:
+    """One line that says why Redis did not do as asked, without the password that a URL may hold."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text[:200]

@@ -1,0 +1,71 @@
+"""Names of keys and fields in Redis, and the schema's version. docs/store.md draws the picture.
+
+All keys of a gateway share one hash tag, so that a flush is one transaction on a Redis Cluster too.
+"""
+
+from __future__ import annotations
+
+SCHEMA = 1
+
+#: Codes of the counters of a row, in the order of :meth:`netify_agent.batch.Row.counts`.
+COUNTERS = ("bu", "bd", "pu", "pd", "fl")
+#: What the codes are called in answers.
+COUNTER_NAMES = {
+    "bu": "bytes_up",
+    "bd": "bytes_down",
+    "pu": "packets_up",
+    "pd": "packets_down",
+    "fl": "flows",
+}
+FIRST_SEEN, LAST_SEEN = "fs", "ls"  # netifyd's clock, milliseconds since the epoch
+GATEWAY = ""  # stands for the gateway where a device's name would stand
+
+
+class Keys:
+    """The keys of one gateway.
+
+    :ivar meta: hash: schema, sequence number of the last flush, its time, who writes, netifyd's lives.
+    :ivar devices: sorted set: device by arrival of its latest record, milliseconds since the epoch.
+    :ivar flows: hash: digest to the state of a live flow.
+    :ivar rates: hash, replaced by each flush: device to its rates, bits per second.
+    :ivar unattributed: hash: counters of flows that belong to no device.
+    :ivar mirrored: hash: counters that stand a second time, at the other side of local-to-local flows.
+    :ivar counters: hash: the accounting's own counters, by name.
+    :ivar categories: hash: application to netifyd's category id.
+    """
+
+    def __init__(self, gateway: str) -> None:
+        """``gateway`` may hold no brace: it stands inside the hash tag."""
+        self._prefix = f"netify:{{{gateway}}}:"
+        self.meta = self._prefix + "meta"
+        self.devices = self._prefix + "devices"
+        self.flows = self._prefix + "flows"
+        self.rates = self._prefix + "rates"
+        self.unattributed = self._prefix + "unattributed"
+        self.mirrored = self._prefix + "mirrored"
+        self.counters = self._prefix + "counters"
+        self.categories = self._prefix + "categories"
+
+    def totals(self, device: str) -> str:
+        """Hash: identity and counters of a device, or of the gateway."""
+        return f"{self._prefix}device:{device}" if device else self._prefix + "gateway"
+
+    def applications(self, device: str) -> str:
+        """Hash: counters of its applications, fields ``code:application``."""
+        return self.totals(device) + ":applications"
+
+    def protocols(self, device: str) -> str:
+        """Hash: counters of its protocols, fields ``code:protocol``."""
+        return self.totals(device) + ":protocols"
+
+    def addresses(self, device: str) -> str:
+        """Sorted set: IP addresses of a device by netifyd's clock, milliseconds since the epoch."""
+        return self.totals(device) + ":addresses"
+
+    def users(self, application: str) -> str:
+        """Sorted set: devices that use an application, by bytes up and down."""
+        return f"{self._prefix}users:{application}"
+
+    def bucket(self, step: int, start: int, device: str) -> str:
+        """Hash: bytes and packets of ``step`` seconds from ``start``; ``bu:application`` beside ``bu``."""
+        return f"{self._prefix}history:{step}:{start}:{device}"

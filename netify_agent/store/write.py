@@ -1,0 +1,296 @@
+"""Batches to Redis: each applied exactly once, whatever happens to Redis, to the network or to us.
+
+A batch carries a sequence number and is one MULTI/EXEC that also stores it, under WATCH of where it is
+stored. A reply that is lost is no doubt for long: the next attempt reads the number first.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from netify_agent.batch import MAX_ADDRESSES, Batch, FlowState, Instance
+from netify_agent.description import Key
+from netify_agent.store.changes import Change, Summary, Sums, summarise
+from netify_agent.store.client import Client, StoreError, StoreRefused, reason
+from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
+
+_FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
+
+
+@dataclass(frozen=True)
+class Flush:
+    """A batch on its way.
+
+    :ivar sequence: its number: one more than that of the flush before.
+    :ivar at_ms: our clock when it was taken, milliseconds since the epoch.
+    :ivar elapsed_ms: since the flush before was taken; what rates are divided by.
+    """
+
+    sequence: int
+    batch: Batch
+    at_ms: int
+    elapsed_ms: int
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What an earlier run left. ``sequence`` is that of its last flush, 0 for a new store."""
+
+    sequence: int
+    flows: dict[str, FlowState]
+    epoch: int | None
+    evicted: int
+    instances: dict[str, Instance]
+
+
+class Rewound(Exception):
+    """Redis came back with an older state, or with none: it holds flushes up to ``sequence`` only."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"Redis holds flushes up to number {sequence} only")
+        self.sequence = sequence
+
+
+class StoreWriter:
+    """The writing side of one gateway's store.
+
+    Every method raises :class:`StoreError` where Redis can't be reached or refuses, with nothing
+    changed or with an outcome that the next :meth:`apply` finds out; :class:`StoreRefused` where
+    trying again can't help.
+    """
+
+    def __init__(self, client: Client, gateway: str, history: dict[int, int], forget_after_s: int) -> None:
+        """Nothing is sent yet.
+
+        :param history: seconds a bucket covers, to seconds it is kept.
+        :param forget_after_s: a device silent for so long is dropped.
+        """
+        self._client = client
+        self._gateway = gateway
+        self._keys = Keys(gateway)
+        self._history = history
+        self._forget_after_s = forget_after_s
+        self._writer = uuid.uuid4().hex
+        self._replaced: str | None = None  # who wrote before we claimed the store
+
+    def claim(self) -> Restored:
+        """Become the one writer of this gateway and return what was stored."""
+        meta_key = self._keys.meta
+        try:
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.watch(meta_key)
+                meta = pipe.hgetall(meta_key)
+                schema = int(meta.get("schema", SCHEMA))
+                if schema > SCHEMA:
+                    raise StoreRefused(
+                        f"the data of gateway '{self._gateway}' in Redis is of schema {schema}; this "
+                        f"netify-agent knows schemas up to {SCHEMA}: upgrade it, or use another database"
+                    )
+                pipe.multi()
+                pipe.hgetall(self._keys.flows)
+                pipe.hset(meta_key, mapping={"schema": SCHEMA, "writer": self._writer})
+                flows: dict[str, str] = pipe.execute()[0]
+            self._replaced = meta.get("writer")
+            return Restored(
+                int(meta.get("seq", 0)),
+                {digest: _decode_state(text) for digest, text in flows.items()},
+                int(meta["epoch"]) if "epoch" in meta else None,
+                int(meta.get("evicted", 0)),
+                {source: Instance(*pair) for source, pair in json.loads(meta.get("instances", "{}")).items()},
+            )
+        except redis.RedisError as error:
+            raise StoreError(reason(error)) from error
+        except (ValueError, TypeError) as error:
+            raise StoreRefused(
+                f"{meta_key} in Redis does not hold what this agent stored: {error}"
+            ) from error
+
+    def apply(self, flush: Flush) -> None:
+        """Apply ``flush``, unless it has been applied already.
+
+        :raises Rewound: where the flush before this one is missing.
+        """
+        keys = self._keys
+        try:
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.watch(keys.meta)
+                stored, writer = pipe.hmget(keys.meta, "seq", "writer")
+                sequence = int(stored or 0)
+                if writer not in (self._writer, self._replaced, None):
+                    raise StoreRefused(
+                        f"another netify-agent writes to gateway '{self._gateway}' in this Redis: give "
+                        "each its own 'gateway' name"
+                    )
+                if sequence == flush.sequence and writer == self._writer:
+                    return
+                if sequence < flush.sequence - 1:
+                    raise Rewound(sequence)
+                if sequence >= flush.sequence:
+                    raise StoreRefused(
+                        f"flush {sequence} in Redis is none of ours: another agent writes there"
+                    )
+                forgotten = self._silent(pipe, flush.at_ms)
+                pipe.multi()
+                self._queue(pipe, flush, forgotten)
+                replies = pipe.execute(raise_on_error=False)
+        except redis.WatchError as error:
+            raise StoreError(f"the outcome of flush {flush.sequence} is unknown") from error
+        except redis.RedisError as error:
+            raise StoreError(reason(error)) from error
+        refused = [reply for reply in replies if isinstance(reply, Exception)]
+        if refused:
+            raise StoreRefused(
+                f"Redis took flush {flush.sequence} but refused {len(refused)} of its commands "
+                f"({reason(refused[0])}): somebody else writes to the keys of gateway '{self._gateway}'"
+            )
+
+    def _silent(self, pipe: Any, now_ms: int) -> dict[str, list[str]]:
+        """Some of the devices that are due to be forgotten, with their applications."""
+        latest = now_ms - self._forget_after_s * 1000
+        devices = pipe.zrangebyscore(self._keys.devices, "-inf", latest, 0, _FORGET_AT_ONCE)
+        return {
+            device: [
+                field.partition(":")[2]
+                for field in pipe.hkeys(self._keys.applications(device))
+                if field.startswith(LAST_SEEN)
+            ]
+            for device in devices
+        }
+
+    def _queue(self, pipe: Any, flush: Flush, forgotten: dict[str, list[str]]) -> None:
+        batch = flush.batch
+        summary = summarise(batch)
+        self._queue_meta(pipe, flush)
+        for name, change in summary.lasting.items():
+            self._queue_totals(pipe, name, change)
+            if name != GATEWAY:
+                self._queue_device(pipe, name, change, flush)
+        for name, change in summary.interval.items():
+            self._queue_history(pipe, name, change, batch.bucket)
+        _grow(pipe, self._keys.unattributed, "", summary.unattributed)
+        _grow(pipe, self._keys.mirrored, "", summary.mirrored)
+        self._queue_rates(pipe, summary, flush.elapsed_ms)
+        self._queue_flows(pipe, batch)
+        for name, count in batch.counters.items():
+            pipe.hincrby(self._keys.counters, name, count)
+        if batch.categories:
+            pipe.hset(self._keys.categories, mapping=batch.categories)
+        for device, applications in forgotten.items():
+            if device not in summary.lasting:
+                self._queue_forget(pipe, device, applications)
+
+    def _queue_meta(self, pipe: Any, flush: Flush) -> None:
+        meta = {
+            "seq": flush.sequence,
+            "at": flush.at_ms,
+            "elapsed": flush.elapsed_ms,
+            "writer": self._writer,
+            "schema": SCHEMA,
+            "evicted": flush.batch.evicted,
+            "instances": json.dumps(flush.batch.instances),
+        }
+        if flush.batch.epoch is not None:
+            meta["epoch"] = flush.batch.epoch
+        pipe.hset(self._keys.meta, mapping=meta)
+
+    def _queue_totals(self, pipe: Any, name: str, change: Change) -> None:
+        _grow(pipe, self._keys.totals(name), "", change.total)
+        applications = self._keys.applications(name)
+        for tag, sums in change.applications.items():
+            _grow(pipe, applications, ":" + tag, sums)
+        for tag, first in change.first_seen.items():
+            pipe.hsetnx(applications, f"{FIRST_SEEN}:{tag}", first)
+        if change.last_seen:
+            pipe.hset(
+                applications, mapping={f"{LAST_SEEN}:{tag}": at for tag, at in change.last_seen.items()}
+            )
+        for protocol, sums in change.protocols.items():
+            _grow(pipe, self._keys.protocols(name), ":" + protocol, sums)
+
+    def _queue_device(self, pipe: Any, device: str, change: Change, flush: Flush) -> None:
+        key = self._keys.totals(device)
+        fields: dict[str, str | int] = {}
+        if change.last_seen:
+            fields[LAST_SEEN] = max(change.last_seen.values())
+            pipe.hsetnx(key, FIRST_SEEN, min(change.first_seen.values(), default=fields[LAST_SEEN]))
+        note = flush.batch.devices.get(device)
+        if note is not None:
+            if note.interface is not None:
+                fields["interface"] = note.interface
+            if note.hint is not None:
+                fields["hint"] = note.hint
+            if note.addresses:
+                addresses = self._keys.addresses(device)
+                pipe.zadd(addresses, dict(note.addresses))
+                pipe.zremrangebyrank(addresses, 0, -1 - MAX_ADDRESSES)
+        if fields:
+            pipe.hset(key, mapping=fields)
+        pipe.zadd(self._keys.devices, {device: flush.at_ms})
+        for tag, sums in change.applications.items():
+            if sums[0] or sums[1]:
+                pipe.zincrby(self._keys.users(tag), sums[0] + sums[1], device)
+                if sums[0] + sums[1] < 0:
+                    pipe.zremrangebyscore(self._keys.users(tag), "-inf", 0)
+
+    def _queue_history(self, pipe: Any, name: str, change: Change, bucket: int) -> None:
+        if not any(change.total[:4]) and not any(any(sums[:2]) for sums in change.applications.values()):
+            return
+        for step, keep in self._history.items():
+            start = bucket - bucket % step
+            key = self._keys.bucket(step, start, name)
+            _grow(pipe, key, "", change.total[:4])
+            for tag, sums in change.applications.items():
+                _grow(pipe, key, ":" + tag, sums[:2])
+            pipe.expireat(key, start + step + keep)
+
+    def _queue_rates(self, pipe: Any, summary: Summary, elapsed_ms: int) -> None:
+        """Rates of this interval alone replace those of the last one; what is not named is at rest."""
+        rates = {}
+        for name, change in summary.interval.items():
+            moving = {tag: _rates(sums, elapsed_ms) for tag, sums in change.applications.items()}
+            total = _rates(change.total, elapsed_ms)
+            if any(total) or any(any(pair) for pair in moving.values()):
+                rates[name] = json.dumps([total, {tag: pair for tag, pair in moving.items() if any(pair)}])
+        pipe.delete(self._keys.rates)
+        if rates:
+            pipe.hset(self._keys.rates, mapping=rates)
+
+    def _queue_flows(self, pipe: Any, batch: Batch) -> None:
+        ended = [digest for digest, state in batch.flows.items() if state is None]
+        live = {digest: json.dumps(state) for digest, state in batch.flows.items() if state is not None}
+        if ended:
+            pipe.hdel(self._keys.flows, *ended)
+        if live:
+            pipe.hset(self._keys.flows, mapping=live)
+
+    def _queue_forget(self, pipe: Any, device: str, applications: list[str]) -> None:
+        keys = self._keys
+        for tag in applications:
+            pipe.zrem(keys.users(tag), device)
+        pipe.zrem(keys.devices, device)
+        pipe.delete(
+            keys.totals(device), keys.applications(device), keys.protocols(device), keys.addresses(device)
+        )
+
+
+def _grow(pipe: Any, key: str, suffix: str, sums: Sums) -> None:
+    """Queue the increments of a row: as many counters as ``sums`` has, zeros left out."""
+    for code, count in zip(COUNTERS, sums, strict=False):
+        if count:
+            pipe.hincrby(key, code + suffix, count)
+
+
+def _rates(sums: Sums, elapsed_ms: int) -> tuple[int, int]:
+    """Bits per second up and down; what was moved away within the interval never shows as negative."""
+    elapsed_ms = max(elapsed_ms, 1)
+    return max(sums[0], 0) * 8000 // elapsed_ms, max(sums[1], 0) * 8000 // elapsed_ms
+
+
+def _decode_state(text: str) -> FlowState:
+    source, key, peer, *numbers = json.loads(text)
+    return FlowState(source, Key(*key), Key(*peer) if peer else None, *numbers)

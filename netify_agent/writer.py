@@ -1,0 +1,205 @@
+"""The thread between accounting and store: takes a batch each interval and sees it into Redis.
+
+Holds what makes a flush survive everything: the batch on its way, and the latest ones that were applied,
+for a Redis that comes back from an older snapshot of itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netify_agent.accounting import Accountant
+from netify_agent.store.client import StoreError, StoreRefused
+from netify_agent.store.write import Flush, Rewound, StoreWriter
+
+log = logging.getLogger(__name__)
+
+#: Flushes kept after they were applied. With the default interval they cover six minutes: Redis 6's and
+#: 7's default snapshots come at the latest 5 minutes after 100 changes (redis.conf, ``save``).
+KEPT_FLUSHES = 24
+FINAL_FLUSH_S = 10.0  # how long a stop may try to get the last flush out
+_BACKOFF_S = (0.5, 15.0)
+_IDLE_S = 0.5
+
+
+@dataclass
+class WriterStatus:
+    """How flushing goes. Times are our clock, seconds since the epoch; 0 before the first flush.
+
+    :ivar error: why Redis does not take a flush, in one line; None while it does.
+    :ivar lost: flushes that Redis had taken and then lost for good.
+    """
+
+    restored: bool = False
+    sequence: int = 0
+    last_flush: float = 0.0
+    flush_ms: float = 0.0
+    flushes: int = 0
+    failures: int = 0
+    repeated: int = 0
+    lost: int = 0
+    error: str | None = "no flush yet"
+
+
+class Writer:
+    """Flushes what ``accountant`` has gathered; :meth:`run` is the body of its thread."""
+
+    def __init__(
+        self,
+        accountant: Accountant,
+        lock: threading.Lock,
+        store: StoreWriter,
+        interval_s: float,
+        bucket_s: int,
+        on_devices: Callable[[Flush], None] = lambda flush: None,
+    ) -> None:
+        """Nothing happens yet.
+
+        :param lock: guards ``accountant``; held only while the batch is swapped.
+        :param bucket_s: seconds that the shortest history bucket covers.
+        :param on_devices: told of each flush that was applied, for those who look devices up.
+        """
+        self.status = WriterStatus()
+        self.interval_s = interval_s
+        self._accountant = accountant
+        self._lock = lock
+        self._store = store
+        self._bucket_s = bucket_s
+        self._on_devices = on_devices
+        self._pending: Flush | None = None
+        self._applied: deque[Flush] = deque(maxlen=KEPT_FLUSHES)
+        self._taken_at = time.monotonic()
+
+    def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
+        """Flush every interval until ``stop`` is set, then once more.
+
+        :raises StoreRefused: where going on would do harm.
+        """
+        due = self._taken_at
+        wait = 0.0
+        while not stop.is_set():
+            beat()
+            now = time.monotonic()
+            if now < due:
+                stop.wait(min(due - now, _IDLE_S))
+                continue
+            if self._attempt(beat):
+                wait = 0.0
+                due = max(due + self.interval_s, time.monotonic())
+            else:
+                wait = min(max(wait * 2, _BACKOFF_S[0]), _BACKOFF_S[1])
+                due = time.monotonic() + wait
+        self._finish(beat)
+
+    def _finish(self, beat: Callable[[], None]) -> None:
+        """The last flush: what is on its way, then what has gathered since."""
+        deadline = time.monotonic() + FINAL_FLUSH_S
+        for _ in range(2):
+            again = self._pending is not None
+            while not self._attempt(beat):
+                if time.monotonic() > deadline:
+                    log.error(
+                        "stopping without the last flush: %s; what netifyd still tells of live flows at the "
+                        "next start is recovered then",
+                        self.status.error,
+                    )
+                    return
+                time.sleep(_IDLE_S)
+            if not again:
+                return
+
+    def _attempt(self, beat: Callable[[], None]) -> bool:
+        """Get one flush into Redis; False if it could not be done now."""
+        status = self.status
+        try:
+            if not status.restored:
+                self._restore()
+            if self._pending is None:
+                self._pending = self._take()
+            started = time.monotonic()
+            try:
+                self._store.apply(self._pending)
+            except Rewound as rewound:
+                self._give_back(rewound.sequence, beat)
+                self._store.apply(self._pending)
+        except Rewound:
+            return False
+        except StoreRefused:
+            raise
+        except StoreError as error:
+            status.failures += 1
+            if status.error != str(error):
+                log.warning("Redis does not take a flush, trying on: %s", error)
+            status.error = str(error)
+            return False
+        if status.error is not None and status.failures:
+            log.info("Redis takes flushes again, nothing was lost")
+        status.error = None
+        status.sequence = self._pending.sequence
+        status.flushes += 1
+        status.last_flush = time.time()
+        status.flush_ms = (time.monotonic() - started) * 1000
+        self._applied.append(self._pending)
+        self._on_devices(self._pending)
+        self._pending = None
+        return True
+
+    def _restore(self) -> None:
+        restored = self._store.claim()
+        with self._lock:
+            self._accountant.restore(restored.flows, restored.epoch, restored.evicted, restored.instances)
+        self.status.sequence = restored.sequence
+        self.status.restored = True
+        log.info(
+            "store opened: %d flushes so far, %d live flows taken back",
+            restored.sequence,
+            len(restored.flows),
+        )
+
+    def _take(self) -> Flush:
+        now_s = int(time.time())
+        with self._lock:
+            batch = self._accountant.take(now_s - now_s % self._bucket_s)
+        taken_at = time.monotonic()
+        elapsed_ms = int((taken_at - self._taken_at) * 1000)
+        self._taken_at = taken_at
+        return Flush(self.status.sequence + 1, batch, int(time.time() * 1000), elapsed_ms)
+
+    def _give_back(self, sequence: int, beat: Callable[[], None]) -> None:
+        """Redis has forgotten the flushes after ``sequence``: apply them again, or begin anew from there."""
+        missing = [flush for flush in self._applied if flush.sequence > sequence]
+        if missing and missing[0].sequence == sequence + 1:
+            log.warning(
+                "Redis came back with an older state: giving back flushes %d to %d",
+                missing[0].sequence,
+                missing[-1].sequence,
+            )
+            for flush in missing:
+                beat()
+                self._store.apply(flush)
+                self.status.repeated += 1
+            return
+        lost = self.status.sequence - sequence
+        log.error(
+            "Redis lost %d flushes for good (it holds those up to %d): totals go on from there; turn on "
+            "persistence (appendonly yes) in Redis",
+            lost,
+            sequence,
+        )
+        self.status.lost += lost
+        self._applied.clear()
+        assert self._pending is not None
+        # What is on its way may correct rows that are gone now; only what it counts is still true.
+        batch = self._pending.batch
+        batch.moved.clear()
+        batch.moved_mirrored.clear()
+        self._pending = Flush(sequence + 1, batch, self._pending.at_ms, self._pending.elapsed_ms)
+        self.status.sequence = sequence
+        with self._lock:
+            self._accountant.forget_counts()
+            self._accountant.dirty_all()
