@@ -6,8 +6,8 @@
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest
 REPORT = .venv/bin/python -m coverage report
-PROVEN = stream accounting flow ledger batch description
-INCLUDE = $(foreach module,$(PROVEN),netify_agent/$(module).py,)
+PROVEN = netify_agent/stream.py,netify_agent/description.py,netify_agent/accounting.py
+PROVEN := $(PROVEN),netify_agent/flow.py,netify_agent/ledger.py,netify_agent/batch.py
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,7 +27,7 @@ test-long: setup ## run the tests that take minutes
 coverage: setup ## run the tests and report covered branches, with the missing lines of stream and accounting
 	$(PYTEST) -m 'not long' --cov --cov-branch --cov-report=
 	$(REPORT)
-	$(REPORT) --show-missing --include='$(INCLUDE)'
+	$(REPORT) --show-missing --include='$(PROVEN)'
 
 lint: setup ## check style and types
 	.venv/bin/python -m ruff check .
