@@ -46,6 +46,7 @@ class Accountant:
 
     :ivar records: records taken, by type; unknown types among them.
     :ivar rejected: records that could not be used, by what was wrong with them.
+    :ivar max_flows: live flows kept; may be changed at any time.
     """
 
     def __init__(self, max_flows: int, bucket: int = 0) -> None:
@@ -56,7 +57,7 @@ class Accountant:
         """
         self.records: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
-        self._max_flows = max_flows
+        self.max_flows = max_flows
         self._max_ended = max(max_flows // 10, 100)
         self._flows: dict[str, Flow] = {}
         self._ended: OrderedDict[str, Flow] = OrderedDict()  # for late records of flows that are over
@@ -466,10 +467,10 @@ class Accountant:
 
     def _evict(self) -> None:
         """Past the bound, let the least recently seen flows go, a part of the table at a time."""
-        excess = len(self._flows) - self._max_flows
+        excess = len(self._flows) - self.max_flows
         if excess <= 0:
             return
-        count = excess + self._max_flows // 64
+        count = excess + self.max_flows // 64
         for flow in heapq.nsmallest(count, self._flows.values(), key=lambda flow: flow.touched):
             self._let_go(flow, "flows_evicted")
 

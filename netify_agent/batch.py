@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from netify_agent.description import Key
 
-
 MAX_ADDRESSES = 16  # IP addresses remembered of a device
 
 
@@ -109,3 +108,15 @@ class Batch:
     instances: dict[str, Instance] = field(default_factory=dict)
     epoch: int | None = None
     evicted: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of rows and flow states in it."""
+        return (
+            len(self.counted)
+            + len(self.mirrored)
+            + len(self.moved)
+            + len(self.moved_mirrored)
+            + len(self.devices)
+            + len(self.flows)
+        )

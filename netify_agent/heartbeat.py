@@ -22,7 +22,13 @@ class Heartbeat:
 
     def beat(self, name: str) -> None:
         """``name`` has made progress: it did something, or it found that nothing is to be done."""
-        self._due[name] = time.monotonic() + self._limits[name]
+        with self._lock:
+            self._due[name] = time.monotonic() + self._limits[name]
+
+    def forget(self, name: str) -> None:
+        """``name`` has ended; it owes nothing any more."""
+        with self._lock:
+            self._due.pop(name, None)
 
     def stuck(self) -> list[str]:
         """The names whose beat is overdue."""

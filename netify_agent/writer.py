@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 #: Flushes kept after they were applied. With the default interval they cover six minutes: Redis 6's and
 #: 7's default snapshots come at the latest 5 minutes after 100 changes (redis.conf, ``save``).
 KEPT_FLUSHES = 24
+KEPT_CHANGES = 50_000  # rows and flow states in all of them: some 25 MB
 FINAL_FLUSH_S = 10.0  # how long a stop may try to get the last flush out
 _BACKOFF_S = (0.5, 15.0)
 _IDLE_S = 0.5
@@ -72,7 +73,7 @@ class Writer:
         self._bucket_s = bucket_s
         self._on_devices = on_devices
         self._pending: Flush | None = None
-        self._applied: deque[Flush] = deque(maxlen=KEPT_FLUSHES)
+        self._applied: deque[Flush] = deque()
         self._taken_at = time.monotonic()
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
@@ -144,10 +145,17 @@ class Writer:
         status.flushes += 1
         status.last_flush = time.time()
         status.flush_ms = (time.monotonic() - started) * 1000
-        self._applied.append(self._pending)
+        self._keep(self._pending)
         self._on_devices(self._pending)
         self._pending = None
         return True
+
+    def _keep(self, flush: Flush) -> None:
+        """Remember ``flush``, and of those before it as many as the bounds allow."""
+        self._applied.append(flush)
+        changes = sum(kept.batch.size for kept in self._applied)
+        while len(self._applied) > KEPT_FLUSHES or (changes > KEPT_CHANGES and len(self._applied) > 1):
+            changes -= self._applied.popleft().batch.size
 
     def _restore(self) -> None:
         restored = self._store.claim()

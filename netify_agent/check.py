@@ -1,0 +1,61 @@
+"""``netify-agent check``: is the configuration right, and are netifyd and Redis there?"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from netify_agent.accounting import Accountant
+from netify_agent.config import ConfigError, Endpoint, Settings
+from netify_agent.listener import Listener
+from netify_agent.store.client import StoreError, connect
+from netify_agent.store.read import StoreReader
+
+PATIENCE_S = 5.0  # netifyd speaks at once
+
+
+def check(path: str | None, settings: Settings) -> int:
+    """Print one line for each thing that was looked at.
+
+    :returns: 0 when all is well, 1 when something is not.
+    """
+    print(f"ok    configuration: {path or 'defaults'}")
+    results = [_check_redis(settings), *(_check_netifyd(e, settings) for e in settings.netifyd.endpoints)]
+    return 0 if all(results) else 1
+
+
+def _check_redis(settings: Settings) -> bool:
+    url = settings.redis.safe_url
+    try:
+        reader = StoreReader(connect(settings.redis.url, settings.redis.password()), settings.gateway)
+        reader.ping()
+        flushes = reader.meta().get("seq", "0")
+    except (StoreError, ConfigError) as error:
+        print(f"WRONG redis: {url}: {error}")
+        return False
+    print(f"ok    redis: {url}: {flushes} flushes of gateway {settings.gateway} so far")
+    return True
+
+
+def _check_netifyd(endpoint: Endpoint, settings: Settings) -> bool:
+    """Read the endpoint as the daemon would, until its first record."""
+    listener = Listener(endpoint, Accountant(1000), threading.Lock(), settings.netifyd.max_record_bytes)
+    stop = threading.Event()
+    reading = threading.Thread(target=listener.run, args=(stop, lambda: None), daemon=True)
+    reading.start()
+    end = time.monotonic() + PATIENCE_S
+    status = listener.status
+    while time.monotonic() < end and not status.records and not _final(status.error):
+        time.sleep(0.05)
+    stop.set()
+    reading.join(2)
+    if status.records:
+        print(f"ok    netifyd: {endpoint}: version {status.agent or 'unknown'}")
+        return True
+    print(f"WRONG netifyd: {endpoint}: {status.error or f'connected, but no record in {PATIENCE_S:.0f} s'}")
+    return False
+
+
+def _final(error: str | None) -> bool:
+    """Whether the listener has come to a verdict."""
+    return error is not None and error != "not connected yet"

@@ -1,0 +1,59 @@
+"""The console command ``netify-agent``: run, check, simulate, version."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from netify_agent import __version__, log
+from netify_agent.check import check
+from netify_agent.config import ConfigError, Settings, load
+from netify_agent.simulator import command as simulate
+from netify_agent.supervisor import Supervisor
+
+DEFAULT_CONFIG = "/etc/netify-agent.yaml"
+EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns its exit code (2 for a wrong command line, as argparse does)."""
+    parser = argparse.ArgumentParser(
+        prog="netify-agent",
+        description="Accounts every byte that netifyd sees to its device and application.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the daemon in the foreground")
+    examine = commands.add_parser("check", help="validate the configuration, reach for netifyd and Redis")
+    for command in (run, examine):
+        command.add_argument(
+            "--config", metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG} if it exists)"
+        )
+    run.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), help="overrides the file's"
+    )
+    simulate.add_arguments(commands.add_parser("simulate", help="stand in for netifyd"))
+    commands.add_parser("version", help="print the version")
+    options = parser.parse_args(arguments)
+    if options.command == "version":
+        print(f"netify-agent {__version__}")
+        return 0
+    if options.command == "simulate":
+        return simulate.run(options)
+    try:
+        path, settings = _settings(options.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EX_CONFIG
+    if options.command == "check":
+        return check(path, settings)
+    log.set_up(options.log_level or settings.log_level)
+    return Supervisor(path, settings).run()
+
+
+def _settings(path: str | None) -> tuple[str | None, Settings]:
+    """The configuration, and the file it is from: None where the defaults apply. Raises ConfigError."""
+    if path is None and os.path.exists(DEFAULT_CONFIG):
+        path = DEFAULT_CONFIG
+    return path, load(path)

@@ -1,0 +1,101 @@
+"""How the daemon is doing: the document of ``/status``, the checks of ``/readyz``, systemd's one line."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from netify_agent import __version__
+from netify_agent.accounting import Accountant
+from netify_agent.config import Settings
+from netify_agent.listener import ListenerStatus
+from netify_agent.store.client import StoreError
+from netify_agent.store.read import StoreReader
+from netify_agent.writer import WriterStatus
+
+STALE_S = 60.0  # netifyd 4.4.5 sends an agent_status every 15 s: four of them missing is no stream
+
+
+class Status:
+    """Looks at all parts and changes none.
+
+    :ivar settings: the configuration in force.
+    :ivar listeners: one for each endpoint.
+    """
+
+    def __init__(
+        self, settings: Settings, writer: WriterStatus, accountant: Accountant, reader: StoreReader
+    ) -> None:
+        self.settings = settings
+        self.listeners: list[ListenerStatus] = []
+        self._writer = writer
+        self._accountant = accountant
+        self._reader = reader
+        self._started = time.time()
+
+    def line(self) -> str:
+        """One line for ``systemctl status``."""
+        checks = {name: reason for name, reason in self.checks(ask_redis=False).items() if reason}
+        if checks:
+            return "; ".join(f"{name}: {reason}" for name, reason in checks.items())
+        records = sum(listener.records for listener in self.listeners)
+        # Rounded down: systemd is told of a change only now and then.
+        return (
+            f"netifyd connected, {records - records % 1000} records, "
+            f"{self._accountant.live_flows // 100 * 100}+ live flows, Redis takes flushes"
+        )
+
+    def checks(self, *, ask_redis: bool = True) -> dict[str, str | None]:
+        """Each condition of being ready, with what is wrong with it, or None."""
+        return {"netifyd": self._netifyd(), "redis": self._redis(ask_redis)}
+
+    def _netifyd(self) -> str | None:
+        now = time.time()
+        wrong = []
+        for listener in self.listeners:
+            if not listener.connected:
+                wrong.append(f"{listener.endpoint}: {listener.error or 'not connected'}")
+            elif now - max(listener.last_record, listener.connected_since) > STALE_S:
+                wrong.append(f"{listener.endpoint}: no record for {STALE_S:.0f} s")
+        return "; ".join(wrong) or None
+
+    def _redis(self, ask: bool) -> str | None:
+        if self._writer.error is not None:
+            return self._writer.error
+        if ask:
+            try:
+                self._reader.ping()
+            except StoreError as error:
+                return str(error)
+        return None
+
+    def document(self) -> dict[str, Any]:
+        """The body of ``/status``. Times are seconds since the epoch, durations as their names say."""
+        now = time.time()
+        writer = asdict(self._writer)
+        try:
+            counters: dict[str, int] | None = self._reader.counters()
+        except StoreError:
+            counters = None
+        return {
+            "version": __version__,
+            "gateway": self.settings.gateway,
+            "uptime_s": int(now - self._started),
+            "interval": self.settings.interval_s,
+            "checks": {name: reason or "ok" for name, reason in self.checks().items()},
+            "listeners": [
+                {
+                    **asdict(listener),
+                    "lag_s": round(now - listener.last_record, 3) if listener.last_record else None,
+                }
+                for listener in self.listeners
+            ],
+            "accounting": {
+                "live_flows": self._accountant.live_flows,
+                "records": dict(self._accountant.records),
+                "rejected": dict(self._accountant.rejected),
+                "counters": counters,
+            },
+            "flushes": writer,
+        }

@@ -1,0 +1,281 @@
+"""The daemon: builds the parts, runs each in its thread, obeys signals, tells systemd the truth.
+
+Signal handlers only note what came; one loop acts. A thread that dies takes the process down with a
+clear message and a non-zero exit code, so that systemd starts all of it anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from netify_agent import __version__
+from netify_agent.accounting import Accountant
+from netify_agent.api.routes import Api
+from netify_agent.api.server import REQUEST_LIMIT_S, WebError, WebServer
+from netify_agent.config import ConfigError, Settings, load
+from netify_agent.enrich import Directory
+from netify_agent.heartbeat import Heartbeat
+from netify_agent.listener import Listener
+from netify_agent.status import Status
+from netify_agent.store.client import StoreRefused, connect
+from netify_agent.store.read import StoreReader
+from netify_agent.store.write import Flush, StoreWriter
+from netify_agent.systemd import Systemd
+from netify_agent.writer import FINAL_FLUSH_S, Writer
+
+log = logging.getLogger(__name__)
+
+# How long each thread may go without a sign of progress, seconds.
+_LISTENER_LIMIT_S = 30.0  # a chunk takes milliseconds; connecting may take 5 s
+_WRITER_LIMIT_S = 120.0  # one flush to a slow Redis, with every time-out on the way
+_NAMES_LIMIT_S = 120.0  # one look-up in a slow resolver
+_TICK_S = 0.5
+#: Settings that a reload can't change, because they say where the accounts are kept.
+_FIXED = ("gateway", "redis", "history", "devices")
+
+Body = Callable[[threading.Event, Callable[[], None]], None]
+
+
+class Worker:
+    """A thread with a name, a way to stop it, and a record of how it ended."""
+
+    def __init__(self, name: str, body: Body, heartbeat: Heartbeat, limit_s: float) -> None:
+        """Start ``body``, which promises a beat every ``limit_s`` seconds."""
+        self.name = name
+        self.error: BaseException | None = None
+        self._stop = threading.Event()
+        self._body = body
+        self._heartbeat = heartbeat
+        heartbeat.register(name, limit_s)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._body(self._stop, lambda: self._heartbeat.beat(self.name))
+        except BaseException as error:
+            self.error = error
+            if not isinstance(error, StoreRefused):
+                log.exception("thread %s died", self.name)
+
+    @property
+    def died(self) -> bool:
+        """Whether it ended without being asked to."""
+        return not self._thread.is_alive() and (self.error is not None or not self._stop.is_set())
+
+    def stop(self, timeout_s: float) -> bool:
+        """Ask it to end and wait; False if it did not within ``timeout_s`` seconds."""
+        self._stop.set()
+        self._thread.join(timeout_s)
+        self._heartbeat.forget(self.name)
+        return not self._thread.is_alive()
+
+
+class Supervisor:
+    """One run of the daemon."""
+
+    def __init__(self, config_path: str | None, settings: Settings) -> None:
+        """Nothing is started yet. ``config_path`` is read again at a reload."""
+        self._config_path = config_path
+        self._settings = settings
+        self._systemd = Systemd()
+        self._heartbeat = Heartbeat()
+        self._signals: list[int] = []
+        self._woken = threading.Event()
+        self._lock = threading.Lock()  # guards the accountant
+        self._accountant = Accountant(settings.netifyd.max_flows)
+        self._listeners: list[Listener] = []
+        self._listening: list[Worker] = []
+        self._web: Worker | None = None
+        self._names: Worker | None = None
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT, or until a part fails.
+
+        :returns: the exit code: 0 after a signal, 1 otherwise.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note_signal)
+        settings = self._settings
+        try:
+            client = connect(settings.redis.url, settings.redis.password())
+            self._reader = StoreReader(
+                connect(settings.redis.url, settings.redis.password()), settings.gateway
+            )
+            self._directory = _directory(settings)
+            store = StoreWriter(
+                client,
+                settings.gateway,
+                {resolution.step_s: resolution.keep_s for resolution in settings.history},
+                settings.devices.forget_after_s,
+            )
+            self._writer = Writer(
+                self._accountant,
+                self._lock,
+                store,
+                settings.interval_s,
+                settings.history[0].step_s,
+                self._tell_directory,
+            )
+            self._status = Status(settings, self._writer.status, self._accountant, self._reader)
+            self._start_web(settings)
+        except (ConfigError, WebError) as error:
+            log.error("%s", error)
+            return 1
+        self._writing = Worker("writer", self._writer.run, self._heartbeat, _WRITER_LIMIT_S)
+        self._start_names()
+        self._start_listeners(settings)
+        log.info(
+            "netify-agent %s: gateway %s, Redis %s, API on %s",
+            __version__,
+            settings.gateway,
+            settings.redis.safe_url,
+            settings.web.listen,
+        )
+        self._systemd.status(self._status.line())
+        self._systemd.ready()
+        return self._supervise()
+
+    def _note_signal(self, number: int, _frame: object) -> None:
+        self._signals.append(number)
+        self._woken.set()
+
+    def _supervise(self) -> int:
+        """The main loop. Returns the exit code."""
+        patience = self._systemd.watchdog_s
+        pinged = 0.0
+        stuck_before: list[str] = []
+        while True:
+            self._woken.wait(_TICK_S)
+            self._woken.clear()
+            while self._signals:
+                number = self._signals.pop(0)
+                if number != signal.SIGHUP:
+                    log.info("%s: stopping", signal.Signals(number).name)
+                    return self._stop()
+                self._reload()
+            for worker in self._workers():
+                if worker.died:
+                    log.error(
+                        "thread %s ended: %s; stopping all", worker.name, worker.error or "no reason given"
+                    )
+                    self._stop()
+                    return 1
+            stuck = self._heartbeat.stuck()
+            if stuck and stuck != stuck_before:
+                log.error("no progress: %s", ", ".join(stuck))
+            stuck_before = stuck
+            self._systemd.status(self._status.line())
+            now = time.monotonic()
+            if patience is not None and not stuck and now - pinged >= min(patience / 3, 10):
+                self._systemd.alive()
+                pinged = now
+
+    def _workers(self) -> list[Worker]:
+        some = [self._writing, *self._listening, self._web, self._names]
+        return [worker for worker in some if worker is not None]
+
+    # -- parts -------------------------------------------------------------------------------------
+
+    def _start_listeners(self, settings: Settings) -> None:
+        self._listeners = [
+            Listener(endpoint, self._accountant, self._lock, settings.netifyd.max_record_bytes)
+            for endpoint in settings.netifyd.endpoints
+        ]
+        self._status.listeners = [listener.status for listener in self._listeners]
+        self._listening = [
+            Worker(f"listener {listener.status.endpoint}", listener.run, self._heartbeat, _LISTENER_LIMIT_S)
+            for listener in self._listeners
+        ]
+
+    def _start_names(self) -> None:
+        self._names = Worker("names", self._directory.run, self._heartbeat, _NAMES_LIMIT_S)
+
+    def _start_web(self, settings: Settings) -> None:
+        """Raises WebError."""
+        api = Api(settings, self._reader, self._directory, self._status.document, self._status.checks)
+        server = WebServer(api.app, settings.web)
+        self._web = Worker("web", server.run, self._heartbeat, REQUEST_LIMIT_S)
+
+    def _tell_directory(self, flush: Flush) -> None:
+        """Let the directory look up what is new among the devices of ``flush``."""
+        for device, note in flush.batch.devices.items():
+            self._directory.note(device, list(note.addresses), note.hint)
+
+    # -- signals -----------------------------------------------------------------------------------
+
+    def _stop(self) -> int:
+        """Stop reading, get the last flush out, stop answering. Returns the exit code."""
+        self._systemd.stopping()
+        for worker in self._listening:
+            worker.stop(5)
+        self._writing.stop(FINAL_FLUSH_S + 10)
+        for other in (self._names, self._web):
+            if other is not None:
+                other.stop(5)
+        log.info("stopped")
+        return 0
+
+    def _reload(self) -> None:
+        """Take over a changed configuration; keep the old one where the new one is not usable."""
+        self._systemd.reloading()
+        try:
+            settings = load(self._config_path)
+            self._change(settings)
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("%s", problem)
+            log.error("reload refused: the configuration stays as it was")
+        finally:
+            self._systemd.ready()
+
+    def _change(self, new: Settings) -> None:
+        old = self._settings
+        fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
+        if fixed:
+            log.warning("reload: %s changed, which takes effect at the next restart", ", ".join(fixed))
+        kept = {name: getattr(old, name) for name in _FIXED}
+        new = replace(new, **kept)
+        logging.getLogger().setLevel(new.log_level.upper())
+        self._writer.interval_s = new.interval_s
+        self._status.settings = self._settings = new
+        if new.names != old.names:
+            if self._names is not None:
+                self._names.stop(5)
+            self._directory = _directory(new)
+            self._start_names()
+        if new.netifyd != old.netifyd:
+            for worker in self._listening:
+                worker.stop(10)
+            with self._lock:
+                self._accountant.max_flows = new.netifyd.max_flows
+            self._start_listeners(new)
+        if (new.web, new.names, new.interval_s) != (old.web, old.names, old.interval_s):
+            self._restart_web(new, old)
+        log.info("configuration reloaded")
+
+    def _restart_web(self, new: Settings, old: Settings) -> None:
+        if self._web is not None:
+            self._web.stop(5)
+        try:
+            self._start_web(new)
+        except WebError as error:
+            log.error("%s; listening on %s as before", error, old.web.listen)
+            self._status.settings = self._settings = replace(new, web=old.web)
+            self._start_web(self._settings)
+
+
+def _directory(settings: Settings) -> Directory:
+    names = settings.names
+    return Directory(
+        vendors=names.vendors,
+        hosts=names.hosts,
+        leases=names.leases,
+        reverse_dns=names.reverse_dns,
+        categories=names.categories,
+    )
