@@ -1,0 +1,50 @@
+"""Fixtures: every server a test talks to is real and its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import Daemon, RedisServer, StandIn, short_directory
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    """One server for tests that do no harm to it; each takes a gateway name of its own, or flushes."""
+    with short_directory() as path:
+        server = RedisServer(path)
+        server.start()
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def redis_server(directory: Path) -> Iterator[RedisServer]:
+    """A server that the test may kill."""
+    server = RedisServer(directory)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def netifyd(directory: Path) -> Iterator[StandIn]:
+    stand_in = StandIn(directory / "netifyd.sock")
+    yield stand_in
+    stand_in.close()
+
+
+@pytest.fixture
+def daemon(directory: Path, redis_server: RedisServer, netifyd: StandIn) -> Iterator[Daemon]:
+    """Configured for the other fixtures; the test starts it."""
+    agent = Daemon(directory, redis_server.url, f"unix://{netifyd.path}")
+    yield agent
+    if agent.process is not None and agent.process.poll() is None:
+        agent.kill()

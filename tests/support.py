@@ -1,0 +1,232 @@
+"""Real things for tests: a Redis server, a netifyd stand-in, the daemon as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CAPTURES = Path(__file__).parents[2] / "shared" / "captures"
+WAIT_S = 60.0  # how long a test waits for what must happen; generous, for slow machines
+
+
+def eventually(condition: Callable[[], Any], what: str) -> Any:
+    """The first true value of ``condition``."""
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"never happened: {what}")
+
+
+@contextmanager
+def short_directory() -> Iterator[Path]:
+    """A directory whose path leaves room for the 107 bytes of a Unix socket's."""
+    path = Path(tempfile.mkdtemp(prefix="na-", dir="/tmp"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class RedisServer:
+    """A redis-server on a private Unix socket, with an append-only file."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.socket = directory / "redis.sock"
+        self.url = f"unix://{self.socket}?db=0"
+        self._command = [
+            "redis-server",
+            *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(directory)),
+            *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--logfile", "redis.log"),
+            *options,
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.socket.unlink(missing_ok=True)
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        eventually(self._answers, "redis-server answers")
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(self.socket)):
+                return False
+            probe.settimeout(WAIT_S)
+            probe.sendall(b"PING\r\n")
+            return probe.recv(64).startswith(b"+PONG")
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel's out-of-memory killer would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+class StandIn:
+    """A netifyd that says what the test tells it to, to one client at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.unlink(missing_ok=True)
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(8)
+        self._server.settimeout(WAIT_S)
+        self._client: socket.socket | None = None
+
+    def accept(self) -> None:
+        """Wait for the next client."""
+        self.drop()
+        self._client, _ = self._server.accept()
+        self._client.settimeout(WAIT_S)
+
+    def send(self, data: bytes) -> None:
+        assert self._client is not None
+        self._client.sendall(data)
+
+    def drop(self) -> None:
+        """Close the client's connection; what was sent still reaches it."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def close(self) -> None:
+        self.drop()
+        self._server.close()
+        self.path.unlink(missing_ok=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Daemon:
+    """``netify-agent run`` as a process of its own, with a configuration file of its own."""
+
+    def __init__(self, directory: Path, redis_url: str, netifyd: str, **settings: Any) -> None:
+        self.port = free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        self.config = directory / "netify-agent.yaml"
+        self.log = directory / "agent.log"
+        self.settings: dict[str, Any] = {
+            "gateway": "gw1",
+            "interval": 1,
+            "netifyd": {"endpoints": [netifyd]},
+            "redis": {"url": redis_url},
+            "web": {"listen": f"127.0.0.1:{self.port}"},
+            **settings,
+        }
+        self.write_config()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def write_config(self, text: str | None = None) -> None:
+        """JSON is YAML."""
+        self.config.write_text(json.dumps(self.settings) if text is None else text)
+
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start it and wait for its API."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "netify_agent", "run", "--config", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environment or {})},
+            )
+        eventually(lambda: self.exited() is not None or self._listens(), "the API listens")
+        assert self.exited() is None, self.log.read_text()
+
+    def _listens(self) -> bool:
+        try:
+            return self.get("/healthz")[0] == 200
+        except OSError:
+            return False
+
+    def exited(self) -> int | None:
+        assert self.process is not None
+        return self.process.poll()
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
+        """Status and decoded JSON body."""
+        request = urllib.request.Request(self.base + path, headers=dict(headers or {}))
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            body = error.read()
+            return error.code, json.loads(body) if body else None
+
+    def records(self) -> int:
+        """Records read since the process began."""
+        return sum(int(listener["records"]) for listener in self.get("/status")[1]["listeners"])
+
+    def flushes(self) -> int:
+        return int(self.get("/status")[1]["flushes"]["flushes"])
+
+    def flushed(self) -> None:
+        """Wait until all that was read before this call is in Redis: a flush may be under way already."""
+        before = self.flushes()
+        eventually(lambda: self.flushes() >= before + 2, "two more flushes")
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(WAIT_S)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+
+def framed(*payloads: bytes) -> bytes:
+    """Payload lines as netifyd 4.4.5 frames them."""
+    return b"".join(b'{"length": %d}\n%s' % (len(payload), payload) for payload in payloads)
+
+
+def totals(network: dict[str, Any]) -> dict[str, Any]:
+    """``GET /`` in the shape of the captures' truth files."""
+    names = ("bytes_up", "bytes_down", "packets_up", "packets_down")
+
+    def row(counted: dict[str, Any]) -> dict[str, int]:
+        return {name: counted[name] for name in names}
+
+    devices = {device["mac"] or device["ip"]: device for device in network["devices"]}
+    return {
+        "gateway": row(network["totals"]),
+        "devices": {name: row(device) for name, device in devices.items() if any(row(device).values())},
+        "applications": {
+            f"{name} {application['tag']}": row(application)
+            for name, device in devices.items()
+            for application in device["applications"]
+            if any(row(application).values())
+        },
+    }
