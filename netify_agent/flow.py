@@ -152,5 +152,6 @@ class Flow:
             self.packets_up - mine[2] - theirs[2],
             self.packets_down - mine[3] - theirs[3],
         )
-        self.held_bytes, self.held_packets = other.held_bytes, other.held_packets
+        if other.total_bytes >= 0:  # else it never had counters: what came before ours is still open
+            self.held_bytes, self.held_packets = other.held_bytes, other.held_packets
         self.first_seen = self.first_seen or other.first_seen

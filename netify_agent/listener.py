@@ -48,7 +48,7 @@ class ListenerStatus:
     records: int = 0
     bytes: int = 0
     repaired: int = 0
-    drops: Counter[str] = field(default_factory=Counter)
+    drops: dict[str, int] = field(default_factory=dict)
     agent: str | None = None
 
 
@@ -143,7 +143,8 @@ class Listener:
                     raise NotNetifyd(_found(reader, received))
         finally:
             reader.close()
-            status.drops.update(reader.drops)
+            # Replaced, not changed: the web's threads may be reading it.
+            status.drops = dict(Counter(status.drops) + reader.drops)
             status.repaired += reader.repaired
 
     def _take(self, records: list[Record]) -> None:
