@@ -33,7 +33,7 @@ _IDLE_S = 1.0
 class ListenerStatus:
     """What is known of one endpoint's stream. Times are our clock, seconds since the epoch.
 
-    :ivar error: why there is no connection, in one line; None while there is one.
+    :ivar error: why there is no connection, in one line; None while there is one, and before the first.
     :ivar last_record: arrival of the latest record; 0 before the first.
     :ivar drops: what the stream dropped, by reason, over all connections.
     :ivar agent: netifyd's ``agent_version``, as it said itself.
@@ -43,7 +43,7 @@ class ListenerStatus:
     connected: bool = False
     connections: int = 0
     connected_since: float = 0.0
-    error: str | None = "not connected yet"
+    error: str | None = None
     last_record: float = 0.0
     records: int = 0
     bytes: int = 0

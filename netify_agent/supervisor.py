@@ -198,9 +198,11 @@ class Supervisor:
 
     def _start_web(self, settings: Settings) -> None:
         """Raises WebError."""
-        api = Api(settings, self._reader, self._directory, self._status.document, self._status.checks)
-        server = WebServer(api.app, settings.web)
-        self._web = Worker("web", server.run, self._heartbeat, REQUEST_LIMIT_S)
+        self._server = WebServer(self._api(settings).app, settings.web)
+        self._web = Worker("web", self._server.run, self._heartbeat, REQUEST_LIMIT_S)
+
+    def _api(self, settings: Settings) -> Api:
+        return Api(settings, self._reader, self._directory, self._status.document, self._status.checks)
 
     def _tell_directory(self, flush: Flush) -> None:
         """Let the directory look up what is new among the devices of ``flush``."""
@@ -255,8 +257,10 @@ class Supervisor:
             with self._lock:
                 self._accountant.max_flows = new.netifyd.max_flows
             self._start_listeners(new)
-        if (new.web, new.names, new.interval_s) != (old.web, old.names, old.interval_s):
+        if (new.web.listen, new.web.threads) != (old.web.listen, old.web.threads):
             self._restart_web(new, old)
+        else:
+            self._server.app = self._api(new).app
         log.info("configuration reloaded")
 
     def _restart_web(self, new: Settings, old: Settings) -> None:

@@ -263,17 +263,17 @@ def test_redis_killed_again_and_again_loses_nothing_and_repeats_nothing(
 ) -> None:
     daemon.start()
     netifyd.accept()
-    netifyd.send(framed(_status(), _flow("a" * 40)))
+    netifyd.send(framed(status_record(), flow_record("a" * 40)))
     chance = random.Random(1)
     sent = 0
     for _ in range(6):
         for _ in range(chance.randint(1, 400)):
             sent += 1000
-            netifyd.send(framed(_stats("a" * 40, 1000, sent)))
+            netifyd.send(framed(stats_record("a" * 40, 1000, sent)))
         time.sleep(chance.random())  # so that the kill meets flushes at any stage
         redis_server.kill()
         sent += 1000
-        netifyd.send(framed(_stats("a" * 40, 1000, sent)))
+        netifyd.send(framed(stats_record("a" * 40, 1000, sent)))
         redis_server.start()
     eventually(lambda: daemon.records() == sent // 1000 + 2, "every record is read")
     eventually(lambda: daemon.get("/readyz")[0] == 200, "the agent is well again")
@@ -288,7 +288,7 @@ def test_redis_absent_at_the_start_costs_nothing(
     redis_server.kill()
     daemon.start()
     netifyd.accept()
-    netifyd.send(framed(_status(), _flow("a" * 40), _stats("a" * 40, 1000, 1000)))
+    netifyd.send(framed(status_record(), flow_record("a" * 40), stats_record("a" * 40, 1000, 1000)))
     eventually(lambda: daemon.records() == 3, "netifyd is read without Redis")
     code, problem = daemon.get("/")
     assert (code, problem["status"]) == (503, 503)
@@ -302,12 +302,12 @@ def test_redis_absent_at_the_start_costs_nothing(
 def test_a_restarted_agent_goes_on_where_it_was_and_counts_the_gap(daemon: Daemon, netifyd: StandIn) -> None:
     daemon.start()
     netifyd.accept()
-    netifyd.send(framed(_status(), _flow("a" * 40), _stats("a" * 40, 1000, 1000)))
+    netifyd.send(framed(status_record(), flow_record("a" * 40), stats_record("a" * 40, 1000, 1000)))
     eventually(lambda: daemon.records() == 3, "the first part is read")
     assert daemon.stop() == 0
     daemon.start()
     netifyd.accept()
-    netifyd.send(framed(_stats("a" * 40, 500, 4500, "flow_purge")))  # 3,000 bytes went by unseen
+    netifyd.send(framed(stats_record("a" * 40, 500, 4500, "flow_purge")))  # 3,000 bytes went by unseen
     eventually(lambda: daemon.records() == 1, "the purge is read")
     daemon.flushed()
     device = daemon.get("/02-00-00-00-00-01")[1]
@@ -316,11 +316,11 @@ def test_a_restarted_agent_goes_on_where_it_was_and_counts_the_gap(daemon: Daemo
     assert daemon.get("/status")[1]["accounting"]["counters"]["bytes_missed"] == 3000
 
 
-def _status() -> bytes:
+def status_record() -> bytes:
     return b'{"type":"agent_status","uptime":10,"timestamp":1700000000,"flow_count":0}\n'
 
 
-def _flow(digest: str, **fields: Any) -> bytes:
+def flow_record(digest: str, **fields: Any) -> bytes:
     flow = {
         "digest": digest,
         "local_mac": "02:00:00:00:00:01",
@@ -336,7 +336,7 @@ def _flow(digest: str, **fields: Any) -> bytes:
     return json.dumps({"type": "flow", "interface": "eth1", "internal": True, "flow": flow}).encode() + b"\n"
 
 
-def _stats(digest: str, down: int, total: int, kind: str = "flow_stats") -> bytes:
+def stats_record(digest: str, down: int, total: int, kind: str = "flow_stats") -> bytes:
     flow = {
         "digest": digest,
         "last_seen_at": 1700000001000 + total,

@@ -69,12 +69,15 @@ def _listen_unix(path: str) -> socket.socket:
 
 
 class WebServer:
-    """A WSGI application on one socket; :meth:`run` is the body of its thread."""
+    """A WSGI application on one socket; :meth:`run` is the body of its thread.
+
+    :ivar app: the application; may be replaced while it serves.
+    """
 
     def __init__(self, app: Wsgi, settings: WebSettings) -> None:
         """Bind the socket and start the pool's threads. Raises :class:`WebError`."""
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
-        self._app = app
+        self.app = app
         self._running: dict[int, float] = {}
         self._socket = listen(settings.listen)
         self._path = settings.listen.path
@@ -116,6 +119,6 @@ class WebServer:
         thread = threading.get_ident()
         self._running[thread] = time.monotonic()
         try:
-            return self._app(environ, start_response)
+            return self.app(environ, start_response)
         finally:
             del self._running[thread]
