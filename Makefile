@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long coverage lint clean
+.PHONY: help setup run test test-long coverage bench lint clean
 
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest
@@ -28,6 +28,9 @@ coverage: setup ## run the tests and report covered branches, with the missing l
 	$(PYTEST) -m 'not long' --cov --cov-branch --cov-report=
 	$(REPORT)
 	$(REPORT) --show-missing --include='$(PROVEN)'
+
+bench: setup ## measure reading and accounting against the limit, side by side
+	.venv/bin/python tests/bench/ingest.py
 
 lint: setup ## check style and types
 	.venv/bin/python -m ruff check .
