@@ -1,0 +1,190 @@
+"""Serves a simulation on a Unix or TCP socket as netifyd does: speaks at once, reads nothing.
+
+One thread, one poll: a client that is slow or vanishes never disturbs another. It knows nothing of
+what the records say.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import select
+import socket
+import threading
+import time
+from pathlib import Path
+
+from .endpoint import listening
+from .simulation import INTERVAL_S, Simulation
+from .wire import frame
+
+# In real time a client may lag by so much before it loses whole records, as netifyd's max_backlog_kb does it;
+# more than netifyd allows, since one interval of 10,000 devices is 12 MB at once.
+MAX_BACKLOG_BYTES = 64 << 20
+# As fast as it is read: nothing is produced while a client has this much waiting.
+_AHEAD_BYTES = 256 << 10
+_LONGEST_WAIT_S = 0.2
+_LAST_WORDS_S = 1.0
+
+
+class _Client:
+    """A connection and what it has yet to be sent. What it says is never read, as netifyd reads nothing."""
+
+    def __init__(self, connection: socket.socket, opening: bytes) -> None:
+        self.connection = connection
+        self.waiting = bytearray(opening)
+
+    def send(self) -> bool:
+        """Send what fits; False when the client is gone."""
+        try:
+            while self.waiting:
+                del self.waiting[: self.connection.send(self.waiting[:_AHEAD_BYTES])]
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+def serve(
+    simulation: Simulation,
+    endpoint: str,
+    speed: float | None,
+    truth_path: str | os.PathLike[str] | None,
+    stop: threading.Event,
+    ready: threading.Event | None = None,
+) -> None:
+    """Serve `simulation` until it ends or `stop` is set; `ready` is set once clients can connect.
+
+    :param endpoint: `unix:///path` or `tcp://host:port`
+    :param speed: simulated seconds per second; each client gets everything from its own start on. None: as
+        fast as the slowest client reads, beginning with the first client
+    :param truth_path: where the truth is written, at the end and in real time at each interval
+    :raises EndpointError: the endpoint cannot be used
+    :raises OSError: the truth cannot be written
+    """
+    with listening(endpoint) as listener:
+        server = _Server(simulation, listener, speed, truth_path)
+        try:
+            if ready is not None:
+                ready.set()
+            server.run(stop)
+        finally:
+            server.close()
+    _write_truth(simulation, truth_path)
+
+
+class _Server:
+    """The clients of one listening socket and the clock that feeds them."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        listener: socket.socket,
+        speed: float | None,
+        truth_path: str | os.PathLike[str] | None,
+    ) -> None:
+        self._simulation = simulation
+        self._due = simulation.records() if speed is None else simulation.advance(simulation.now_ms)
+        self._speed = speed
+        self._truth_path = truth_path
+        self._listener = listener
+        self._clients: list[_Client] = []
+        self._start_ms = simulation.now_ms
+        self._began_s = time.monotonic()
+        self._truth_due_ms = simulation.now_ms + INTERVAL_S * 1000
+
+    def run(self, stop: threading.Event) -> None:
+        """Produce and send until the stream has ended and all of it was sent, or `stop` is set."""
+        while not stop.is_set():
+            self._exchange(self._produce())
+            if self._simulation.ended and not self._owing():
+                return
+        # Who reads gets the last of it, so that the truth is what was sent.
+        give_up_s = time.monotonic() + _LAST_WORDS_S
+        while self._owing() and time.monotonic() < give_up_s:
+            self._exchange(_LONGEST_WAIT_S / 4)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients:
+            client.connection.close()
+
+    def _owing(self) -> bool:
+        return any(client.waiting for client in self._clients)
+
+    def _produce(self) -> float:
+        """Hand a portion of what is due to every client; returns for how many seconds nothing more is due."""
+        simulation = self._simulation
+        if simulation.ended:
+            return _LONGEST_WAIT_S
+        if self._speed is None:
+            if not self._clients or any(len(client.waiting) > _AHEAD_BYTES for client in self._clients):
+                return _LONGEST_WAIT_S
+            self._hand_out(self._portion())
+            return 0.0
+        portion = self._portion()
+        self._hand_out(portion)
+        if len(portion) >= _AHEAD_BYTES:
+            return 0.0
+        if simulation.now_ms >= self._truth_due_ms:
+            self._truth_due_ms = simulation.now_ms + INTERVAL_S * 1000
+            _write_truth(simulation, self._truth_path)
+        # All that was due is out: ask for what has become due since.
+        now_ms = self._start_ms + (time.monotonic() - self._began_s) * 1000 * self._speed
+        self._due = simulation.advance(now_ms)
+        return min(_LONGEST_WAIT_S, max(0.0, (simulation.next_ms() - now_ms) / 1000 / self._speed))
+
+    def _portion(self) -> bytearray:
+        """The next records that are due, in wire form; less than `_AHEAD_BYTES` means that no more are."""
+        portion = bytearray()
+        for _, payload in self._due:
+            portion += frame(payload, self._simulation.version)
+            if len(portion) >= _AHEAD_BYTES:
+                break
+        return portion
+
+    def _hand_out(self, portion: bytearray) -> None:
+        if not portion:
+            return
+        for client in self._clients:
+            if self._speed is None or len(client.waiting) + len(portion) <= MAX_BACKLOG_BYTES:
+                client.waiting += portion
+
+    def _exchange(self, wait_s: float) -> None:
+        """Send what fits, let go who left, let in who knocks; waits at most `wait_s` seconds."""
+        poller = select.poll()
+        poller.register(self._listener, select.POLLIN)
+        for client in list(self._clients):
+            if not client.send():
+                self._drop(client)
+            elif client.waiting:
+                poller.register(client.connection, select.POLLOUT)
+        knocking = self._listener.fileno()
+        if any(descriptor == knocking for descriptor, _ in poller.poll(math.ceil(wait_s * 1000))):
+            self._accept()
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # gone before it was let in
+        connection.setblocking(False)
+        opening = b"".join(frame(payload, self._simulation.version) for payload in self._simulation.opening())
+        self._clients.append(_Client(connection, opening))
+
+    def _drop(self, client: _Client) -> None:
+        client.connection.close()
+        self._clients.remove(client)
+
+
+def _write_truth(simulation: Simulation, path: str | os.PathLike[str] | None) -> None:
+    """Write the truth beside its place and move it there, so that a reader never sees half of it."""
+    if path is None:
+        return
+    target = Path(path)
+    beside = target.with_name(target.name + ".new")
+    text = json.dumps(simulation.truth.as_dict(), indent=1, ensure_ascii=False)
+    beside.write_text(text + "\n", encoding="utf-8")
+    os.replace(beside, target)

@@ -1,0 +1,169 @@
+"""Flow records as netifyd writes them, v4 and v5, and the framing of both.
+
+v4 is held to what netifyd 4.4.5 was measured to send, v5 to the published telemetry schemas of agent v5
+(flow, flow_stats, flow_purge). Keys are sorted and text is UTF-8, as netifyd does it. It knows nothing of
+chance, of the network or of accounting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from .catalog import HTTPS, MQTTS, PUSH_TLS, QUIC, TLS
+from .flow import Counters, Flow, Stage
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+_WITH_TLS = (HTTPS, QUIC, TLS, MQTTS, PUSH_TLS)
+
+
+def payload(record: dict[str, object]) -> bytes:
+    """One record as a line of JSON that ends in LF."""
+    return (_encode(record) + "\n").encode()
+
+
+def frame(line: bytes, version: int) -> bytes:
+    """The bytes that carry one payload line on a socket: v4 puts a length header before it, v5 does not."""
+    return b'{"length": %d}\n%b' % (len(line), line) if version == 4 else line
+
+
+def flow_record(flow: Flow, stage: Stage, at_ms: int, version: int) -> bytes:
+    """A `flow` record: what detection knows of the flow at `stage`."""
+    application, protocol, depth = stage.application, stage.protocol, stage.depth
+    # Some names were known from a DNS answer before the flow showed its own.
+    named = (
+        bool(flow.host) and flow.other_type == "remote" and protocol in _WITH_TLS and len(flow.host) % 3 == 0
+    )
+    category = {"application": application.category, "domain": 0, "protocol": protocol.category}
+    if version == 5:
+        category |= {"local_network": 0, "other_network": 0, "overlay": 0}
+    fields: dict[str, object] = {
+        "category": category,
+        "detected_application": application.id,
+        "detected_application_name": application.tag,
+        "detected_protocol": protocol.id,
+        "detected_protocol_name": protocol.name,
+        "detection_guessed": protocol.id == 0,
+        "detection_updated": stage is not flow.stages[0],
+        "dhc_hit": named,
+        "digest": flow.digest,
+        "first_seen_at": flow.start_ms,
+        "ip_nat": False,
+        "ip_protocol": flow.transport,
+        "ip_version": 6 if ":" in flow.local[1] else 4,
+        "last_seen_at": min(max(flow.last_seen_ms, at_ms - 5), flow.end_ms),
+        "local_ip": flow.local[1],
+        "local_mac": flow.local[0],
+        "local_origin": flow.local_is_opener,
+        "local_port": flow.local[2],
+        "other_ip": flow.other[1],
+        "other_mac": flow.other[0],
+        "other_port": flow.other[2],
+        "other_type": flow.other_type,
+        "soft_dissector": False,
+        "vlan_id": 0,
+    }
+    if flow.host:
+        fields["host_server_name"] = flow.host
+    if named:
+        fields["dns_host_name"] = flow.host
+    if protocol in _WITH_TLS:
+        fields["ssl"] = _ssl(flow, depth, version)
+    fields.update(flow.detail)
+    record: dict[str, object] = {
+        "flow": fields,
+        "interface": flow.interface,
+        "internal": True,
+        "type": "flow",
+    }
+    (_finish_v4 if version == 4 else _finish_v5)(flow, fields, record)
+    return payload(record)
+
+
+def _finish_v4(flow: Flow, fields: dict[str, object], record: dict[str, object]) -> None:
+    record["established"] = False
+    fields["first_update_at"] = flow.start_ms
+    guessed = bool(fields["detection_guessed"])
+    fields["risks"] = _risks(guessed) | ({"risks": [35]} if guessed else {})
+    if "ssdp" in flow.detail:
+        fields["ssdp"] = {"user-agent": flow.detail["ssdp"]["user_agent"]}
+    if "dhcp" in flow.detail:
+        # 4.4.5 leaves out what the client did not send.
+        fields["dhcp"] = {key: value for key, value in flow.detail["dhcp"].items() if value}
+
+
+def _finish_v5(flow: Flow, fields: dict[str, object], record: dict[str, object]) -> None:
+    fields["digest_prev"] = flow.digest_prev
+    fields["app_ip_override"] = False
+    fields["app_proto_twins"] = False
+    fields["fhc_hit"] = False
+    fields["ip_dscp"] = 0
+    guessed = bool(fields["detection_guessed"])
+    fields["risks"] = _risks(guessed) | {"risks": [35] if guessed else []}
+
+
+def _risks(risky: bool) -> dict[str, object]:
+    score = 50 if risky else 0
+    return {
+        "ndpi_risk_score": score,
+        "ndpi_risk_score_client": score // 2,
+        "ndpi_risk_score_server": score // 2,
+    }
+
+
+def _ssl(flow: Flow, depth: int, version: int) -> dict[str, object]:
+    ssl: dict[str, object] = {"cipher_suite": "0x1301" if depth else "0x0000", "version": "0x0303"}
+    if flow.host:
+        ssl["client_sni"] = flow.host
+    if depth:
+        ssl["alpn"] = ["h3"] if flow.transport == 17 else ["h2", "http/1.1"]
+        seen = hashlib.sha1(flow.host.encode(), usedforsecurity=False).hexdigest()
+        if version == 4:
+            ssl["server_ja3"] = seen[:32]
+        else:
+            ssl["client_ja4"] = f"t13d1516h2_{seen[:12]}_{seen[12:24]}"
+        if depth > 1:
+            ssl["fingerprint"] = seen
+            ssl["issuer_dn"] = "C=US, O=Let's Encrypt, CN=R11"
+            ssl["server_cn"] = flow.host
+            ssl["subject_dn"] = f"CN={flow.host}"
+    return ssl
+
+
+def stats_record(flow: Flow, counters: Counters, version: int) -> bytes:
+    """A `flow_stats` record: what the flow carried since its last record. Totals must include it already."""
+    return b'{%b"type":"flow_stats"}\n' % _counted(flow, counters, version)
+
+
+def purge_record(flow: Flow, counters: Counters, reason: str, version: int) -> bytes:
+    """A `flow_purge` record with the last counters and why it ended: closed, expired or (4.x) terminate."""
+    return b'{%b"reason":"%b","type":"flow_purge"}\n' % (_counted(flow, counters, version), reason.encode())
+
+
+def _counted(flow: Flow, counters: Counters, version: int) -> bytes:
+    """Everything up to the type; nothing in here needs escaping."""
+    local_bytes, local_packets, other_bytes, other_packets, span_ms = counters
+    totals = flow.totals
+    total = totals.bytes_up + totals.bytes_down
+    packets = totals.packets_up + totals.packets_down
+    if version == 4:
+        return (
+            f'"established":false,"flow":{{"detection_packets":{flow.detection_packets},"digest":"{flow.digest}",'
+            f'"last_seen_at":{flow.last_seen_ms},"local_bytes":{local_bytes},"local_packets":{local_packets},'
+            f'"other_bytes":{other_bytes},"other_packets":{other_packets},"total_bytes":{total},'
+            f'"total_packets":{packets}}},"interface":"{flow.interface}","internal":true,'
+        ).encode()
+    # A burst rate in bytes per second: over the time that the flow was active, one second at least.
+    seconds = max(span_ms, 1000) / 1000
+    up, down = local_bytes / seconds, other_bytes / seconds
+    earlier = ",".join(f'"{digest}"' for digest in flow.digest_prev)
+    retrans = other_packets // 500
+    health = f'"tcp":{{"resets":0,"retrans":{retrans},"seq_errors":0}},' if flow.transport == 6 else ""
+    return (
+        f'"flow":{{"detection_packets":{flow.detection_packets},"digest":"{flow.digest}",'
+        f'"digest_prev":[{earlier}],"last_seen_at":{flow.last_seen_ms},'
+        f'"local_bytes":{local_bytes},"local_packets":{local_packets},"local_rate":{up:.1f},'
+        f'"other_bytes":{other_bytes},"other_packets":{other_packets},"other_rate":{down:.1f},'
+        f'{health}"total_bytes":{total},"total_packets":{packets}}},'
+        f'"interface":"{flow.interface}","internal":true,'
+    ).encode()
