@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long coverage bench lint clean
+.PHONY: help setup run test test-long test-matrix coverage bench lint deb e2e clean
 
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest
@@ -32,6 +32,12 @@ coverage: setup ## run the tests and report covered branches, with the missing l
 bench: setup ## measure reading and accounting against the limit, side by side
 	.venv/bin/python tests/bench/ingest.py
 
+deb: ## build the Debian package into dist/
+	@packaging/build-deb
+
+e2e: deb ## as root: prove the package on real systemds (Debian 12 and 13 in containers)
+	@tests/e2e/run
+
 lint: setup ## check style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
@@ -40,5 +46,5 @@ lint: setup ## check style and types
 clean: ## remove .venv, the caches and the data of `make run`; refused while that runs
 	@if [ -e .run/lock ] && ! flock -n .run/lock true; then \
 		echo 'make clean: `make run` is running in this checkout, stop it first' >&2; exit 1; fi
-	rm -rf .venv .run .coverage htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .run dist .coverage htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

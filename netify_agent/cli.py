@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -44,12 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         path, settings = _settings(options.config)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        _complain(error)
         return EX_CONFIG
     if options.command == "check":
         return check(path, settings)
     log.set_up(options.log_level or settings.log_level)
+    faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: say where it was
     return Supervisor(path, settings).run()
+
+
+def _complain(error: ConfigError) -> None:
+    """Print every problem; in the journal as an error."""
+    if not log.in_journal():
+        print(error, file=sys.stderr)
+        return
+    log.set_up("error")
+    for problem in error.problems:
+        logging.error("%s", problem)
 
 
 def _settings(path: str | None) -> tuple[str | None, Settings]:

@@ -17,13 +17,25 @@ class _JournalFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
 
 
+def in_journal() -> bool:
+    """Whether standard error is the journal, whose device and inode are in ``JOURNAL_STREAM`` (systemd.exec(5)).
+
+    The variable alone proves nothing: a shell that a service started inherits it.
+    """
+    try:
+        error = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{error.st_dev}:{error.st_ino}"
+
+
 def set_up(level: str) -> None:
     """Log at ``level`` (debug, info, warning, error) to standard error.
 
-    Under systemd (``JOURNAL_STREAM`` is set, systemd.exec(5)) without a time, which the journal knows.
+    Without a time where it goes to the journal, which knows it.
     """
     handler = logging.StreamHandler(sys.stderr)
-    if "JOURNAL_STREAM" in os.environ:
+    if in_journal():
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
