@@ -18,7 +18,7 @@ class _JournalFormatter(logging.Formatter):
 
 
 def in_journal() -> bool:
-    """Whether standard error is the journal, whose device and inode are in ``JOURNAL_STREAM`` (systemd.exec(5)).
+    """Whether standard error is the journal: ``JOURNAL_STREAM`` (systemd.exec(5)) has its device and inode.
 
     The variable alone proves nothing: a shell that a service started inherits it.
     """
