@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 from netify_agent import __version__
 from netify_agent.accounting import Accountant
+from netify_agent.api.answers import rfc3339
 from netify_agent.config import Settings
 from netify_agent.listener import ListenerStatus
 from netify_agent.store.client import StoreError
@@ -71,9 +71,8 @@ class Status:
         return None
 
     def document(self) -> dict[str, Any]:
-        """The body of ``/status``. Times are seconds since the epoch, durations as their names say."""
+        """The body of ``/status``; docs/api.md says what each key means. What never happened is null."""
         now = time.time()
-        writer = asdict(self._writer)
         try:
             counters: dict[str, int] | None = self._reader.counters()
         except StoreError:
@@ -81,21 +80,34 @@ class Status:
         return {
             "version": __version__,
             "gateway": self.settings.gateway,
+            "started_at": _moment(self._started),
             "uptime_s": int(now - self._started),
             "interval": self.settings.interval_s,
             "checks": {name: reason or "ok" for name, reason in self.checks().items()},
-            "listeners": [
-                {
-                    **asdict(listener),
-                    "lag_s": round(now - listener.last_record, 3) if listener.last_record else None,
-                }
-                for listener in self.listeners
-            ],
+            "listeners": [_listener(listener, now) for listener in self.listeners],
             "accounting": {
                 "live_flows": self._accountant.live_flows,
                 "records": dict(self._accountant.records),
                 "rejected": dict(self._accountant.rejected),
                 "counters": counters,
             },
-            "flushes": writer,
+            "flushes": {
+                **vars(self._writer),
+                "last_flush": _moment(self._writer.last_flush),
+                "flush_ms": round(self._writer.flush_ms, 3) if self._writer.flushes else None,
+            },
         }
+
+
+def _listener(status: ListenerStatus, now: float) -> dict[str, Any]:
+    return {
+        **vars(status),
+        "connected_since": _moment(status.connected_since) if status.connected else None,
+        "last_record": _moment(status.last_record),
+        "lag_s": round(now - status.last_record, 3) if status.last_record else None,
+    }
+
+
+def _moment(seconds: float) -> str | None:
+    """RFC 3339, or None for 0, which stands for never."""
+    return rfc3339(int(seconds * 1000)) if seconds else None

@@ -11,9 +11,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netify_agent.accounting import Accountant
+from netify_agent.batch import Batch
 from netify_agent.store.client import StoreError, StoreRefused
 from netify_agent.store.write import Flush, Rewound, StoreWriter
 
@@ -30,8 +31,14 @@ _IDLE_S = 0.5
 
 @dataclass
 class WriterStatus:
-    """How flushing goes. Times are our clock, seconds since the epoch; 0 before the first flush.
+    """How flushing goes.
 
+    :ivar restored: whether the store was opened, and what an earlier run left in it taken back.
+    :ivar sequence: number of the last flush that Redis took.
+    :ivar last_flush: when it took it, our clock, seconds since the epoch; 0 before the first.
+    :ivar flush_ms: how long that took, in milliseconds.
+    :ivar flushes: flushes taken since the start; :ivar failures: attempts that failed.
+    :ivar repeated: flushes given back to a Redis that had gone back to an older state.
     :ivar error: why Redis does not take a flush, in one line; None while it does.
     :ivar lost: flushes that Redis had taken and then lost for good.
     """
@@ -74,7 +81,9 @@ class Writer:
         self._on_devices = on_devices
         self._pending: Flush | None = None
         self._applied: deque[Flush] = deque()
+        self._corrects_lost = False  # what the accountant gathers may correct rows that Redis lost
         self._taken_at = time.monotonic()
+        self._opened_s = int(time.time())
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Flush every interval until ``stop`` is set, then once more.
@@ -139,7 +148,7 @@ class Writer:
             status.error = str(error)
             return False
         if status.error is not None and status.failures:
-            log.info("Redis takes flushes again, nothing was lost")
+            log.info("Redis takes flushes again")
         status.error = None
         status.sequence = self._pending.sequence
         status.flushes += 1
@@ -173,6 +182,11 @@ class Writer:
         now_s = int(time.time())
         with self._lock:
             batch = self._accountant.take(now_s - now_s % self._bucket_s)
+        if not batch.bucket:  # the first one: the accountant knows no clock
+            batch.bucket = self._opened_s - self._opened_s % self._bucket_s
+        if self._corrects_lost:
+            _only_growth(batch)
+            self._corrects_lost = False
         taken_at = time.monotonic()
         elapsed_ms = int((taken_at - self._taken_at) * 1000)
         self._taken_at = taken_at
@@ -202,12 +216,27 @@ class Writer:
         self.status.lost += lost
         self._applied.clear()
         assert self._pending is not None
-        # What is on its way may correct rows that are gone now; only what it counts is still true.
-        batch = self._pending.batch
-        batch.moved.clear()
-        batch.moved_mirrored.clear()
-        self._pending = Flush(sequence + 1, batch, self._pending.at_ms, self._pending.elapsed_ms)
+        _only_growth(self._pending.batch)
+        self._pending = replace(self._pending, sequence=sequence + 1)
         self.status.sequence = sequence
         with self._lock:
             self._accountant.forget_counts()
             self._accountant.dirty_all()
+        self._corrects_lost = True
+
+
+def _only_growth(batch: Batch) -> None:
+    """Strip ``batch`` of what corrects rows that Redis has lost: none may fall below zero.
+
+    What a flow carried in the open history bucket moves within ``counted``: its new row keeps that,
+    which was counted, and as a rule lost, with an earlier batch.
+    """
+    batch.moved.clear()
+    batch.moved_mirrored.clear()
+    for rows in (batch.counted, batch.mirrored):
+        for row in rows.values():
+            for counter in ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows"):
+                setattr(row, counter, max(getattr(row, counter), 0))
+    for digest, state in batch.flows.items():
+        if state is not None:
+            batch.flows[digest] = state._replace(bytes_up=0, bytes_down=0, packets_up=0, packets_down=0)

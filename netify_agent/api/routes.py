@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import logging
 import re
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 import bottle
@@ -32,6 +32,9 @@ _LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _MAC = re.compile(
     r"([0-9a-f]{2}[:-]){5}[0-9a-f]{2}|([0-9a-f]{4}\.){2}[0-9a-f]{4}|[0-9a-f]{12}", re.IGNORECASE
 )
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?(Z|[ +-][0-9]{2}:[0-9]{2})"
+)
 
 
 def device_name(text: str) -> str:
@@ -44,8 +47,10 @@ def device_name(text: str) -> str:
         digits = re.sub(r"[^0-9a-f]", "", text.lower())
         return ":".join(digits[index : index + 2] for index in range(0, 12, 2))
     try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
+        # netifyd writes addresses as the C library does; Python's ipaddress does since 3.13 only.
+        family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        return socket.inet_ntop(family, socket.inet_pton(family, text))
+    except (OSError, ValueError):
         raise bad_parameter(
             "device", text, "a MAC address, or the IP address of a device without one"
         ) from None
@@ -78,7 +83,8 @@ class Api:
         self._ready = ready
         self._cache: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._started = f"{time.time_ns():x}"
-        self._hosts = _LOOPBACK_NAMES | set(settings.web.hosts) if settings.web.listen.is_loopback else None
+        listen = settings.web.listen
+        self._hosts = _LOOPBACK_NAMES | {listen.host, *settings.web.hosts} if listen.is_loopback else None
         app = bottle.Bottle(autojson=False)
         app.route("/", "GET", self._guarded(self._network))
         app.route("/applications", "GET", self._guarded(self._applications))
@@ -140,38 +146,55 @@ class Api:
     def _options(self, path: str = "") -> bottle.HTTPResponse:
         return bottle.HTTPResponse(b"", 204, {"Allow": METHODS})
 
-    def _cached(self, build: Callable[[], dict[str, Any] | None], missing: str = "") -> bottle.HTTPResponse:
-        """The answer to this request, built once per flush; 304 for who has it already."""
+    def _cached(
+        self, build: Callable[[], dict[str, Any] | None], missing: str, variant: str = ""
+    ) -> bottle.HTTPResponse:
+        """The answer to this request, 304 for who has it already, or a 404 that says ``missing``.
+
+        :param build: makes the document; None where there is none. Called once per flush at most, but for
+            each request where ``variant`` names one of many documents of the same path.
+        """
         request = bottle.request
         sequence = self._reader.meta().get("seq", "0")
-        name = f"{request.path}?{request.query_string}"
+        name = f"{request.path}?{request.query_string} {variant}"
         state = f"{self._started} {sequence} {self._directory.generation} {name}"
         etag = f'"{hashlib.sha256(state.encode("utf-8", "replace")).hexdigest()[:24]}"'
         headers = {"ETag": etag, "Cache-Control": "no-cache"}
-        known = request.get_header("If-None-Match", "")
-        if known and (
-            known.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in known.split(","))
-        ):
+        known = [tag.strip().removeprefix("W/") for tag in request.get_header("If-None-Match", "").split(",")]
+        if etag in known:
             return bottle.HTTPResponse(b"", 304, headers)
-        cached = self._cache.get(name)
-        if cached is None or cached[0] != etag:
+        tag, body = self._cache.get(name, ("", b""))
+        if tag != etag:
             document = build()
             if document is None:
                 raise Problem(404, missing)
-            cached = self._cache[name] = (etag, _encode(document))
-            if len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
-        return _json(cached[1], headers)
+            body = _encode(document)
+            if (
+                self._reader.meta().get("seq", "0") != sequence
+            ):  # a flush came between: what is named is unclear
+                return _json(body, {"Cache-Control": "no-cache"})
+            if not variant:
+                self._keep(name, etag, body)
+        if "*" in known:
+            return bottle.HTTPResponse(b"", 304, headers)
+        return _json(body, headers)
+
+    def _keep(self, name: str, etag: str, body: bytes) -> None:
+        """Keep an encoded answer; of too many, those go that were encoded the longest ago."""
+        self._cache.pop(name, None)
+        self._cache[name] = (etag, body)
+        if len(self._cache) > _CACHED:
+            self._cache.popitem(last=False)
 
     # -- answers -----------------------------------------------------------------------------------
 
     def _network(self) -> bottle.HTTPResponse:
         self._allow_parameters()
-        return self._cached(lambda: self._answers.network(self._reader.picture()))
+        return self._cached(lambda: self._answers.network(self._reader.picture()), "")
 
     def _applications(self) -> bottle.HTTPResponse:
         self._allow_parameters()
-        return self._cached(lambda: self._answers.applications(*self._reader.applications(USERS_SHOWN)))
+        return self._cached(lambda: self._answers.applications(*self._reader.applications(USERS_SHOWN)), "")
 
     def _device(self, device: str) -> bottle.HTTPResponse:
         self._allow_parameters()
@@ -198,26 +221,31 @@ class Api:
         now = int(time.time())
         to = _moment("to", query["to"]) if "to" in query else now
         earliest = now - resolution.keep_s
-        since = _moment("from", query["from"]) if "from" in query else max(earliest, to - MAX_BUCKETS * step)
+        since = _moment("from", query["from"]) if "from" in query else to - (MAX_BUCKETS - 1) * step
         if since > to:
-            raise bad_parameter("from", query.get("from", ""), "a time that is not after 'to'")
+            raise bad_parameter("from", query["from"], "a time that is not after 'to'")
         starts = range(max(since, earliest - step) // step * step, min(to, now) + 1, step)
         if len(starts) > MAX_BUCKETS:
             raise bad_parameter("from", query["from"], f"a time that makes at most {MAX_BUCKETS} buckets")
-        if not self._reader.knows(name):
-            raise Problem(404, f"no device {name} has been seen")
-        buckets = self._reader.history(name, step, starts)
-        document = self._answers.history(name, step, buckets, applications=with_applications == "true")
-        return _json(_encode(document), {"Cache-Control": "no-cache"})
+
+        def build() -> dict[str, Any] | None:
+            if not self._reader.knows(name):
+                return None
+            buckets = self._reader.history(name, step, starts)
+            return self._answers.history(name, step, buckets, applications=with_applications == "true")
+
+        return self._cached(build, f"no device {name} has been seen", variant=str(starts))
 
     def _get_status(self) -> bottle.HTTPResponse:
         self._allow_parameters()
         return _json(_encode(self._status()), {"Cache-Control": "no-store"})
 
     def _healthz(self) -> bottle.HTTPResponse:
+        self._allow_parameters()
         return _json(_encode({"status": "ok"}), {"Cache-Control": "no-store"})
 
     def _readyz(self) -> bottle.HTTPResponse:
+        self._allow_parameters()
         checks = self._ready()
         wrong = [reason for reason in checks.values() if reason]
         document = {
@@ -249,13 +277,14 @@ class Api:
 
 def _moment(name: str, text: str) -> int:
     """A time of a parameter, as seconds since the epoch: that number, or RFC 3339."""
-    if re.fullmatch(r"\d{1,11}", text):
+    if re.fullmatch("[0-9]{1,11}", text):
         return int(text)
     try:
-        moment = datetime.fromisoformat(text.upper().replace("Z", "+00:00").replace(" ", "+"))
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        return int(moment.timestamp())
+        match = _RFC3339.fullmatch(text.upper())
+        if match is None:
+            raise ValueError("no RFC 3339")
+        zone = match[2].replace("Z", "+00:00").replace(" ", "+")  # a query's '+' means a blank
+        return int(datetime.fromisoformat(match[1] + zone).timestamp())
     except (ValueError, OverflowError):
         raise bad_parameter(
             name, text, "RFC 3339 (2026-11-23T20:55:00Z) or seconds since the epoch"

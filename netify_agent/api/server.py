@@ -52,7 +52,8 @@ def _listen_unix(path: str) -> socket.socket:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise FileExistsError(errno.EEXIST, "there is a file of another kind")
         with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(path) == 0:
+            # Anything but a refusal, a full backlog for one, shows that somebody listens.
+            if probe.connect_ex(path) != errno.ECONNREFUSED:
                 raise OSError(errno.EADDRINUSE, "in use")
         os.unlink(path)
     except FileNotFoundError:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from netify_agent.batch import Batch, Rows
+from netify_agent.batch import Batch, Row, Rows
 from netify_agent.store.layout import GATEWAY
 
 Sums = list[int]  # bytes up, bytes down, packets up, packets down, flows
@@ -24,7 +24,8 @@ def _table() -> defaultdict[str, Sums]:
 class Change:
     """Growth of one device, or of the gateway.
 
-    ``first_seen`` and ``last_seen`` (application to netifyd's ms) only name rows that saw traffic.
+    ``first_seen`` and ``last_seen`` (application to netifyd's ms) only name rows that grew: what merely
+    moved away was not seen.
     """
 
     total: Sums = field(default_factory=_zeros)
@@ -39,6 +40,14 @@ class Change:
         for index, count in enumerate(counts):
             for row in sums:
                 row[index] += count
+
+    def saw(self, application: str, row: Row) -> None:
+        """Note when ``row`` of the application was seen; netifyd may not have said (0)."""
+        if row.first_seen:
+            known = self.first_seen.get(application, row.first_seen)
+            self.first_seen[application] = min(known, row.first_seen)
+        if row.last_seen:
+            self.last_seen[application] = max(self.last_seen.get(application, 0), row.last_seen)
 
 
 Changes = defaultdict[str, Change]
@@ -69,6 +78,9 @@ def summarise(batch: Batch) -> Summary:
         _sum(rows, lasting, interval if both else None, gateway=True, apart=unattributed)
     for rows, both in ((batch.mirrored, True), (batch.moved_mirrored, False)):
         _sum(rows, lasting, interval if both else None, gateway=False, apart=mirrored)
+    for device, note in batch.devices.items():
+        if note.interface is not None or note.hint is not None:
+            lasting[device]  # a flow record told of it, even where it changed no counter
     return Summary(lasting, interval, unattributed, mirrored)
 
 
@@ -86,7 +98,5 @@ def _sum(rows: Rows, lasting: Changes, interval: Changes | None, *, gateway: boo
             change.add(key.application, key.protocol, counts)
             if interval is not None:
                 interval[name].add(key.application, key.protocol, counts)
-            if row.first_seen:
-                change.first_seen.setdefault(key.application, row.first_seen)
-            if row.last_seen:
-                change.last_seen[key.application] = row.last_seen
+            if any(count > 0 for count in counts):
+                change.saw(key.application, row)

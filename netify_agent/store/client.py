@@ -49,6 +49,18 @@ def connect(url: str, password: str | None) -> Client:
 
 
 def reason(error: Exception) -> str:
-    """One line that says why Redis did not do as asked, without the password that a URL may hold."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text[:200]
+    """One line that says why Redis did not do as asked: neither a password nor data are in it."""
+    # redis-py names the command of a pipeline that failed, with all that it was to write.
+    text = str(error).rpartition("of pipeline caused error: ")[2]
+    return " ".join(text.split())[:200] or type(error).__name__
+
+
+def as_store_error(error: redis.RedisError, gateway: str) -> StoreError:
+    """What the writer of ``gateway`` raises for ``error``: trying again can't cure a key of a wrong type."""
+    if "WRONGTYPE" in str(error):
+        return StoreRefused(
+            f"keys of gateway '{gateway}' in Redis are not netify-agent's: use another database or name"
+        )
+    if isinstance(error, redis.WatchError):
+        return StoreError("the connection broke on the way; the next attempt finds out what arrived")
+    return StoreError(reason(error))

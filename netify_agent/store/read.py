@@ -97,22 +97,25 @@ class StoreReader:
             return {name: int(count) for name, count in self._client.hgetall(self._keys.counters).items()}
 
     def picture(self) -> Picture:
-        """The gateway and all its devices with their applications."""
+        """The gateway and its devices with their applications, but for devices that all moved away from."""
         with _store_errors():
             for _ in range(_ATTEMPTS):
-                sequence = self._client.hget(self._keys.meta, "seq")
-                devices: list[str] = self._client.zrange(self._keys.devices, 0, -1)
+                with self._client.pipeline(transaction=True) as pipe:
+                    pipe.hget(self._keys.meta, "seq")
+                    pipe.zrange(self._keys.devices, 0, -1)
+                    sequence, devices = pipe.execute()
                 picture = self._picture(devices)
                 if picture.sequence == int(sequence or 0):
                     break
-            return picture
+        picture.devices = [row for row in picture.devices if any(row.counters.values())]
+        return picture
 
     def device(self, name: str) -> tuple[Picture, DeviceRow] | None:
         """One device with its applications and protocols, or None if the store knows no such device."""
         with _store_errors():
             picture = self._picture([name], protocols=True)
         row = picture.devices[0]
-        return (picture, row) if row.arrived else None
+        return (picture, row) if row.arrived and any(row.counters.values()) else None
 
     def _picture(self, devices: Sequence[str], *, protocols: bool = False) -> Picture:
         keys = self._keys

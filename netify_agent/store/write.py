@@ -16,7 +16,7 @@ import redis
 from netify_agent.batch import MAX_ADDRESSES, Batch, FlowState, Instance
 from netify_agent.description import Key
 from netify_agent.store.changes import Change, Summary, Sums, summarise
-from netify_agent.store.client import Client, StoreError, StoreRefused, reason
+from netify_agent.store.client import Client, StoreRefused, as_store_error, reason
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
 
 _FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
@@ -59,9 +59,9 @@ class Rewound(Exception):
 class StoreWriter:
     """The writing side of one gateway's store.
 
-    Every method raises :class:`StoreError` where Redis can't be reached or refuses, with nothing
-    changed or with an outcome that the next :meth:`apply` finds out; :class:`StoreRefused` where
-    trying again can't help.
+    Every method raises :class:`~netify_agent.store.client.StoreError` where Redis can't be reached or
+    refuses, with nothing changed or with an outcome that the next :meth:`apply` finds out;
+    :class:`StoreRefused` where trying again can't help.
     """
 
     def __init__(self, client: Client, gateway: str, history: dict[int, int], forget_after_s: int) -> None:
@@ -85,7 +85,7 @@ class StoreWriter:
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.watch(meta_key)
                 meta = pipe.hgetall(meta_key)
-                schema = int(meta.get("schema", SCHEMA))
+                schema = int(meta.get("schema", "") if meta else SCHEMA)
                 if schema > SCHEMA:
                     raise StoreRefused(
                         f"the data of gateway '{self._gateway}' in Redis is of schema {schema}; this "
@@ -95,7 +95,8 @@ class StoreWriter:
                 pipe.hgetall(self._keys.flows)
                 pipe.hset(meta_key, mapping={"schema": SCHEMA, "writer": self._writer})
                 flows: dict[str, str] = pipe.execute()[0]
-            self._replaced = meta.get("writer")
+            if meta.get("writer") != self._writer:  # else the reply to an earlier claim was lost
+                self._replaced = meta.get("writer")
             return Restored(
                 int(meta.get("seq", 0)),
                 {digest: _decode_state(text) for digest, text in flows.items()},
@@ -104,10 +105,10 @@ class StoreWriter:
                 {source: Instance(*pair) for source, pair in json.loads(meta.get("instances", "{}")).items()},
             )
         except redis.RedisError as error:
-            raise StoreError(reason(error)) from error
-        except (ValueError, TypeError) as error:
+            raise as_store_error(error, self._gateway) from error
+        except (ValueError, TypeError, AttributeError) as error:
             raise StoreRefused(
-                f"{meta_key} in Redis does not hold what this agent stored: {error}"
+                f"{meta_key} in Redis does not hold what netify-agent stores there: use another database"
             ) from error
 
     def apply(self, flush: Flush) -> None:
@@ -138,10 +139,8 @@ class StoreWriter:
                 pipe.multi()
                 self._queue(pipe, flush, forgotten)
                 replies = pipe.execute(raise_on_error=False)
-        except redis.WatchError as error:
-            raise StoreError(f"the outcome of flush {flush.sequence} is unknown") from error
         except redis.RedisError as error:
-            raise StoreError(reason(error)) from error
+            raise as_store_error(error, self._gateway) from error
         refused = [reply for reply in replies if isinstance(reply, Exception)]
         if refused:
             raise StoreRefused(
@@ -154,11 +153,7 @@ class StoreWriter:
         latest = now_ms - self._forget_after_s * 1000
         devices = pipe.zrangebyscore(self._keys.devices, "-inf", latest, 0, _FORGET_AT_ONCE)
         return {
-            device: [
-                field.partition(":")[2]
-                for field in pipe.hkeys(self._keys.applications(device))
-                if field.startswith(LAST_SEEN)
-            ]
+            device: sorted({field.partition(":")[2] for field in pipe.hkeys(self._keys.applications(device))})
             for device in devices
         }
 
