@@ -17,7 +17,7 @@ MAX_TEXT = 253  # characters; the longest host name (RFC 1035, 2.3.4)
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NO_MAC = "00:00:00:00:00:00"
 _NO_ADDRESS = frozenset(("0.0.0.0", "::"))
-_DHCP_CLIENT_PORTS = frozenset((68, 546))
+_DHCP_CLIENT_PORTS = (68, 546)  # a tuple: what is compared with it may be unhashable
 
 
 class Key(NamedTuple):
@@ -61,18 +61,18 @@ def describe(flow: dict[str, Any]) -> Description:
     :param flow: as decoded; every field may be missing or of any type.
     :returns: a key without a device where the record has neither a usable MAC nor an IP address.
     """
-    local_ip, other_ip = flow.get("local_ip"), flow.get("other_ip")
-    device = device_id(_hashable(flow.get("local_mac")), _hashable(local_ip))
+    local_ip, other_ip = short_text(flow.get("local_ip")), short_text(flow.get("other_ip"))
+    device = device_id(short_text(flow.get("local_mac")), local_ip)
     application = clean(flow.get("detected_application_name")) or UNKNOWN
     protocol = clean(flow.get("detected_protocol_name")) or UNKNOWN
     other_type = flow.get("other_type")
     other = None
     if other_type == "local":
-        other = device_id(_hashable(flow.get("other_mac")), _hashable(other_ip))
+        other = device_id(short_text(flow.get("other_mac")), other_ip)
     addresses = tuple(
         (owner, ip.lower())
         for owner, ip in ((device, local_ip), (other, other_ip))
-        if owner and isinstance(ip, str) and _is_address(ip) and ip not in _NO_ADDRESS
+        if owner and ip is not None and _is_address(ip)
     )
     category = flow.get("category")
     return Description(
@@ -129,7 +129,7 @@ def timestamp(value: object) -> int:
     return value if type(value) is int and 0 <= value < 1 << 53 else 0
 
 
-def _hashable(value: object) -> str | None:
+def short_text(value: object) -> str | None:
     """``value`` if it can be an address; the bound keeps the caches below small."""
     return value if isinstance(value, str) and len(value) <= 64 else None
 
@@ -155,4 +155,4 @@ def _is_address(text: str) -> bool:
         ip_address(text)
     except ValueError:
         return False
-    return "%" not in text
+    return "%" not in text and text not in _NO_ADDRESS

@@ -25,9 +25,10 @@ class Flow:
     :ivar source: URL of the endpoint that told of it.
     :ivar key: row of the local side; :ivar peer: row of the other side, if that is a device too.
     :ivar touched: arrival number of the last record.
-    :ivar born: generation of the batch that first held it.
+    :ivar born: generation of the batch that first holds its digest; -1 if the store held it before.
     :ivar first_seen: 0 while no ``flow`` record came.
     :ivar total_bytes: netifyd's cumulative counter as accounted so far; -1 before the first counters.
+    :ivar flows: how many flows its rows count for it: 1, or 0 after the store lost them.
     :ivar held_bytes: carried before its first record, and not yet known to be ours to count.
     :ivar ended: no longer in the table of live flows.
     :ivar over: netifyd itself has ended it, so that further counters mean a new life.
@@ -42,6 +43,7 @@ class Flow:
         "digest",
         "ended",
         "first_seen",
+        "flows",
         "held_bytes",
         "held_packets",
         "key",
@@ -56,10 +58,10 @@ class Flow:
         "touched",
     )
 
-    def __init__(self, digest: str, source: str, born: int) -> None:
+    def __init__(self, digest: str, source: str) -> None:
         self.digest = digest
         self.source = source
-        self.born = born
+        self.born = -1
         self.key: Key = UNDESCRIBED
         self.peer: Key | None = None
         self.touched = self.first_seen = self.last_seen = 0
@@ -69,9 +71,10 @@ class Flow:
         self.forget_counts()
 
     @classmethod
-    def restored(cls, digest: str, state: FlowState, born: int) -> Flow:
+    def restored(cls, digest: str, state: FlowState) -> Flow:
         """The flow that an earlier run stored as ``state``."""
-        flow = cls(digest, state.source, born)
+        flow = cls(digest, state.source)
+        flow.flows = 1
         flow.key, flow.peer = state.key, state.peer
         flow.first_seen, flow.last_seen = state.first_seen, state.last_seen
         flow.total_bytes, flow.total_packets = state.total_bytes, state.total_packets
@@ -100,7 +103,7 @@ class Flow:
 
     def forget_counts(self) -> None:
         """Nothing that was counted so far can be moved any more: another life, or a store that lost it."""
-        self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = 0
+        self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self._bucket = -1
         self._mark = (0, 0, 0, 0)
 
@@ -135,7 +138,7 @@ class Flow:
             self.bytes_down - down,
             self.packets_up - packets_up,
             self.packets_down - packets_down,
-            1,
+            self.flows,
         )
 
     def absorb(self, other: Flow, bucket: int) -> None:
@@ -145,6 +148,7 @@ class Flow:
         self.bytes_down += other.bytes_down
         self.packets_up += other.packets_up
         self.packets_down += other.packets_down
+        self.flows += other.flows
         self._bucket = bucket
         self._mark = (
             self.bytes_up - mine[0] - theirs[0],
@@ -153,5 +157,4 @@ class Flow:
             self.packets_down - mine[3] - theirs[3],
         )
         if other.total_bytes >= 0:  # else it never had counters: what came before ours is still open
-            self.held_bytes, self.held_packets = other.held_bytes, other.held_packets
-        self.first_seen = self.first_seen or other.first_seen
+            self.first_seen = self.first_seen or other.first_seen

@@ -46,6 +46,7 @@ class Ledger:
 
     def count_flows(self, flow: Flow, flows: int) -> None:
         """Add ``flows`` (negative: take away) to the number of flows of the flow's rows."""
+        flow.flows += flows
         self._shift(self.batch.counted, self.batch.mirrored, flow, 1, (0, 0, 0, 0, flows))
 
     def move(self, flow: Flow, key: Key, peer: Key | None) -> None:
@@ -73,6 +74,10 @@ class Ledger:
         if flow.peer is not None:
             _add(mirrored, flow.peer, flow, down, up, packets_down, packets_up, flows)
 
+    def adopt(self, flow: Flow) -> None:
+        """``flow`` begins to go by its digest, which the store holds only if this batch is to remove it."""
+        flow.born = -1 if flow.digest in self.batch.flows else self.generation
+
     def save(self, flow: Flow) -> None:
         """The flow's state goes to the store with this batch, if the flow is live."""
         if not flow.ended:
@@ -91,6 +96,16 @@ class Ledger:
         if note is None:
             note = self.batch.devices[device] = DeviceNote()
         return note
+
+
+def forget_corrections(batch: Batch) -> None:
+    """Leave in ``batch`` only what it adds: the rows that it takes from are gone from the store."""
+    batch.moved.clear()
+    batch.moved_mirrored.clear()
+    for row in (*batch.counted.values(), *batch.mirrored.values()):
+        row.bytes_up, row.bytes_down = max(row.bytes_up, 0), max(row.bytes_down, 0)
+        row.packets_up, row.packets_down = max(row.packets_up, 0), max(row.packets_down, 0)
+        row.flows = 0
 
 
 def _add(

@@ -28,10 +28,12 @@ Record = dict[str, Any]
 #: Why bytes were dropped, as counted in :attr:`RecordReader.drops`.
 DROP_REASONS = ("malformed", "oversize", "truncated", "untyped")
 
-_HEADER = re.compile(rb'\{\s*"length"\s*:\s*(\d{1,18})\s*\}[ \t]*\r?\n')
+_HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*\r?\n')
 _HEADER_START = b'{"length"'
 _HEADER_MAX = 64
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # one that never ends takes its line's LF
+_BLANKS = re.compile(r"[ \t\r\n]*")
+_SURROGATE = re.compile("[\udc80-\udcff]")
 _raw_decode = json.JSONDecoder().raw_decode
 
 _SIGNATURES = (
@@ -116,32 +118,33 @@ class RecordReader:
                 return position
             return self._line(position, out)
         self._resync = False
-        length = int(header[1])
         start = header.end()
-        if length > self._max:
-            # The record is over the limit, or the header lies: either way the next LF tells.
+        end = start + int(header[1])
+        if end - position > self._max or buffer.find(b"\n", start, end - 1) >= 0:
+            # Over the limit, or N is not this payload's length: either way the next LF tells.
             return start
-        end = start + length
         if len(buffer) < end:
-            self._need = end
+            self._need = len(buffer) + 1
             return position
-        payload = buffer[start:end]
-        record, rest = self._decode(payload)
-        if record is _NOTHING or rest.strip():
-            return start  # The header's N is not this payload's length: let the line decide.
-        self._deliver(record, out)
-        return end
+        rest = self._values(buffer[start:end], out)
+        return end - rest if rest < end - start else start
 
     def _line(self, position: int, out: list[Record]) -> int:
         """Take one line at ``position`` (alone, or as a part of a block); return where to go on."""
         buffer = self._buffer
         start = position + self._block_end
+        if self._block_end and buffer.startswith(b"{", start):
+            # No printer starts an inner line with a brace: the block was a record cut short.
+            self._drop("malformed", bytes(buffer[position:start]))
+            self._leave_block()
+            return start
         newline = buffer.find(b"\n", start + self._line_scanned)
         if newline < 0:
             if self._skip_line:
                 return len(buffer)
             if len(buffer) - position > self._max:
                 self._drop("oversize")
+                self._resync = self._resync or self._block_end > 0
                 self._leave_block()
                 self._skip_line = True
                 return len(buffer)
@@ -156,35 +159,55 @@ class RecordReader:
         if self._block_end:
             return self._block_line(position, start, end, out)
         line = bytes(buffer[position:end])
-        text = line.strip()
-        if not text or (self._resync and not line.startswith(b"{")):
-            return end
         if len(line) > self._max:
             self._drop("oversize")
             return end
-        record, rest = self._decode(text)
-        if record is not _NOTHING:
-            self._deliver(record, out)
-            # Two objects on one line: go on right behind the first.
-            return end - (len(line) - len(line.rstrip())) - len(rest) if rest.strip() else end
+        if not line.strip() or (self._resync and not line.startswith(b"{")):
+            return end
+        rest = self._values(line, out)
+        if rest < len(line):
+            return end - rest
         depth = _open_brackets(line)
         if line.startswith(b"{") and depth is not None and depth > 0:
             self._resync = False
             self._block_end, self._depth = end - position, depth
             return position
-        self._drop("malformed", text)
+        self._drop("malformed", line.strip())
         self._resync = True
         return end
 
+    def _values(self, data: bytes | bytearray, out: list[Record]) -> int:
+        """Deliver the JSON objects that ``data`` starts with; return how many bytes are left behind them."""
+        if not data.startswith(b"{") and not data.lstrip().startswith(b"{"):
+            return len(data)
+        if _fast_loads is not None:
+            try:
+                value = _fast_loads(data)
+            except ValueError:
+                pass  # Not UTF-8, several values, or not JSON: the slow way tells which.
+            else:
+                self._deliver(value, "", out)
+                return 0
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            text = data.decode(errors="surrogateescape")
+        at = first = _blank(text, 0)
+        while text.startswith("{", at):
+            try:
+                value, end = _raw_decode(text, at)
+            except (ValueError, RecursionError):
+                break
+            behind = _blank(text, end)
+            if at > first and behind == len(text) and _is_header(value):
+                break  # It tells the length of what follows.
+            self._deliver(value, text[at:end], out)
+            at = behind
+        return len(text[at:].encode(errors="surrogateescape")) if at > first else len(data)
+
     def _block_line(self, position: int, start: int, end: int, out: list[Record]) -> int:
         """Add the line ``start:end`` to the block that began at ``position``."""
-        line = bytes(self._buffer[start:end])
-        if line.startswith(b"{"):
-            # No printer starts an inner line with a brace: the block was a record cut short.
-            self._drop("malformed", bytes(self._buffer[position:start]))
-            self._leave_block()
-            return start
-        depth = _open_brackets(line)
+        depth = _open_brackets(bytes(self._buffer[start:end]))
         self._depth += depth or 0
         if end - position > self._max:
             self._drop("oversize")
@@ -194,13 +217,12 @@ class RecordReader:
             self._block_end = end - position
             return position
         else:
-            text = bytes(self._buffer[position:end])
-            record, rest = self._decode(text)
-            self._leave_block()
-            if record is not _NOTHING and not rest.strip():
-                self._deliver(record, out)
-                return end
-            self._drop("malformed", text)
+            block = bytes(self._buffer[position:end])
+            rest = self._values(block, out)
+            if rest < len(block):
+                self._leave_block()
+                return end - rest
+            self._drop("malformed", block)
         self._leave_block()
         self._resync = True
         return end
@@ -208,12 +230,17 @@ class RecordReader:
     def _leave_block(self) -> None:
         self._block_end = self._line_scanned = self._depth = 0
 
-    def _deliver(self, value: Any, out: list[Record]) -> None:
-        """Keep ``value`` if it is a record; a length header on its own (a relay's) is no loss."""
+    def _deliver(self, value: Record, text: str, out: list[Record]) -> None:
+        """Keep ``value`` if it has a type; a length header on its own (a relay's) is no loss.
+
+        :param text: what it was decoded from.
+        """
         self._resync = False
-        if isinstance(value, dict) and isinstance(value.get("type"), str):
+        if isinstance(value.get("type"), str):
             out.append(value)
-        elif not (isinstance(value, dict) and value.keys() == {"length"}):
+            if not text.isascii() and _SURROGATE.search(text):
+                self.repaired += 1
+        elif not _is_header(value):
             self._drop("untyped")
 
     def _drop(self, reason: str, sample: bytes = b"") -> None:
@@ -221,34 +248,21 @@ class RecordReader:
             self.drops[reason] += 1
             self.garbage = self.garbage or sample[:64]
 
-    def _decode(self, payload: bytes | bytearray) -> tuple[Any, bytes]:
-        """Decode the JSON value at the start of ``payload``; return it and the bytes behind it."""
-        if _fast_loads is not None:
-            try:
-                return _fast_loads(payload), b""
-            except ValueError:
-                pass  # Not UTF-8, two values, or not JSON: the slow way tells which.
-        repaired = False
-        try:
-            text = payload.decode()
-        except UnicodeDecodeError:
-            text = payload.decode(errors="surrogateescape")
-            repaired = True
-        try:
-            value, end = _raw_decode(text)
-        except (ValueError, RecursionError):
-            return _NOTHING, b""
-        self.repaired += repaired
-        return value, text[end:].encode(errors="surrogateescape") if end < len(text) else b""
+
+def _blank(text: str, at: int) -> int:
+    """Where the blanks that begin at ``at`` end."""
+    match = _BLANKS.match(text, at)
+    return match.end() if match is not None else at
 
 
-_NOTHING = object()
+def _is_header(value: Record) -> bool:
+    return value.keys() == {"length"}
 
 
 def _open_brackets(line: bytes) -> int | None:
     """How many brackets ``line`` leaves open (negative: closes); None if a string in it never ends."""
     bare = _STRING.sub(b"", line)
-    if b'"' in bare:
+    if not bare.endswith(b"\n"):
         return None
     return bare.count(b"{") + bare.count(b"[") - bare.count(b"}") - bare.count(b"]")
 
@@ -262,6 +276,6 @@ def describe_foreign(data: bytes) -> str:
     for signature, meaning in _SIGNATURES:
         if data.startswith(signature):
             return meaning
-    if data[:1] in (b"\xde", b"\xdf") or 0x80 <= data[0] <= 0x8F:
+    if data[:1] in (b"\xde", b"\xdf") or b"\x80" <= data[:1] <= b"\x8f":
         return "msgpack data (set the sink's 'format' to json)"
     return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:40])

@@ -1,0 +1,54 @@
+"""What a netifyd ``flow_stats`` or ``flow_purge`` record counted: the one place that reads those fields.
+
+It keeps no state and believes nothing that can't be: whatever leaves here is a usable number.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from netify_agent.description import timestamp
+
+_MAX_COUNT = 1 << 53  # above this no counter of a record is believed
+
+
+class BadCounters(Exception):
+    """The record's counters can't be used; the message says why."""
+
+
+class Counters(NamedTuple):
+    """The numbers of one record: bytes of whole frames, and packets, as netifyd 4.4.5 counts them.
+
+    :ivar up: sent by the local side since the flow's last record; :ivar down: sent by the other side.
+    :ivar total: of the flow's life so far, both directions; -1 where the record doesn't say.
+    :ivar seen: netifyd's clock at the latest packet, milliseconds since the epoch; 0 unknown.
+    """
+
+    up: int
+    down: int
+    packets_up: int
+    packets_down: int
+    total: int
+    total_packets: int
+    seen: int
+
+
+def read_counters(fields: dict[str, Any]) -> Counters:
+    """Read the ``flow`` object of a record with counters.
+
+    :param fields: as decoded; every field may be missing or of any type.
+    :raises BadCounters: without all of the interval's counters, or where one is no such number.
+    """
+    try:
+        up, down = fields["local_bytes"], fields["other_bytes"]
+        packets_up, packets_down = fields["local_packets"], fields["other_packets"]
+    except KeyError as error:
+        raise BadCounters(f"counters without {error.args[0]}") from error
+    total, total_packets = fields.get("total_bytes", -1), fields.get("total_packets", -1)
+    for value in (up, down, packets_up, packets_down, total, total_packets):
+        if type(value) is not int or not -1 <= value < _MAX_COUNT:
+            raise BadCounters("counters out of range")
+    if min(up, down, packets_up, packets_down) < 0:
+        raise BadCounters("counters out of range")
+    seen = timestamp(fields.get("last_seen_at"))
+    return Counters(up, down, packets_up, packets_down, total, total_packets, seen)

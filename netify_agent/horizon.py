@@ -1,0 +1,59 @@
+"""From when on bytes are ours to count: the decision about what flows carried before we heard of them.
+
+Kept apart because it needs more than the flow itself: when this store first heard of netifyd, which
+process of netifyd that is, and whom we once let go. It knows no records and no flow table.
+"""
+
+from __future__ import annotations
+
+from netify_agent.batch import Instance
+from netify_agent.flow import Flow
+from netify_agent.ledger import Ledger
+
+
+class Horizon:
+    """What is known of the time before. Times are netifyd's clock, milliseconds since the epoch.
+
+    :ivar epoch: when this store first heard of netifyd; None if it has not.
+    :ivar evicted: flows born before may have been counted and then let go by us; 0: none was.
+    :ivar instances: the netifyd process behind each source.
+    :ivar restored: what an earlier run stored is known, if there was one.
+    :ivar chains: this netifyd changes digests (v5).
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Know nothing yet."""
+        self.epoch: int | None = None
+        self.evicted = 0
+        self.instances: dict[str, Instance] = {}
+        self.restored = False
+        self.chains = False
+        self._ledger = ledger
+
+    def settle(self, flow: Flow, *, final: bool = False) -> None:
+        """Decide about the bytes held of ``flow``, if it can be known by now whose they are (trap 6).
+
+        :param final: nothing more will be learned of it.
+        """
+        if not (flow.held_bytes or flow.held_packets) or not self.restored:
+            return
+        described = flow.key.device is not None
+        final = final or flow.ended
+        if self.chains and not described and not final:
+            return  # It may turn out to continue a flow whose bytes are counted already.
+        since = max(self.epoch or 0, self.evicted)
+        instance = self.instances.get(flow.source)
+        born = max(flow.first_seen, instance.start if instance is not None else 0)
+        if born >= since > 0:
+            held, packets = flow.held_bytes, flow.held_packets
+            flow.held_bytes = flow.held_packets = 0
+            self._ledger.count_missed(flow, held, packets)
+        elif described or final:
+            self.give_up(flow)
+
+    def give_up(self, flow: Flow) -> None:
+        """The bytes held of ``flow`` are not ours to count, as far as anyone can know."""
+        if flow.held_bytes or flow.held_packets:
+            self._ledger.batch.counters["bytes_before"] += flow.held_bytes
+            self._ledger.batch.counters["packets_before"] += flow.held_packets
+            flow.held_bytes = flow.held_packets = 0
