@@ -41,6 +41,8 @@ def connect(url: str, password: str | None) -> Client:
         options["decode_components"] = True
     else:
         options["retry"] = Retry(NoBackoff(), 0)
+    if int(redis.__version__.partition(".")[0]) >= 5:
+        options["protocol"] = 2  # RESP3 has nothing for us, and its HELLO hides that a password is missing
     client = redis.Redis.from_url(url, **options)
     if password is not None:
         # Not an option of from_url: redis-py 3.5 lets the URL's absent password win over it.
@@ -62,5 +64,5 @@ def as_store_error(error: redis.RedisError, gateway: str) -> StoreError:
             f"keys of gateway '{gateway}' in Redis are not netify-agent's: use another database or name"
         )
     if isinstance(error, redis.WatchError):
-        return StoreError("the connection broke on the way; the next attempt finds out what arrived")
+        return StoreError("interrupted on the way; the next attempt finds out what arrived")
     return StoreError(reason(error))

@@ -1,13 +1,13 @@
 """Redis to answers: what a request needs, in a handful of round trips, as plain data.
 
-Reads what one flush wrote as a whole: the parts of an answer are read in one MULTI/EXEC, so that its sums
-agree with each other to the byte.
+Reads what one flush wrote as a whole, so that the sums of an answer agree to the byte: the flush's number
+is the same before and after. Not with MULTI, which a Redis that has run out of memory refuses to readers too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,9 @@ import redis
 from netify_agent.store.client import Client, StoreError, reason
 from netify_agent.store.layout import COUNTER_NAMES, FIRST_SEEN, GATEWAY, LAST_SEEN, Keys
 
-_ATTEMPTS = 5  # at a picture that no flush changed while it was read
+_ATTEMPTS = 5  # at an answer that no flush changed while it was read; there is one a second at most
+
+_TOO_FAST = "flushes come faster than they can be read"
 
 Rates = tuple[int, int]
 _AT_REST: Rates = (0, 0)
@@ -100,15 +102,15 @@ class StoreReader:
         """The gateway and its devices with their applications, but for devices that all moved away from."""
         with _store_errors():
             for _ in range(_ATTEMPTS):
-                with self._client.pipeline(transaction=True) as pipe:
-                    pipe.hget(self._keys.meta, "seq")
+                with self._client.pipeline(transaction=False) as pipe:
                     pipe.zrange(self._keys.devices, 0, -1)
-                    sequence, devices = pipe.execute()
+                    pipe.hget(self._keys.meta, "seq")
+                    devices, sequence = pipe.execute()
                 picture = self._picture(devices)
                 if picture.sequence == int(sequence or 0):
-                    break
-        picture.devices = [row for row in picture.devices if any(row.counters.values())]
-        return picture
+                    picture.devices = [row for row in picture.devices if any(row.counters.values())]
+                    return picture
+        raise StoreError(_TOO_FAST)
 
     def device(self, name: str) -> tuple[Picture, DeviceRow] | None:
         """One device with its applications and protocols, or None if the store knows no such device."""
@@ -119,7 +121,8 @@ class StoreReader:
 
     def _picture(self, devices: Sequence[str], *, protocols: bool = False) -> Picture:
         keys = self._keys
-        with self._client.pipeline(transaction=True) as pipe:
+
+        def queue(pipe: Any) -> None:
             pipe.hgetall(keys.meta)
             pipe.hgetall(keys.totals(GATEWAY))
             pipe.hgetall(keys.unattributed)
@@ -129,11 +132,12 @@ class StoreReader:
             for device in devices:
                 pipe.hgetall(keys.totals(device))
                 pipe.hgetall(keys.applications(device))
-                pipe.zrange(keys.addresses(device), 0, -1, desc=True)
+                pipe.zrevrange(keys.addresses(device), 0, -1)
                 pipe.zscore(keys.devices, device)
                 if protocols:
                     pipe.hgetall(keys.protocols(device))
-            meta, gateway, unattributed, mirrored, categories, rates, *rest = pipe.execute()
+
+        meta, gateway, unattributed, mirrored, categories, rates, *rest = self._whole(queue)
         width = 5 if protocols else 4
         rows = []
         for index, device in enumerate(devices):
@@ -164,6 +168,18 @@ class StoreReader:
             rows,
         )
 
+    def _whole(self, queue: Callable[[Any], None]) -> list[Any]:
+        """Replies to what ``queue`` puts into a pipeline, with no flush between them. Raises StoreError."""
+        for _ in range(_ATTEMPTS):
+            with self._client.pipeline(transaction=False) as pipe:
+                pipe.hget(self._keys.meta, "seq")
+                queue(pipe)
+                pipe.hget(self._keys.meta, "seq")
+                replies: list[Any] = pipe.execute()
+            if replies[0] == replies[-1]:
+                return replies[1:-1]
+        raise StoreError(_TOO_FAST)
+
     def applications(self, users: int) -> tuple[int, list[ApplicationRow]]:
         """The gateway's applications, most bytes first, each with its ``users`` heaviest devices.
 
@@ -173,14 +189,16 @@ class StoreReader:
         with _store_errors():
             tags = {field.partition(":")[2] for field in self._client.hkeys(keys.applications(GATEWAY))}
             ordered = sorted(tags)
-            with self._client.pipeline(transaction=True) as pipe:
+
+            def queue(pipe: Any) -> None:
                 pipe.hget(keys.meta, "at")
                 pipe.hgetall(keys.applications(GATEWAY))
                 pipe.hgetall(keys.categories)
                 pipe.hget(keys.rates, GATEWAY)
                 for tag in ordered:
                     pipe.zrevrange(keys.users(tag), 0, users - 1, withscores=True)
-                at, fields, categories, rates, *heaviest = pipe.execute()
+
+            at, fields, categories, rates, *heaviest = self._whole(queue)
         used = dict(zip(ordered, heaviest, strict=True))
         rows = [
             ApplicationRow(

@@ -1,0 +1,122 @@
+"""A store with real records in it: what the tests of store, writer and API build their scenes with."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+from netify_agent.accounting import Accountant
+from netify_agent.store.client import connect
+from netify_agent.store.read import StoreReader
+from netify_agent.store.write import Flush, StoreWriter
+
+LAPTOP, PHONE, TUNNEL = "02:00:00:00:00:01", "02:00:00:00:00:02", "10.8.0.2"
+NETFLIX, YOUTUBE = "netify.netflix", "netify.youtube"
+SOURCE = "unix:///run/netifyd.sock"
+HISTORY = {300: 2 * 86400, 3600: 31 * 86400, 86400: 400 * 86400}
+FORGET_AFTER_S = 400 * 86400
+NO_COUNTS = {"bytes_up": 0, "bytes_down": 0, "packets_up": 0, "packets_down": 0, "flows": 0}
+
+Record = dict[str, Any]
+
+
+def counts(up: int, down: int, packets_up: int, packets_down: int, flows: int) -> dict[str, int]:
+    return dict(zip(NO_COUNTS, (up, down, packets_up, packets_down, flows), strict=True))
+
+
+class Netifyd:
+    """Records as netifyd makes them, with cumulative totals kept by flow."""
+
+    def __init__(self) -> None:
+        self._bytes: Counter[str] = Counter()
+        self._packets: Counter[str] = Counter()
+
+    def flow(self, digest: str, device: str = LAPTOP, application: str = NETFLIX, **fields: Any) -> Record:
+        mac = device if len(device) == 17 else "00:00:00:00:00:00"
+        flow = {
+            "digest": digest,
+            "local_mac": mac,
+            "local_ip": "192.168.1.10" if mac == device else device,
+            "other_ip": "198.51.100.1",
+            "other_type": "remote",
+            "detected_application_name": application,
+            "detected_protocol_name": "HTTP/S",
+            "category": {"application": 7},
+            "first_seen_at": 1_700_000_001_000,
+            "last_seen_at": 1_700_000_002_000,
+            **fields,
+        }
+        return {"type": "flow", "interface": "br0", "internal": True, "flow": flow}
+
+    def stats(self, digest: str, up: int, down: int, kind: str = "flow_stats", **fields: Any) -> Record:
+        """One packet each way that carried anything."""
+        packets_up, packets_down = int(up > 0), int(down > 0)
+        self._bytes[digest] += up + down
+        self._packets[digest] += packets_up + packets_down
+        flow = {
+            "digest": digest,
+            "last_seen_at": 1_700_000_010_000 + self._bytes[digest],
+            "local_bytes": up,
+            "other_bytes": down,
+            "local_packets": packets_up,
+            "other_packets": packets_down,
+            "total_bytes": self._bytes[digest],
+            "total_packets": self._packets[digest],
+            **fields,
+        }
+        return {"type": kind, "flow": flow}
+
+    def purge(self, digest: str) -> Record:
+        record = self.stats(digest, 0, 0, "flow_purge")
+        del self._bytes[digest], self._packets[digest]
+        return record
+
+
+class Book:
+    """An accountant and the store that it is flushed to, without a thread between."""
+
+    def __init__(
+        self,
+        url: str,
+        gateway: str,
+        *,
+        history: dict[int, int] | None = None,
+        forget_after_s: int = FORGET_AFTER_S,
+    ) -> None:
+        self.client = connect(url, None)
+        self.netifyd = Netifyd()
+        self.reader = StoreReader(connect(url, None), gateway)
+        self.writer = StoreWriter(connect(url, None), gateway, history or HISTORY, forget_after_s)
+        self.restored = self.writer.claim()
+        self.sequence = self.restored.sequence
+        self.bucket = int(time.time()) // 300 * 300
+        self.accountant = Accountant(200_000, self.bucket)
+        self.accountant.restore(
+            self.restored.flows, self.restored.epoch, self.restored.evicted, self.restored.instances
+        )
+
+    def feed(self, *records: Record) -> None:
+        self.accountant.feed(records, SOURCE)
+
+    def take(self, *, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
+        """The next flush, not applied yet. ``self.bucket`` may have been moved on before."""
+        self.sequence += 1
+        batch = self.accountant.take(self.bucket)
+        return Flush(self.sequence, batch, at_ms or int(time.time() * 1000), elapsed_ms)
+
+    def flush(self, *records: Record, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
+        self.feed(*records)
+        flush = self.take(at_ms=at_ms, elapsed_ms=elapsed_ms)
+        self.writer.apply(flush)
+        return flush
+
+
+def everything(client: Any) -> dict[str, Any]:
+    """All that a Redis holds, by key."""
+    read = {"hash": client.hgetall, "string": client.get}
+    found = {}
+    for key in sorted(client.scan_iter(count=1000)):
+        kind = client.type(key)
+        found[key] = client.zrange(key, 0, -1, withscores=True) if kind == "zset" else read[kind](key)
+    return found
