@@ -245,7 +245,7 @@ class Accountant:
             flow = self._new_life(digest, flow, told, source)
         flow.touched = self._table.sequence
         flow.first_seen = told.first_seen or flow.first_seen
-        flow.last_seen = told.last_seen or flow.last_seen
+        flow.last_seen = max(told.last_seen, flow.last_seen)  # a repeated one is of the past
         self._learn(told, record)
         self._ledger.move(flow, told.key, told.peer)
         self._horizon.settle(flow)
