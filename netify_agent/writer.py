@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netify_agent.accounting import Accountant
-from netify_agent.batch import Batch
+from netify_agent.ledger import forget_corrections
 from netify_agent.store.client import StoreError, StoreRefused
 from netify_agent.store.write import Flush, Rewound, StoreWriter
 
@@ -81,7 +81,6 @@ class Writer:
         self._on_devices = on_devices
         self._pending: Flush | None = None
         self._applied: deque[Flush] = deque()
-        self._corrects_lost = False  # what the accountant gathers may correct rows that Redis lost
         self._taken_at = time.monotonic()
         self._opened_s = int(time.time())
 
@@ -184,9 +183,6 @@ class Writer:
             batch = self._accountant.take(now_s - now_s % self._bucket_s)
         if not batch.bucket:  # the first one: the accountant knows no clock
             batch.bucket = self._opened_s - self._opened_s % self._bucket_s
-        if self._corrects_lost:
-            _only_growth(batch)
-            self._corrects_lost = False
         taken_at = time.monotonic()
         elapsed_ms = int((taken_at - self._taken_at) * 1000)
         self._taken_at = taken_at
@@ -216,27 +212,13 @@ class Writer:
         self.status.lost += lost
         self._applied.clear()
         assert self._pending is not None
-        _only_growth(self._pending.batch)
+        batch = self._pending.batch
+        forget_corrections(batch)
+        for digest, state in batch.flows.items():
+            if state is not None:
+                batch.flows[digest] = state._replace(bytes_up=0, bytes_down=0, packets_up=0, packets_down=0)
         self._pending = replace(self._pending, sequence=sequence + 1)
         self.status.sequence = sequence
         with self._lock:
             self._accountant.forget_counts()
             self._accountant.dirty_all()
-        self._corrects_lost = True
-
-
-def _only_growth(batch: Batch) -> None:
-    """Strip ``batch`` of what corrects rows that Redis has lost: none may fall below zero.
-
-    What a flow carried in the open history bucket moves within ``counted``: its new row keeps that,
-    which was counted, and as a rule lost, with an earlier batch.
-    """
-    batch.moved.clear()
-    batch.moved_mirrored.clear()
-    for rows in (batch.counted, batch.mirrored):
-        for row in rows.values():
-            for counter in ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows"):
-                setattr(row, counter, max(getattr(row, counter), 0))
-    for digest, state in batch.flows.items():
-        if state is not None:
-            batch.flows[digest] = state._replace(bytes_up=0, bytes_down=0, packets_up=0, packets_down=0)
