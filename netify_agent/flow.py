@@ -156,5 +156,4 @@ class Flow:
             self.packets_up - mine[2] - theirs[2],
             self.packets_down - mine[3] - theirs[3],
         )
-        if other.total_bytes >= 0:  # else it never had counters: what came before ours is still open
-            self.first_seen = self.first_seen or other.first_seen
+        self.first_seen = self.first_seen or other.first_seen

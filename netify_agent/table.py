@@ -143,7 +143,7 @@ class FlowTable:
         else:
             self._ledger.move(old, new.key, new.peer)
         missed = packets = 0
-        if old.total_bytes >= 0:
+        if old.total_bytes >= 0:  # else it never had counters: what came before those of new is still open
             if new.total_bytes < 0:
                 new.total_bytes, new.total_packets = old.total_bytes, old.total_packets
             else:

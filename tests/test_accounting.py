@@ -898,6 +898,7 @@ def test_what_was_missed_of_a_flow_stored_without_counters_is_not_lost(books: Bo
     books.flush()
 
     assert books.device() == (300, 600)
+    assert books.flows["a"].first_seen == T0
 
 
 def test_a_stored_flow_is_dropped_where_its_digest_means_another_now(books: Books) -> None:
