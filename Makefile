@@ -24,6 +24,9 @@ test: setup ## run the tests
 test-long: setup ## run the tests that take minutes
 	$(PYTEST) -m long
 
+test-matrix: test ## run the tests against the newest libraries, then against those of Ubuntu 22.04
+	@packaging/test-oldest
+
 coverage: setup ## run the tests and report covered branches, with the missing lines of stream and accounting
 	$(PYTEST) -m 'not long' --cov --cov-branch --cov-report=
 	$(REPORT)

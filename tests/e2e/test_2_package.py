@@ -1,0 +1,100 @@
+"""The package's life: upgrade, removal, another installation, purge.
+
+The tests of this file share one machine and run in their order.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from machine import CHECKOUT, UNIT, Machine, eventually
+
+CONFIG = Path("etc/netify-agent.yaml")
+PACKAGE = next(iter((CHECKOUT / "dist").glob("netify-agent_*_all.deb")), None)
+# What every system writes of its own, and what netifyd, Redis and the tests write.
+_LIVE = (
+    *("/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/opt", "/var/tmp", "/var/log", "/var/cache"),
+    *("/var/lib/redis", "/var/lib/apt", "/var/lib/systemd/timers", "/var/lib/systemd/random-seed"),
+)
+_STATE = "/var/lib/dpkg/(status|status-old|diversions-old|available|lock.*|triggers/.*|info)"
+
+
+def previous_version(path: Path) -> Path:
+    """The package as an older version of itself."""
+    assert PACKAGE is not None
+    tree = path / "tree"
+    subprocess.run(["dpkg-deb", "-R", str(PACKAGE), str(tree)], check=True)
+    control = tree / "DEBIAN/control"
+    control.write_text(re.sub("(?m)^Version: .*$", "Version: 0.0.1", control.read_text()))
+    init = tree / "usr/lib/python3/dist-packages/netify_agent/__init__.py"
+    init.write_text(re.sub("__version__ = .*", '__version__ = "0.0.1"', init.read_text()))
+    older = path / "netify-agent_0.0.1_all.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", str(tree), str(older)], check=True)
+    return older
+
+
+def files(machine: Machine) -> set[str]:
+    """Every path with type, mode and owner; what lies in /etc with its content too."""
+    prune = " -o ".join(f"-path {path}" for path in _LIVE)
+    listed = machine.sh(f"find / \\( {prune} \\) -prune -o -printf '%p %y %m %u %g %l\\n'")
+    listed += machine.sh("find /etc -type f -exec sha256sum {} +")
+    noise = re.compile(rf" ?{_STATE} |/__pycache__|/etc/(passwd|group|shadow|gshadow)-|/etc/\.pwd\.lock")
+    return {line for line in listed.splitlines() if not noise.search(line)}
+
+
+def test_purge_leaves_nothing_behind(machine: Machine) -> None:
+    assert PACKAGE is not None
+    depends = machine.sh(
+        f"dpkg-deb -f {machine.add(PACKAGE)} Depends Recommends | sed 's/^[A-Za-z]*://' | tr ',' '\\n' |"
+        "sed 's/|.*//; s/(.*//; s/:any//' | xargs"
+    )
+    machine.apt("install", *depends.split())
+    before = files(machine)
+    socket = machine.out("getfacl", "-p", "/run/netifyd/netifyd.sock")
+    machine.apt("install", machine.add(PACKAGE))
+    eventually(machine.well, "it works")
+    assert machine.out("getfacl", "-p", "/run/netifyd/netifyd.sock") != socket
+    machine.apt("purge", "netify-agent")
+    after = files(machine)
+    assert after - before == set()
+    assert before - after == set()
+    assert machine.out("getfacl", "-p", "/run/netifyd/netifyd.sock") == socket
+    assert machine.out("getent", "passwd", "netify-agent") == ""
+    assert machine.out("getent", "group", "netify-agent") == ""
+    for unit in (UNIT, "netify-agent-socket.service", "netify-agent-socket.path"):
+        assert machine.show("LoadState", unit) == "not-found"
+
+
+def test_an_upgrade_keeps_the_counters_and_an_edited_configuration(machine: Machine, tmp_path: Path) -> None:
+    assert PACKAGE is not None
+    machine.apt("install", machine.add(previous_version(tmp_path)))
+    assert machine.out("netify-agent", "version").strip() == "netify-agent 0.0.1"
+    config = machine.root / CONFIG
+    config.write_text(re.sub("(?m)^interval: .*$", "interval: 2", config.read_text()))
+    machine.run("chmod", "0644", "/" + str(CONFIG))
+    machine.run("systemctl", "reload", UNIT)
+    counted = eventually(lambda: (machine.get("/") or {}).get("totals", {}).get("bytes_down"), "it counts")
+    pid, edited = machine.pid, config.read_text()
+    machine.apt("install", machine.add(PACKAGE))
+    assert machine.out("netify-agent", "version").strip() != "netify-agent 0.0.1"
+    assert machine.pid not in (0, pid)
+    eventually(machine.well, "the new version works")
+    assert config.read_text() == edited
+    assert machine.out("stat", "-c", "%a", "/" + str(CONFIG)).strip() == "644"
+    assert machine.get("/")["totals"]["bytes_down"] >= counted
+    assert machine.get("/status")["interval"] == 2
+
+
+def test_remove_keeps_the_configuration_and_a_reinstallation_works(machine: Machine) -> None:
+    assert PACKAGE is not None
+    edited = (machine.root / CONFIG).read_text()
+    machine.apt("remove", "netify-agent")
+    assert (machine.root / CONFIG).read_text() == edited
+    assert machine.get("/healthz") is None
+    assert machine.out("getfacl", "-pc", "/run/netifyd/netifyd.sock").count("user:") == 1
+    machine.apt("install", machine.add(PACKAGE))
+    eventually(machine.well, "it works again")
+    assert (machine.root / CONFIG).read_text() == edited
+    assert machine.get("/status")["interval"] == 2
