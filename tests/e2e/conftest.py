@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from machine import Machine
 
 IMAGE = os.environ.get("NETIFY_AGENT_E2E")
 collect_ignore_glob = [] if IMAGE else ["test_*.py"]
+
+if IMAGE:  # being ended still takes the machines down
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 FIGURES: dict[str, str] = {}
 

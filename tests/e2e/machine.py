@@ -25,6 +25,7 @@ WAIT_S = 60.0
 
 _NETIFYD = """[Unit]
 Description=Simulated netifyd
+ConditionPathExists=/opt/netifyd/wanted
 
 [Service]
 EnvironmentFile=/opt/netifyd/options
@@ -59,6 +60,7 @@ class Machine:
         """Lay what is written over ``image`` at ``root``, and enable the simulated netifyd."""
         self.root = root
         self._nspawn: subprocess.Popen[bytes] | None = None
+        self._group = _control_groups() / f"netify-agent-e2e.{os.getpid()}"
         for name in ("upper", "work", "root"):
             (root.parent / name).mkdir()
         layers = f"lowerdir={image},upperdir={root.parent}/upper,workdir={root.parent}/work"
@@ -73,6 +75,7 @@ class Machine:
         (home / "netifyd").write_text(_SIMULATOR)
         (home / "netifyd").chmod(0o755)
         (home / "options").write_text("OPTIONS=--seed 1\n")
+        (home / "wanted").touch()
         (root / "etc/systemd/system/netifyd.service").write_text(_NETIFYD)
         wants = root / "etc/systemd/system/multi-user.target.wants"
         wants.mkdir(exist_ok=True)
@@ -82,8 +85,12 @@ class Machine:
 
     def boot(self) -> None:
         """Boot, and wait until all units have started."""
+        # Two systems must not share a control group, and --keep-unit takes the caller's.
+        self._group.mkdir(exist_ok=True)
         self._nspawn = subprocess.Popen(
             [
+                *("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self._group)),
+                *("setpriv", "--pdeathsig", "KILL"),
                 *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network"),
                 *("--hostname=gateway", "--console=pipe", "--directory", str(self.root), "--boot"),
             ],
@@ -132,6 +139,8 @@ class Machine:
         self.power_off()
         subprocess.run(["umount", "--lazy", str(self.root)], check=True)
         shutil.rmtree(self.root.parent)
+        for group, _, _ in os.walk(self._group, topdown=False):
+            os.rmdir(group)
 
     # -- commands ----------------------------------------------------------------------------------
 
@@ -218,7 +227,13 @@ class Machine:
     def stream(self, options: str) -> None:
         """(Re)start netifyd with these options of the simulator."""
         (self.root / "opt/netifyd/options").write_text(f"OPTIONS={options}\n")
+        (self.root / "opt/netifyd/wanted").touch()
         self.run("systemctl", "restart", "netifyd")
+
+    def silence(self) -> None:
+        """Stop netifyd, and keep it from being started: the agent's unit wants it."""
+        (self.root / "opt/netifyd/wanted").unlink(missing_ok=True)
+        self.run("systemctl", "stop", "netifyd")
 
     def finite_stream(self, seed: int) -> dict[str, Any]:
         """Half an hour of a network, as fast as the agent reads; its truth once all is sent."""
@@ -226,6 +241,7 @@ class Machine:
         truth.unlink(missing_ok=True)
         self.stream(f"--seed {seed} --hours 0.5 --speed max")
         eventually(lambda: self.show("ActiveState", "netifyd") == "inactive", "the stream ends", 120)
+        self.silence()
         return totals_of_truth(json.loads(truth.read_text()))
 
     def totals(self) -> dict[str, dict[str, int]]:
@@ -238,6 +254,15 @@ class Machine:
             for application in device["applications"]:
                 rows[f"{device['mac']} {application['tag']}"] = application
         return _counted(rows)
+
+
+def _control_groups() -> Path:
+    """Where the unified hierarchy is mounted."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        if kind == "cgroup2":
+            return Path(place)
+    raise AssertionError("this system has no cgroup2 mounted")
 
 
 def totals_of_truth(truth: dict[str, Any]) -> dict[str, dict[str, int]]:

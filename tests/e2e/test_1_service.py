@@ -144,10 +144,13 @@ def test_a_steady_state_logs_nothing_and_takes_little(machine: Machine, figures:
 
 
 def test_a_reboot_brings_all_of_it_back_with_the_counters(machine: Machine) -> None:
-    machine.run("systemctl", "stop", "netifyd")
+    machine.silence()
     before = settle(machine)
     machine.reboot()
+    eventually(lambda: machine.totals() == before, "the counters are back")
+    machine.stream("--seed 1")
     eventually(machine.well, "all is well after a reboot")
+    eventually(lambda: machine.totals() != before, "it counts on")
     after = machine.totals()
     assert all(after[key]["bytes_down"] >= row["bytes_down"] for key, row in before.items())
 
@@ -166,17 +169,13 @@ def test_the_agent_connects_to_each_new_netifyd(machine: Machine) -> None:
 
 
 def test_a_netifyd_that_comes_long_after_boot_is_found(machine: Machine) -> None:
-    machine.run("systemctl", "disable", "netifyd")
-    # Wants= would start it, if it were there.
-    (machine.root / "etc/systemd/system/netifyd.service").rename(machine.root / "opt/netifyd/unit")
+    machine.silence()
     machine.reboot()
     assert machine.active
     eventually(lambda: "no such socket: is netifyd running?" in machine.status, "the status says so")
     time.sleep(20)  # past the longest wait between attempts
     cursor = machine.cursor()
-    (machine.root / "opt/netifyd/unit").rename(machine.root / "etc/systemd/system/netifyd.service")
-    machine.run("systemctl", "daemon-reload")
-    machine.run("systemctl", "enable", "--now", "netifyd")
+    machine.stream("--seed 1")
     eventually(lambda: machine.said(cursor, "connected to netifyd", 6), "connected")
     eventually(machine.well, "all is well")
 
@@ -184,7 +183,7 @@ def test_a_netifyd_that_comes_long_after_boot_is_found(machine: Machine) -> None
 @pytest.fixture(scope="module")
 def truth(machine: Machine) -> dict[str, dict[str, int]]:
     """What the agent must have counted: everything so far, then each finite stream in full."""
-    machine.run("systemctl", "stop", "netifyd")
+    machine.silence()
     # As docs/operations.md asks: without it a killed Redis falls back by minutes.
     machine.sh("redis-cli config set appendonly yes; redis-cli config rewrite")
     return settle(machine)
@@ -286,7 +285,6 @@ def test_a_restarted_and_a_killed_redis_change_nothing(
 
 def test_a_redis_that_is_absent_at_boot_is_found(machine: Machine, truth: dict[str, dict[str, int]]) -> None:
     machine.run("systemctl", "mask", "redis-server")
-    (machine.root / "opt/netifyd/options").write_text("OPTIONS=--hours 0.01 --speed max\n")
     machine.reboot()
     assert machine.active
     eventually(lambda: "refused" in machine.status, "the status says so")
