@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,10 @@ from support import RedisServer, eventually, free_port
 
 from netify_agent.batch import MAX_ADDRESSES
 from netify_agent.simulator.simulation import Simulation
+from netify_agent.store.changes import Change, Changes
 from netify_agent.store.client import StoreError, StoreRefused, connect
 from netify_agent.store.layout import Keys
+from netify_agent.store.rates import DeviceRates, RateWindow
 from netify_agent.store.read import StoreReader
 from netify_agent.store.write import Rewound, StoreWriter
 
@@ -476,7 +479,7 @@ def test_a_reclassified_flow_takes_its_totals_and_users_along(book: Book) -> Non
     book.flush(book.netifyd.flow("a", application="Unknown"), book.netifyd.stats("a", 10, 20))
     book.bucket += 300
     book.flush()  # the next bucket opens
-    book.flush(book.netifyd.flow("a", application=YOUTUBE, detected_protocol_name="QUIC"))
+    book.flush(book.netifyd.flow("a", application=YOUTUBE, detected_protocol_name="QUIC"), elapsed_ms=15_000)
     found = book.reader.device(LAPTOP)
     assert found is not None
     row = found[1]
@@ -566,7 +569,7 @@ def test_addresses_of_a_device_are_bounded_and_the_latest_stay(book: Book) -> No
     assert found[1].addresses == [f"192.168.2.{number}" for number in latest]
 
 
-def test_rates_are_of_the_last_interval_alone(book: Book) -> None:
+def test_rates_are_of_the_last_interval_alone_when_it_covers_a_report(book: Book) -> None:
     book.flush(
         *(book.netifyd.flow("a"), book.netifyd.stats("a", 1500, 3000)),
         *(book.netifyd.flow("b", PHONE, YOUTUBE), book.netifyd.stats("b", 15, 30)),
@@ -580,11 +583,32 @@ def test_rates_are_of_the_last_interval_alone(book: Book) -> None:
     assert rates() == {LAPTOP: (800, 1600), PHONE: (8, 16), "gateway": (808, 1616)}
     _, rows = book.reader.applications(1)
     assert {row.tag: row.rates for row in rows} == {NETFLIX: (800, 1600), YOUTUBE: (8, 16)}
-    book.flush(book.netifyd.stats("b", 0, 500), elapsed_ms=1000)
+    book.flush(book.netifyd.stats("b", 0, 7500), elapsed_ms=15_000)
     assert rates() == {LAPTOP: (0, 0), PHONE: (0, 4000), "gateway": (0, 4000)}
-    book.flush(elapsed_ms=0)
+    book.flush(elapsed_ms=15_000)
     assert rates() == {LAPTOP: (0, 0), PHONE: (0, 0), "gateway": (0, 0)}
     assert not book.client.exists(Keys("gw1").rates)
+
+
+def test_rates_of_short_intervals_are_of_as_many_as_netifyd_reports_in(book: Book) -> None:
+    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 0, 15_000), elapsed_ms=5000)
+    assert book.reader.picture().gateway.rates == (0, 24_000)
+    book.flush(elapsed_ms=5000)
+    assert book.reader.picture().gateway.rates == (0, 12_000)
+    again = book.take(elapsed_ms=5000)
+    book.writer.apply(again)
+    book.writer.apply(again)
+    assert book.reader.picture().gateway.rates == (0, 8000)
+    book.flush(book.netifyd.stats("a", 0, 30_000), elapsed_ms=5000)  # the next report: the first one leaves
+    assert book.reader.picture().gateway.rates == (0, 16_000)
+
+
+def test_a_flush_that_is_tried_again_stands_once_in_the_rates() -> None:
+    window = RateWindow()
+    grown: Changes = defaultdict(Change, {"": Change([0, 15_000, 0, 1, 1])})
+    for sequence in (1, 1, 1):
+        window.add(sequence, 15_000, grown)
+    assert window.rates() == {"": DeviceRates((0, 8000), {})}
 
 
 def test_history_is_kept_by_its_resolution_and_ends_by_itself(book: Book) -> None:

@@ -18,6 +18,7 @@ from netify_agent.description import Key
 from netify_agent.store.changes import Change, Summary, Sums, summarise
 from netify_agent.store.client import Client, StoreRefused, as_store_error, reason
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
+from netify_agent.store.rates import RateWindow
 
 _FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
 
@@ -76,6 +77,7 @@ class StoreWriter:
         self._history = history
         self._forget_after_s = forget_after_s
         self._writer = uuid.uuid4().hex
+        self._window = RateWindow()
         self._replaced: str | None = None  # who wrote before we claimed the store
 
     def claim(self) -> Restored:
@@ -169,7 +171,7 @@ class StoreWriter:
             self._queue_history(pipe, name, change, batch.bucket)
         _grow(pipe, self._keys.unattributed, "", summary.unattributed)
         _grow(pipe, self._keys.mirrored, "", summary.mirrored)
-        self._queue_rates(pipe, summary, flush.elapsed_ms)
+        self._queue_rates(pipe, summary, flush)
         self._queue_flows(pipe, batch)
         for name, count in batch.counters.items():
             pipe.hincrby(self._keys.counters, name, count)
@@ -243,14 +245,10 @@ class StoreWriter:
                 _grow(pipe, key, ":" + tag, sums[:2])
             pipe.expireat(key, start + step + keep)
 
-    def _queue_rates(self, pipe: Any, summary: Summary, elapsed_ms: int) -> None:
-        """Rates of this interval alone replace those of the last one; what is not named is at rest."""
-        rates = {}
-        for name, change in summary.interval.items():
-            moving = {tag: _rates(sums, elapsed_ms) for tag, sums in change.applications.items()}
-            total = _rates(change.total, elapsed_ms)
-            if any(total) or any(any(pair) for pair in moving.values()):
-                rates[name] = json.dumps([total, {tag: pair for tag, pair in moving.items() if any(pair)}])
+    def _queue_rates(self, pipe: Any, summary: Summary, flush: Flush) -> None:
+        """These rates alone replace those of the last flush; what is not named is at rest."""
+        self._window.add(flush.sequence, flush.elapsed_ms, summary.interval)
+        rates = {name: json.dumps(pairs) for name, pairs in self._window.rates().items()}
         pipe.delete(self._keys.rates)
         if rates:
             pipe.hset(self._keys.rates, mapping=rates)
@@ -278,12 +276,6 @@ def _grow(pipe: Any, key: str, suffix: str, sums: Sums) -> None:
     for code, count in zip(COUNTERS, sums, strict=False):
         if count:
             pipe.hincrby(key, code + suffix, count)
-
-
-def _rates(sums: Sums, elapsed_ms: int) -> tuple[int, int]:
-    """Bits per second up and down; what was moved away within the interval never shows as negative."""
-    elapsed_ms = max(elapsed_ms, 1)
-    return max(sums[0], 0) * 8000 // elapsed_ms, max(sums[1], 0) * 8000 // elapsed_ms
 
 
 def _decode_state(text: str) -> FlowState:
