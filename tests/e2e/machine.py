@@ -205,11 +205,12 @@ class Machine:
         body = self.run("curl", "-sf", "--max-time", "10", f"http://127.0.0.1:7000{path}", check=False)
         return None if body is None else json.loads(body)
 
-    def journal(self, since: str = "", unit: str = UNIT) -> list[dict[str, Any]]:
+    def journal(self, since: str, unit: str = UNIT) -> list[dict[str, Any]]:
         """The unit's own lines since a cursor."""
-        after = ["--after-cursor", since] if since else []
-        lines = self.out("journalctl", "-o", "json", "-q", "_SYSTEMD_UNIT=" + unit, *after)
-        return [json.loads(line) for line in lines.splitlines()]
+        # Not filtered by journalctl: that of Debian 12 then skips the first line after a cursor.
+        lines = self.out("journalctl", "-o", "json", "-q", "--after-cursor", since)
+        entries = [json.loads(line) for line in lines.splitlines()]
+        return [entry for entry in entries if entry.get("_SYSTEMD_UNIT") == unit]
 
     def cursor(self) -> str:
         """The journal's end."""
@@ -250,9 +251,10 @@ class Machine:
         assert network is not None
         rows = {"": network["totals"]}
         for device in network["devices"]:
-            rows[device["mac"]] = device
+            name = device["mac"] or device["ip"]
+            rows[name] = device
             for application in device["applications"]:
-                rows[f"{device['mac']} {application['tag']}"] = application
+                rows[f"{name} {application['tag']}"] = application
         return _counted(rows)
 
 

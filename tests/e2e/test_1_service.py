@@ -53,8 +53,8 @@ def test_apt_install_gives_a_service_that_is_active_connected_and_answers(
     machine.apt("install", machine.add(PACKAGE))
     eventually(machine.well, "the agent has a netifyd and a Redis")
     assert "Status:" in machine.out("systemctl", "status", UNIT)
-    devices = eventually(lambda: (machine.get("/") or {}).get("devices"), "/ fills")
-    assert any(device["bytes_down"] for device in devices)
+    eventually(lambda: machine.get("/")["totals"]["bytes_down"], "/ fills")
+    assert any(device["applications"] for device in machine.get("/")["devices"])
     assert machine.show("User") == "netify-agent"
     assert not re.search(
         "(?m)^Cap(Eff|Prm|Amb|Bnd):\t0*[1-9a-f]", machine.sh(f"cat /proc/{machine.pid}/status")
