@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import random
-import select
 import socket
 import threading
 import time
@@ -27,6 +26,9 @@ PATIENCE_S = 30.0  # a netifyd speaks at once: a peer that sends no record for s
 PATIENCE_BYTES = 65536  # nor is one that sends so much without a record
 _BACKOFF_S = (0.25, 15.0)  # first and longest wait between attempts
 _IDLE_S = 1.0
+_CONNECT_S = 5.0
+# A peer that vanished without a word (power cut, a NAT's memory lost) is noticed after 60 s: tcp(7).
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
 
 
 @dataclass
@@ -94,10 +96,14 @@ class Listener:
     def _connect(self) -> socket.socket:
         endpoint = self._endpoint
         if endpoint.scheme == "tcp":
-            return socket.create_connection((endpoint.host, endpoint.port), timeout=_IDLE_S * 5)
+            connection = socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_S)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE:
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
+            return connection
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(_IDLE_S * 5)
+            connection.settimeout(_CONNECT_S)
             connection.connect(endpoint.path)
         except OSError:
             connection.close()
@@ -115,7 +121,9 @@ class Listener:
         """Read one connection to its end. Raises OSError, or :class:`NotNetifyd`."""
         status = self.status
         reader = RecordReader(self._max_record_bytes)
+        drops, repaired = Counter(status.drops), status.repaired  # of the connections before
         received = 0
+        connection.settimeout(_IDLE_S)
         opened = time.monotonic()
         status.connected, status.connected_since = True, time.time()
         status.connections += 1
@@ -129,9 +137,10 @@ class Listener:
                     received > PATIENCE_BYTES or time.monotonic() - opened > PATIENCE_S
                 ):
                     raise NotNetifyd(_found(reader, received))
-                if not select.select([connection], [], [], _IDLE_S)[0]:
+                try:
+                    data = connection.recv(CHUNK_BYTES)
+                except TimeoutError:
                     continue
-                data = connection.recv(CHUNK_BYTES)
                 if not data:
                     if not reader.records:
                         raise NotNetifyd(_found(reader, received))
@@ -139,13 +148,14 @@ class Listener:
                 received += len(data)
                 status.bytes += len(data)
                 self._take(reader.feed(data))
+                if reader.drops or reader.repaired:
+                    # Replaced, not changed: the web's threads may be reading it.
+                    status.drops, status.repaired = dict(drops + reader.drops), repaired + reader.repaired
                 if reader.garbage and not reader.records:
                     raise NotNetifyd(_found(reader, received))
         finally:
             reader.close()
-            # Replaced, not changed: the web's threads may be reading it.
-            status.drops = dict(Counter(status.drops) + reader.drops)
-            status.repaired += reader.repaired
+            status.drops, status.repaired = dict(drops + reader.drops), repaired + reader.repaired
 
     def _take(self, records: list[Record]) -> None:
         if not records:

@@ -35,6 +35,8 @@ _LISTENER_LIMIT_S = 30.0  # a chunk takes milliseconds; connecting may take 5 s
 _WRITER_LIMIT_S = 120.0  # one flush to a slow Redis, with every time-out on the way
 _NAMES_LIMIT_S = 120.0  # one look-up in a slow resolver
 _TICK_S = 0.5
+_LISTENER_STOP_S = 10.0
+_WEB_STOP_S = 5.0
 #: Settings that a reload can't change, because they say where the accounts are kept.
 _FIXED = ("gateway", "redis", "history", "devices")
 
@@ -68,11 +70,17 @@ class Worker:
         """Whether it ended without being asked to."""
         return not self._thread.is_alive() and (self.error is not None or not self._stop.is_set())
 
+    def ask_to_stop(self) -> None:
+        """Ask it to end, without waiting."""
+        self._stop.set()
+
     def stop(self, timeout_s: float) -> bool:
-        """Ask it to end and wait; False if it did not within ``timeout_s`` seconds."""
+        """Ask it to end and wait; False, and a line in the log, if it did not in ``timeout_s`` seconds."""
         self._stop.set()
         self._thread.join(timeout_s)
         self._heartbeat.forget(self.name)
+        if self._thread.is_alive():
+            log.error("thread %s did not end within %d s", self.name, timeout_s)
         return not self._thread.is_alive()
 
 
@@ -158,7 +166,12 @@ class Supervisor:
                 if number != signal.SIGHUP:
                     log.info("%s: stopping", signal.Signals(number).name)
                     return self._stop()
-                self._reload()
+                try:
+                    self._reload()
+                except WebError as error:
+                    log.error("%s; stopping all", error)
+                    self._stop()
+                    return 1
             for worker in self._workers():
                 if worker.died:
                     log.error(
@@ -193,6 +206,13 @@ class Supervisor:
             for listener in self._listeners
         ]
 
+    def _stop_listeners(self) -> None:
+        """All at once: each may be in the middle of connecting."""
+        for worker in self._listening:
+            worker.ask_to_stop()
+        for worker in self._listening:
+            worker.stop(_LISTENER_STOP_S)
+
     def _start_names(self) -> None:
         self._names = Worker("names", self._directory.run, self._heartbeat, _NAMES_LIMIT_S)
 
@@ -214,12 +234,11 @@ class Supervisor:
     def _stop(self) -> int:
         """Stop reading, get the last flush out, stop answering. Returns the exit code."""
         self._systemd.stopping()
-        for worker in self._listening:
-            worker.stop(5)
+        self._stop_listeners()
         self._writing.stop(FINAL_FLUSH_S + 10)
         for other in (self._names, self._web):
             if other is not None:
-                other.stop(5)
+                other.stop(_WEB_STOP_S)
         log.info("stopped")
         return 0
 
@@ -251,11 +270,10 @@ class Supervisor:
                 self._names.stop(5)
             self._directory = _directory(new)
             self._start_names()
-        if new.netifyd != old.netifyd:
-            for worker in self._listening:
-                worker.stop(10)
-            with self._lock:
-                self._accountant.max_flows = new.netifyd.max_flows
+        with self._lock:
+            self._accountant.max_flows = new.netifyd.max_flows
+        if replace(new.netifyd, max_flows=0) != replace(old.netifyd, max_flows=0):
+            self._stop_listeners()
             self._start_listeners(new)
         if (new.web.listen, new.web.threads) != (old.web.listen, old.web.threads):
             self._restart_web(new, old)
@@ -264,14 +282,22 @@ class Supervisor:
         log.info("configuration reloaded")
 
     def _restart_web(self, new: Settings, old: Settings) -> None:
-        if self._web is not None:
-            self._web.stop(5)
+        """Listen elsewhere, once that is known to work. Raises WebError where the API is lost."""
+        before = self._web
         try:
+            if before is not None and new.web.listen == old.web.listen:
+                before.stop(_WEB_STOP_S)
+                before = None
             self._start_web(new)
         except WebError as error:
+            if before is None:
+                raise
             log.error("%s; listening on %s as before", error, old.web.listen)
             self._status.settings = self._settings = replace(new, web=old.web)
-            self._start_web(self._settings)
+            self._server.app = self._api(self._settings).app
+            return
+        if before is not None:
+            before.stop(_WEB_STOP_S)
 
 
 def _directory(settings: Settings) -> Directory:

@@ -89,20 +89,20 @@ class Writer:
 
         :raises StoreRefused: where going on would do harm.
         """
-        due = self._taken_at
+        last = self._taken_at - self.interval_s  # the first flush is due at once: it opens the store
         wait = 0.0
         while not stop.is_set():
             beat()
             now = time.monotonic()
+            due = last + (wait or self.interval_s)  # a reload may change the interval at any time
             if now < due:
                 stop.wait(min(due - now, _IDLE_S))
-                continue
-            if self._attempt(beat):
+            elif self._attempt(beat):
                 wait = 0.0
-                due = max(due + self.interval_s, time.monotonic())
+                last = due if now - due < self.interval_s else now  # in step, unless we fell behind
             else:
                 wait = min(max(wait * 2, _BACKOFF_S[0]), _BACKOFF_S[1])
-                due = time.monotonic() + wait
+                last = time.monotonic()
         self._finish(beat)
 
     def _finish(self, beat: Callable[[], None]) -> None:

@@ -52,6 +52,7 @@ def _listen_unix(path: str) -> socket.socket:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise FileExistsError(errno.EEXIST, "there is a file of another kind")
         with socket.socket(socket.AF_UNIX) as probe:
+            probe.setblocking(False)
             # Anything but a refusal, a full backlog for one, shows that somebody listens.
             if probe.connect_ex(path) != errno.ECONNREFUSED:
                 raise OSError(errno.EADDRINUSE, "in use")
@@ -101,10 +102,18 @@ class WebServer:
         """Serve until ``stop`` is set. Beats while the loop turns and no request is stuck."""
         while not stop.is_set():
             wasyncore.loop(timeout=0.5, use_poll=True, map=self._map, count=1)
+            self._drop_stalled()
             oldest = min(self._running.copy().values(), default=None)
             if oldest is None or time.monotonic() - oldest < REQUEST_LIMIT_S:
                 beat()
         self.close()
+
+    def _drop_stalled(self) -> None:
+        """Close connections whose client does not take its answer: each would hold a worker for good."""
+        latest = time.time() - _IDLE_S
+        for channel in list(self._map.values()):
+            if getattr(channel, "total_outbufs_len", 0) and channel.last_activity < latest:
+                channel.handle_close()
 
     def close(self) -> None:
         """Give up the socket and end the pool's threads."""

@@ -7,7 +7,7 @@ from typing import Any
 import redis
 
 Client = Any  #: a redis.Redis; the library's own type hints differ from release to release
-TIMEOUT_S = 5.0  # for a reply; a flush of 10,000 devices took well under a second
+TIMEOUT_S = 5.0  # for a reply; Redis 7.0 took 0.2 s for a flush of 1,000 devices with 10 applications each
 CONNECT_TIMEOUT_S = 2.0
 
 

@@ -20,6 +20,7 @@ from netify_agent.store.client import Client, StoreRefused, as_store_error, reas
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
 from netify_agent.store.rates import RateWindow
 
+_FLOWS_AT_ONCE = 10_000  # Redis 6 takes 1024 * 1024 arguments of a command at most
 _FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
 
 
@@ -223,7 +224,12 @@ class StoreWriter:
                 fields["hint"] = note.hint
             if note.addresses:
                 addresses = self._keys.addresses(device)
-                pipe.zadd(addresses, dict(note.addresses))
+                seen = {ip: at for ip, at in note.addresses.items() if at}
+                listed = {ip: 0 for ip, at in note.addresses.items() if not at}
+                if seen:
+                    pipe.zadd(addresses, seen)
+                if listed:
+                    pipe.zadd(addresses, listed, nx=True)  # netifyd lists it, but not when it was seen
                 pipe.zremrangebyrank(addresses, 0, -1 - MAX_ADDRESSES)
         if fields:
             pipe.hset(key, mapping=fields)
@@ -255,11 +261,11 @@ class StoreWriter:
 
     def _queue_flows(self, pipe: Any, batch: Batch) -> None:
         ended = [digest for digest, state in batch.flows.items() if state is None]
-        live = {digest: json.dumps(state) for digest, state in batch.flows.items() if state is not None}
-        if ended:
-            pipe.hdel(self._keys.flows, *ended)
-        if live:
-            pipe.hset(self._keys.flows, mapping=live)
+        live = [(digest, json.dumps(state)) for digest, state in batch.flows.items() if state is not None]
+        for start in range(0, len(ended), _FLOWS_AT_ONCE):
+            pipe.hdel(self._keys.flows, *ended[start : start + _FLOWS_AT_ONCE])
+        for start in range(0, len(live), _FLOWS_AT_ONCE):
+            pipe.hset(self._keys.flows, mapping=dict(live[start : start + _FLOWS_AT_ONCE]))
 
     def _queue_forget(self, pipe: Any, device: str, applications: list[str]) -> None:
         keys = self._keys
