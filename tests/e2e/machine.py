@@ -28,9 +28,10 @@ Description=Simulated netifyd
 ConditionPathExists=/opt/netifyd/wanted
 
 [Service]
+Environment=SOCKET=/run/netifyd/netifyd.sock
 EnvironmentFile=/opt/netifyd/options
 WorkingDirectory=/opt/netifyd
-ExecStart=/opt/netifyd/netifyd --listen unix:///run/netifyd/netifyd.sock --truth truth.json $OPTIONS
+ExecStart=/opt/netifyd/netifyd --listen unix://${SOCKET} --truth truth.json $OPTIONS
 RuntimeDirectory=netifyd
 Restart=on-failure
 RestartSec=1
@@ -174,6 +175,11 @@ class Machine:
         """Copy a package into the machine; its path there."""
         shutil.copy(package, self.root / "root")
         return f"/root/{package.name}"
+
+    def drop_in(self, unit: str, text: str) -> None:
+        """What ``systemctl edit`` would leave, until the next boot."""
+        folder = f"/run/systemd/system/{unit}.d"
+        self.sh(f"mkdir -p {folder}; cat >{folder}/test.conf <<'EOF'\n{text}\nEOF\nsystemctl daemon-reload")
 
     # -- the agent ---------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from machine import CHECKOUT, UNIT, Machine, eventually, plus
 SOCKET = "/run/netifyd/netifyd.sock"
 CONFIG = Path("etc/netify-agent.yaml")
 PACKAGE = next(iter((CHECKOUT / "dist").glob("netify-agent_*_all.deb")), None)
-_DROP_IN = "/run/systemd/system/netify-agent.service.d"
 # A hook that exists in this test only: the listener never comes back from connecting.
 _WEDGE = """
 import os, time
@@ -213,7 +212,7 @@ def test_a_stopped_agent_is_replaced_by_the_watchdog(
     machine: Machine, truth: dict[str, dict[str, int]]
 ) -> None:
     pid = machine.pid
-    machine.run("kill", "-STOP", str(pid))
+    machine.sh(f"kill -STOP {pid}")
     eventually(lambda: machine.active and machine.pid not in (0, pid), "a new agent", 90)
     check(machine, truth)
 
@@ -223,11 +222,8 @@ def test_a_wedged_thread_is_replaced_by_the_watchdog(
 ) -> None:
     (machine.root / "opt/hook").mkdir()
     (machine.root / "opt/hook/sitecustomize.py").write_text(_WEDGE)
-    machine.sh(
-        f"mkdir -p {_DROP_IN};"
-        f"printf '[Service]\\nEnvironment=PYTHONPATH=/opt/hook\\n' >{_DROP_IN}/hook.conf;"
-        f"systemctl daemon-reload; systemctl restart {UNIT}"
-    )
+    machine.drop_in(UNIT, "[Service]\nEnvironment=PYTHONPATH=/opt/hook")
+    machine.run("systemctl", "restart", UNIT)
     pid, cursor = machine.pid, machine.cursor()
     machine.run("touch", f"/etc/wedge.{pid}")
     eventually(lambda: machine.active and machine.pid not in (0, pid), "a new agent", 150)

@@ -98,3 +98,31 @@ def test_remove_keeps_the_configuration_and_a_reinstallation_works(machine: Mach
     eventually(machine.well, "it works again")
     assert (machine.root / CONFIG).read_text() == edited
     assert machine.get("/status")["interval"] == 2
+
+
+def test_a_socket_elsewhere_is_opened_as_the_manual_says(machine: Machine) -> None:
+    machine.drop_in("netifyd.service", "[Service]\nEnvironment=SOCKET=/run/netifyd/other.sock")
+    machine.drop_in("netify-agent-socket.path", "[Path]\nPathChanged=\nPathChanged=/run/netifyd/other.sock")
+    machine.drop_in(
+        "netify-agent-socket.service", "[Service]\nEnvironment=NETIFYD_SOCKET=/run/netifyd/other.sock"
+    )
+    machine.run("systemctl", "restart", "netify-agent-socket.path")
+    config = machine.root / CONFIG
+    config.write_text(config.read_text().replace("/var/run/netifyd/netifyd.sock", "/run/netifyd/other.sock"))
+    machine.run("systemctl", "reload", UNIT)
+    machine.run("systemctl", "restart", "netifyd")
+    eventually(machine.well, "connected to the other socket")
+    assert machine.get("/status")["listeners"][0]["endpoint"] == "unix:///run/netifyd/other.sock"
+
+
+def test_a_password_of_redis_can_be_a_credential(machine: Machine) -> None:
+    machine.sh("redis-cli config set requirepass 'open sesame'; systemctl restart netify-agent")
+    eventually(lambda: "uthentication required" in machine.status, "the status says what is missing")
+    machine.sh("echo 'open sesame' >/etc/redis-password; chmod 600 /etc/redis-password")
+    machine.drop_in(UNIT, "[Service]\nLoadCredential=redis-password:/etc/redis-password")
+    config = machine.root / CONFIG
+    credential = "/run/credentials/netify-agent.service/redis-password"
+    config.write_text(config.read_text().replace("password_file: null", f"password_file: {credential}"))
+    machine.run("systemctl", "restart", UNIT)
+    eventually(machine.well, "Redis takes the password")
+    assert "sesame" not in machine.out("journalctl", "--no-pager", "-u", UNIT)
