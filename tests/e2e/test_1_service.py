@@ -229,7 +229,9 @@ def test_a_wedged_thread_is_replaced_by_the_watchdog(
     eventually(lambda: machine.active and machine.pid not in (0, pid), "a new agent", 150)
     assert machine.said(cursor, "no progress: listener", 3)
     assert any("in wedged" in str(line["MESSAGE"]) for line in machine.journal(cursor)), "where it was stuck"
-    machine.sh(f"rm -r /etc/wedge.* {_DROP_IN};systemctl daemon-reload; systemctl restart {UNIT}")
+    machine.sh(
+        f"rm -r /etc/wedge.* /run/systemd/system/{UNIT}.d; systemctl daemon-reload; systemctl restart {UNIT}"
+    )
     check(machine, truth)
     truth.update(plus(truth, machine.finite_stream(13)))
     check(machine, truth)
