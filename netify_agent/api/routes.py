@@ -85,7 +85,7 @@ class Api:
         self._started = f"{time.time_ns():x}"
         listen = settings.web.listen
         self._hosts = _LOOPBACK_NAMES | {listen.host, *settings.web.hosts} if listen.is_loopback else None
-        app = bottle.Bottle(autojson=False)
+        app = bottle.Bottle()
         app.route("/", "GET", self._guarded(self._network))
         app.route("/applications", "GET", self._guarded(self._applications))
         app.route("/status", "GET", self._guarded(self._get_status))
@@ -106,6 +106,7 @@ class Api:
         def guarded(**arguments: str) -> bottle.HTTPResponse:
             try:
                 self._check_host()
+                _check_path()
                 return handler(**arguments)
             except Problem as problem:
                 return problem.response()
@@ -234,7 +235,7 @@ class Api:
             buckets = self._reader.history(name, step, starts)
             return self._answers.history(name, step, buckets, applications=with_applications == "true")
 
-        return self._cached(build, f"no device {name} has been seen", variant=str(starts))
+        return self._cached(build, f"no device {name} has been seen", variant=f"{starts.start} {len(starts)}")
 
     def _get_status(self) -> bottle.HTTPResponse:
         self._allow_parameters()
@@ -273,6 +274,14 @@ class Api:
             if not value:
                 raise bad_parameter(name, "", "a value")
         return found
+
+
+def _check_path() -> None:
+    """Refuse a path that is no text: Bottle 0.13 would leave out what is not UTF-8, and find another."""
+    try:
+        bottle.request.environ.get("bottle.raw_path", "").encode("latin-1").decode()
+    except UnicodeError:
+        raise Problem(400, "the path: expected UTF-8, found other bytes") from None
 
 
 def _moment(name: str, text: str) -> int:
