@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check(path, settings)
     log.set_up(options.log_level or settings.log_level)
     faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: say where it was
-    return Supervisor(path, settings).run()
+    return Supervisor(path, settings, options.log_level).run()
 
 
 def _complain(error: ConfigError) -> None:

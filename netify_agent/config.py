@@ -282,9 +282,14 @@ class RedisSettings:
         """The content of ``password_file`` less its line end, None if that is not set. Raises ConfigError."""
         if self.password_file is None:
             return None
-        password = _text_of_file(self.password_file).rstrip("\r\n")
+        try:
+            password = _text_of_file(self.password_file).rstrip("\r\n")
+        except ConfigError as error:
+            raise ConfigError(f"redis.password_file: {error}") from None
         if not password:
-            raise ConfigError(f"{self.password_file}: expected a password, found nothing")
+            raise ConfigError(
+                f"redis.password_file: {self.password_file}: expected a password, found nothing"
+            )
         return password
 
     def __repr__(self) -> str:

@@ -24,11 +24,13 @@ log = logging.getLogger(__name__)
 CHUNK_BYTES = 65536
 PATIENCE_S = 30.0  # a netifyd speaks at once: a peer that sends no record for so long is none
 PATIENCE_BYTES = 65536  # nor is one that sends so much without a record
+# netifyd 4.4.5 sends an agent_status every 15 s: so long a silence is a peer that vanished without a word,
+# or a channel with nothing to say, which loses nothing by a new connection.
+SILENCE_S = 120.0
 _BACKOFF_S = (0.25, 15.0)  # first and longest wait between attempts
 _IDLE_S = 1.0
 _CONNECT_S = 5.0
-# A peer that vanished without a word (power cut, a NAT's memory lost) is noticed after 60 s: tcp(7).
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 10), (socket.TCP_KEEPCNT, 3))
+_LASTING_S = 10.0  # a connection that lasted so long was a good one: the next attempt comes soon
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Listener:
         """Read until ``stop`` is set; ``beat`` is called at least every second while all is well."""
         wait = _BACKOFF_S[0]
         while not stop.is_set():
-            started = self.status.records
+            started = time.monotonic()
             try:
                 with self._connect() as connection:
                     log.info("connected to netifyd at %s", self._endpoint)
@@ -88,7 +90,7 @@ class Listener:
                 self._failed(error)
             finally:
                 self.status.connected = False
-            if self.status.records > started:
+            if time.monotonic() - started > _LASTING_S:
                 wait = _BACKOFF_S[0]
             _pause(wait * random.uniform(0.5, 1.0), stop, beat)
             wait = min(wait * 2, _BACKOFF_S[1])
@@ -96,11 +98,7 @@ class Listener:
     def _connect(self) -> socket.socket:
         endpoint = self._endpoint
         if endpoint.scheme == "tcp":
-            connection = socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_S)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            for option, value in _KEEPALIVE:
-                connection.setsockopt(socket.IPPROTO_TCP, option, value)
-            return connection
+            return socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_S)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(_CONNECT_S)
@@ -124,7 +122,7 @@ class Listener:
         drops, repaired = Counter(status.drops), status.repaired  # of the connections before
         received = 0
         connection.settimeout(_IDLE_S)
-        opened = time.monotonic()
+        opened = heard = time.monotonic()
         status.connected, status.connected_since = True, time.time()
         status.connections += 1
         status.error = None
@@ -140,7 +138,10 @@ class Listener:
                 try:
                     data = connection.recv(CHUNK_BYTES)
                 except TimeoutError:
+                    if time.monotonic() - heard > SILENCE_S:
+                        raise ConnectionResetError(f"nothing was heard for {SILENCE_S:.0f} s") from None
                     continue
+                heard = time.monotonic()
                 if not data:
                     if not reader.records:
                         raise NotNetifyd(_found(reader, received))

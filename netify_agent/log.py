@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
+
+LINES_A_MINUTE = 20  # of one kind; what comes beyond is counted and left out
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
@@ -15,6 +18,26 @@ class _JournalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+class _RateLimit(logging.Filter):
+    """Lets :data:`LINES_A_MINUTE` of a kind (the place in the code that logs) through, then says so once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, int], list[float]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind = record.pathname, record.lineno
+        now = time.monotonic()
+        began, count = self._seen.get(kind, (now, 0.0))
+        if now - began >= 60:
+            began, count = now, 0.0
+        self._seen[kind] = [began, count + 1]
+        if count == LINES_A_MINUTE:
+            record.msg, record.args = f"{record.getMessage()} (more of these are left out for a minute)", ()
+            record.exc_info = None
+        return count <= LINES_A_MINUTE
 
 
 def in_journal() -> bool:
@@ -39,6 +62,7 @@ def set_up(level: str) -> None:
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(_RateLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from queue import Empty, SimpleQueue
 
 from netify_agent import __version__
 from netify_agent.accounting import Accountant
@@ -31,11 +32,14 @@ from netify_agent.writer import FINAL_FLUSH_S, Writer
 log = logging.getLogger(__name__)
 
 # How long each thread may go without a sign of progress, seconds.
-_LISTENER_LIMIT_S = 30.0  # a chunk takes milliseconds; connecting may take 5 s
+_LISTENER_LIMIT_S = 120.0  # a chunk takes milliseconds; looking up a host name may take very long
 _WRITER_LIMIT_S = 120.0  # one flush to a slow Redis, with every time-out on the way
 _NAMES_LIMIT_S = 120.0  # one look-up in a slow resolver
 _TICK_S = 0.5
 _LISTENER_STOP_S = 10.0
+_SLOW_FLUSH_S = (
+    30.0  # a flush that is under way is waited for: the unit's TimeoutStopSec is above all of these
+)
 _WEB_STOP_S = 5.0
 #: Settings that a reload can't change, because they say where the accounts are kept.
 _FIXED = ("gateway", "redis", "history", "devices")
@@ -87,14 +91,18 @@ class Worker:
 class Supervisor:
     """One run of the daemon."""
 
-    def __init__(self, config_path: str | None, settings: Settings) -> None:
-        """Nothing is started yet. ``config_path`` is read again at a reload."""
+    def __init__(self, config_path: str | None, settings: Settings, log_level: str | None = None) -> None:
+        """Nothing is started yet.
+
+        :param config_path: read again at a reload.
+        :param log_level: overrides what the configuration says.
+        """
         self._config_path = config_path
+        self._log_level = log_level
         self._settings = settings
         self._systemd = Systemd()
         self._heartbeat = Heartbeat()
-        self._signals: list[int] = []
-        self._woken = threading.Event()
+        self._signals: SimpleQueue[int] = SimpleQueue()  # of all queues the one that a handler may use
         self._lock = threading.Lock()  # guards the accountant
         self._accountant = Accountant(settings.netifyd.max_flows)
         self._listeners: list[Listener] = []
@@ -150,8 +158,7 @@ class Supervisor:
         return self._supervise()
 
     def _note_signal(self, number: int, _frame: object) -> None:
-        self._signals.append(number)
-        self._woken.set()
+        self._signals.put(number)
 
     def _supervise(self) -> int:
         """The main loop. Returns the exit code."""
@@ -159,13 +166,12 @@ class Supervisor:
         pinged = 0.0
         stuck_before: list[str] = []
         while True:
-            self._woken.wait(_TICK_S)
-            self._woken.clear()
-            while self._signals:
-                number = self._signals.pop(0)
-                if number != signal.SIGHUP:
-                    log.info("%s: stopping", signal.Signals(number).name)
-                    return self._stop()
+            came = self._signals_until(time.monotonic() + _TICK_S)
+            deadly = came - {signal.SIGHUP}
+            if deadly:
+                log.info("%s: stopping", signal.Signals(min(deadly)).name)
+                return self._stop()
+            if came:
                 try:
                     self._reload()
                 except WebError as error:
@@ -188,6 +194,16 @@ class Supervisor:
             if patience is not None and not stuck and now - pinged >= min(patience / 3, 10):
                 self._systemd.alive()
                 pinged = now
+
+    def _signals_until(self, end: float) -> set[int]:
+        """Wait for a signal until ``end`` (monotonic), and take all that came: many are as good as one."""
+        came: set[int] = set()
+        try:
+            came.add(self._signals.get(timeout=max(end - time.monotonic(), 0)))
+            while True:
+                came.add(self._signals.get_nowait())
+        except Empty:
+            return came
 
     def _workers(self) -> list[Worker]:
         some = [self._writing, *self._listening, self._web, self._names]
@@ -232,13 +248,18 @@ class Supervisor:
     # -- signals -----------------------------------------------------------------------------------
 
     def _stop(self) -> int:
-        """Stop reading, get the last flush out, stop answering. Returns the exit code."""
+        """Stop reading, get the last flush out, stop answering.
+
+        :returns: the exit code: 0 if everything is in Redis.
+        """
         self._systemd.stopping()
         self._stop_listeners()
-        self._writing.stop(FINAL_FLUSH_S + 10)
+        flushed = self._writing.stop(FINAL_FLUSH_S + _SLOW_FLUSH_S)
         for other in (self._names, self._web):
             if other is not None:
                 other.stop(_WEB_STOP_S)
+        if not flushed or not self._writer.status.finished:
+            return 1
         log.info("stopped")
         return 0
 
@@ -262,7 +283,7 @@ class Supervisor:
             log.warning("reload: %s changed, which takes effect at the next restart", ", ".join(fixed))
         kept = {name: getattr(old, name) for name in _FIXED}
         new = replace(new, **kept)
-        logging.getLogger().setLevel(new.log_level.upper())
+        logging.getLogger().setLevel((self._log_level or new.log_level).upper())
         self._writer.interval_s = new.interval_s
         self._status.settings = self._settings = new
         if new.names != old.names:

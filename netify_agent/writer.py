@@ -27,6 +27,7 @@ KEPT_CHANGES = 50_000  # rows and flow states in all of them: some 25 MB
 FINAL_FLUSH_S = 10.0  # how long a stop may try to get the last flush out
 _BACKOFF_S = (0.5, 15.0)
 _IDLE_S = 0.5
+_COMPLAIN_S = 600.0  # between two lines in the log about the same outage
 
 
 @dataclass
@@ -40,6 +41,7 @@ class WriterStatus:
     :ivar flushes: flushes taken since the start; :ivar failures: attempts that failed.
     :ivar repeated: flushes given back to a Redis that had gone back to an older state.
     :ivar error: why Redis does not take a flush, in one line; None while it does.
+    :ivar finished: the last flush of all, at the stop, is in Redis.
     :ivar lost: flushes that Redis had taken and then lost for good.
     """
 
@@ -51,6 +53,7 @@ class WriterStatus:
     failures: int = 0
     repeated: int = 0
     lost: int = 0
+    finished: bool = False
     error: str | None = "no flush yet"
 
 
@@ -81,6 +84,7 @@ class Writer:
         self._on_devices = on_devices
         self._pending: Flush | None = None
         self._applied: deque[Flush] = deque()
+        self._complained_at = -_COMPLAIN_S
         self._taken_at = time.monotonic()
         self._opened_s = int(time.time())
 
@@ -120,7 +124,8 @@ class Writer:
                     return
                 time.sleep(_IDLE_S)
             if not again:
-                return
+                break
+        self.status.finished = True
 
     def _attempt(self, beat: Callable[[], None]) -> bool:
         """Get one flush into Redis; False if it could not be done now."""
@@ -142,8 +147,10 @@ class Writer:
             raise
         except StoreError as error:
             status.failures += 1
-            if status.error != str(error):
+            now = time.monotonic()
+            if status.error is None or now - self._complained_at >= _COMPLAIN_S:
                 log.warning("Redis does not take a flush, trying on: %s", error)
+                self._complained_at = now
             status.error = str(error)
             return False
         if status.error is not None and status.failures:

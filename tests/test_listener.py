@@ -147,17 +147,15 @@ def test_drops_are_told_while_the_connection_lasts(netifyd: StandIn, reading: Re
     assert listener.status.connected
 
 
-def test_a_tcp_peer_that_vanishes_is_noticed_by_keepalive(reading: Reading) -> None:
-    """The kernel's part of it takes a minute, so what is asked of the kernel stands in for it."""
-    asked: list[tuple[int, ...]] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        endpoint = Endpoint("tcp", host="127.0.0.1", port=server.getsockname()[1])
-        connection = Listener(endpoint, Accountant(1000), threading.Lock(), 1 << 20)._connect()
-        with connection:
-            asked.append((connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),))
-            options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
-            asked.append(tuple(connection.getsockopt(socket.IPPROTO_TCP, option) for option in options))
-    assert asked == [(1,), (30, 10, 3)]
+def test_a_peer_that_vanishes_without_a_word_is_left(
+    netifyd: StandIn, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_S", 1.0)
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    netifyd.send(framed(status_record()))
+    eventually(lambda: "nothing was heard" in (listener.status.error or ""), "it is left")
+    eventually(lambda: listener.status.connections == 2, "and tried again")
 
 
 def test_records_reach_the_accounting_in_order(netifyd: StandIn) -> None:

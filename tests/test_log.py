@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from netify_agent.log import LINES_A_MINUTE
+
 
 def complaint(tmp_path: Path, journal_stream: str | None) -> str:
     """What ``run`` says of a configuration with two mistakes; None for the journal's own variable."""
@@ -33,3 +35,19 @@ def test_a_shell_that_a_service_started_is_not_the_journal(tmp_path: Path) -> No
     lines = complaint(tmp_path, "0:0").splitlines()
     assert len(lines) == 2
     assert all(line.startswith(str(tmp_path)) for line in lines)
+
+
+def test_a_flood_of_one_kind_is_cut_and_says_so() -> None:
+    flood = (
+        "import logging\n"
+        "from netify_agent import log\n"
+        "log.set_up('info')\n"
+        "for number in range(1000):\n"
+        "    logging.error('flood %d', number)\n"
+        "logging.error('something else')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", flood], capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert len(lines) == LINES_A_MINUTE + 2
+    assert lines[-2].endswith(f"flood {LINES_A_MINUTE} (more of these are left out for a minute)")
+    assert lines[-1].endswith("something else")

@@ -90,6 +90,25 @@ def test_sigint_stops_as_sigterm_does(daemon: Daemon) -> None:
     assert daemon.exited() == 0
 
 
+def test_a_stop_that_can_not_flush_says_so_and_exits_1(
+    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
+) -> None:
+    daemon.start()
+    account(netifyd, daemon)
+    redis_server.kill()
+    assert daemon.stop() == 1
+    assert "stopping without the last flush" in daemon.log.read_text()
+
+
+def test_a_storm_of_signals_neither_blocks_nor_breaks(daemon: Daemon) -> None:
+    daemon.start()
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        daemon.signal(signal.SIGHUP)
+        time.sleep(0.0015)
+    assert daemon.stop() == 0
+
+
 def test_systemd_is_told_of_start_progress_reload_and_stop(
     daemon: Daemon, netifyd: StandIn, manager: ServiceManager
 ) -> None:

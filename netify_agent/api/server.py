@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import socket
 import stat
 import threading
@@ -24,6 +25,7 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 REQUEST_LIMIT_S = 60.0  # a handler that takes longer is stuck: every wait in one is far shorter
 _MAX_HEADER_BYTES = 16384
 _MAX_CONNECTIONS = 500
+_OTHER_FILES = 64
 _IDLE_S = 15  # seconds that a silent connection is kept
 _SOCKET_MODE = 0o660
 
@@ -70,6 +72,12 @@ def _listen_unix(path: str) -> socket.socket:
     return bound
 
 
+def _connection_limit() -> int:
+    """Connections at once: files are needed for Redis, netifyd and lease files too (RLIMIT_NOFILE)."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(min(_MAX_CONNECTIONS, soft - _OTHER_FILES), 4) if soft > 0 else _MAX_CONNECTIONS
+
+
 class WebServer:
     """A WSGI application on one socket; :meth:`run` is the body of its thread.
 
@@ -81,6 +89,7 @@ class WebServer:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self.app = app
         self._running: dict[int, float] = {}
+        self._unfinished: dict[int, float] = {}  # connections in the middle of a request, and since when
         self._socket = listen(settings.listen)
         self._path = settings.listen.path
         self._map: dict[int, Any] = {}
@@ -90,7 +99,7 @@ class WebServer:
             map=self._map,
             threads=settings.threads,
             ident="netify-agent",
-            connection_limit=_MAX_CONNECTIONS,
+            connection_limit=_connection_limit(),
             cleanup_interval=_IDLE_S,
             channel_timeout=_IDLE_S,
             max_request_header_size=_MAX_HEADER_BYTES,
@@ -100,20 +109,34 @@ class WebServer:
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Serve until ``stop`` is set. Beats while the loop turns and no request is stuck."""
+        looked = 0.0
         while not stop.is_set():
             wasyncore.loop(timeout=0.5, use_poll=True, map=self._map, count=1)
-            self._drop_stalled()
+            now = time.time()
+            if now - looked >= 1:
+                looked = now
+                self._drop_slow(now)
             oldest = min(self._running.copy().values(), default=None)
             if oldest is None or time.monotonic() - oldest < REQUEST_LIMIT_S:
                 beat()
         self.close()
 
-    def _drop_stalled(self) -> None:
-        """Close connections whose client does not take its answer: each would hold a worker for good."""
-        latest = time.time() - _IDLE_S
-        for channel in list(self._map.values()):
-            if getattr(channel, "total_outbufs_len", 0) and channel.last_activity < latest:
-                channel.handle_close()
+    def _drop_slow(self, now: float) -> None:
+        """Close connections whose client neither sends its request nor takes its answer in good time.
+
+        waitress itself only counts the silence between two bytes, and not while an answer is waiting: a
+        client that drips holds a connection, and one that takes nothing a worker, for good.
+        """
+        unfinished: dict[int, float] = {}
+        for number, channel in list(self._map.items()):
+            if getattr(channel, "total_outbufs_len", 0):
+                if channel.last_activity < now - _IDLE_S:
+                    channel.handle_close()
+            elif getattr(channel, "request", None) is not None:
+                since = unfinished[number] = self._unfinished.get(number, now)
+                if since < now - _IDLE_S:
+                    channel.handle_close()
+        self._unfinished = unfinished
 
     def close(self) -> None:
         """Give up the socket and end the pool's threads."""

@@ -141,14 +141,16 @@ class StoreWriter:
                 forgotten = self._silent(pipe, flush.at_ms)
                 pipe.multi()
                 self._queue(pipe, flush, forgotten)
+                commands = [command[0] for command in pipe.command_stack]
                 replies = pipe.execute(raise_on_error=False)
         except redis.RedisError as error:
             raise as_store_error(error, self._gateway) from error
-        refused = [reply for reply in replies if isinstance(reply, Exception)]
+        refused = [index for index, reply in enumerate(replies) if isinstance(reply, Exception)]
         if refused:
+            name, key = commands[refused[0]][:2]
             raise StoreRefused(
-                f"Redis took flush {flush.sequence} but refused {len(refused)} of its commands "
-                f"({reason(refused[0])}): somebody else writes to the keys of gateway '{self._gateway}'"
+                f"Redis took flush {flush.sequence} but refused {len(refused)} of its commands, {name} of "
+                f"{key} for one ({reason(replies[refused[0]])}): somebody else writes to this gateway's keys"
             )
 
     def _silent(self, pipe: Any, now_ms: int) -> dict[str, list[str]]:
