@@ -46,14 +46,28 @@ class Instance(NamedTuple):
 class Row:
     """Changes of one (device, application, protocol): signed counts, and when it was seen.
 
+    ``fresh_up`` and ``fresh_down`` are the bytes among them that passed in this very interval, and were
+    not merely moved here: what rates are made of.
+
     ``first_seen`` and ``last_seen`` are netifyd's clock in milliseconds since the epoch, 0 unknown.
     """
 
-    __slots__ = ("bytes_down", "bytes_up", "first_seen", "flows", "last_seen", "packets_down", "packets_up")
+    __slots__ = (
+        "bytes_down",
+        "bytes_up",
+        "first_seen",
+        "flows",
+        "fresh_down",
+        "fresh_up",
+        "last_seen",
+        "packets_down",
+        "packets_up",
+    )
 
     def __init__(self) -> None:
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self.first_seen = self.last_seen = 0
+        self.fresh_up = self.fresh_down = 0
 
     def counts(self) -> tuple[int, int, int, int, int]:
         """The five counters: bytes up, bytes down, packets up, packets down, flows."""

@@ -32,9 +32,13 @@ class Ledger:
         """Add bytes and packets to the flow and to the rows that it belongs to."""
         batch = self.batch
         flow.count(up, down, packets_up, packets_down, batch.bucket)
-        _add(batch.counted, flow.key, flow, up, down, packets_up, packets_down, 0)
+        row = _add(batch.counted, flow.key, flow, up, down, packets_up, packets_down, 0)
+        row.fresh_up += up
+        row.fresh_down += down
         if flow.peer is not None:
-            _add(batch.mirrored, flow.peer, flow, down, up, packets_down, packets_up, 0)
+            row = _add(batch.mirrored, flow.peer, flow, down, up, packets_down, packets_up, 0)
+            row.fresh_up += down
+            row.fresh_down += up
 
     def count_missed(self, flow: Flow, missed: int, packets: int) -> None:
         """Count bytes and packets proven by a total alone, in the flow's own proportion (trap 5)."""
@@ -110,8 +114,8 @@ def forget_corrections(batch: Batch) -> None:
 
 def _add(
     rows: Rows, key: Key, flow: Flow, up: int, down: int, packets_up: int, packets_down: int, flows: int
-) -> None:
-    """Add to the row of ``key``, as seen in ``flow``'s time."""
+) -> Row:
+    """Add to the row of ``key``, as seen in ``flow``'s time, and return it."""
     row = rows.get(key)
     if row is None:
         row = rows[key] = Row()
@@ -122,3 +126,4 @@ def _add(
     row.flows += flows
     row.first_seen = row.first_seen or flow.first_seen
     row.last_seen = flow.last_seen or row.last_seen
+    return row

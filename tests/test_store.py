@@ -29,7 +29,7 @@ from support import RedisServer, eventually, free_port
 
 from netify_agent.batch import MAX_ADDRESSES
 from netify_agent.simulator.simulation import Simulation
-from netify_agent.store.changes import Change, Changes
+from netify_agent.store.changes import Fresh
 from netify_agent.store.client import StoreError, StoreRefused, connect
 from netify_agent.store.layout import Keys
 from netify_agent.store.rates import DeviceRates, RateWindow
@@ -605,10 +605,38 @@ def test_rates_of_short_intervals_are_of_as_many_as_netifyd_reports_in(book: Boo
 
 def test_a_flush_that_is_tried_again_stands_once_in_the_rates() -> None:
     window = RateWindow()
-    grown: Changes = defaultdict(Change, {"": Change([0, 15_000, 0, 1, 1])})
+    fresh: Fresh = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    fresh[""][NETFLIX] = [0, 15_000]
     for sequence in (1, 1, 1):
-        window.add(sequence, 15_000, grown)
-    assert window.rates() == {"": DeviceRates((0, 8000), {})}
+        window.add(sequence, 15_000, fresh)
+    assert window.rates() == {"": DeviceRates((0, 8000), {NETFLIX: (0, 8000)})}
+
+
+def test_bytes_that_are_merely_reclassified_make_no_rate(book: Book) -> None:
+    book.flush(book.netifyd.flow("a", application="Unknown"), book.netifyd.stats("a", 0, 10**9))
+    book.flush(elapsed_ms=15_000)
+    book.flush(
+        book.netifyd.flow("a", application=YOUTUBE), book.netifyd.stats("a", 0, 1500), elapsed_ms=15_000
+    )
+    picture = book.reader.picture()
+    rates = {tag: row.rates for tag, row in picture.devices[0].applications.items()}
+    assert (picture.gateway.rates, picture.devices[0].rates, rates) == (
+        (0, 800),
+        (0, 800),
+        {YOUTUBE: (0, 800)},
+    )
+
+
+def test_addresses_that_netifyd_lists_without_a_time_do_not_displace_the_latest(book: Book) -> None:
+    listed: dict[str, Any] = {"type": "agent_status", "uptime": 15, "timestamp": 1_700_000_000}
+    book.flush(book.netifyd.flow("a"))
+    before = book.reader.device(LAPTOP)
+    assert before is not None
+    listed["devices"] = {LAPTOP: [*before[1].addresses, "fe80::1"]}
+    book.flush(listed, book.netifyd.stats("a", 1, 1))
+    after = book.reader.device(LAPTOP)
+    assert after is not None
+    assert after[1].addresses == [*before[1].addresses, "fe80::1"]
 
 
 def test_history_is_kept_by_its_resolution_and_ends_by_itself(book: Book) -> None:

@@ -51,6 +51,7 @@ class Change:
 
 
 Changes = defaultdict[str, Change]
+Fresh = defaultdict[str, defaultdict[str, list[int]]]
 
 
 @dataclass
@@ -58,13 +59,15 @@ class Summary:
     """What one batch changes.
 
     :ivar lasting: growth of the totals by device, the gateway among them.
-    :ivar interval: growth of the history and base of the rates: without what was merely moved.
+    :ivar interval: growth of the history: without what was moved after its bucket was closed.
+    :ivar fresh: bytes up and down of this interval, by device and application: what rates are made of.
     :ivar unattributed: growth of what belongs to no device.
     :ivar mirrored: growth of what stands at two devices, once.
     """
 
     lasting: Changes
     interval: Changes
+    fresh: Fresh
     unattributed: Sums
     mirrored: Sums
 
@@ -73,15 +76,23 @@ def summarise(batch: Batch) -> Summary:
     """Sum the rows of ``batch`` up to devices and to the gateway."""
     lasting: Changes = defaultdict(Change)
     interval: Changes = defaultdict(Change)
+    fresh: Fresh = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     unattributed, mirrored = _zeros(), _zeros()
     for rows, both in ((batch.counted, True), (batch.moved, False)):
         _sum(rows, lasting, interval if both else None, gateway=True, apart=unattributed)
     for rows, both in ((batch.mirrored, True), (batch.moved_mirrored, False)):
         _sum(rows, lasting, interval if both else None, gateway=False, apart=mirrored)
+    for rows, names in ((batch.counted, (GATEWAY,)), (batch.mirrored, ())):
+        for key, row in rows.items():
+            if row.fresh_up or row.fresh_down:
+                for name in (*names, key.device) if key.device is not None else names:
+                    sums = fresh[name][key.application]
+                    sums[0] += row.fresh_up
+                    sums[1] += row.fresh_down
     for device, note in batch.devices.items():
         if note.interface is not None or note.hint is not None:
             lasting[device]  # a flow record told of it, even where it changed no counter
-    return Summary(lasting, interval, unattributed, mirrored)
+    return Summary(lasting, interval, fresh, unattributed, mirrored)
 
 
 def _sum(rows: Rows, lasting: Changes, interval: Changes | None, *, gateway: bool, apart: Sums) -> None:

@@ -8,9 +8,10 @@ flush, or as many as it takes to cover one report of each flow.
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from netify_agent.store.changes import Changes
+from netify_agent.store.changes import Fresh
 
 WINDOW_MS = 14_000  # netifyd 4.4.5 reports each 15 s; a second for timers that are not exact
 
@@ -27,7 +28,7 @@ class DeviceRates(NamedTuple):
 class _Interval(NamedTuple):
     sequence: int
     elapsed_ms: int
-    bytes: dict[str, dict[str, Pair]]  # device, application (empty: the total): bytes up, down
+    bytes: Fresh
 
 
 class RateWindow:
@@ -36,18 +37,11 @@ class RateWindow:
     def __init__(self) -> None:
         self._intervals: deque[_Interval] = deque()
 
-    def add(self, sequence: int, elapsed_ms: int, changes: Changes) -> None:
-        """Take in what flush ``sequence`` grew by in ``elapsed_ms``; again, if it is tried again."""
+    def add(self, sequence: int, elapsed_ms: int, fresh: Fresh) -> None:
+        """Take in the bytes of flush ``sequence``, of ``elapsed_ms``; once, however often it is tried."""
         while self._intervals and self._intervals[-1].sequence >= sequence:
             self._intervals.pop()
-        moved = {
-            name: {
-                "": (change.total[0], change.total[1]),
-                **{tag: (sums[0], sums[1]) for tag, sums in change.applications.items()},
-            }
-            for name, change in changes.items()
-        }
-        self._intervals.append(_Interval(sequence, max(elapsed_ms, 1), moved))
+        self._intervals.append(_Interval(sequence, max(elapsed_ms, 1), fresh))
         while self._covered() - self._intervals[0].elapsed_ms >= WINDOW_MS:
             self._intervals.popleft()
 
@@ -55,26 +49,20 @@ class RateWindow:
         return sum(interval.elapsed_ms for interval in self._intervals)
 
     def rates(self) -> dict[str, DeviceRates]:
-        """Rates by device (the gateway among them); what is not named is at rest.
-
-        A reclassification may take more from a row than it grew by in the window: that shows as 0.
-        """
+        """Rates by device (the gateway among them); what is not named is at rest."""
         elapsed_ms = self._covered()
-        sums: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+        sums: Fresh = defaultdict(lambda: defaultdict(lambda: [0, 0]))
         for interval in self._intervals:
             for name, rows in interval.bytes.items():
                 for tag, (up, down) in rows.items():
-                    row = sums[name][tag]
-                    row[0] += up
-                    row[1] += down
-        found = {}
-        for name, rows_of in sums.items():
-            pairs = {
-                tag: (max(up, 0) * 8000 // elapsed_ms, max(down, 0) * 8000 // elapsed_ms)
-                for tag, (up, down) in rows_of.items()
-            }
-            total = pairs.pop("")
-            moving = {tag: pair for tag, pair in pairs.items() if any(pair)}
-            if any(total) or moving:
-                found[name] = DeviceRates(total, moving)
-        return found
+                    sums[name][tag][0] += up
+                    sums[name][tag][1] += down
+
+        def rate(pairs: Iterable[list[int]]) -> Pair:
+            ups, downs = zip(*pairs, strict=True)
+            return sum(ups) * 8000 // elapsed_ms, sum(downs) * 8000 // elapsed_ms
+
+        return {
+            name: DeviceRates(rate(rows.values()), {tag: rate([pair]) for tag, pair in rows.items()})
+            for name, rows in sums.items()
+        }

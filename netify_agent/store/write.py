@@ -255,7 +255,7 @@ class StoreWriter:
 
     def _queue_rates(self, pipe: Any, summary: Summary, flush: Flush) -> None:
         """These rates alone replace those of the last flush; what is not named is at rest."""
-        self._window.add(flush.sequence, flush.elapsed_ms, summary.interval)
+        self._window.add(flush.sequence, flush.elapsed_ms, summary.fresh)
         rates = {name: json.dumps(pairs) for name, pairs in self._window.rates().items()}
         pipe.delete(self._keys.rates)
         if rates:
