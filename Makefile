@@ -38,7 +38,7 @@ bench: setup ## measure reading and accounting against the limit, side by side
 deb: ## build the Debian package into dist/
 	@packaging/build-deb
 
-e2e: deb ## as root: prove the package on real systemds (Debian 12 and 13 in containers)
+e2e: setup deb ## as root: prove the package on real systemds (Debian 12 and 13 in containers)
 	@tests/e2e/run
 
 lint: setup ## check style and types
