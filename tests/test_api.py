@@ -180,7 +180,7 @@ def scene(shared_redis: RedisServer) -> Iterator[Scene]:
 def test_the_network_is_told_in_the_order_of_the_contract(scene: Scene) -> None:
     network = scene.get("/")
     assert list(network) == [
-        *("gateway", "generated_at", "interval", "totals", "unattributed", "local", "devices")
+        *("gateway", "generated_at", "interval", "totals", "unattributed", "local", "forgotten", "devices")
     ]
     assert (network["gateway"], network["interval"]) == (GATEWAY, 15)
     assert TIME.fullmatch(network["generated_at"])

@@ -690,6 +690,7 @@ def test_a_device_is_forgotten_with_all_its_keys_when_it_was_silent_for_long(
     assert book.reader.applications(5)[1][0].users == [(PHONE, 6)]
     assert not [key for key in everything(book.client) if LAPTOP in key and ":history:" not in key]
     assert book.reader.picture().gateway.counters == counts(12, 24, 3, 3, 2)  # that was, and stays
+    assert book.reader.picture().forgotten == counts(10, 20, 1, 1, 1)
 
 
 def test_a_device_that_comes_back_in_the_flush_that_would_forget_it_stays(shared_redis: RedisServer) -> None:

@@ -49,6 +49,7 @@ class Answers:
             "totals": _counts(picture.gateway),
             "unattributed": picture.unattributed,
             "local": picture.mirrored,
+            "forgotten": picture.forgotten,
             "devices": devices,
         }
 

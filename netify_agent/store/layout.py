@@ -30,6 +30,7 @@ class Keys:
     :ivar rates: hash, replaced by each flush: device to its rates, bits per second.
     :ivar unattributed: hash: counters of flows that belong to no device.
     :ivar mirrored: hash: counters that stand a second time, at the other side of local-to-local flows.
+    :ivar forgotten: hash: counters of devices that were dropped after a long silence.
     :ivar counters: hash: the accounting's own counters, by name.
     :ivar categories: hash: application to netifyd's category id.
     """
@@ -43,6 +44,7 @@ class Keys:
         self.rates = self._prefix + "rates"
         self.unattributed = self._prefix + "unattributed"
         self.mirrored = self._prefix + "mirrored"
+        self.forgotten = self._prefix + "forgotten"
         self.counters = self._prefix + "counters"
         self.categories = self._prefix + "categories"
 

@@ -62,6 +62,7 @@ class Picture:
     gateway: Counted
     unattributed: dict[str, int]
     mirrored: dict[str, int]
+    forgotten: dict[str, int]
     categories: dict[str, int]
     devices: list[DeviceRow]
 
@@ -127,6 +128,7 @@ class StoreReader:
             pipe.hgetall(keys.totals(GATEWAY))
             pipe.hgetall(keys.unattributed)
             pipe.hgetall(keys.mirrored)
+            pipe.hgetall(keys.forgotten)
             pipe.hgetall(keys.categories)
             pipe.hmget(keys.rates, [GATEWAY, *devices])
             for device in devices:
@@ -137,7 +139,7 @@ class StoreReader:
                 if protocols:
                     pipe.hgetall(keys.protocols(device))
 
-        meta, gateway, unattributed, mirrored, categories, rates, *rest = self._whole(queue)
+        meta, gateway, unattributed, mirrored, forgotten, categories, rates, *rest = self._whole(queue)
         width = 5 if protocols else 4
         rows = []
         for index, device in enumerate(devices):
@@ -164,6 +166,7 @@ class StoreReader:
             Counted(_counters(gateway), _decode_rates(rates[0])[0]),
             _counters(unattributed),
             _counters(mirrored),
+            _counters(forgotten),
             {tag: int(category) for tag, category in categories.items()},
             rows,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
@@ -37,6 +37,13 @@ class Flush:
     batch: Batch
     at_ms: int
     elapsed_ms: int
+
+
+class _Forgotten(NamedTuple):
+    """What is left of a device that is to be dropped."""
+
+    applications: list[str]
+    counters: Sums
 
 
 @dataclass(frozen=True)
@@ -153,16 +160,19 @@ class StoreWriter:
                 f"{key} for one ({reason(replies[refused[0]])}): somebody else writes to this gateway's keys"
             )
 
-    def _silent(self, pipe: Any, now_ms: int) -> dict[str, list[str]]:
-        """Some of the devices that are due to be forgotten, with their applications."""
+    def _silent(self, pipe: Any, now_ms: int) -> dict[str, _Forgotten]:
+        """Some of the devices that are due to be forgotten."""
         latest = now_ms - self._forget_after_s * 1000
         devices = pipe.zrangebyscore(self._keys.devices, "-inf", latest, 0, _FORGET_AT_ONCE)
         return {
-            device: sorted({field.partition(":")[2] for field in pipe.hkeys(self._keys.applications(device))})
+            device: _Forgotten(
+                sorted({field.partition(":")[2] for field in pipe.hkeys(self._keys.applications(device))}),
+                [int(count or 0) for count in pipe.hmget(self._keys.totals(device), COUNTERS)],
+            )
             for device in devices
         }
 
-    def _queue(self, pipe: Any, flush: Flush, forgotten: dict[str, list[str]]) -> None:
+    def _queue(self, pipe: Any, flush: Flush, forgotten: dict[str, _Forgotten]) -> None:
         batch = flush.batch
         summary = summarise(batch)
         self._queue_meta(pipe, flush)
@@ -180,9 +190,9 @@ class StoreWriter:
             pipe.hincrby(self._keys.counters, name, count)
         if batch.categories:
             pipe.hset(self._keys.categories, mapping=batch.categories)
-        for device, applications in forgotten.items():
+        for device, what in forgotten.items():
             if device not in summary.lasting:
-                self._queue_forget(pipe, device, applications)
+                self._queue_forget(pipe, device, what)
 
     def _queue_meta(self, pipe: Any, flush: Flush) -> None:
         meta = {
@@ -269,9 +279,11 @@ class StoreWriter:
         for start in range(0, len(live), _FLOWS_AT_ONCE):
             pipe.hset(self._keys.flows, mapping=dict(live[start : start + _FLOWS_AT_ONCE]))
 
-    def _queue_forget(self, pipe: Any, device: str, applications: list[str]) -> None:
+    def _queue_forget(self, pipe: Any, device: str, what: _Forgotten) -> None:
+        """Drop a device; its counters stay in a sum, so that the gateway's total still adds up."""
         keys = self._keys
-        for tag in applications:
+        _grow(pipe, keys.forgotten, "", what.counters)
+        for tag in what.applications:
             pipe.zrem(keys.users(tag), device)
         pipe.zrem(keys.devices, device)
         pipe.delete(
