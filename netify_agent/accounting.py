@@ -147,6 +147,7 @@ class Accountant:
             horizon.epoch = epoch
         horizon.evicted = max(horizon.evicted, evicted)
         horizon.restored = True
+        waiting = self._table.flows()
         arrived, horizon.instances = horizon.instances, dict(instances)
         restarted = {
             source
@@ -156,7 +157,7 @@ class Accountant:
         for digest, state in flows.items():
             self._restore_flow(digest, Flow.restored(digest, state), state.source in restarted)
         horizon.instances.update(arrived)
-        for flow in self._table.flows():
+        for flow in waiting:
             horizon.settle(flow)
         self._table.evict()
 
@@ -236,13 +237,21 @@ class Accountant:
         if self._horizon.epoch is None and told.last_seen:
             self._horizon.epoch = told.last_seen
         flow = self._table.find(digest)
-        if flow is not None and flow.digest != digest and flow.first_seen:
-            if told.first_seen in (0, flow.first_seen):
-                self._ledger.batch.counters["records_repeated"] += 1
-                return  # An earlier detection of a flow that has since been refined under a new digest.
-            flow = None
+        if flow is not None and flow.digest != digest and _is_earlier(flow, told):
+            self._ledger.batch.counters["records_repeated"] += 1
+            return  # An earlier detection of a flow that has since been refined under a new digest.
         if flow is None or _is_over(flow, told):
-            flow = self._new_life(digest, flow, told, source)
+            counted = -1, -1
+            if (
+                flow is not None
+                and flow.digest == digest
+                and flow.last_seen >= told.first_seen
+                and not flow.over
+            ):
+                # Counters of this new life may have come before its description: they count once.
+                counted = flow.total_bytes, flow.total_packets
+            flow = self._begin(digest, flow, told.key, told.peer, source)
+            flow.total_bytes, flow.total_packets = counted
         flow.touched = self._table.sequence
         flow.first_seen = told.first_seen or flow.first_seen
         flow.last_seen = max(told.last_seen, flow.last_seen)  # a repeated one is of the past
@@ -251,15 +260,15 @@ class Accountant:
         self._horizon.settle(flow)
         self._ledger.save(flow)
 
-    def _new_life(self, digest: str, old: Flow | None, told: Description, source: str) -> Flow:
-        """A flow that begins, perhaps under the digest of one that is over (the same two ends again)."""
+    def _begin(self, digest: str, old: Flow | None, key: Key, peer: Key | None, source: str) -> Flow:
+        """A flow begins, perhaps under a digest of ``old``, which is over then (the same two ends again)."""
+        if old is not None:
+            if old.digest == digest:
+                self._table.forget(old)
+            elif not old.ended:
+                self._table.end(old, over=True)
         flow = Flow(digest, source)
-        if old is not None and old.digest == digest:
-            if not old.over and old.last_seen >= told.first_seen:
-                # Counters of this new life may have come before its description: they count once.
-                flow.total_bytes, flow.total_packets = old.total_bytes, old.total_packets
-            self._table.forget(old)
-        self._table.insert(flow, told.key, told.peer)
+        self._table.insert(flow, key, peer)
         return flow
 
     def _learn(self, told: Description, record: Record) -> None:
@@ -293,37 +302,47 @@ class Accountant:
             self._horizon.epoch = counters.seen
         flow = table.live.get(digest) or table.find(digest)
         if flow is None:
-            flow = Flow(digest, source)
-            table.insert(flow, UNDESCRIBED, None)
-        if self._account(flow, counters):
-            flow.touched = table.sequence
+            flow = self._begin(digest, None, UNDESCRIBED, None, source)
+        if counters.total < 0 or counters.total_packets < 0:
+            counters = counters.completed(max(flow.total_bytes, 0), max(flow.total_packets, 0))
+        life = self._life(flow, digest, counters, source)
+        if life is None:
+            self._ledger.batch.counters["records_repeated"] += 1
             if purge:
-                table.end(flow, over=True)
-            else:
-                self._ledger.save(flow)
-        elif purge:
-            flow.over = flow.ended  # The end of one that we had let go.
+                flow.over = flow.ended  # The end of one that we had let go.
+            return
+        life.touched = table.sequence
+        self._count(life, counters)
+        if purge:
+            table.end(life, over=True)
+        else:
+            self._ledger.save(life)
 
-    def _account(self, flow: Flow, counters: Counters) -> bool:
-        """Count what the total proves to be new; False if the record only repeats what is known."""
+    def _life(self, flow: Flow, digest: str, counters: Counters, source: str) -> Flow | None:
+        """The life of the flow's ends that ``counters`` are of; None if they only repeat what is known."""
+        total, grown = counters.total, counters.up + counters.down
+        if total < flow.total_bytes or (total == flow.total_bytes and (grown or flow.ended)):
+            # Only a later life can be seen later, and with less or with all in its first record.
+            if counters.seen <= flow.last_seen or (total == flow.total_bytes and not total == grown > 0):
+                return None
+        elif not flow.ended:
+            return flow
+        elif not flow.over or 0 < flow.total_bytes == total - grown:
+            self._table.readmit(flow)
+            return flow
+        later = self._begin(digest, flow, flow.key, flow.peer, source)
+        later.total_bytes = later.total_packets = 0  # It began after the one before, so all of it is ours.
+        return later
+
+    def _count(self, flow: Flow, counters: Counters) -> None:
+        """Count what the totals prove to be new."""
         up, down, packets_up, packets_down, total, total_packets, seen = counters
-        if total < 0:
-            total = max(flow.total_bytes, 0) + up + down
-        if total_packets < 0:
-            total_packets = max(flow.total_packets, 0) + packets_up + packets_down
-        if flow.ended and not self._revive(flow, up + down, total, seen):
-            return False
         if flow.total_bytes < 0:
             # Its first counters: what it carried before them is known to be ours only if it began
             # on our watch (trap 6).
             flow.held_bytes = max(total - up - down, 0)
             flow.held_packets = max(total_packets - packets_up - packets_down, 0)
             flow.total_bytes, flow.total_packets = flow.held_bytes, flow.held_packets
-        elif total < flow.total_bytes or (total == flow.total_bytes and up + down):
-            if not _begins_anew(flow, up + down, total, seen):
-                self._ledger.batch.counters["records_repeated"] += 1
-                return False
-            self._renew(flow)
         grown, grown_packets = total - flow.total_bytes, max(total_packets - flow.total_packets, 0)
         flow.total_bytes, flow.total_packets = total, max(total_packets, flow.total_packets)
         flow.last_seen = seen or flow.last_seen
@@ -340,41 +359,16 @@ class Accountant:
             self._ledger.count_missed(flow, max(missed, 0), max(missed_packets, 0))
         if flow.held_bytes or flow.held_packets:
             self._horizon.settle(flow)
-        return True
 
-    def _revive(self, flow: Flow, grown: int, total: int, seen: int) -> bool:
-        """Counters of a flow that had left: a repetition (False), its continuation, or a new life."""
-        if total <= flow.total_bytes and not _begins_anew(flow, grown, total, seen):
-            self._ledger.batch.counters["records_repeated"] += 1
-            return False
-        continued = total > flow.total_bytes and (not flow.over or 0 < flow.total_bytes == total - grown)
-        self._table.readmit(flow)
-        if not continued:
-            self._renew(flow)
-        elif not flow.flows:
-            self._ledger.count_flows(flow, 1)  # The store has lost the row that it was counted in.
-        return True
 
-    def _renew(self, flow: Flow) -> None:
-        """Begin a new life under the same digest; it began after the old one, so all of it is ours."""
-        self._horizon.settle(flow, final=True)
-        flow.forget_counts()
-        flow.first_seen = 0
-        flow.total_bytes = flow.total_packets = 0
-        self._ledger.count_flows(flow, 1)
+def _is_earlier(flow: Flow, told: Description) -> bool:
+    """Whether ``told``, of an earlier digest of ``flow``, is of that same life; flow's own is better then."""
+    return flow.first_seen > 0 and told.first_seen in (0, flow.first_seen)
 
 
 def _is_over(flow: Flow, told: Description) -> bool:
     """Whether ``told`` is of a later flow of the same two ends than ``flow``."""
     return another_life(flow.first_seen, told.first_seen) or (flow.over and told.first_seen > flow.last_seen)
-
-
-def _begins_anew(flow: Flow, grown: int, total: int, seen: int) -> bool:
-    """Whether counters that are not above those of ``flow`` are of a later flow of the same two ends.
-
-    Else they are repeated. Only a later flow can be seen later, and with less or with all in one record.
-    """
-    return seen > flow.last_seen and (total < flow.total_bytes or total == grown > 0)
 
 
 def _remember(addresses: dict[str, int], ip: str, seen: int) -> None:

@@ -32,6 +32,17 @@ class Counters(NamedTuple):
     total_packets: int
     seen: int
 
+    def completed(self, total: int, total_packets: int) -> Counters:
+        """The same with totals: where the record has none, what was known before and the interval."""
+        return self._replace(
+            total=self.total if self.total >= 0 else total + self.up + self.down,
+            total_packets=(
+                self.total_packets
+                if self.total_packets >= 0
+                else total_packets + self.packets_up + self.packets_down
+            ),
+        )
+
 
 def read_counters(fields: dict[str, Any]) -> Counters:
     """Read the ``flow`` object of a record with counters.

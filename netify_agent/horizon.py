@@ -37,7 +37,7 @@ class Horizon:
         """
         if not (flow.held_bytes or flow.held_packets) or not self.restored:
             return
-        described = flow.key.device is not None
+        described = flow.first_seen > 0 or flow.key.device is not None
         final = final or flow.ended
         if self.chains and not described and not final:
             return  # It may turn out to continue a flow whose bytes are counted already.
@@ -48,6 +48,7 @@ class Horizon:
             held, packets = flow.held_bytes, flow.held_packets
             flow.held_bytes = flow.held_packets = 0
             self._ledger.count_missed(flow, held, packets)
+            self._ledger.save(flow)
         elif described or final:
             self.give_up(flow)
 
@@ -57,3 +58,4 @@ class Horizon:
             self._ledger.batch.counters["bytes_before"] += flow.held_bytes
             self._ledger.batch.counters["packets_before"] += flow.held_packets
             flow.held_bytes = flow.held_packets = 0
+            self._ledger.save(flow)

@@ -89,12 +89,13 @@ class FlowTable:
         self._horizon.give_up(flow)
 
     def readmit(self, flow: Flow) -> None:
-        """A flow that had left goes on, or begins anew."""
+        """A flow that had left goes on."""
         del self.ended[flow.digest]
         flow.ended = flow.over = False
         flow.touched = self.sequence  # or it would be the first to be let go again
         self._ledger.adopt(flow)
         self.live[flow.digest] = flow
+        self._ledger.count_flows(flow, 1 - flow.flows)  # a store that lost its row counts it anew
         self.evict()
 
     # -- digest chains ---------------------------------------------------------------------------
@@ -102,15 +103,18 @@ class FlowTable:
     def rename(self, digest: str, previous: object) -> None:
         """A flow goes on as ``digest``; ``previous`` are the digests that it had before (v5)."""
         self._horizon.chains = True
+        late = self._here(digest) is None and self.find(digest) is not None  # it has been replaced itself
         for name in previous[:_MAX_CHAIN] if isinstance(previous, list) else ():
             if not is_digest(name) or name == digest:
+                continue
+            old = self._here(name)
+            if old is None and late:
                 continue
             if self._aliases.get(name) != digest:
                 self._aliases[name] = digest
                 self._aliases.pop(digest, None)
                 if len(self._aliases) > self._max_ended:
                     self._aliases.popitem(last=False)
-            old = self._here(name)
             if old is not None:
                 self._go_on(old, digest)
 

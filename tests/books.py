@@ -106,6 +106,16 @@ class Books:
             self.restore()
         return self
 
+    def lose(self) -> Books:
+        """The store comes back empty; the agent goes on with it."""
+        fresh = Books(self.max_flows)
+        fresh.accountant, fresh.bucket = self.accountant, self.bucket
+        fresh.accountant.forget_counts()
+        fresh.accountant.dirty_all()
+        fresh.flows = dict(self.flows)  # what it is told to remove is gone already
+        fresh.flush()
+        return fresh
+
     def flush(self, bucket: int | None = None) -> Batch:
         """Apply a batch; history goes on in ``bucket``."""
         self.bucket = bucket or self.bucket
