@@ -69,6 +69,7 @@ class Accountant:
         self._table = FlowTable(max_flows, self._ledger, self._horizon)
         self._devices: set[str] = set()
         self._fresh: set[str] = set()  # connections whose first agent_status is still to come
+        self._of_stored: set[str] = set()  # over before the restore: of the netifyd that it tells of
 
     # -- what the listener and the writer call ---------------------------------------------------
 
@@ -144,7 +145,7 @@ class Accountant:
         """
         horizon = self._horizon
         if epoch is not None:
-            horizon.epoch = epoch
+            horizon.epoch, horizon.guessed = epoch, False
         horizon.evicted = max(horizon.evicted, evicted)
         horizon.restored = True
         waiting = self._table.flows()
@@ -155,7 +156,9 @@ class Accountant:
             if source in arrived and arrived[source].uptime < instance.uptime
         }
         for digest, state in flows.items():
-            self._restore_flow(digest, Flow.restored(digest, state), state.source in restarted)
+            over = state.source in restarted and digest not in self._of_stored
+            self._restore_flow(digest, Flow.restored(digest, state), over)
+        self._of_stored.clear()
         horizon.instances.update(arrived)
         for flow in waiting:
             horizon.settle(flow)
@@ -201,9 +204,12 @@ class Accountant:
             return
         horizon = self._horizon
         started = Instance(clock - uptime * 1000, uptime)
-        if horizon.epoch is None:
+        if horizon.epoch is None or horizon.guessed:
             # Where netifyd tracked no flow when we came, all that it ever saw is ours to count.
-            horizon.epoch = started.start if record.get("flow_count") == 0 else clock
+            epoch = started.start if record.get("flow_count") == 0 else clock
+            horizon.epoch = epoch if horizon.epoch is None else min(epoch, horizon.epoch)
+            horizon.guessed = False
+        horizon.clock = clock
         known = horizon.instances.get(source)
         if known is None:
             horizon.instances[source] = started
@@ -211,6 +217,8 @@ class Accountant:
             # Another process: the flows of the one that is gone are over.
             for flow in [flow for flow in self._table.live.values() if flow.source == source]:
                 self._table.end(flow, over=True)
+                if not horizon.restored:
+                    self._of_stored.add(flow.digest)
             horizon.instances[source] = started
             self._ledger.batch.counters["netifyd_restarts"] += 1
         else:
@@ -234,8 +242,7 @@ class Accountant:
 
     def _describe(self, digest: str, fields: dict[str, Any], record: Record, source: str) -> None:
         told = describe(fields)
-        if self._horizon.epoch is None and told.last_seen:
-            self._horizon.epoch = told.last_seen
+        self._horizon.heard(told.last_seen)
         flow = self._table.find(digest)
         if flow is not None and flow.digest != digest and _is_earlier(flow, told):
             self._ledger.batch.counters["records_repeated"] += 1
@@ -298,14 +305,15 @@ class Accountant:
             self.rejected[str(error)] += 1
             return
         table = self._table
-        if self._horizon.epoch is None and counters.seen:
-            self._horizon.epoch = counters.seen
+        self._horizon.heard(counters.seen)
         flow = table.live.get(digest) or table.find(digest)
         if flow is None:
             flow = self._begin(digest, None, UNDESCRIBED, None, source)
         if counters.total < 0 or counters.total_packets < 0:
             counters = counters.completed(max(flow.total_bytes, 0), max(flow.total_packets, 0))
-        life = self._life(flow, digest, counters, source)
+        life: Flow | None = flow
+        if flow.ended or counters.total <= flow.total_bytes:
+            life = self._life(flow, digest, counters, source)
         if life is None:
             self._ledger.batch.counters["records_repeated"] += 1
             if purge:
@@ -321,12 +329,12 @@ class Accountant:
     def _life(self, flow: Flow, digest: str, counters: Counters, source: str) -> Flow | None:
         """The life of the flow's ends that ``counters`` are of; None if they only repeat what is known."""
         total, grown = counters.total, counters.up + counters.down
-        if total < flow.total_bytes or (total == flow.total_bytes and (grown or flow.ended)):
+        if total == flow.total_bytes and not grown and not flow.ended:
+            return flow
+        if total <= flow.total_bytes:
             # Only a later life can be seen later, and with less or with all in its first record.
             if counters.seen <= flow.last_seen or (total == flow.total_bytes and not total == grown > 0):
                 return None
-        elif not flow.ended:
-            return flow
         elif not flow.over or 0 < flow.total_bytes == total - grown:
             self._table.readmit(flow)
             return flow

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from netify_agent.description import timestamp
 
-_MAX_COUNT = 1 << 53  # above this no counter of a record is believed
+# No flow carries 140 TB: a counter above is no counter. Redis' own 64 bits hold 65,536 such flows.
+_MAX_COUNT = 1 << 47
 
 
 class BadCounters(Exception):
@@ -59,7 +60,7 @@ def read_counters(fields: dict[str, Any]) -> Counters:
     for value in (up, down, packets_up, packets_down, total, total_packets):
         if type(value) is not int or not -1 <= value < _MAX_COUNT:
             raise BadCounters("counters out of range")
-    if min(up, down, packets_up, packets_down) < 0:
+    if up < 0 or down < 0 or packets_up < 0 or packets_down < 0:
         raise BadCounters("counters out of range")
     seen = timestamp(fields.get("last_seen_at"))
     return Counters(up, down, packets_up, packets_down, total, total_packets, seen)

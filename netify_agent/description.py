@@ -16,6 +16,7 @@ MAX_TEXT = 253  # characters; the longest host name (RFC 1035, 2.3.4)
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NO_MAC = "00:00:00:00:00:00"
+_MAX_TIME = 1 << 42  # May 2109 in milliseconds since the epoch: a later time is no time
 _NO_ADDRESS = frozenset(("0.0.0.0", "::"))
 _DHCP_CLIENT_PORTS = (68, 546)  # a tuple: what is compared with it may be unhashable
 
@@ -126,7 +127,7 @@ def clean(value: object) -> str | None:
 
 def timestamp(value: object) -> int:
     """Milliseconds since the epoch (or any count) as netifyd gave it; 0 for what is no such number."""
-    return value if type(value) is int and 0 <= value < 1 << 53 else 0
+    return value if type(value) is int and 0 <= value < _MAX_TIME else 0
 
 
 def short_text(value: object) -> str | None:

@@ -15,6 +15,8 @@ class Horizon:
     """What is known of the time before. Times are netifyd's clock, milliseconds since the epoch.
 
     :ivar epoch: when this store first heard of netifyd; None if it has not.
+    :ivar guessed: the epoch is from a flow's record, for want of an agent_status.
+    :ivar clock: at the latest agent_status; 0 before one came.
     :ivar evicted: flows born before may have been counted and then let go by us; 0: none was.
     :ivar instances: the netifyd process behind each source.
     :ivar restored: what an earlier run stored is known, if there was one.
@@ -24,11 +26,18 @@ class Horizon:
     def __init__(self, ledger: Ledger) -> None:
         """Know nothing yet."""
         self.epoch: int | None = None
+        self.guessed = False
         self.evicted = 0
+        self.clock = 0
         self.instances: dict[str, Instance] = {}
         self.restored = False
         self.chains = False
         self._ledger = ledger
+
+    def heard(self, at: int) -> None:
+        """A flow's record of time ``at`` (0: unknown) was the first that this store ever heard."""
+        if self.epoch is None and at:
+            self.epoch, self.guessed = at, True
 
     def settle(self, flow: Flow, *, final: bool = False) -> None:
         """Decide about the bytes held of ``flow``, if it can be known by now whose they are (trap 6).
@@ -51,6 +60,11 @@ class Horizon:
             self._ledger.save(flow)
         elif described or final:
             self.give_up(flow)
+
+    def let_go(self, flow: Flow) -> None:
+        """``flow``, which may have been counted, is forgotten; a clock gone wild is not believed."""
+        seen = min(flow.last_seen, self.clock) if self.clock else flow.last_seen
+        self.evicted = max(self.evicted, seen + 1)
 
     def give_up(self, flow: Flow) -> None:
         """The bytes held of ``flow`` are not ours to count, as far as anyone can know."""

@@ -184,7 +184,7 @@ class FlowTable:
     def _let_go(self, flow: Flow, counter: str) -> None:
         """Take a flow out that netifyd has not ended, and count it as ``counter``."""
         self.end(flow, over=False)
-        self._horizon.evicted = max(self._horizon.evicted, flow.last_seen + 1)
+        self._horizon.let_go(flow)
         self._ledger.batch.counters[counter] += 1
 
 

@@ -117,7 +117,7 @@ def test_text_from_the_network_leaves_printable_and_bounded(text: Any, kept: str
     assert clean(text) == kept
 
 
-@pytest.mark.parametrize("value", [None, "5", 1.5, -1, True, 1 << 53, [], {}])
+@pytest.mark.parametrize("value", [None, "5", 1.5, -1, True, 1 << 42, [], {}])
 def test_what_is_no_time_is_unknown(value: Any) -> None:
     assert timestamp(value) == 0
 
