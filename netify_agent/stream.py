@@ -32,7 +32,7 @@ _HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*\r?\n')
 _HEADER_START = b'{"length"'
 _HEADER_MAX = 64
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # one that never ends takes its line's LF
-_BLANKS = re.compile(r"[ \t\r\n]*")
+_BLANKS = frozenset(" \t\r\n")
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _raw_decode = json.JSONDecoder().raw_decode
 
@@ -186,13 +186,15 @@ class RecordReader:
             except ValueError:
                 pass  # Not UTF-8, several values, or not JSON: the slow way tells which.
             else:
-                self._deliver(value, "", out)
+                self._deliver(value, out)
                 return 0
+        bad = False
         try:
             text = data.decode()
         except UnicodeDecodeError:
             text = data.decode(errors="surrogateescape")
-        at = first = _blank(text, 0)
+            bad = True
+        at = first = 0 if text.startswith("{") else _blank(text, 0)
         while text.startswith("{", at):
             try:
                 value, end = _raw_decode(text, at)
@@ -201,7 +203,8 @@ class RecordReader:
             behind = _blank(text, end)
             if at > first and behind == len(text) and _is_header(value):
                 break  # It tells the length of what follows.
-            self._deliver(value, text[at:end], out)
+            if self._deliver(value, out) and bad and _SURROGATE.search(text, at, end):
+                self.repaired += 1
             at = behind
         return len(text[at:].encode(errors="surrogateescape")) if at > first else len(data)
 
@@ -230,18 +233,15 @@ class RecordReader:
     def _leave_block(self) -> None:
         self._block_end = self._line_scanned = self._depth = 0
 
-    def _deliver(self, value: Record, text: str, out: list[Record]) -> None:
-        """Keep ``value`` if it has a type; a length header on its own (a relay's) is no loss.
-
-        :param text: what it was decoded from.
-        """
+    def _deliver(self, value: Record, out: list[Record]) -> bool:
+        """Keep ``value`` if it has a type; a length header on its own (a relay's) is no loss."""
         self._resync = False
         if isinstance(value.get("type"), str):
             out.append(value)
-            if not text.isascii() and _SURROGATE.search(text):
-                self.repaired += 1
-        elif not _is_header(value):
+            return True
+        if not _is_header(value):
             self._drop("untyped")
+        return False
 
     def _drop(self, reason: str, sample: bytes = b"") -> None:
         if not self._resync:
@@ -251,8 +251,9 @@ class RecordReader:
 
 def _blank(text: str, at: int) -> int:
     """Where the blanks that begin at ``at`` end."""
-    match = _BLANKS.match(text, at)
-    return match.end() if match is not None else at
+    while text[at : at + 1] in _BLANKS:
+        at += 1
+    return at
 
 
 def _is_header(value: Record) -> bool:
