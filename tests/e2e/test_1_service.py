@@ -226,7 +226,7 @@ def test_a_wedged_thread_is_replaced_by_the_watchdog(
     machine.run("systemctl", "restart", UNIT)
     pid, cursor = machine.pid, machine.cursor()
     machine.run("touch", f"/etc/wedge.{pid}")
-    eventually(lambda: machine.active and machine.pid not in (0, pid), "a new agent", 150)
+    eventually(lambda: machine.active and machine.pid not in (0, pid), "a new agent", 240)
     assert machine.said(cursor, "no progress: listener", 3)
     assert any("in wedged" in str(line["MESSAGE"]) for line in machine.journal(cursor)), "where it was stuck"
     machine.sh(
