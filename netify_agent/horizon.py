@@ -11,6 +11,9 @@ from netify_agent.flow import Flow
 from netify_agent.ledger import Ledger
 
 
+_LATE_MS = 60_000  # a record is hardly so much later than the latest agent_status: one comes each 15 s
+
+
 class Horizon:
     """What is known of the time before. Times are netifyd's clock, milliseconds since the epoch.
 
@@ -63,7 +66,7 @@ class Horizon:
 
     def let_go(self, flow: Flow) -> None:
         """``flow``, which may have been counted, is forgotten; a clock gone wild is not believed."""
-        seen = min(flow.last_seen, self.clock) if self.clock else flow.last_seen
+        seen = min(flow.last_seen, self.clock + _LATE_MS) if self.clock else flow.last_seen
         self.evicted = max(self.evicted, seen + 1)
 
     def give_up(self, flow: Flow) -> None:

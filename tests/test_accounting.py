@@ -1273,5 +1273,14 @@ def test_one_clock_gone_wild_is_not_when_we_let_go() -> None:
     books.feed(status(100), flow("wild", last_seen_at=(1 << 42) - 1))
     for number in range(200):
         books.feed(flow(f"f{number}"))
-    books.feed(flow("late", born=T0 + 1000), stats("late", 10, 0, 500)).flush()
+    books.feed(flow("late", born=T0 + 61_000), stats("late", 10, 0, 500)).flush()
     assert books.totals[MAC][0] == 500
+
+
+def test_a_flow_let_go_between_two_status_reports_counts_once() -> None:
+    """Cause: not believing a wild clock, we believed no time after the latest agent_status at all."""
+    books = Books(1).connect(status())
+    books.feed(flow("a", born=T0 + 5000), stats("a", 10, 20, 30, at=T0 + 6000), flow("b")).flush()
+    books.crash().connect(status(105, at=T0 + 5000))
+    books.feed(flow("a", born=T0 + 5000), stats("a", 1, 2, 33, at=T0 + 7000)).flush()
+    assert books.gateway == (11, 22)

@@ -201,9 +201,9 @@ class Network:
         self.books.flush(self.books.bucket + self.random.choice([0, 0, 300]))
 
     def crash(self, *, restore: bool = True) -> None:
-        """The agent dies; the next one can't know a flow that was over by then, nor its earlier digests."""
+        """The agent dies; the next one can't know a flow that was over or let go, nor its earlier digests."""
         for life in self.lives:
-            if life.over or len(life.digests) > 1:
+            if life.over or life.digests[-1] not in self.books.flows or len(life.digests) > 1:
                 life.sent.clear()
         self.books.crash(restore=restore)
         self.books.connect(self.status())
