@@ -10,7 +10,6 @@ from netify_agent.batch import Instance
 from netify_agent.flow import Flow
 from netify_agent.ledger import Ledger
 
-
 _LATE_MS = 60_000  # a record is hardly so much later than the latest agent_status: one comes each 15 s
 
 
