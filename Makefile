@@ -7,7 +7,8 @@
 PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest
 REPORT = .venv/bin/python -m coverage report
 PROVEN = netify_agent/stream.py,netify_agent/description.py,netify_agent/accounting.py
-PROVEN := $(PROVEN),netify_agent/flow.py,netify_agent/ledger.py,netify_agent/batch.py
+PROVEN := $(PROVEN),netify_agent/flow.py,netify_agent/table.py,netify_agent/horizon.py
+PROVEN := $(PROVEN),netify_agent/counters.py,netify_agent/ledger.py,netify_agent/batch.py
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
