@@ -177,7 +177,7 @@ SERVER = Kind(
     "_smb._tcp",
     36.0,
     (
-        (4, Service(c.UBUNTU, c.HTTP, ("archive.ubuntu.com", "security.ubuntu.com"), c.BURST)),
+        (4, Service(c.UBUNTU, c.HTTP, ("motd.ubuntu.com", "api.snapcraft.io"), c.BURST)),
         (2, Service(c.DOCKER, c.HTTPS, ("registry-1.docker.io",), c.DOWNLOAD, first_as=c.CLOUDFLARE)),
         (3, Service(c.UNKNOWN, c.SSH, (), c.SHELL, inbound=True)),
         (4, Service(c.UNKNOWN, c.HTTPS, ("backup.example.net",), c.FILES)),
