@@ -17,6 +17,12 @@ from netify_agent.writer import WriterStatus
 STALE_S = 60.0  # netifyd 4.4.5 sends an agent_status every 15 s: four of them missing is no stream
 
 
+def about(count: int) -> str:
+    """``count`` to its first digit, rounded down: systemd is told of a change only now and then."""
+    unit = 10 ** (len(str(count)) - 1)
+    return str(count) if count < 10 else f"{count // unit * unit}+"
+
+
 class Status:
     """Looks at all parts and changes none.
 
@@ -40,11 +46,8 @@ class Status:
         if checks:
             return "; ".join(f"{name}: {reason}" for name, reason in checks.items())
         records = sum(listener.records for listener in self.listeners)
-        # Rounded down: systemd is told of a change only now and then.
-        return (
-            f"netifyd connected, {records - records % 1000} records, "
-            f"{self._accountant.live_flows // 100 * 100}+ live flows, Redis takes flushes"
-        )
+        flows = self._accountant.live_flows
+        return f"netifyd connected, {about(records)} records, {about(flows)} live flows, Redis takes flushes"
 
     def checks(self, *, ask_redis: bool = True) -> dict[str, str | None]:
         """Each condition of being ready, with what is wrong with it, or None."""
