@@ -23,7 +23,7 @@ from netify_agent.batch import Instance
 APPS = ("Unknown", "netify.netflix", "netify.youtube", "netify.dns")
 PROTOCOLS = ("Unknown", "HTTP/S", "QUIC")
 seeds = st.integers(0, 1 << 32)  # of the network; a shorter run of the same seed is a shorter history
-thorough = settings(max_examples=500, deadline=None)
+thorough = settings(max_examples=500)
 
 
 @dataclass
@@ -484,7 +484,7 @@ def any_records(draw: st.DrawFn) -> Record:
     return {**good, "type": kind, "flow": draw(st.just(inner) | st.just(inner) | anything)}
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(any_records(), max_size=12), st.integers(1, 5))
 def test_no_records_at_all_raise(records: list[Record], max_flows: int) -> None:
     """And the books stay in order: sums agree, nothing is negative, the store's flows are the live ones."""
@@ -501,7 +501,7 @@ def test_no_records_at_all_raise(records: list[Record], max_flows: int) -> None:
     assert math.isfinite(both(books))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.dictionaries(st.text(max_size=3), st.builds(Instance, st.integers(), st.integers())), st.integers())
 def test_a_store_of_another_netifyd_or_time_is_no_crash(instances: dict[str, Instance], epoch: int) -> None:
     accountant = Accountant(10)
