@@ -11,7 +11,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netify_agent.config import ConfigError, Endpoint, RedisSettings, Resolution, Settings, load, parse
+from netify_agent.config import (
+    ConfigError,
+    Endpoint,
+    MetricsSettings,
+    RedisSettings,
+    Resolution,
+    Settings,
+    TlsSettings,
+    WebSettings,
+    load,
+    parse,
+)
 
 CONFFILE = Path(__file__).parent.parent / "etc" / "netify-agent.yaml"
 
@@ -46,6 +57,9 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert settings.redis == RedisSettings(url="redis://127.0.0.1:6379/0", password_file=None)
     assert settings.web.listen == Endpoint("tcp", host="127.0.0.1", port=7000)
     assert (settings.web.threads, settings.web.hosts, settings.web.allow_unauthenticated) == (4, (), False)
+    assert (settings.web.tokens_file, settings.web.cors_origins) == (None, ())
+    assert settings.web.tls == TlsSettings(certificate=None, key=None)
+    assert settings.metrics == MetricsSettings(devices=100, applications=100)
     assert settings.history == (
         Resolution(300, 172800, "5m"),
         Resolution(3600, 2678400, "1h"),
@@ -68,7 +82,10 @@ log_level: debug
 netifyd: {endpoints: ["unix:///run/n.sock", "tcp://Netifyd:7150", "tcp://[0:0::1]:1"],
           max_record: 4096, max_flows: 1_000}
 redis: {url: "rediss://r.example:6380/3", password_file: /run/pw}
-web: {listen: "[::]:80", threads: 64, hosts: [Gw.LAN, "[FD00::1]", 192.0.2.1], allow_unauthenticated: yes}
+web: {listen: "[::]:80", threads: 64, hosts: [Gw.LAN, "[FD00::1]", 192.0.2.1], allow_unauthenticated: yes,
+      tokens_file: /t, tls: {certificate: /c.pem, key: /k.pem},
+      cors_origins: ["https://Grafana.lan:443", "http://[0:0::1]:3000/"]}
+metrics: {devices: 0, applications: 10000}
 history: {24h: 400d, 60s: 1m}
 devices: {forget_after: 24h}
 names: {vendors: /v, hosts: [], leases: [/l*, /m], reverse_dns: true, categories: /c}
@@ -86,6 +103,9 @@ names: {vendors: /v, hosts: [], leases: [/l*, /m], reverse_dns: true, categories
     assert settings.web.listen == Endpoint("tcp", host="::", port=80)
     assert (settings.web.threads, settings.web.allow_unauthenticated) == (64, True)
     assert settings.web.hosts == ("gw.lan", "fd00::1", "192.0.2.1")
+    assert (settings.web.tokens_file, settings.web.tls) == ("/t", TlsSettings("/c.pem", "/k.pem"))
+    assert settings.web.cors_origins == ("https://grafana.lan", "http://[::1]:3000")
+    assert settings.metrics == MetricsSettings(0, 10000)
     assert settings.history == (Resolution(60, 60, "1m"), Resolution(86400, 34560000, "1d"))
     assert settings.devices.forget_after_s == 86400
     assert settings.names == type(settings.names)("/v", (), ("/l*", "/m"), True, "/c")
@@ -230,6 +250,24 @@ def test_the_conffile_names_every_key() -> None:
             "web: {hosts: [a, 'b:80']}",
             "web.hosts[1]: expected a host name or address without a port, found 'b:80'",
         ),
+        ("web: {tokens_file: tokens}", "web.tokens_file: expected an absolute path, found 'tokens'"),
+        (
+            "web: {tls: {certificate: /c.pem}}",
+            "web.tls.certificate: expected web.tls.key beside it, found none",
+        ),
+        (
+            "web: {tls: {key: /k.pem, certificate: null}}",
+            "web.tls.key: expected web.tls.certificate beside it, found none",
+        ),
+        (
+            "web: {listen: 'unix:///run/a.sock', tls: {certificate: /c.pem, key: /k.pem}}",
+            "web.tls: expected no TLS on a Unix socket, found web.listen: unix:///run/a.sock",
+        ),
+        ("metrics: {devices: -1}", "metrics.devices: expected a whole number from 0 to 10000, found -1"),
+        (
+            "metrics: {applications: 10001}",
+            "metrics.applications: expected a whole number from 0 to 10000, found 10001",
+        ),
         ("web: {allow_unauthenticated: 1}", "web.allow_unauthenticated: expected true or false, found 1"),
         (
             "web: {allow_unauthenticated: !!bool x}",
@@ -351,9 +389,35 @@ def test_a_duplicate_key_is_an_error_that_names_both_lines() -> None:
 def test_listening_beyond_this_machine_must_be_allowed(listen: str) -> None:
     found = problem(f"web:\n  listen: {listen}\n")
     assert found.startswith("f.yaml:2: web.listen: expected a loopback address or a unix socket")
-    assert "allow_unauthenticated: true" in found
+    assert "set web.tokens_file; or" in found
+    assert "web.allow_unauthenticated: true" in found
     assert found.endswith(f"found '{listen.strip(chr(39))}'")
     assert parse(f"web: {{listen: {listen}, allow_unauthenticated: true}}", "f").web.listen.port == 7000
+
+
+def test_tokens_permit_to_listen_beyond_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "web: {listen: '0.0.0.0:7000', tokens_file: %s}"
+    assert parse(text % "/t", "f.yaml").web.tokens_path == "/t"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert "as there are no tokens" in problem(text % "null")
+    (tmp_path / "tokens").touch()
+    assert parse(text % "null", "f.yaml").web.tokens_path == str(tmp_path / "tokens")
+    assert parse(text % "/t", "f.yaml").web.tokens_path == "/t"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "grafana.lan", "ftp://a", "https://", "https://a/b", "https://a:0", "https://a:65536",
+     "https://u@a", "https://[::g]", "https://1.2.3", "https://a?b", "https://a b", "https://a:"],
+)  # fmt: skip
+def test_what_is_no_origin_of_a_web_page_is_refused(origin: str) -> None:
+    expected = "f.yaml:1: web.cors_origins[0]: expected an origin of web pages such as https://grafana"
+    assert problem(f"web: {{cors_origins: ['{origin}']}}").startswith(expected)
+
+
+def test_origins_that_mean_the_same_are_the_same() -> None:
+    text = "web: {cors_origins: ['https://a:443', 'HTTPS://A/']}"
+    assert "cors_origins[1]: expected each entry once" in problem(text)
 
 
 @pytest.mark.parametrize("listen", ["127.9.9.9:7000", "'[::1]:7000'", "localhost:7000", "unix:///run/a.sock"])
@@ -522,6 +586,61 @@ def test_a_password_file_that_gives_none_is_an_error_naming_it(tmp_path: Path) -
             RedisSettings(password_file=str(tmp_path / name)).password()
         assert str(tmp_path / name) in str(caught.value)
         assert "s3cr3t" not in str(caught.value)
+
+
+def test_tokens_stand_one_on_a_line_with_comments(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("# of the monitors\n\n  0123456789abcdef  # Icinga\r\nABC-._~+/89abcde==\n")
+    settings = parse(f"web: {{tokens_file: {file}}}", "f.yaml")
+    assert settings.web.tokens() == ("0123456789abcdef", "ABC-._~+/89abcde==")
+    assert "0123456789abcdef" not in repr(settings)
+    assert WebSettings().tokens() == ()
+
+
+def test_a_credential_of_systemd_gives_tokens_where_no_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert WebSettings().tokens() == ()
+    (tmp_path / "tokens").write_text("0123456789abcdef\n")
+    assert WebSettings().tokens() == ("0123456789abcdef",)
+    assert WebSettings(tokens_file=str(tmp_path / "tokens")).tokens() == ("0123456789abcdef",)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", ": expected a token on a line of its own, found none"),
+        (b"# nothing\n\n", ": expected a token on a line of its own, found none"),
+        (b"\ns3cr3t\n", ":2: expected a token of 16 to 512 characters, found 6"),
+        (b"s3cr3t" * 100, ":1: expected a token of 16 to 512 characters, found 600"),
+        ("s3cr3t-s3cr3t-s3cr3t-ä".encode(), ":1: expected a token of ASCII letters, digits and any of"),
+        (b"s3cr3t s3cr3t s3cr3t", ":1: expected a token of ASCII letters, digits and any of"),
+        (b"s3cr3t#s3cr3t#s3cr3t", ":1: expected a token of ASCII letters, digits and any of"),
+        (b"s3cr3t=s3cr3t=s3cr3t", ":1: expected a token of ASCII letters, digits and any of"),
+        (b"ok-0123456789abcdef\ns3cr3t\xff", ":2: expected UTF-8, found other bytes"),
+        (b"# " + b"s3cr3t" * 200_000, ": expected at most 1048576 bytes, found more"),
+        (None, ": can't be read: No such file or directory"),
+    ],
+)
+def test_a_token_that_is_none_is_an_error_naming_file_and_line(
+    content: bytes | None, expected: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "tokens"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"\A.+\Z") as caught:
+        WebSettings(tokens_file=str(file)).tokens()
+    assert str(caught.value).startswith(f"web.tokens_file: {file}{expected}")
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_every_token_that_is_none_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("short\n0123456789abcdef\nshort too\n")
+    with pytest.raises(ConfigError) as caught:
+        WebSettings(tokens_file=str(file)).tokens()
+    assert [line.split(": ")[1] for line in caught.value.problems] == [f"{file}:1", f"{file}:3"]
 
 
 # Endpoints and URLs
