@@ -87,6 +87,11 @@ class Accountant:
         """Flows in the table."""
         return len(self._table.live)
 
+    @property
+    def pending_changes(self) -> int:
+        """Rows and flow states that changed since the last :meth:`take`."""
+        return self._ledger.batch.size
+
     def connected(self, source: str) -> None:
         """A connection to ``source`` (an endpoint's URL) begins: its netifyd may be another process."""
         self._fresh.add(source)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from netify_agent.accounting import Accountant
 from netify_agent.config import Endpoint
+from netify_agent.netifyd import SELF_TYPES, NetifydStatus, gone, hear
 from netify_agent.stream import Record, RecordReader, describe_foreign
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class ListenerStatus:
     :ivar last_record: arrival of the latest record; 0 before the first.
     :ivar drops: what the stream dropped, by reason, over all connections.
     :ivar agent: netifyd's ``agent_version``, as it said itself.
+    :ivar netifyd: what else it says of itself; replaced, never changed.
     """
 
     endpoint: str
@@ -54,6 +56,7 @@ class ListenerStatus:
     repaired: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     agent: str | None = None
+    netifyd: NetifydStatus = field(default_factory=NetifydStatus)
 
 
 class NotNetifyd(Exception):
@@ -90,6 +93,7 @@ class Listener:
                 self._failed(error)
             finally:
                 self.status.connected = False
+                self.status.netifyd = gone(self.status.netifyd)
             if time.monotonic() - started > _LASTING_S:
                 wait = _BACKOFF_S[0]
             _pause(wait * random.uniform(0.5, 1.0), stop, beat)
@@ -168,6 +172,8 @@ class Listener:
             version = record.get("agent_version")
             if isinstance(version, str) and version.isprintable():
                 status.agent = version[:64]
+            if record["type"] in SELF_TYPES:
+                status.netifyd = hear(status.netifyd, record)
         with self._lock:
             self._accountant.feed(records, status.endpoint)
 

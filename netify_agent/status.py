@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from netify_agent import __version__
@@ -27,18 +29,23 @@ class Status:
     """Looks at all parts and changes none.
 
     :ivar settings: the configuration in force.
+    :ivar writer: how flushing goes; :ivar accountant: what was counted.
     :ivar listeners: one for each endpoint.
+    :ivar started: when this process began, our clock, seconds since the epoch.
+    :ivar web_queue: how many requests wait for a thread; :ivar event_clients: how many follow ``/events``.
     """
 
     def __init__(
         self, settings: Settings, writer: WriterStatus, accountant: Accountant, reader: StoreReader
     ) -> None:
         self.settings = settings
+        self.writer = writer
+        self.accountant = accountant
         self.listeners: list[ListenerStatus] = []
-        self._writer = writer
-        self._accountant = accountant
+        self.started = time.time()
+        self.web_queue: Callable[[], int] = lambda: 0
+        self.event_clients: Callable[[], int] = lambda: 0
         self._reader = reader
-        self._started = time.time()
 
     def line(self) -> str:
         """One line for ``systemctl status``."""
@@ -46,7 +53,7 @@ class Status:
         if checks:
             return "; ".join(f"{name}: {reason}" for name, reason in checks.items())
         records = sum(listener.records for listener in self.listeners)
-        flows = self._accountant.live_flows
+        flows = self.accountant.live_flows
         return f"netifyd connected, {about(records)} records, {about(flows)} live flows, Redis takes flushes"
 
     def checks(self, *, ask_redis: bool = True) -> dict[str, str | None]:
@@ -64,8 +71,8 @@ class Status:
         return "; ".join(wrong) or None
 
     def _redis(self, ask: bool) -> str | None:
-        if self._writer.error is not None:
-            return self._writer.error
+        if self.writer.error is not None:
+            return self.writer.error
         if ask:
             try:
                 self._reader.ping()
@@ -83,22 +90,24 @@ class Status:
         return {
             "version": __version__,
             "gateway": self.settings.gateway,
-            "started_at": _moment(self._started),
-            "uptime_s": int(now - self._started),
+            "started_at": _moment(self.started),
+            "uptime_s": int(now - self.started),
             "interval": self.settings.interval_s,
             "checks": {name: reason or "ok" for name, reason in self.checks().items()},
             "listeners": [_listener(listener, now) for listener in self.listeners],
             "accounting": {
-                "live_flows": self._accountant.live_flows,
-                "records": dict(self._accountant.records),
-                "rejected": dict(self._accountant.rejected),
+                "live_flows": self.accountant.live_flows,
+                "pending_changes": self.accountant.pending_changes,
+                "records": dict(self.accountant.records),
+                "rejected": dict(self.accountant.rejected),
                 "counters": counters,
             },
             "flushes": {
-                **vars(self._writer),
-                "last_flush": _moment(self._writer.last_flush),
-                "flush_ms": round(self._writer.flush_ms, 3) if self._writer.flushes else None,
+                **vars(self.writer),
+                "last_flush": _moment(self.writer.last_flush),
+                "flush_ms": round(self.writer.flush_ms, 3) if self.writer.flushes else None,
             },
+            "web": {"queue": self.web_queue(), "event_clients": self.event_clients()},
         }
 
 
@@ -108,6 +117,7 @@ def _listener(status: ListenerStatus, now: float) -> dict[str, Any]:
         "connected_since": _moment(status.connected_since) if status.connected else None,
         "last_record": _moment(status.last_record),
         "lag_s": round(now - status.last_record, 3) if status.last_record else None,
+        "netifyd": asdict(status.netifyd),
     }
 
 

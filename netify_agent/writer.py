@@ -43,6 +43,7 @@ class WriterStatus:
     :ivar error: why Redis does not take a flush, in one line; None while it does.
     :ivar finished: the last flush of all, at the stop, is in Redis.
     :ivar lost: flushes that Redis had taken and then lost for good.
+    :ivar pending: rows and flow states that are on their way to Redis.
     """
 
     restored: bool = False
@@ -53,6 +54,7 @@ class WriterStatus:
     failures: int = 0
     repeated: int = 0
     lost: int = 0
+    pending: int = 0
     finished: bool = False
     error: str | None = "no flush yet"
 
@@ -135,6 +137,7 @@ class Writer:
                 self._restore()
             if self._pending is None:
                 self._pending = self._take()
+                status.pending = self._pending.batch.size
             started = time.monotonic()
             try:
                 self._store.apply(self._pending)
@@ -163,6 +166,7 @@ class Writer:
         self._keep(self._pending)
         self._on_devices(self._pending)
         self._pending = None
+        status.pending = 0
         return True
 
     def _keep(self, flush: Flush) -> None:

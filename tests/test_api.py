@@ -402,7 +402,7 @@ def test_status_is_what_the_reference_says(scene: Scene) -> None:
     status = scene.get("/status")
     assert list(status) == [
         *("version", "gateway", "started_at", "uptime_s", "interval", "checks", "listeners"),
-        *("accounting", "flushes"),
+        *("accounting", "flushes", "web"),
     ]
     assert TIME.fullmatch(status["started_at"])
     assert status["checks"] == {"netifyd": "ok", "redis": "ok"}
@@ -414,6 +414,11 @@ def test_status_is_what_the_reference_says(scene: Scene) -> None:
     assert status["accounting"]["live_flows"] == 6
     assert status["accounting"]["records"] == {"flow": 5, "flow_stats": 6}
     assert status["accounting"]["counters"] == {}
+    assert status["accounting"]["pending_changes"] == 0
+    assert status["web"] == {"queue": 0, "event_clients": 0}
+    assert list(listener["netifyd"]) == [
+        *("uptime_s", "flows", "memory_bytes", "cpu_user_s", "cpu_system_s", "interfaces")
+    ]
     assert (status["flushes"]["last_flush"], status["flushes"]["flush_ms"]) == (None, None)
     keys = re.findall(r"^\| `([a-z_.\[\]]+)`", (Path(__file__).parents[1] / "docs/api.md").read_text(), re.M)
     documented = {key.removeprefix("status.") for key in keys if key.startswith("status.")}
@@ -426,7 +431,7 @@ def _paths(document: dict[str, Any]) -> set[str]:
     for name, value in document.items():
         if name == "listeners":
             paths |= {f"listeners[].{key}" for key in value[0]}
-        elif isinstance(value, dict) and name in ("checks", "accounting", "flushes"):
+        elif isinstance(value, dict) and name in ("checks", "accounting", "flushes", "web"):
             paths |= {f"{name}.{key}" for key in value}
         else:
             paths.add(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -50,6 +51,20 @@ def test_a_unix_socket_is_read_and_netifyd_s_version_noted(netifyd: StandIn, rea
     assert listener.status.connected
     assert listener.status.agent == "4.4.5"
     assert listener.status.error is None
+
+
+def test_what_netifyd_measured_ends_with_the_connection_and_what_it_counted_does_not(
+    netifyd: StandIn, reading: Reading
+) -> None:
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    told = {"type": "agent_status", "uptime": 3, "flow_count": 5, "stats": {"br0": {"raw": 7}}}
+    netifyd.send(framed(json.dumps(told).encode() + b"\n"))
+    eventually(lambda: listener.status.netifyd.uptime_s == 3, "its words are heard")
+    assert listener.status.netifyd.flows == 5
+    netifyd.drop()
+    eventually(lambda: listener.status.netifyd.uptime_s is None, "they are known to be of the past")
+    assert listener.status.netifyd.interfaces["br0"].packets == 7
 
 
 def test_a_tcp_endpoint_is_read(reading: Reading) -> None:

@@ -497,6 +497,7 @@ def _outage(rig: Rig, server: RedisServer, turns: int) -> Flush:
     eventually(lambda: rig.writer.status.failures > failures + 1, "a flush that fails")
     pending = rig.writer._pending
     assert pending is not None
+    assert rig.writer.status.pending == pending.batch.size > 0
     for turn in range(turns):
         for device in (LAPTOP, PHONE):
             for application in (NETFLIX, YOUTUBE):
@@ -504,8 +505,10 @@ def _outage(rig: Rig, server: RedisServer, turns: int) -> Flush:
                 rig.feed(rig.netifyd.flow(digest, device, application), rig.netifyd.stats(digest, 1, 10))
                 rig.feed(rig.netifyd.purge(digest))
         rig.feed(rig.netifyd.stats("live", 1, 10))
+    assert rig.accountant.pending_changes > 0
     server.start()
     eventually(lambda: rig.flushed[-1].sequence > pending.sequence, "the flush after the one that waited")
+    eventually(lambda: rig.writer.status.pending == rig.accountant.pending_changes == 0, "nothing waits")
     return next(flush for flush in rig.flushed if flush.sequence == pending.sequence + 1)
 
 
