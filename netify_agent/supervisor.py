@@ -16,7 +16,8 @@ from queue import Empty, SimpleQueue
 
 from netify_agent import __version__
 from netify_agent.accounting import Accountant
-from netify_agent.api.routes import Api
+from netify_agent.api.app import Api
+from netify_agent.api.parts import Parts
 from netify_agent.api.server import REQUEST_LIMIT_S, WebError, WebServer
 from netify_agent.config import ConfigError, Settings, load
 from netify_agent.enrich import Directory
@@ -238,7 +239,7 @@ class Supervisor:
         self._web = Worker("web", self._server.run, self._heartbeat, REQUEST_LIMIT_S)
 
     def _api(self, settings: Settings) -> Api:
-        return Api(settings, self._reader, self._directory, self._status.document, self._status.checks)
+        return Api(Parts(settings, self._reader, self._directory, self._status.document, self._status.checks))
 
     def _tell_directory(self, flush: Flush) -> None:
         """Let the directory look up what is new among the devices of ``flush``."""

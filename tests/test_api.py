@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import re
 import socket
@@ -11,34 +9,24 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
-from storing import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE, Book
-from support import RedisServer, eventually, free_port, short_directory
+from serving import GATEWAY, TIME, Scene, Unix, a_scene, a_small_network, assert_problem
+from storing import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE
+from support import RedisServer, eventually, free_port
 
-from netify_agent.api import routes, server
+from netify_agent.api import parameters, server
 from netify_agent.api.answers import rfc3339
-from netify_agent.api.routes import Api
-from netify_agent.api.server import WebError, WebServer
-from netify_agent.config import Endpoint, Resolution, Settings, WebSettings
-from netify_agent.enrich import Directory
+from netify_agent.api.caching import Encoded, Entry, Kept, State
+from netify_agent.api.declarations import Route
+from netify_agent.api.server import WebError
+from netify_agent.config import Endpoint, WebSettings
 from netify_agent.listener import ListenerStatus
-from netify_agent.status import Status
-from netify_agent.store.client import connect
-from netify_agent.store.read import StoreReader
 from netify_agent.writer import WriterStatus
 
-GATEWAY = "gw-api"
-TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-HISTORY = (
-    Resolution(60, 400 * 86400, "1m"),
-    Resolution(300, 2 * 86400, "5m"),
-    Resolution(3600, 31 * 86400, "1h"),
-)
 COUNTERS = ["bytes_up", "bytes_down", "packets_up", "packets_down", "flows", "rate_up", "rate_down"]
 APPLICATION = ["tag", "name", "category", *COUNTERS, "first_seen", "last_seen"]
 DEVICE = [
@@ -47,131 +35,10 @@ DEVICE = [
 ]
 
 
-@dataclass
-class Answer:
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Unix(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(str(self._path))
-
-
-@dataclass
-class Scene:
-    """A book in Redis, and a web server that reads it in a thread."""
-
-    book: Book
-    web: WebSettings
-    directory: Directory
-    listener: ListenerStatus = field(default_factory=lambda: ListenerStatus(SOURCE))
-    writing: WriterStatus = field(default_factory=WriterStatus)
-    gateway: str = GATEWAY
-    beats: int = 0
-
-    def start(self) -> None:
-        settings = Settings(gateway=self.gateway, interval_s=15, web=self.web, history=HISTORY)
-        reader = StoreReader(self.book.client, self.gateway)
-        self.status = Status(settings, self.writing, self.book.accountant, reader)
-        self.status.listeners = [self.listener]
-        self.api = Api(settings, reader, self.directory, self.status.document, self.status.checks)
-        self.server = WebServer(self.api.app, self.web)
-        self.ending = threading.Event()
-        self.thread = threading.Thread(target=self.server.run, args=(self.ending, self._beat))
-        self.thread.start()
-
-    def _beat(self) -> None:
-        self.beats += 1
-
-    def stop(self) -> None:
-        self.ending.set()
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-
-    @property
-    def port(self) -> int:
-        return self.web.listen.port
-
-    def connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.web.listen.host, self.port, timeout=30)
-
-    def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
-        connection = self.connection()
-        try:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, headers=named)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
-        finally:
-            connection.close()
-
-    def get(self, path: str) -> Any:
-        answer = self.ask(path)
-        assert answer.status == 200, answer.body
-        return answer.json
-
-    def raw(self, request: bytes) -> bytes:
-        """All that comes back until the server closes."""
-        with socket.create_connection((self.web.listen.host, self.port), timeout=30) as client:
-            client.sendall(request)
-            return b"".join(iter(lambda: client.recv(65536), b""))
-
-
-def a_directory(path: Path) -> Directory:
-    hosts = path / "hosts"
-    hosts.write_text("192.168.1.10 laptop\n")
-    return Directory(
-        vendors=str(path), hosts=[str(hosts)], leases=[], reverse_dns=False, categories=str(path / "none")
-    )
-
-
-def a_scene(url: str, path: Path, web: WebSettings | None = None, gateway: str = "gw-of-one-test") -> Scene:
-    book = Book(url, gateway, history={one.step_s: one.keep_s for one in HISTORY})
-    directory = a_directory(path)
-    directory.refresh()
-    listen = Endpoint("tcp", host="127.0.0.1", port=free_port())
-    return Scene(book, web or WebSettings(listen=listen), directory, gateway=gateway)
-
-
 @pytest.fixture(scope="module")
 def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    """Two devices with a MAC, one without, and bytes that belong to none."""
-    with short_directory() as path:
-        connect(shared_redis.url, None).flushall()
-        scene = a_scene(shared_redis.url, path, gateway=GATEWAY)
-        said = scene.book.netifyd
-        local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
-        scene.book.flush(
-            *(said.flow("a"), said.stats("a", 1500, 30_000)),
-            *(said.flow("b", application=YOUTUBE), said.stats("b", 15, 300_000)),
-            *(said.flow("c", PHONE, local_ip="192.168.1.11"), said.stats("c", 1, 2)),
-            *(said.flow("d", TUNNEL), said.stats("d", 150, 300)),
-            *(said.flow("e", application="Unknown", **local), said.stats("e", 10, 20)),
-            said.stats("f", 7, 9),
-            elapsed_ms=15_000,
-        )
-        scene.listener.connected = True
-        scene.listener.error = None
-        scene.listener.connected_since = scene.listener.last_record = time.time()
-        scene.writing.error = None
-        scene.start()
-        settled = scene.directory
-        scene.get("/")
-        settled.refresh()  # what was asked about for the first time is looked up
+    with a_small_network(shared_redis.url) as scene:
         yield scene
-        scene.stop()
 
 
 # -- documents -------------------------------------------------------------------------------------
@@ -276,7 +143,7 @@ def test_a_mac_is_understood_in_every_usual_spelling(scene: Scene, spelling: str
 
 
 def test_letters_of_a_mac_may_be_of_either_case(scene: Scene) -> None:
-    assert routes.device_name("AB-cd-EF-01-23-45") == "ab:cd:ef:01:23:45"
+    assert parameters.device_name("AB-cd-EF-01-23-45") == "ab:cd:ef:01:23:45"
 
 
 def test_a_device_without_a_mac_goes_by_its_address(scene: Scene) -> None:
@@ -294,7 +161,7 @@ def test_a_device_without_a_mac_goes_by_its_address(scene: Scene) -> None:
     ],
 )
 def test_an_address_is_looked_for_as_netifyd_writes_it(asked: str, stored: str) -> None:
-    assert routes.device_name(asked) == stored
+    assert parameters.device_name(asked) == stored
 
 
 def test_applications_are_told_with_who_uses_them(scene: Scene) -> None:
@@ -327,8 +194,8 @@ def test_history_is_told_bucket_by_bucket(scene: Scene) -> None:
             {"tag": YOUTUBE, "bytes_up": 15, "bytes_down": 300_000},
         ],
     }
-    for parameters in ("?resolution=5m", "?resolution=5m&applications=false"):
-        (bucket,) = scene.get(f"/{LAPTOP}/history{parameters}")["buckets"]
+    for query in ("?resolution=5m", "?resolution=5m&applications=false"):
+        (bucket,) = scene.get(f"/{LAPTOP}/history{query}")["buckets"]
         assert "applications" not in bucket
 
 
@@ -502,17 +369,6 @@ def test_times_are_rfc_3339_with_milliseconds(milliseconds: int | None, text: st
 # -- errors ----------------------------------------------------------------------------------------
 
 
-def assert_problem(answer: Answer, status: int) -> None:
-    assert answer.status == status, answer.body
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.headers["Cache-Control"] == "no-store"
-    problem = answer.json
-    assert list(problem)[:4] == ["type", "title", "status", "detail"]
-    assert (problem["type"], problem["status"]) == ("about:blank", status)
-    assert problem["title"] == http.client.responses[status]
-    assert b"Traceback" not in answer.body
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -585,12 +441,12 @@ def test_an_error_inside_is_told_without_its_traceback(
     def broken() -> None:
         raise RuntimeError("secret of the inside")
 
-    monkeypatch.setattr(scene.api, "_status", broken)
+    monkeypatch.setattr(scene.status, "document", broken)
     answer = scene.ask("/status")
     assert_problem(answer, 500)
     assert b"secret" not in answer.body
     assert "secret of the inside" in caplog.text
-    monkeypatch.setattr(scene.api, "_ready", lambda: 1 / 0)
+    monkeypatch.setattr(scene.status, "checks", lambda: 1 / 0)
     assert_problem(scene.ask("/readyz"), 500)
 
 
@@ -650,7 +506,7 @@ def test_an_answer_that_a_flush_overtook_has_no_etag_and_is_not_kept(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.book.flush()
-    picture = scene.api._reader.picture
+    picture = scene.parts.reader.picture
 
     def overtaken() -> Any:
         found = picture()
@@ -658,35 +514,41 @@ def test_an_answer_that_a_flush_overtook_has_no_etag_and_is_not_kept(
         return found
 
     with monkeypatch.context() as context:
-        context.setattr(scene.api._reader, "picture", overtaken)
+        context.setattr(scene.parts.reader, "picture", overtaken)
         assert "ETag" not in scene.ask("/").headers
     assert "ETag" in scene.ask("/").headers
 
 
-def test_answers_are_encoded_once_per_flush_and_few_are_kept(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_are_encoded_once_per_flush(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     built = 0
-    device = scene.api._reader.device
+    device = scene.parts.reader.device
 
     def counting(name: str) -> Any:
         nonlocal built
         built += 1
         return device(name)
 
-    monkeypatch.setattr(scene.api._reader, "device", counting)
+    monkeypatch.setattr(scene.parts.reader, "device", counting)
     scene.book.flush()
     for _ in range(3):
         scene.get(f"/{LAPTOP}")
     assert built == 1
-    monkeypatch.setattr(routes, "_CACHED", 2)
-    for path in (f"/{PHONE}", f"/{TUNNEL}", "/", "/applications"):
-        scene.get(path)
-        assert len(scene.api._cache) <= 64
-    scene.api._cache.clear()
-    for path in (f"/{PHONE}", f"/{TUNNEL}", f"/{LAPTOP}"):
-        scene.get(path)
-    assert len(scene.api._cache) == 2
+
+
+def an_entry(size: int) -> Entry:
+    route = Route("/x", "x", "", lambda asked: {})
+    return Entry(route, {}, State(1, 1, 0, ""), Encoded(b"x" * size, "text/plain", "name"))
+
+
+def test_few_answers_are_kept_and_the_newest_one_always() -> None:
+    kept = Kept(3, 100)
+    for name in ("/a", "/b", "/c", "/a", "/d"):
+        kept.put(name, an_entry(10))
+    assert [name for name in ("/a", "/b", "/c", "/d") if kept.get(name)] == ["/a", "/c", "/d"]
+    kept.put("/a", an_entry(85))
+    assert [name for name in ("/a", "/c", "/d") if kept.get(name)] == ["/a", "/d"]
+    kept.put("/big", an_entry(1000))
+    assert [name for name in ("/a", "/d", "/big") if kept.get(name)] == ["/big"]
 
 
 @pytest.mark.parametrize(
@@ -779,7 +641,7 @@ def test_the_server_beats_while_requests_are_quick_and_not_while_one_is_stuck(
         leave.wait(30)
         return {}
 
-    monkeypatch.setattr(scene.api, "_status", stuck)
+    monkeypatch.setattr(scene.status, "document", stuck)
     monkeypatch.setattr(server, "REQUEST_LIMIT_S", 0.0)
     asking = threading.Thread(target=scene.ask, args=("/status",))
     asking.start()

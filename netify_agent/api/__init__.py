@@ -1,5 +1,7 @@
-"""The REST API: Bottle routes over the store's reading side, served by waitress.
+"""The REST API: declared routes over the store's reading side, served by waitress.
 
-``answers`` builds documents, ``routes`` maps paths to them, ``problems`` says what was wrong with a
-request, ``server`` owns the socket.
+``declarations`` says what a route is and how one is added, ``routes`` and its neighbours declare them;
+``app`` leads a request to its route, ``parameters`` reads what it asks for, ``answers`` builds documents,
+``caching`` keeps them encoded, ``problems`` says what was wrong; ``openapi`` and ``reference`` tell of it
+all, ``server`` owns the socket.
 """

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from http import HTTPStatus
 from typing import Any
 
-from bottle import HTTPResponse
+from netify_agent.api.declarations import PROBLEM, Reply, encode
 
 
 class Problem(Exception):
@@ -27,7 +26,7 @@ class Problem(Exception):
         self.headers = headers or {}
         self.members = members
 
-    def response(self) -> HTTPResponse:
+    def reply(self) -> Reply:
         """The response that tells the client."""
         body = {
             "type": "about:blank",
@@ -36,11 +35,8 @@ class Problem(Exception):
             "detail": self.detail,
             **self.members,
         }
-        return HTTPResponse(
-            json.dumps(body).encode(),
-            self.status,
-            {"Content-Type": "application/problem+json", "Cache-Control": "no-store", **self.headers},
-        )
+        headers = {"Content-Type": PROBLEM, "Cache-Control": "no-store", **self.headers}
+        return Reply(encode(body), self.status, headers)
 
 
 def bad_parameter(name: str, found: str, expected: str) -> Problem:

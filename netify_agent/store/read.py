@@ -94,6 +94,12 @@ class StoreReader:
             meta: dict[str, str] = self._client.hgetall(self._keys.meta)
             return meta
 
+    def last_flush(self) -> tuple[int, int]:
+        """Number of the last flush, and our clock when it was taken (ms since the epoch); 0 for none."""
+        with _store_errors():
+            sequence, at_ms = self._client.hmget(self._keys.meta, "seq", "at")
+            return int(sequence or 0), int(at_ms or 0)
+
     def counters(self) -> dict[str, int]:
         """The accounting's own counters, by name."""
         with _store_errors():

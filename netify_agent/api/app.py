@@ -1,0 +1,176 @@
+"""From a request to its answer: the rules that hold for every path, and the way to the route.
+
+Bottle finds the route; an answer that is kept since the last flush is found even before.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import bottle
+
+from netify_agent.api import parameters
+from netify_agent.api.caching import (
+    Encoded,
+    Entry,
+    Kept,
+    State,
+    matches,
+    name_of,
+    not_modified,
+    packed_name,
+)
+from netify_agent.api.declarations import VARY, Asked, Environ, Reply, Route, encode, json_reply
+from netify_agent.api.negotiation import quality, takes_gzip
+from netify_agent.api.parts import Parts
+from netify_agent.api.problems import Problem
+from netify_agent.api.routes import all_routes
+from netify_agent.store.client import StoreError
+
+log = logging.getLogger(__name__)
+
+METHODS = "GET, HEAD, OPTIONS"
+MAX_TARGET = 4096  # bytes of path and query
+_LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
+_NO_BODY = frozenset((204, 304))
+
+
+class Api:
+    """The routes of one gateway. :meth:`app` is the WSGI application."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._born = f"{time.time_ns():x}"  # other settings give other answers, so other ETags
+        self._kept = Kept()
+        listen = parts.settings.web.listen
+        named = {listen.host, *parts.settings.web.hosts}
+        self._hosts = _LOOPBACK_NAMES | named if listen.is_loopback else None
+        self._routes: dict[str, Route] = {}
+        self._bottle = bottle.Bottle()
+        for route in all_routes(parts):
+            self._routes[route.name] = route
+            self._bottle.route(route.path, "GET", route.answer, name=route.name)
+
+    def app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333). Whatever goes wrong is told as a problem."""
+        try:
+            reply = self._reply(environ)
+        except Problem as problem:
+            reply = problem.reply()
+        except StoreError as error:
+            retry = {"Retry-After": str(self._parts.settings.interval_s)}
+            reply = Problem(503, f"Redis: {error}", retry).reply()
+        except Exception:
+            log.exception("%s %r failed", environ["REQUEST_METHOD"], environ["PATH_INFO"][:200])
+            reply = Problem(500, "internal error; the journal says more").reply()
+        return _send(reply, environ, start_response)
+
+    def _reply(self, environ: Environ) -> Reply:
+        path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
+        as_sent = environ.get("REQUEST_URI")  # newer waitress tells it
+        if (len(as_sent) if as_sent else len(path) + bool(query) + len(query)) > MAX_TARGET:
+            raise Problem(414, f"path and query: expected at most {MAX_TARGET} bytes")
+        self._check_host(environ)
+        method = environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD"):
+            if method == "OPTIONS":
+                return Reply(b"", 204, {"Allow": METHODS})
+            raise Problem(405, f"only {METHODS} are allowed here", {"Allow": METHODS})
+        target = f"{path}?{query}"
+        entry = self._kept.get(target)
+        arguments: dict[str, str] = {}
+        if entry is not None:  # its parameters were right before, and are so again
+            route = entry.route
+        else:
+            route, arguments = self._match(path)
+        accept = environ.get("HTTP_ACCEPT", "")
+        wanted = quality(accept, route.media_type)
+        if route.page is not None and quality(accept, "text/html") > wanted:
+            return Reply(b"", 303, {"Location": route.page, "Vary": VARY, "Cache-Control": "no-cache"})
+        if not wanted:
+            raise Problem(406, f"Accept: expected what allows {route.media_type}, found '{accept[:100]}'")
+        if entry is not None:
+            return self._current(route, entry.values, environ, target, entry)
+        values = parameters.read(route.parameters, query, arguments)
+        if route.cached:
+            return self._current(route, values, environ, target, None)
+        answer = route.answer(Asked(values, environ))
+        if isinstance(answer, Reply):
+            return answer
+        return json_reply(answer)
+
+    def _check_host(self, environ: Environ) -> None:
+        """On loopback, answer only who asked for this machine by name (DNS rebinding)."""
+        if self._hosts is None:
+            return
+        host = environ.get("HTTP_HOST", "localhost").lower()
+        name = re.sub(r":\d*$", "", host)
+        if name.startswith("[") and name.endswith("]"):
+            name = name[1:-1]
+        if name not in self._hosts:
+            raise Problem(403, f"the Host header names '{host[:100]}', which is not in web.hosts")
+
+    def _match(self, path: str) -> tuple[Route, dict[str, str]]:
+        """The route of a path, and what stands in its places. Raises Problem."""
+        try:
+            path = path.encode("latin-1").decode()
+        except UnicodeError:
+            raise Problem(400, "the path: expected UTF-8, found other bytes") from None
+        try:
+            found, arguments = self._bottle.match({"REQUEST_METHOD": "GET", "PATH_INFO": path})
+        except bottle.HTTPError:
+            raise Problem(404, "no such path") from None
+        return self._routes[found.name], arguments
+
+    def _current(
+        self, route: Route, values: Mapping[str, Any], environ: Environ, target: str, entry: Entry | None
+    ) -> Reply:
+        """The answer as of the last flush, 304 for who has it already.
+
+        :param entry: what is kept of it, perhaps of an earlier flush.
+        """
+        state = self._state()
+        if entry is not None and entry.state == state:
+            return entry.encoded.reply(environ)
+        etag = name_of(state, target)
+        known = environ.get("HTTP_IF_NONE_MATCH")
+        if known is not None:
+            packed = takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+            for name in (etag, packed_name(etag)) if packed else (etag,):
+                if matches(known, f'"{name}"'):
+                    return not_modified(f'"{name}"')
+        with self._kept.making(target):
+            entry = self._kept.get(target)
+            if entry is None or entry.state != state:
+                document = route.answer(Asked(values, environ, state.at_ms))
+                if isinstance(document, Reply):
+                    return document
+                body = encode(document)
+                if self._state() != state:  # a flush came between: what is named is unclear
+                    return json_reply(document, cache_control="no-cache")
+                entry = Entry(route, values, state, Encoded(body, route.media_type, etag))
+                self._kept.put(target, entry)
+        return entry.encoded.reply(environ)
+
+    def _state(self) -> State:
+        sequence, at_ms = self._parts.reader.last_flush()
+        return State(sequence, at_ms, self._parts.directory.generation, self._born)
+
+
+def _send(reply: Reply, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Hand ``reply`` to the web server."""
+    headers = list(reply.headers.items())
+    body = reply.body
+    if isinstance(body, bytes):
+        if reply.status not in _NO_BODY:
+            headers.append(("Content-Length", str(len(body))))
+        body = [body]
+    if environ["REQUEST_METHOD"] == "HEAD":
+        body = []
+    start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", headers)
+    return body

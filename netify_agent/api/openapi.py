@@ -1,0 +1,135 @@
+"""``/openapi.json``: the OpenAPI 3.1 document of exactly the routes that are declared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from netify_agent import __version__
+from netify_agent.api import schemas
+from netify_agent.api.caching import Encoded
+from netify_agent.api.declarations import (
+    JSON,
+    PROBLEM,
+    Asked,
+    Document,
+    Other,
+    Parameter,
+    Reply,
+    Route,
+    Schema,
+    encode,
+)
+
+_TEXT = "text/plain"
+
+#: Statuses that every path may have, and what they mean; those of ``_TEXT`` are the HTTP server's own.
+COMMON = {
+    400: Other("A parameter that is unknown, repeated, empty, no UTF-8 or wrong; `parameter` names it."),
+    403: Other("The `Host` header names another machine."),
+    405: Other("A method other than GET, HEAD and OPTIONS."),
+    406: Other("`Accept` excludes what this path gives."),
+    414: Other("Path and query are longer than 4,096 bytes."),
+    500: Other("A mistake of ours; the journal has more."),
+}
+BY_SERVER = {413: "The body is larger than 16 KiB.", 431: "The headers are larger than 16 KiB."}
+NOT_MODIFIED = "Nothing has changed since the answer that `If-None-Match` names."
+AWAY = Other("Redis does not answer; `detail` says why, `Retry-After` when to come again.")
+
+
+def route(others: Sequence[Route]) -> Route:
+    """The route of the document about ``others`` and itself."""
+
+    def answer(asked: Asked) -> Reply:
+        return encoded.reply(asked.environ)
+
+    own = Route("/openapi.json", "openapi", "This API as an OpenAPI 3.1 document.", answer, schema=_ANY)
+    body = encode(document([*others, own]))
+    encoded = Encoded.of_content(body, JSON)
+    return own
+
+
+_ANY: Schema = {"type": "object"}
+
+
+def document(routes: Sequence[Route]) -> Document:
+    """The OpenAPI document of ``routes``."""
+    components: dict[str, Schema] = {}
+    paths = {openapi_path(one): {"get": _operation(one, components)} for one in routes}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "netify-agent",
+            "version": __version__,
+            "description": "What a gateway's devices and applications move, as netifyd sees it. Counters are "
+            "exact; bytes are whole captured frames, rates are bits per second.",
+        },
+        "paths": paths,
+        "components": {"schemas": {name: components[name] for name in sorted(components)}},
+    }
+
+
+def openapi_path(one: Route) -> str:
+    """The path of a route as OpenAPI writes it: ``/{device}/history``."""
+    return re.sub(r"<(\w+)(:\w+)?>", r"{\1}", one.path)
+
+
+def statuses(one: Route) -> dict[int, Other]:
+    """The statuses of a route, but for 200, 303, 304 and those of the HTTP server."""
+    found = {**COMMON, **({503: AWAY} if one.cached or one.stored else {}), **one.others}
+    return dict(sorted(found.items()))
+
+
+def _operation(one: Route, components: dict[str, Schema]) -> Document:
+    responses: dict[str, Document] = {
+        "200": _response("The answer.", one.media_type, one.schema or {"type": "string"}, components)
+    }
+    if one.page is not None:
+        responses["303"] = {"description": f"A browser is sent to {one.page}."}
+    if one.cached:
+        responses["304"] = {"description": NOT_MODIFIED}
+    for status, other in statuses(one).items():
+        media_type, schema = (PROBLEM, schemas.PROBLEM) if other.schema is None else (JSON, other.schema)
+        responses[str(status)] = _response(other.description, media_type, schema, components)
+    for status, description in BY_SERVER.items():
+        responses[str(status)] = _response(description, _TEXT, {"type": "string"}, components)
+    return {
+        "operationId": one.name,
+        "summary": one.summary,
+        "parameters": [_parameter(parameter) for parameter in one.parameters],
+        "responses": dict(sorted(responses.items())),
+    }
+
+
+def _parameter(parameter: Parameter) -> Document:
+    document: Document = {
+        "name": parameter.name,
+        "in": "path" if parameter.in_path else "query",
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+    if parameter.in_path:
+        document["required"] = True
+    if parameter.schema.get("type") == "array":
+        document |= {"style": "form", "explode": False}
+    return document
+
+
+def _response(description: str, media_type: str, schema: Schema, components: dict[str, Schema]) -> Document:
+    return {"description": description, "content": {media_type: {"schema": _named(schema, components)}}}
+
+
+def _named(schema: Any, components: dict[str, Schema]) -> Any:
+    """``schema`` with every part that has a title moved to ``components`` and named in its place."""
+    if isinstance(schema, list):
+        return [_named(part, components) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    title = schema.get("title")
+    if not isinstance(title, str):
+        return {key: _named(value, components) for key, value in schema.items()}
+    whole = {key: _named(value, components) for key, value in schema.items() if key != "title"}
+    if components.setdefault(title, whole) != whole:
+        raise ValueError(f"two schemas are called {title}")
+    return {"$ref": f"#/components/schemas/{title}"}

@@ -1,0 +1,32 @@
+"""What routes answer from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from netify_agent.api.answers import Answers
+from netify_agent.config import Settings
+from netify_agent.enrich import Directory
+from netify_agent.store.read import StoreReader
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one gateway that answers are made of.
+
+    :ivar status: the document of ``/status``.
+    :ivar ready: each check of ``/readyz``, with what is wrong with it, or None.
+    """
+
+    settings: Settings
+    reader: StoreReader
+    directory: Directory
+    status: Callable[[], dict[str, Any]]
+    ready: Callable[[], dict[str, str | None]]
+
+    @property
+    def answers(self) -> Answers:
+        """Makes documents."""
+        return Answers(self.settings.gateway, self.settings.interval_s, self.directory)

@@ -1,0 +1,178 @@
+"""A real API over a real socket with a real Redis behind it: what the tests of the API build on."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from storing import PHONE, SOURCE, TUNNEL, YOUTUBE, Book
+from support import free_port, short_directory
+
+from netify_agent.api.app import Api
+from netify_agent.api.parts import Parts
+from netify_agent.api.server import WebServer
+from netify_agent.config import Endpoint, Resolution, Settings, WebSettings
+from netify_agent.enrich import Directory
+from netify_agent.listener import ListenerStatus
+from netify_agent.status import Status
+from netify_agent.store.client import connect
+from netify_agent.store.read import StoreReader
+from netify_agent.writer import WriterStatus
+
+GATEWAY = "gw-api"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+HISTORY = (
+    Resolution(60, 400 * 86400, "1m"),
+    Resolution(300, 2 * 86400, "5m"),
+    Resolution(3600, 31 * 86400, "1h"),
+)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Unix(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=30)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(30)
+        self.sock.connect(str(self._path))
+
+
+@dataclass
+class Scene:
+    """A book in Redis, and a web server that reads it in a thread."""
+
+    book: Book
+    web: WebSettings
+    directory: Directory
+    listener: ListenerStatus = field(default_factory=lambda: ListenerStatus(SOURCE))
+    writing: WriterStatus = field(default_factory=WriterStatus)
+    gateway: str = GATEWAY
+    beats: int = 0
+
+    def start(self) -> None:
+        settings = Settings(gateway=self.gateway, interval_s=15, web=self.web, history=HISTORY)
+        reader = StoreReader(self.book.client, self.gateway)
+        self.status = Status(settings, self.writing, self.book.accountant, reader)
+        self.status.listeners = [self.listener]
+        self.parts = Parts(
+            settings, reader, self.directory, lambda: self.status.document(), lambda: self.status.checks()
+        )
+        self.api = Api(self.parts)
+        self.server = WebServer(self.api.app, self.web)
+        self.ending = threading.Event()
+        self.thread = threading.Thread(target=self.server.run, args=(self.ending, self._beat))
+        self.thread.start()
+
+    def _beat(self) -> None:
+        self.beats += 1
+
+    def stop(self) -> None:
+        self.ending.set()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+    @property
+    def port(self) -> int:
+        return self.web.listen.port
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(self.web.listen.host, self.port, timeout=30)
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        connection = self.connection()
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, headers=named)
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> Any:
+        answer = self.ask(path)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    def raw(self, request: bytes) -> bytes:
+        """All that comes back until the server closes."""
+        with socket.create_connection((self.web.listen.host, self.port), timeout=30) as client:
+            client.sendall(request)
+            return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def a_directory(path: Path) -> Directory:
+    hosts = path / "hosts"
+    hosts.write_text("192.168.1.10 laptop\n")
+    return Directory(
+        vendors=str(path), hosts=[str(hosts)], leases=[], reverse_dns=False, categories=str(path / "none")
+    )
+
+
+def a_scene(url: str, path: Path, web: WebSettings | None = None, gateway: str = "gw-of-one-test") -> Scene:
+    book = Book(url, gateway, history={one.step_s: one.keep_s for one in HISTORY})
+    directory = a_directory(path)
+    directory.refresh()
+    listen = Endpoint("tcp", host="127.0.0.1", port=free_port())
+    return Scene(book, web or WebSettings(listen=listen), directory, gateway=gateway)
+
+
+@contextmanager
+def a_small_network(url: str) -> Iterator[Scene]:
+    """Two devices with a MAC, one without, and bytes that belong to none."""
+    with short_directory() as path:
+        connect(url, None).flushall()
+        scene = a_scene(url, path, gateway=GATEWAY)
+        said = scene.book.netifyd
+        local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
+        scene.book.flush(
+            *(said.flow("a"), said.stats("a", 1500, 30_000)),
+            *(said.flow("b", application=YOUTUBE), said.stats("b", 15, 300_000)),
+            *(said.flow("c", PHONE, local_ip="192.168.1.11"), said.stats("c", 1, 2)),
+            *(said.flow("d", TUNNEL), said.stats("d", 150, 300)),
+            *(said.flow("e", application="Unknown", **local), said.stats("e", 10, 20)),
+            said.stats("f", 7, 9),
+            elapsed_ms=15_000,
+        )
+        scene.listener.connected = True
+        scene.listener.error = None
+        scene.listener.connected_since = scene.listener.last_record = time.time()
+        scene.writing.error = None
+        scene.start()
+        settled = scene.directory
+        scene.get("/")
+        settled.refresh()  # what was asked about for the first time is looked up
+        yield scene
+        scene.stop()
+
+
+def assert_problem(answer: Answer, status: int) -> None:
+    assert answer.status == status, answer.body
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    problem = answer.json
+    assert list(problem)[:4] == ["type", "title", "status", "detail"]
+    assert (problem["type"], problem["status"]) == ("about:blank", status)
+    assert problem["title"] == http.client.responses[status]
+    assert b"Traceback" not in answer.body
