@@ -14,7 +14,7 @@ from typing import Any
 
 import bottle
 
-from netify_agent.api import parameters
+from netify_agent.api import pages, parameters
 from netify_agent.api.caching import (
     Encoded,
     Entry,
@@ -52,7 +52,7 @@ class Api:
         self._hosts = _LOOPBACK_NAMES | named if listen.is_loopback else None
         self._routes: dict[str, Route] = {}
         self._bottle = bottle.Bottle()
-        for route in all_routes(parts):
+        for route in [*all_routes(parts), *pages.files()]:
             self._routes[route.name] = route
             self._bottle.route(route.path, "GET", route.answer, name=route.name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netify_agent.api import history, openapi, parameters, schemas
+from netify_agent.api import history, openapi, pages, parameters, schemas
 from netify_agent.api.declarations import Asked, Document, Other, Reply, Route, json_reply
 from netify_agent.api.parts import Parts
 from netify_agent.api.problems import Problem
@@ -12,7 +12,7 @@ USERS_SHOWN = 10  # devices named with each application
 
 def all_routes(parts: Parts) -> list[Route]:
     """Every route; of two that fit a path, the earlier one counts."""
-    found = [*_network(parts), *_health(parts), *history.routes(parts)]
+    found = [*_network(parts), *_health(parts), *history.routes(parts), pages.route()]
     return [*found, openapi.route(found)]
 
 
@@ -39,6 +39,7 @@ def _network(parts: Parts) -> list[Route]:
             network,
             schema=schemas.NETWORK,
             cached=True,
+            page=pages.ROOT,
         ),
         Route(
             "/applications",
