@@ -5,7 +5,7 @@
 
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait for something rather than compute: several of them at once are done in a third of the time.
-PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest -n 4
+PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest -n 4 --dist worksteal
 REPORT = .venv/bin/python -m coverage report
 PROVEN = netify_agent/stream.py,netify_agent/description.py,netify_agent/accounting.py
 PROVEN := $(PROVEN),netify_agent/flow.py,netify_agent/table.py,netify_agent/horizon.py

@@ -10,7 +10,6 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from queue import Empty, SimpleQueue
 
@@ -24,10 +23,11 @@ from netify_agent.enrich import Directory
 from netify_agent.heartbeat import Heartbeat
 from netify_agent.listener import Listener
 from netify_agent.status import Status
-from netify_agent.store.client import StoreRefused, connect
+from netify_agent.store.client import connect
 from netify_agent.store.read import StoreReader
 from netify_agent.store.write import Flush, StoreWriter
 from netify_agent.systemd import Systemd
+from netify_agent.worker import Worker
 from netify_agent.writer import FINAL_FLUSH_S, Writer
 
 log = logging.getLogger(__name__)
@@ -44,49 +44,6 @@ _SLOW_FLUSH_S = (
 _WEB_STOP_S = 5.0
 #: Settings that a reload can't change, because they say where the accounts are kept.
 _FIXED = ("gateway", "redis", "history", "devices")
-
-Body = Callable[[threading.Event, Callable[[], None]], None]
-
-
-class Worker:
-    """A thread with a name, a way to stop it, and a record of how it ended."""
-
-    def __init__(self, name: str, body: Body, heartbeat: Heartbeat, limit_s: float) -> None:
-        """Start ``body``, which promises a beat every ``limit_s`` seconds."""
-        self.name = name
-        self.error: BaseException | None = None
-        self._stop = threading.Event()
-        self._body = body
-        self._heartbeat = heartbeat
-        heartbeat.register(name, limit_s)
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._body(self._stop, lambda: self._heartbeat.beat(self.name))
-        except BaseException as error:
-            self.error = error
-            if not isinstance(error, StoreRefused):
-                log.exception("thread %s died", self.name)
-
-    @property
-    def died(self) -> bool:
-        """Whether it ended without being asked to."""
-        return not self._thread.is_alive() and (self.error is not None or not self._stop.is_set())
-
-    def ask_to_stop(self) -> None:
-        """Ask it to end, without waiting."""
-        self._stop.set()
-
-    def stop(self, timeout_s: float) -> bool:
-        """Ask it to end and wait; False, and a line in the log, if it did not in ``timeout_s`` seconds."""
-        self._stop.set()
-        self._thread.join(timeout_s)
-        self._heartbeat.forget(self.name)
-        if self._thread.is_alive():
-            log.error("thread %s did not end within %d s", self.name, timeout_s)
-        return not self._thread.is_alive()
 
 
 class Supervisor:

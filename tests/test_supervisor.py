@@ -18,7 +18,7 @@ from test_daemon import flow_record, stats_record, status_record
 
 from netify_agent import __version__
 from netify_agent.heartbeat import Heartbeat
-from netify_agent.supervisor import Worker
+from netify_agent.worker import Worker
 
 FLOW = "a" * 40
 
