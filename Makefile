@@ -1,11 +1,12 @@
 # The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-matrix coverage bench lint deb e2e clean
+.PHONY: help setup run test test-long test-matrix coverage bench bench-smoke lint deb e2e clean
 
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait for something rather than compute: several of them at once are done in a third of the time.
 PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest -n 4 --dist worksteal
+BENCH = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python tests/bench
 REPORT = .venv/bin/python -m coverage report
 PROVEN = netify_agent/stream.py,netify_agent/description.py,netify_agent/accounting.py
 PROVEN := $(PROVEN),netify_agent/flow.py,netify_agent/table.py,netify_agent/horizon.py
@@ -34,8 +35,13 @@ coverage: setup ## run the tests and report covered branches, with the missing l
 	$(REPORT)
 	$(REPORT) --show-missing --include='$(PROVEN)'
 
-bench: setup ## measure reading and accounting against the limit, side by side
-	.venv/bin/python tests/bench/ingest.py
+bench: setup ## measure speed, memory and interference, side by side (10 minutes); bench-smoke: shows that it works
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/bench --upgrade orjson hiredis || \
+		echo 'make bench: without orjson and hiredis'
+	$(BENCH)
+
+bench-smoke: setup
+	$(BENCH) --smoke
 
 deb: ## build the Debian package into dist/
 	@packaging/build-deb

@@ -1,97 +1,62 @@
-"""`make bench`: how close reading and accounting come to the limit, which is decoding the same JSON.
-
-Each figure is the median of several rounds; in a round all variants run one after the other on the same
-bytes, so that a ratio holds on a machine whose speed drifts. Prints a Markdown table.
-"""
+"""Rows on reading: framing, decoding and accounting against decoding alone, on the same bytes."""
 
 from __future__ import annotations
 
-import gc
-import json
-import statistics
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
 
-from netify_agent.accounting import Accountant
-from netify_agent.simulator import Simulation
-from netify_agent.stream import RecordReader
+from measure import Row, Scale, ratios
+from support import CAPTURES
+from worker import OPTIONAL, Worker
 
-ROUNDS = 7
-CHUNK_BYTES = 65536
-CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
+_TARGETS = {"json": 0.5, "orjson": 0.3}
 
 
-def streams() -> dict[str, bytes]:
-    """The recorded streams, if they are beside this checkout, and a simulated one."""
-    found = {path.name: path.read_bytes() for path in sorted(CAPTURES.glob("*.raw"))}
-    simulated = bytearray()
-    for _, payload in Simulation(seed=1, devices=200, hours=0.1).records():
-        simulated += b'{"length": %d}\n%s' % (len(payload), payload)
-    found["simulated, 200 devices"] = bytes(simulated)
-    return found
+def rows(scale: Scale) -> Iterator[Row]:
+    for decoder, target in _TARGETS.items():
+        if decoder == "orjson" and not (OPTIONAL / "orjson").is_dir():
+            continue
+        worker = Worker("ingest_worker", decoder, optional=decoder == "orjson")
+        for path in sorted(CAPTURES.glob("*.raw")):
+            yield _row(
+                f"{path.name}, {decoder}",
+                worker.ask(do="capture", path=str(path), rounds=scale.rounds),
+                target,
+            )
+        for devices in scale.devices:
+            yield _row(
+                f"simulated, {devices:,} devices, {decoder}",
+                worker.ask(do="simulated", devices=devices, rounds=scale.rounds),
+                target,
+            )
+        if decoder == "json":
+            yield _tables(worker, scale)
+        worker.close()
 
 
-def chunks(data: bytes) -> list[bytes]:
-    """``data`` as a socket would give it."""
-    return [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
+def _row(name: str, measured: dict[str, Any], target: float) -> Row:
+    count = measured["records"]
+    rates = (median(count / took for took in column) for column in zip(*measured["rounds"], strict=True))
+    decode, read, account = rates
+    return Row(
+        f"ingest: {name}: accounted / decoded only",
+        ratios((row[0], row[2]) for row in measured["rounds"]),
+        target,
+        least=True,
+        note=f"{account:,.0f} of {decode:,.0f} records/s (framed and decoded: {read:,.0f})",
+    )
 
 
-def decode_only(payloads: list[bytes]) -> None:
-    """The limit: the standard library's decoder on payloads that are already cut out."""
-    for payload in payloads:
-        json.loads(payload)
-
-
-def read(parts: list[bytes]) -> int:
-    """Framing and decoding."""
-    reader = RecordReader(1 << 20)
-    return sum(len(reader.feed(part)) for part in parts)
-
-
-def read_and_account(parts: list[bytes]) -> None:
-    """Framing, decoding and accounting: all that the listener's thread does for a record."""
-    reader, accountant = RecordReader(1 << 20), Accountant(200_000)
-    accountant.restore({}, None, 0, {})
-    for part in parts:
-        accountant.feed(reader.feed(part), "bench")
-
-
-def seconds(work: Callable[[], object]) -> float:
-    """How long ``work`` takes."""
-    gc.collect()
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def main() -> None:
-    """Measure and print."""
-    print(f"Python {sys.version.split()[0]}, median of {ROUNDS} rounds, records/s\n")
-    print("| stream | records | decode only | read | of the limit | read and account | of the limit |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name, data in streams().items():
-        payloads = [
-            line
-            for line in data.splitlines(keepends=True)
-            if not line.startswith(b'{"length"') and line.strip()
-        ]
-        parts = chunks(data)
-        count = read(parts)
-        variants: list[Callable[[], object]] = [
-            lambda payloads=payloads: decode_only(payloads),  # type: ignore[misc]
-            lambda parts=parts: read(parts),  # type: ignore[misc]
-            lambda parts=parts: read_and_account(parts),  # type: ignore[misc]
-        ]
-        rounds = [[seconds(variant) for variant in variants] for _ in range(ROUNDS)]
-        rates = [statistics.median(count / took for took in column) for column in zip(*rounds, strict=True)]
-        of_limit = [statistics.median(row[0] / row[index] for row in rounds) for index in (1, 2)]
-        print(
-            f"| {name} | {count:,} | {rates[0]:,.0f} | {rates[1]:,.0f} | {of_limit[0]:.2f} "
-            f"| {rates[2]:,.0f} | {of_limit[1]:.2f} |"
-        )
-
-
-if __name__ == "__main__":
-    main()
+def _tables(worker: Worker, scale: Scale) -> Row:
+    small, large = scale.flows // 100, scale.flows
+    measured = worker.ask(do="tables", small=small, large=large, rounds=scale.rounds)
+    per_record = [
+        median(column) / measured["records"] * 1e6 for column in zip(*measured["rounds"], strict=True)
+    ]
+    return Row(
+        f"ingest: cost of a record with {large:,} live flows / with {small:,}",
+        ratios((row[1], row[0]) for row in measured["rounds"]),
+        1.2,
+        note=f"{per_record[1]:.2f} and {per_record[0]:.2f} us",
+    )
