@@ -21,7 +21,6 @@ from netify_agent.description import (
     UNDESCRIBED,
     Description,
     Key,
-    clean,
     describe,
     device_id,
     short_text,
@@ -166,7 +165,9 @@ class Accountant:
         self._of_stored.clear()
         horizon.instances.update(arrived)
         for flow in waiting:
-            horizon.settle(flow)
+            if flow.held_bytes or flow.held_packets:
+                horizon.settle(flow)
+                self._ledger.save(flow)
         self._table.evict()
 
     def _restore_flow(self, digest: str, stored: Flow, over: bool) -> None:
@@ -181,7 +182,10 @@ class Accountant:
         else:
             self._ledger.batch.flows[digest] = None
         if current is None or over or another_life(stored.first_seen, current.first_seen):
-            self._horizon.settle(stored, final=True)
+            stored.ended = True
+            self._horizon.settle(stored)
+            if current is None or current.digest != digest:
+                self._ledger.save(stored)
         else:
             self._table.merge(stored, current)
 
@@ -200,6 +204,7 @@ class Accountant:
         """Put every live flow into the next batch, for a store that has lost them."""
         for flow in self._table.live.values():
             self._ledger.save(flow)
+        self._ledger.batch.placed.update(self._table.live)
 
     # -- netifyd's own life ----------------------------------------------------------------------
 
@@ -246,7 +251,7 @@ class Accountant:
     # -- what a flow is --------------------------------------------------------------------------
 
     def _describe(self, digest: str, fields: dict[str, Any], record: Record, source: str) -> None:
-        told = describe(fields)
+        told = describe(fields, record.get("interface"))
         self._horizon.heard(told.last_seen)
         flow = self._table.find(digest)
         if flow is not None and flow.digest != digest and _is_earlier(flow, told):
@@ -267,8 +272,8 @@ class Accountant:
         flow.touched = self._table.sequence
         flow.first_seen = told.first_seen or flow.first_seen
         flow.last_seen = max(told.last_seen, flow.last_seen)  # a repeated one is of the past
-        self._learn(told, record)
-        self._ledger.move(flow, told.key, told.peer)
+        self._learn(told)
+        self._ledger.describe(flow, told)
         self._horizon.settle(flow)
         self._ledger.save(flow)
 
@@ -283,11 +288,10 @@ class Accountant:
         self._table.insert(flow, key, peer)
         return flow
 
-    def _learn(self, told: Description, record: Record) -> None:
+    def _learn(self, told: Description) -> None:
         """Keep what a description tells of devices and applications."""
-        interface = clean(record.get("interface"))
         for device in self._know(told.key, told.peer):
-            self._ledger.note(device).interface = interface
+            self._ledger.note(device).interface = told.details.interface
         for device, ip in told.addresses:
             _remember(self._ledger.note(device).addresses, ip, told.last_seen)
         for device, name in told.hints:
@@ -344,6 +348,7 @@ class Accountant:
             self._table.readmit(flow)
             return flow
         later = self._begin(digest, flow, flow.key, flow.peer, source)
+        later.risk = flow.risk
         later.total_bytes = later.total_packets = 0  # It began after the one before, so all of it is ours.
         return later
 

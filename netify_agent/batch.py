@@ -9,16 +9,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from netify_agent.description import Key
+from netify_agent.description import Details, Key
 
 MAX_ADDRESSES = 16  # IP addresses remembered of a device
+MAX_ENDED = 10_000  # flows that are shown although they are over
 
 
 class FlowState(NamedTuple):
     """All that must survive a restart of the agent about one live flow (design: 'Restart').
 
     ``total_*`` is netifyd's cumulative counter as last accounted, -1 before the first counters came;
-    ``bytes_*`` and ``packets_*`` are what this flow added to its row, in bytes and packets.
+    ``bytes_*`` and ``packets_*`` are what this flow added to its row, in bytes and packets; ``risk`` is
+    the score of its risks, 0 for none.
     """
 
     source: str
@@ -34,6 +36,7 @@ class FlowState(NamedTuple):
     packets_down: int
     held_bytes: int
     held_packets: int
+    risk: int = 0
 
 
 class Instance(NamedTuple):
@@ -103,7 +106,11 @@ class Batch:
     :ivar moved: corrections of totals alone: bytes reclassified (trap 4) after their bucket was closed.
     :ivar moved_mirrored: the same for mirrored rows.
     :ivar categories: application tag to netifyd's category id.
-    :ivar flows: state of each flow that changed; None for one that is over.
+    :ivar flows: state of each live flow that changed; None for one that is no longer live.
+    :ivar ended: last state of flows that were live, the latest last: :data:`MAX_ENDED` of them at most.
+    :ivar details: what flows of ``flows`` and ``ended`` are, as far as it was told in this interval.
+    :ivar replaced: digest to those in the store whose flow goes on under it.
+    :ivar placed: digests of live flows whose row or risk may be another than the store's entry says.
     :ivar counters: the accounting's own counters, by name.
     :ivar instances: the netifyd process behind each source.
     :ivar epoch: netifyd's clock (ms) when this store first heard of it, None if it has not.
@@ -118,6 +125,10 @@ class Batch:
     devices: dict[str, DeviceNote] = field(default_factory=dict)
     categories: dict[str, int] = field(default_factory=dict)
     flows: dict[str, FlowState | None] = field(default_factory=dict)
+    ended: dict[str, FlowState] = field(default_factory=dict)
+    details: dict[str, Details] = field(default_factory=dict)
+    replaced: dict[str, list[str]] = field(default_factory=dict)
+    placed: set[str] = field(default_factory=set)
     counters: Counter[str] = field(default_factory=Counter)
     instances: dict[str, Instance] = field(default_factory=dict)
     epoch: int | None = None
@@ -125,7 +136,7 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Number of rows and flow states in it."""
+        """Number of rows, flow states and details in it."""
         return (
             len(self.counted)
             + len(self.mirrored)
@@ -133,4 +144,6 @@ class Batch:
             + len(self.moved_mirrored)
             + len(self.devices)
             + len(self.flows)
+            + len(self.ended)
+            + len(self.details)
         )

@@ -1,4 +1,4 @@
-"""What a netifyd ``flow`` record says about whose flow it is: device, application, protocol, names.
+"""What a netifyd ``flow`` record says: whose flow it is, which application, between which ends, how risky.
 
 The one place that reads the descriptive fields of a record and the only gate for text that came from
 the network (trap 10): what leaves here is checked, printable and bounded. It keeps no state.
@@ -19,6 +19,10 @@ _NO_MAC = "00:00:00:00:00:00"
 _MAX_TIME = 1 << 42  # May 2109 in milliseconds since the epoch: a later time is no time
 _NO_ADDRESS = frozenset(("0.0.0.0", "::"))
 _DHCP_CLIENT_PORTS = (68, 546)  # a tuple: what is compared with it may be unhashable
+_OTHER_TYPES = ("remote", "local", "multicast", "broadcast", "unsupported", "error")
+_MAX_RISKS = 16  # risks kept of a flow; three were the most in 1,465 records of netifyd 4.4.5
+_MAX_RISK_ID = 1 << 16
+MAX_SCORE = (1 << 16) - 1  # of a flow's risks
 
 
 class Key(NamedTuple):
@@ -32,6 +36,34 @@ class Key(NamedTuple):
     protocol: str
 
 
+class Details(NamedTuple):
+    """What a flow is beyond its row: nothing is counted by it, it is only shown.
+
+    Whatever the record does not say, or says in a way that can't be right, is None.
+
+    :ivar interface: netifyd's name of the capturing interface.
+    :ivar ip_version: 4 or 6.
+    :ivar transport: IANA's number of the protocol above IP (6 is TCP).
+    :ivar local_port: 1 to 65535, as :ivar other_port:.
+    :ivar other_type: one of netifyd's words: remote, local, multicast, broadcast, unsupported, error.
+    :ivar local_origin: whether the local side opened it.
+    :ivar host: the name of the server as the flow itself told it, or a DNS answer before it.
+    :ivar risks: netifyd's ids of what is suspicious about it, in its order.
+    """
+
+    interface: str | None
+    ip_version: int | None
+    transport: int | None
+    local_ip: str | None
+    local_port: int | None
+    other_ip: str | None
+    other_port: int | None
+    other_type: str | None
+    local_origin: bool | None
+    host: str | None
+    risks: tuple[int, ...]
+
+
 class Description(NamedTuple):
     """What one ``flow`` record tells.
 
@@ -42,6 +74,7 @@ class Description(NamedTuple):
     :ivar category: netifyd's id of the application's category; 0 unknown.
     :ivar addresses: (device, IP address) pairs that the record shows to belong together.
     :ivar hints: (device, name) pairs: names that devices gave themselves over DHCP or mDNS.
+    :ivar risk: the score of all its risks together, 0 to :data:`MAX_SCORE`.
     """
 
     key: Key
@@ -51,15 +84,18 @@ class Description(NamedTuple):
     category: int
     addresses: tuple[tuple[str, str], ...]
     hints: tuple[tuple[str, str], ...]
+    risk: int
+    details: Details
 
 
 UNDESCRIBED = Key(None, UNKNOWN, UNKNOWN)
 
 
-def describe(flow: dict[str, Any]) -> Description:
+def describe(flow: dict[str, Any], interface: object = None) -> Description:
     """Read the ``flow`` object of a ``flow`` record of netifyd v4 or v5.
 
     :param flow: as decoded; every field may be missing or of any type.
+    :param interface: what stands beside it in the record, just as unchecked.
     :returns: a key without a device where the record has neither a usable MAC nor an IP address.
     """
     local_ip, other_ip = short_text(flow.get("local_ip")), short_text(flow.get("other_ip"))
@@ -76,6 +112,7 @@ def describe(flow: dict[str, Any]) -> Description:
         if owner and ip is not None and _is_address(ip)
     )
     category = flow.get("category")
+    risk, risks = _risks(flow.get("risks"))
     return Description(
         Key(device, application, protocol),
         Key(other, application, protocol) if other else None,
@@ -84,7 +121,43 @@ def describe(flow: dict[str, Any]) -> Description:
         timestamp(category.get("application")) if isinstance(category, dict) else 0,
         addresses,
         tuple(_hints(flow, device, other)),
+        risk,
+        Details(
+            clean(interface),
+            version if (version := number(flow.get("ip_version"), 6)) in (4, 6) else None,
+            number(flow.get("ip_protocol"), 255),
+            _address(local_ip),
+            number(flow.get("local_port"), 65535),
+            _address(other_ip),
+            number(flow.get("other_port"), 65535),
+            # Compared one by one: what came may be unhashable; kept as the word that we know.
+            next((word for word in _OTHER_TYPES if word == other_type), None),
+            origin if isinstance(origin := flow.get("local_origin"), bool) else None,
+            _host(flow),
+            risks,
+        ),
     )
+
+
+def _host(flow: dict[str, Any]) -> str | None:
+    """The name of the server: as the flow says it, as its TLS hello does, or as DNS was asked before."""
+    ssl = flow.get("ssl")
+    return (
+        clean(flow.get("host_server_name"))
+        or (clean(ssl.get("client_sni")) if isinstance(ssl, dict) else None)
+        or clean(flow.get("dns_host_name"))
+    )
+
+
+def _risks(told: object) -> tuple[int, tuple[int, ...]]:
+    """The score and the ids of a record's ``risks``; 4.4.5 leaves the ids out where there are none."""
+    if not isinstance(told, dict):
+        return 0, ()
+    score, ids = timestamp(told.get("ndpi_risk_score")), told.get("risks")
+    if not isinstance(ids, list):
+        return min(score, MAX_SCORE), ()
+    kept = dict.fromkeys(risk for risk in ids[:_MAX_RISKS] if type(risk) is int and 0 < risk < _MAX_RISK_ID)
+    return min(score, MAX_SCORE), tuple(kept)
 
 
 def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> list[tuple[str, str]]:
@@ -130,6 +203,11 @@ def timestamp(value: object) -> int:
     return value if type(value) is int and 0 <= value < _MAX_TIME else 0
 
 
+def number(value: object, highest: int) -> int | None:
+    """``value`` if it is a whole number from 1 to ``highest``, else None."""
+    return value if type(value) is int and 0 < value <= highest else None
+
+
 def short_text(value: object) -> str | None:
     """``value`` if it can be an address; the bound keeps the caches below small."""
     return value if isinstance(value, str) and len(value) <= 64 else None
@@ -148,6 +226,11 @@ def device_id(mac: str | None, ip: str | None) -> str | None:
     if ip is not None and _is_address(ip):
         return ip.lower()
     return None
+
+
+def _address(text: str | None) -> str | None:
+    """``text`` in lower case if it is an IP address that a host can have."""
+    return text.lower() if text is not None and _is_address(text) else None
 
 
 @lru_cache(maxsize=16384)

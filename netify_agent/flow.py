@@ -29,6 +29,7 @@ class Flow:
     :ivar first_seen: 0 while no ``flow`` record came.
     :ivar total_bytes: netifyd's cumulative counter as accounted so far; -1 before the first counters.
     :ivar flows: how many flows its rows count for it: 1, or 0 after the store lost them.
+    :ivar risk: the score of its risks, as last told; 0 for none.
     :ivar held_bytes: carried before its first record, and not yet known to be ours to count.
     :ivar ended: no longer in the table of live flows.
     :ivar over: netifyd itself has ended it, so that further counters mean a new life.
@@ -52,6 +53,7 @@ class Flow:
         "packets_down",
         "packets_up",
         "peer",
+        "risk",
         "source",
         "total_bytes",
         "total_packets",
@@ -66,7 +68,7 @@ class Flow:
         self.peer: Key | None = None
         self.touched = self.first_seen = self.last_seen = 0
         self.total_bytes = self.total_packets = -1
-        self.held_bytes = self.held_packets = 0
+        self.held_bytes = self.held_packets = self.risk = 0
         self.ended = self.over = False
         self.forget_counts()
 
@@ -81,6 +83,7 @@ class Flow:
         flow.bytes_up, flow.bytes_down = state.bytes_up, state.bytes_down
         flow.packets_up, flow.packets_down = state.packets_up, state.packets_down
         flow.held_bytes, flow.held_packets = state.held_bytes, state.held_packets
+        flow.risk = state.risk
         return flow
 
     def state(self) -> FlowState:
@@ -99,6 +102,7 @@ class Flow:
             self.packets_down,
             self.held_bytes,
             self.held_packets,
+            self.risk,
         )
 
     def forget_counts(self) -> None:

@@ -41,16 +41,15 @@ class Horizon:
         if self.epoch is None and at:
             self.epoch, self.guessed = at, True
 
-    def settle(self, flow: Flow, *, final: bool = False) -> None:
+    def settle(self, flow: Flow) -> None:
         """Decide about the bytes held of ``flow``, if it can be known by now whose they are (trap 6).
 
-        :param final: nothing more will be learned of it.
+        Of one that has ended nothing more will be learned. The caller saves the flow.
         """
         if not (flow.held_bytes or flow.held_packets) or not self.restored:
             return
         described = flow.first_seen > 0 or flow.key.device is not None
-        final = final or flow.ended
-        if self.chains and not described and not final:
+        if self.chains and not described and not flow.ended:
             return  # It may turn out to continue a flow whose bytes are counted already.
         since = max(self.epoch or 0, self.evicted)
         instance = self.instances.get(flow.source)
@@ -59,8 +58,7 @@ class Horizon:
             held, packets = flow.held_bytes, flow.held_packets
             flow.held_bytes = flow.held_packets = 0
             self._ledger.count_missed(flow, held, packets)
-            self._ledger.save(flow)
-        elif described or final:
+        elif described or flow.ended:
             self.give_up(flow)
 
     def let_go(self, flow: Flow) -> None:
@@ -74,4 +72,3 @@ class Horizon:
             self._ledger.batch.counters["bytes_before"] += flow.held_bytes
             self._ledger.batch.counters["packets_before"] += flow.held_packets
             flow.held_bytes = flow.held_packets = 0
-            self._ledger.save(flow)

@@ -5,8 +5,8 @@ Knows how a flow's bytes become changes of rows, and how they move from one row 
 
 from __future__ import annotations
 
-from netify_agent.batch import Batch, DeviceNote, Row, Rows
-from netify_agent.description import Key
+from netify_agent.batch import MAX_ENDED, Batch, DeviceNote, Row, Rows
+from netify_agent.description import Description, Key
 from netify_agent.flow import Counts, Flow, split
 
 
@@ -66,6 +66,7 @@ class Ledger:
         self._shift(batch.counted, batch.mirrored, flow, -1, recent)
         self._shift(batch.moved, batch.moved_mirrored, flow, -1, older)
         flow.key, flow.peer = key, peer
+        batch.placed.add(flow.digest)
         self._shift(batch.counted, batch.mirrored, flow, 1, recent)
         self._shift(batch.moved, batch.moved_mirrored, flow, 1, older)
 
@@ -81,18 +82,64 @@ class Ledger:
     def adopt(self, flow: Flow) -> None:
         """``flow`` begins to go by its digest, which the store holds only if this batch is to remove it."""
         flow.born = -1 if flow.digest in self.batch.flows else self.generation
+        self.batch.ended.pop(flow.digest, None)  # of an earlier life, or of this one before it went on
+        self.batch.placed.add(flow.digest)
+
+    def describe(self, flow: Flow, told: Description) -> None:
+        """``flow`` is what ``told`` says, and the store is to know."""
+        self.move(flow, told.key, told.peer)
+        if flow.risk != told.risk:
+            flow.risk = told.risk
+            self.batch.placed.add(flow.digest)
+        self.batch.details[flow.digest] = told.details
 
     def save(self, flow: Flow) -> None:
-        """The flow's state goes to the store with this batch, if the flow is live."""
+        """The flow's state goes to the store with this batch; with that it is live there, or over."""
         if not flow.ended:
             self.batch.flows[flow.digest] = flow.state()
+            return
+        batch, digest = self.batch, flow.digest
+        batch.placed.discard(digest)
+        batch.ended.pop(digest, None)
+        batch.ended[digest] = flow.state()
+        if len(batch.ended) > MAX_ENDED:
+            oldest = next(iter(batch.ended))
+            del batch.ended[oldest]
+            batch.details.pop(oldest, None)
 
     def unsave(self, flow: Flow) -> None:
-        """The flow's state leaves the store with this batch, if it ever got there."""
+        """The flow is no longer live in the store after this batch, if it ever got there."""
+        self.batch.placed.discard(flow.digest)
         if flow.born == self.generation:
             self.batch.flows.pop(flow.digest, None)
         else:
             self.batch.flows[flow.digest] = None
+
+    def replace(self, old: Flow, digest: str, *, known: bool = False) -> None:
+        """What the store and this batch hold of ``old`` goes on under ``digest``.
+
+        :param known: what is told of the flow of ``digest`` is better.
+        """
+        batch = self.batch
+        if not old.ended:
+            self.unsave(old)
+        batch.placed.discard(old.digest)
+        batch.placed.add(digest)
+        batch.ended.pop(old.digest, None)
+        if old.digest == digest:
+            return
+        details = batch.details.pop(old.digest, None)
+        if not known:
+            batch.details.pop(digest, None)  # of an earlier life
+            if details is not None:
+                batch.details[digest] = details
+        stored = batch.replaced.pop(old.digest, [])
+        if old.born != self.generation:
+            stored.append(old.digest)
+        if digest in stored:  # it goes back to a digest that it had before
+            stored.remove(digest)
+        if stored:
+            batch.replaced.setdefault(digest, []).extend(stored)
 
     def note(self, device: str) -> DeviceNote:
         """What this batch tells of ``device`` besides its bytes."""
@@ -104,6 +151,7 @@ class Ledger:
 
 def forget_corrections(batch: Batch) -> None:
     """Leave in ``batch`` only what it adds: the rows that it takes from are gone from the store."""
+    batch.placed.update(digest for digest, state in batch.flows.items() if state is not None)
     batch.moved.clear()
     batch.moved_mirrored.clear()
     for row in (*batch.counted.values(), *batch.mirrored.values()):

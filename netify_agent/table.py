@@ -77,6 +77,7 @@ class FlowTable:
         self._horizon.settle(flow)
         del self.live[flow.digest]
         self._ledger.unsave(flow)
+        self._ledger.save(flow)
         self.ended[flow.digest] = flow
         if len(self.ended) > self._max_ended:
             self._horizon.give_up(self.ended.popitem(last=False)[1])
@@ -128,13 +129,12 @@ class FlowTable:
                 current = None
             elif differ:
                 return
-        if not old.ended:
-            self._ledger.unsave(old)
         table = self.ended if old.ended else self.live
         del table[old.digest]
         if current is not None:
             self.merge(old, current)
         else:
+            self._ledger.replace(old, digest)
             old.digest = digest
             self._ledger.adopt(old)
             table[digest] = old
@@ -142,10 +142,13 @@ class FlowTable:
 
     def merge(self, old: Flow, new: Flow) -> None:
         """Two entries have turned out to be one flow: ``old`` is what was known of it before."""
-        if new.key == UNDESCRIBED:
-            self._ledger.move(new, old.key, old.peer)
-        else:
+        described = new.key != UNDESCRIBED
+        if described:
             self._ledger.move(old, new.key, new.peer)
+        else:
+            self._ledger.move(new, old.key, old.peer)
+            new.risk = old.risk
+        self._ledger.replace(old, new.digest, known=described)
         missed = packets = 0
         if old.total_bytes >= 0:  # else it never had counters: what came before those of new is still open
             if new.total_bytes < 0:

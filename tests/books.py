@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from netify_agent.accounting import Accountant
-from netify_agent.batch import Batch, FlowState, Instance
+from netify_agent.batch import MAX_ENDED, Batch, FlowState, Instance
+from netify_agent.description import Details
 from netify_agent.store.changes import Change, summarise
 from netify_agent.store.layout import GATEWAY
 
@@ -81,6 +82,8 @@ class Books:
         self.unattributed, self.mirrored = list(EMPTY), list(EMPTY)
         self.counters: Counter[str] = Counter()
         self.flows: dict[str, FlowState] = {}
+        self.ended: dict[str, FlowState] = {}
+        self.details: dict[str, Details] = {}
         self.instances: dict[str, Instance] = {}
         self.epoch: int | None = None
         self.evicted = 0
@@ -113,6 +116,7 @@ class Books:
         fresh.accountant.forget_counts()
         fresh.accountant.dirty_all()
         fresh.flows = dict(self.flows)  # what it is told to remove is gone already
+        fresh.ended = dict(self.ended)
         fresh.flush()
         return fresh
 
@@ -137,6 +141,7 @@ class Books:
             self._history(batch.bucket, name, change)
         _add(self.unattributed, summary.unattributed)
         _add(self.mirrored, summary.mirrored)
+        self._entries(batch)
         for digest, state in batch.flows.items():
             if state is None:
                 assert digest in self.flows, "the store is told to remove what it never got"
@@ -146,6 +151,34 @@ class Books:
         self.counters.update(batch.counters)
         self.instances, self.epoch, self.evicted = batch.instances, batch.epoch, batch.evicted
         self.check()
+
+    def _entries(self, batch: Batch) -> None:
+        """What is shown of flows; the store relies on what is asserted here."""
+        live = {digest: state for digest, state in batch.flows.items() if state is not None}
+        assert batch.placed <= live.keys()
+        for digest, state in live.items():
+            if digest not in batch.placed:
+                stored = self.flows[digest]
+                assert (stored.key, stored.peer, stored.risk) == (state.key, state.peer, state.risk)
+        assert len(batch.ended) <= MAX_ENDED
+        assert not batch.ended.keys() & live.keys()
+        assert batch.details.keys() <= live.keys() | batch.ended.keys()
+        handed_on = {
+            digest: details
+            for digest, earlier in batch.replaced.items()
+            for details in [self.details[old] for old in earlier if old in self.details][-1:]
+        }
+        for digest in (
+            *(digest for digest, state in batch.flows.items() if state is None),
+            *(old for earlier in batch.replaced.values() for old in earlier),
+        ):
+            if digest not in batch.ended:
+                self.details.pop(digest, None)
+        for digest in (*batch.placed, *(old for earlier in batch.replaced.values() for old in earlier)):
+            self.ended.pop(digest, None)
+        self.ended.update(batch.ended)
+        self.details.update(handed_on)
+        self.details.update(batch.details)
 
     def _history(self, bucket: int, name: str, change: Change) -> None:
         _add(self.history[bucket, name, ""], [*change.total[:4], 0])

@@ -114,7 +114,7 @@ class Book:
 
 def everything(client: Any) -> dict[str, Any]:
     """All that a Redis holds, by key."""
-    read = {"hash": client.hgetall, "string": client.get}
+    read = {"hash": client.hgetall, "string": client.get, "set": client.smembers}
     found = {}
     for key in sorted(client.scan_iter(count=1000)):
         kind = client.type(key)

@@ -1087,7 +1087,7 @@ def test_all_live_flows_can_be_given_to_a_store_that_lost_them(books: Books) -> 
 
 
 def test_a_batch_can_be_measured(books: Books) -> None:
-    assert books.feed(local("a"), stats("a", 1, 2, 3)).flush().size == 5
+    assert books.feed(local("a"), stats("a", 1, 2, 3)).flush().size == 6
 
 
 # -- a store that lost its rows --------------------------------------------------------------------------

@@ -60,6 +60,11 @@ class Life:
         return device(self.sides, "other") if local else ""
 
 
+def host(life: Life) -> str:
+    """A name that no other flow has."""
+    return f"{life.ends} {life.born}"
+
+
 def device(sides: dict[str, Any], side: str) -> str:
     mac, ip = sides[f"{side}_mac"], sides[f"{side}_ip"]
     return str(mac if mac not in (None, "00:00:00:00:00:00") else ip or "")
@@ -112,6 +117,7 @@ class Network:
                 born=life.born,
                 last_seen_at=seen,
                 detected_protocol_name=protocol,
+                host_server_name=host(life),
                 **life.sides,
             ),
         )
@@ -286,6 +292,22 @@ def found(books: Books) -> tuple[Any, ...]:
     return books.totals[""], *(_present(rows) for rows in (devices, apps, protocols))
 
 
+def check_shown(books: Books, network: Network) -> None:
+    """Each flow is shown as what it was told to be, whatever its digest: the latest of its two ends."""
+    assert books.details.keys() <= books.flows.keys() | books.ended.keys()
+    for life in network.latest.values():
+        digest = life.digests[-1]
+        live, ended = books.flows.get(digest), books.ended.get(digest)
+        assert (live is None) != (ended is None)
+        if life.told:
+            assert books.details[digest].host == host(life)
+        state = live or ended
+        assert state is not None
+        shown = state.bytes_up, state.bytes_down, state.packets_up, state.packets_down
+        assert shown == tuple(life.total)
+        assert (state.key.device or "", state.key.application, state.key.protocol) == life.key
+
+
 def both(books: Books) -> int:
     return sum(books.totals[""][:2])
 
@@ -310,6 +332,7 @@ def test_without_loss_every_row_is_the_truth_in_each_direction(
     assert books.counters["bytes_missed"] == books.counters["bytes_before"] == 0
     assert books.counters["records_contradictory"] == 0
     assert len(books.flows) == books.accountant.live_flows
+    check_shown(books, network)
 
 
 @thorough
@@ -342,6 +365,7 @@ def test_agents_that_stop_in_order_and_netifyds_that_restart_lose_nothing(
 
     assert found(books) == network.truth()
     assert books.counters["bytes_before"] == 0
+    check_shown(books, network)
 
 
 # -- records are lost ------------------------------------------------------------------------------------
@@ -451,7 +475,7 @@ def test_nothing_is_counted_twice_whatever_happens(
 FIELDS = [
     *flow("a")["flow"],
     *stats("a", 0, 0, 0)["flow"],
-    *("digest_prev", "category", "dhcp", "mdns", "local_port", "other_port", "host_server_name"),
+    *("digest_prev", "category", "dhcp", "mdns", "local_port", "other_port", "host_server_name", "risks"),
 ]
 digests = st.sampled_from(["a", "b", "c"])
 numbers = st.integers() | st.integers(0, 100) | st.just(T0)

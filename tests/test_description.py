@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netify_agent.description import (
+    MAX_SCORE,
     MAX_TEXT,
     UNDESCRIBED,
+    Details,
     Key,
     clean,
     describe,
@@ -82,7 +84,8 @@ def test_a_record_that_says_nothing_describes_an_unknown_flow_of_no_device() -> 
     told = describe({})
 
     assert told.key == UNDESCRIBED
-    assert told == (UNDESCRIBED, None, 0, 0, 0, (), ())
+    nothing = Details(None, None, None, None, None, None, None, None, None, None, ())
+    assert told == (UNDESCRIBED, None, 0, 0, 0, (), (), 0, nothing)
 
 
 def test_long_addresses_are_not_kept_in_memory() -> None:
@@ -188,6 +191,99 @@ def test_a_name_of_a_device_that_is_unknown_is_nobodys() -> None:
     assert told.hints == ()
 
 
+# -- what a flow is --------------------------------------------------------------------------------------
+
+
+def test_what_a_flow_is_is_told_as_netifyd_says_it() -> None:
+    told = describe(
+        flow(
+            ip_version=4,
+            ip_protocol=6,
+            local_port=51398,
+            other_port=443,
+            local_origin=True,
+            host_server_name="www.example.org",
+            risks={"ndpi_risk_score": 110, "ndpi_risk_score_client": 80, "risks": [35, 4, 40]},
+        ),
+        "br0",
+    )
+
+    assert told.risk == 110
+    assert told.details == Details(
+        interface="br0",
+        ip_version=4,
+        transport=6,
+        local_ip="192.168.1.10",
+        local_port=51398,
+        other_ip="203.0.113.5",
+        other_port=443,
+        other_type="remote",
+        local_origin=True,
+        host="www.example.org",
+        risks=(35, 4, 40),
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "host"),
+    [
+        ({"host_server_name": "a", "ssl": {"client_sni": "b"}, "dns_host_name": "c"}, "a"),
+        ({"host_server_name": "", "ssl": {"client_sni": "b"}, "dns_host_name": "c"}, "b"),
+        ({"ssl": {"client_sni": None}, "dns_host_name": "c"}, "c"),
+        ({"ssl": "b", "dns_host_name": "c"}, "c"),
+        ({"host_server_name": ["a"], "ssl": ["b"], "dns_host_name": 5}, None),
+        ({"host_server_name": "<script>\x00"}, "<script>\ufffd"),
+        ({"host_server_name": "x" * 10_000}, "x" * MAX_TEXT),
+    ],
+)
+def test_the_host_is_the_best_name_that_the_flow_itself_told(names: Any, host: str | None) -> None:
+    assert describe(flow(**names)).details.host == host
+
+
+@pytest.mark.parametrize(
+    ("risks", "score", "ids"),
+    [
+        (None, 0, ()),
+        ([35], 0, ()),
+        ({}, 0, ()),
+        ({"ndpi_risk_score": 0, "ndpi_risk_score_client": 0}, 0, ()),
+        ({"ndpi_risk_score": 10, "risks": None}, 10, ()),
+        ({"ndpi_risk_score": 10, "risks": [46]}, 10, (46,)),
+        ({"ndpi_risk_score": 10, "risks": []}, 10, ()),
+        ({"ndpi_risk_score": -10, "risks": [46, 46, 5, True, "7", None, {}, 0, -3, 1 << 16]}, 0, (46, 5)),
+        ({"ndpi_risk_score": 1 << 40, "risks": {"46": 1}}, MAX_SCORE, ()),
+        ({"ndpi_risk_score": True, "risks": list(range(1, 100))}, 0, tuple(range(1, 17))),
+    ],
+)
+def test_risks_are_a_score_and_a_bounded_list_of_ids(risks: Any, score: int, ids: Any) -> None:
+    told = describe(flow(risks=risks))
+
+    assert (told.risk, told.details.risks) == (score, ids)
+
+
+@pytest.mark.parametrize("value", [None, "6", 6.0, True, -1, 0, 1 << 16, 10**30, [6], {}])
+def test_what_is_no_port_or_protocol_is_unknown(value: Any) -> None:
+    told = describe(flow(ip_version=value, ip_protocol=value, local_port=value, other_port=value))
+
+    assert told.details[1:3] == (None, None)
+    assert (told.details.local_port, told.details.other_port) == (None, None)
+    assert describe(flow(ip_version=6, ip_protocol=255, other_port=65535)).details[1:3] == (6, 255)
+
+
+@pytest.mark.parametrize("value", [None, "", "elsewhere", 1, [], {}, ["local"]])
+def test_a_kind_of_other_side_or_an_origin_that_is_none_is_unknown(value: Any) -> None:
+    told = describe(flow(other_type=value, local_origin=value), value)
+
+    assert (told.details.other_type, told.details.local_origin) == (None, None)
+    assert told.details.interface == ("elsewhere" if value == "elsewhere" else None)
+
+
+def test_an_address_that_no_host_can_have_is_unknown() -> None:
+    told = describe(flow(local_ip="0.0.0.0", other_ip="FE80::AB"))
+
+    assert (told.details.local_ip, told.details.other_ip) == (None, "fe80::ab")
+
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("local") | st.just(68),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
@@ -195,10 +291,18 @@ anything = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*flow(), "dhcp", "mdns", "local_port", "category"]), anything))
-def test_any_record_can_be_described(fields: dict[str, Any]) -> None:
-    told = describe(fields)
+FIELDS = [
+    *flow(),
+    *("dhcp", "mdns", "local_port", "other_port", "category", "ip_version", "ip_protocol", "local_origin"),
+    *("host_server_name", "ssl", "dns_host_name", "risks"),
+]
 
-    for text in (*told.key, *(told.peer or ()), *sum(told.addresses + told.hints, ())):
+
+@given(st.dictionaries(st.sampled_from(FIELDS), anything), anything)
+def test_any_record_can_be_described(fields: dict[str, Any], interface: Any) -> None:
+    told = describe(fields, interface)
+
+    texts = [value for value in told.details if isinstance(value, str)]
+    for text in (*told.key, *(told.peer or ()), *sum(told.addresses + told.hints, ()), *texts):
         assert text is None or (text.isprintable() and 0 < len(text) <= MAX_TEXT)
     assert min(told.first_seen, told.last_seen, told.category) >= 0

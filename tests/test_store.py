@@ -711,7 +711,8 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     book = Book(redis_server.url, "gw1", forget_after_s=86400)
     book.client.config_resetstat()
     book.flush(book.netifyd.flow("a", PHONE), book.netifyd.stats("a", 1, 2), at_ms=1_000)
-    book.flush(book.netifyd.flow("b"), book.netifyd.stats("b", 1, 2))
+    risks = {"risks": {"ndpi_risk_score": 10, "risks": [46]}}
+    book.flush(book.netifyd.flow("b", **risks), book.netifyd.stats("b", 1, 2))
     book.writer.apply(book.flush(book.netifyd.flow("b", application=YOUTUBE), book.netifyd.purge("a")))
     book.writer.claim()
     reader = book.reader
@@ -723,8 +724,8 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     assert used == {
         *("ping", "watch", "unwatch", "multi", "exec"),
         *("hget", "hgetall", "hkeys", "hmget", "hset", "hsetnx", "hincrby", "hdel", "del", "expireat"),
-        *("zadd", "zincrby", "zrange", "zrangebyscore", "zrem", "zremrangebyrank", "zremrangebyscore"),
-        *("zrevrange", "zscore"),
+        *("zadd", "zcard", "zincrby", "zrange", "zrangebyscore", "zrem", "zremrangebyrank"),
+        *("zremrangebyscore", "zrevrange", "zscore", "sadd"),
     }
 
 

@@ -16,6 +16,7 @@ import pytest
 from storing import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Netifyd, Record, counts
 from support import RedisServer, eventually
 
+from netify_agent import ledger as ledger_module
 from netify_agent import writer as writer_module
 from netify_agent.accounting import Accountant
 from netify_agent.store.client import StoreError, StoreRefused, connect
@@ -513,8 +514,10 @@ def _outage(rig: Rig, server: RedisServer, turns: int) -> Flush:
 
 
 def test_an_outage_costs_memory_by_devices_and_applications_not_by_its_length(
-    redis_server: RedisServer, rigs: Callable[..., Rig]
+    redis_server: RedisServer, rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And by a bounded number of the flows that ended meanwhile, which are to be shown."""
+    monkeypatch.setattr(ledger_module, "MAX_ENDED", 12)  # as many as end in the short one
     rig = rigs(redis_server.url, interval_s=0.01).start()
     rig.feed(rig.netifyd.flow("live"))
     rig.flush()

@@ -27,6 +27,10 @@ class Keys:
     :ivar meta: hash: schema, sequence number of the last flush, its time, who writes, netifyd's lives.
     :ivar devices: sorted set: device by arrival of its latest record, milliseconds since the epoch.
     :ivar flows: hash: digest to the state of a live flow.
+    :ivar ended: hash: digest to the last state of a flow that is over; :ivar ends: sorted set: the same
+        digests by our clock at the flush that ended them, milliseconds since the epoch.
+    :ivar details: hash: digest to what that flow is, live or over, as far as it was told.
+    :ivar scores: set: the risk scores that have an index.
     :ivar rates: hash, replaced by each flush: device to its rates, bits per second.
     :ivar unattributed: hash: counters of flows that belong to no device.
     :ivar mirrored: hash: counters that stand a second time, at the other side of local-to-local flows.
@@ -41,6 +45,10 @@ class Keys:
         self.meta = self._prefix + "meta"
         self.devices = self._prefix + "devices"
         self.flows = self._prefix + "flows"
+        self.ended = self._prefix + "flows:ended"
+        self.ends = self._prefix + "flows:ends"
+        self.details = self._prefix + "flows:details"
+        self.scores = self._prefix + "flows:scores"
         self.rates = self._prefix + "rates"
         self.unattributed = self._prefix + "unattributed"
         self.mirrored = self._prefix + "mirrored"
@@ -67,6 +75,25 @@ class Keys:
     def users(self, application: str) -> str:
         """Sorted set: devices that use an application, by bytes up and down."""
         return f"{self._prefix}users:{application}"
+
+    def index(self, live: bool, of: str = "") -> str:
+        """Sorted set: flows, live or over, by netifyd's clock at their last packet (0 unknown).
+
+        :param of: empty for all of them; else what one of the three methods below returns.
+        """
+        return f"{self._prefix}index:{'live' if live else 'ended'}{of}"
+
+    def of_device(self, device: str) -> str:
+        """Flows that have the device on either side."""
+        return f":device:{device}"
+
+    def of_application(self, application: str) -> str:
+        """Flows of the application."""
+        return f":application:{application}"
+
+    def of_score(self, score: int) -> str:
+        """Flows whose risks have exactly this score."""
+        return f":risk:{score}"
 
     def bucket(self, step: int, start: int, device: str) -> str:
         """Hash: bytes and packets of ``step`` seconds from ``start``; ``bu:application`` beside ``bu``."""

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import redis
 
 from netify_agent.batch import MAX_ADDRESSES, Batch, FlowState, Instance
-from netify_agent.description import Key
 from netify_agent.store.changes import Change, Summary, Sums, summarise
 from netify_agent.store.client import Client, StoreRefused, as_store_error, reason
+from netify_agent.store.encoding import decode_state
+from netify_agent.store.entries import Before, Entries
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
 from netify_agent.store.rates import RateWindow
 
-_FLOWS_AT_ONCE = 10_000  # Redis 6 takes 1024 * 1024 arguments of a command at most
 _FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
 
 
@@ -82,6 +82,7 @@ class StoreWriter:
         self._client = client
         self._gateway = gateway
         self._keys = Keys(gateway)
+        self._entries = Entries(self._keys)
         self._history = history
         self._forget_after_s = forget_after_s
         self._writer = uuid.uuid4().hex
@@ -109,7 +110,7 @@ class StoreWriter:
                 self._replaced = meta.get("writer")
             return Restored(
                 int(meta.get("seq", 0)),
-                {digest: _decode_state(text) for digest, text in flows.items()},
+                {digest: decode_state(text) for digest, text in flows.items()},
                 int(meta["epoch"]) if "epoch" in meta else None,
                 int(meta.get("evicted", 0)),
                 {source: Instance(*pair) for source, pair in json.loads(meta.get("instances", "{}")).items()},
@@ -146,8 +147,9 @@ class StoreWriter:
                         f"flush {sequence} in Redis is none of ours: another agent writes there"
                     )
                 forgotten = self._silent(pipe, flush.at_ms)
+                before = self._entries.read(pipe, flush.batch, flush.at_ms)
                 pipe.multi()
-                self._queue(pipe, flush, forgotten)
+                self._queue(pipe, flush, forgotten, before)
                 commands = [command[0] for command in pipe.command_stack]
                 replies = pipe.execute(raise_on_error=False)
         except redis.RedisError as error:
@@ -172,7 +174,7 @@ class StoreWriter:
             for device in devices
         }
 
-    def _queue(self, pipe: Any, flush: Flush, forgotten: dict[str, _Forgotten]) -> None:
+    def _queue(self, pipe: Any, flush: Flush, forgotten: dict[str, _Forgotten], before: Before) -> None:
         batch = flush.batch
         summary = summarise(batch)
         self._queue_meta(pipe, flush)
@@ -185,7 +187,7 @@ class StoreWriter:
         _grow(pipe, self._keys.unattributed, "", summary.unattributed)
         _grow(pipe, self._keys.mirrored, "", summary.mirrored)
         self._queue_rates(pipe, summary, flush)
-        self._queue_flows(pipe, batch)
+        self._entries.queue(pipe, batch, flush.at_ms, before)
         for name, count in batch.counters.items():
             pipe.hincrby(self._keys.counters, name, count)
         if batch.categories:
@@ -271,14 +273,6 @@ class StoreWriter:
         if rates:
             pipe.hset(self._keys.rates, mapping=rates)
 
-    def _queue_flows(self, pipe: Any, batch: Batch) -> None:
-        ended = [digest for digest, state in batch.flows.items() if state is None]
-        live = [(digest, json.dumps(state)) for digest, state in batch.flows.items() if state is not None]
-        for start in range(0, len(ended), _FLOWS_AT_ONCE):
-            pipe.hdel(self._keys.flows, *ended[start : start + _FLOWS_AT_ONCE])
-        for start in range(0, len(live), _FLOWS_AT_ONCE):
-            pipe.hset(self._keys.flows, mapping=dict(live[start : start + _FLOWS_AT_ONCE]))
-
     def _queue_forget(self, pipe: Any, device: str, what: _Forgotten) -> None:
         """Drop a device; its counters stay in a sum, so that the gateway's total still adds up."""
         keys = self._keys
@@ -289,6 +283,7 @@ class StoreWriter:
         pipe.delete(
             keys.totals(device), keys.applications(device), keys.protocols(device), keys.addresses(device)
         )
+        self._entries.queue_forget(pipe, device)
 
 
 def _grow(pipe: Any, key: str, suffix: str, sums: Sums) -> None:
@@ -296,8 +291,3 @@ def _grow(pipe: Any, key: str, suffix: str, sums: Sums) -> None:
     for code, count in zip(COUNTERS, sums, strict=False):
         if count:
             pipe.hincrby(key, code + suffix, count)
-
-
-def _decode_state(text: str) -> FlowState:
-    source, key, peer, *numbers = json.loads(text)
-    return FlowState(source, Key(*key), Key(*peer) if peer else None, *numbers)
