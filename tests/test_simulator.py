@@ -184,6 +184,24 @@ def test_v4_records_have_the_fields_that_netifyd_4_4_5_sends(busy_v4: list[Recor
             assert record["reason"] in ("closed", "expired", "terminate")
 
 
+def test_a_few_flows_are_risky_as_netifyd_tells_it_and_stay_so(
+    busy_v4: list[Record], busy_v5: list[Record]
+) -> None:
+    for version, stream in ((4, busy_v4), (5, busy_v5)):
+        scores: Counter[int] = Counter()
+        risky: dict[tuple[str, str], list[int]] = {}
+        for flow in (record["flow"] for record in stream if record["type"] == "flow"):
+            ids = flow["risks"].get("risks", [])
+            score = flow["risks"]["ndpi_risk_score"]
+            assert (score > 0) == bool(ids)
+            assert version == 5 or ids or "risks" not in flow["risks"]
+            first = flow["digest_prev"][0] if version == 5 else flow["digest"]
+            assert risky.setdefault((first, flow["detected_protocol_name"]), ids) == ids
+            scores[score] += 1
+        assert {0, 10, 60, 100, 110} <= scores.keys()
+        assert 0.02 < 1 - scores[0] / len(list(scores.elements())) < 0.3
+
+
 def test_v5_records_have_the_fields_of_the_published_schemas(busy_v5: list[Record]) -> None:
     more = {"app_ip_override", "app_proto_twins", "digest_prev", "fhc_hit", "ip_dscp"}
     rates = COUNTED | {"digest_prev", "local_rate", "other_rate"}

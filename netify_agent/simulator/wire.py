@@ -12,6 +12,7 @@ import json
 
 from .catalog import HTTPS, MQTTS, PUSH_TLS, QUIC, TLS
 from .flow import Counters, Flow, Stage
+from .risks import risks_of
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _WITH_TLS = (HTTPS, QUIC, TLS, MQTTS, PUSH_TLS)
@@ -60,6 +61,7 @@ def flow_record(flow: Flow, stage: Stage, at_ms: int, version: int) -> bytes:
         "other_mac": flow.other[0],
         "other_port": flow.other[2],
         "other_type": flow.other_type,
+        "risks": _risks(flow, stage, version),
         "soft_dissector": False,
         "vlan_id": 0,
     }
@@ -83,8 +85,6 @@ def flow_record(flow: Flow, stage: Stage, at_ms: int, version: int) -> bytes:
 def _finish_v4(flow: Flow, fields: dict[str, object], record: dict[str, object]) -> None:
     record["established"] = False
     fields["first_update_at"] = flow.start_ms
-    guessed = bool(fields["detection_guessed"])
-    fields["risks"] = _risks(guessed) | ({"risks": [35]} if guessed else {})
     if "ssdp" in flow.detail:
         fields["ssdp"] = {"user-agent": flow.detail["ssdp"]["user_agent"]}
     if "dhcp" in flow.detail:
@@ -98,17 +98,18 @@ def _finish_v5(flow: Flow, fields: dict[str, object], record: dict[str, object])
     fields["app_proto_twins"] = False
     fields["fhc_hit"] = False
     fields["ip_dscp"] = 0
-    guessed = bool(fields["detection_guessed"])
-    fields["risks"] = _risks(guessed) | {"risks": [35] if guessed else []}
 
 
-def _risks(risky: bool) -> dict[str, object]:
-    score = 50 if risky else 0
-    return {
+def _risks(flow: Flow, stage: Stage, version: int) -> dict[str, object]:
+    score, ids = risks_of(flow, stage)
+    told: dict[str, object] = {
         "ndpi_risk_score": score,
         "ndpi_risk_score_client": score // 2,
         "ndpi_risk_score_server": score // 2,
     }
+    if ids or version == 5:  # 4.4.5 leaves an empty list out
+        told["risks"] = list(ids)
+    return told
 
 
 def _ssl(flow: Flow, depth: int, version: int) -> dict[str, object]:

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+from support import CAPTURES
+
+from netify_agent.enrich.risks import risk_name
+from netify_agent.stream import RecordReader
+
+
+@pytest.mark.parametrize(
+    ("risk", "name"),
+    [
+        (10, "Server called by its address, not by a name"),
+        (36, "TLS: outdated version"),
+        (46, "One side only: nobody has answered yet"),
+        (58, "Disguised traffic"),
+        (59, "Risk number 59 of netifyd"),
+        (65535, "Risk number 65535 of netifyd"),
+    ],
+)
+def test_a_risk_has_words(risk: int, name: str) -> None:
+    assert risk_name(risk) == name
+
+
+def test_no_two_risks_have_the_same_words() -> None:
+    names = [risk_name(risk) for risk in range(1, 60)]
+    assert len(set(names)) == len(names)
+    assert all(name.isprintable() and len(name) < 50 for name in names)
+
+
+@pytest.mark.skipif(not CAPTURES.is_dir(), reason="the captures are not part of the project")
+def test_a_recorded_stream_numbers_risks_as_netifyd_does_not_as_ndpi_does() -> None:
+    """In nDPI's numbering 10 would be a certificate, 25 HTTP and 36 a password."""
+    reader = RecordReader(1 << 20)
+    flows = defaultdict(list)
+    for record in reader.feed((CAPTURES / "live-4.4.5.raw").read_bytes()):
+        if record["type"] == "flow":
+            for risk in record["flow"]["risks"].get("risks", ()):
+                flows[risk].append(record["flow"])
+
+    def protocols(risk: int) -> set[str]:
+        return {flow["detected_protocol_name"] for flow in flows[risk]}
+
+    assert all(flow["host_server_name"].replace(".", "").isdigit() for flow in flows[10])
+    assert protocols(25) == {"SSH"}
+    versions = {flow["ssl"]["version"] for flow in flows[36] if "ssl" in flow}
+    assert versions <= {"0x0300", "0x0301", "0x0302"}  # up to TLS 1.1
+    assert {"VNC", "TeamViewer"} < protocols(4)
