@@ -9,6 +9,7 @@ from typing import Any
 from netify_agent.accounting import Accountant
 from netify_agent.store.client import connect
 from netify_agent.store.read import StoreReader
+from netify_agent.store.usage import UsageReader
 from netify_agent.store.write import Flush, StoreWriter
 
 LAPTOP, PHONE, TUNNEL = "02:00:00:00:00:01", "02:00:00:00:00:02", "10.8.0.2"
@@ -87,6 +88,7 @@ class Book:
         self.client = connect(url, None)
         self.netifyd = Netifyd()
         self.reader = StoreReader(connect(url, None), gateway)
+        self.usage = UsageReader(self.reader)
         self.writer = StoreWriter(connect(url, None), gateway, history or HISTORY, forget_after_s)
         self.restored = self.writer.claim()
         self.sequence = self.restored.sequence

@@ -34,6 +34,7 @@ from netify_agent.store.client import StoreError, StoreRefused, connect
 from netify_agent.store.layout import Keys
 from netify_agent.store.rates import DeviceRates, RateWindow
 from netify_agent.store.read import StoreReader
+from netify_agent.store.usage import UsageReader
 from netify_agent.store.write import Rewound, StoreWriter
 
 HOSTILE = [
@@ -95,11 +96,11 @@ def test_a_simulated_network_is_read_back_to_the_byte(shared_redis: RedisServer,
         assert found[1].applications == row.applications
         protocols |= {f"{row.name} {name}": counted.counters for name, counted in found[1].protocols.items()}
     assert protocols == truth["protocols"]
-    _, rows = book.reader.applications(100)
+    _, rows = book.usage.applications(100)
     for counter, count in truth["unattributed"].items():  # whose application netifyd never told
         truth["gateway_applications"]["Unknown"][counter] += count
-    assert {row.tag: row.counters for row in rows} == truth["gateway_applications"]
-    used = {f"{device} {row.tag}": amount for row in rows for device, amount in row.users}
+    assert {row.name: row.counters for row in rows} == truth["gateway_applications"]
+    used = {f"{device} {row.name}": amount for row in rows for device, amount in row.users}
     assert used == {
         name: row["bytes_up"] + row["bytes_down"]
         for name, row in truth["applications"].items()
@@ -141,7 +142,7 @@ def test_a_new_store_is_empty_and_knows_nobody(book: Book) -> None:
     assert picture.gateway.counters == NO_COUNTS
     assert book.reader.device(LAPTOP) is None
     assert not book.reader.knows(LAPTOP)
-    assert book.reader.applications(10) == (0, [])
+    assert book.usage.applications(10) == (0, [])
     assert book.reader.history(LAPTOP, 300, []) == []
     assert book.reader.history(LAPTOP, 300, [book.bucket]) == []
 
@@ -194,8 +195,8 @@ def test_hostile_names_go_in_and_come_out_as_they_are(book: Book, text: str) -> 
         text: counts(7, 9, 1, 1, 1)
     }
     assert picture.categories[text] == 9
-    _, rows = book.reader.applications(3)
-    assert [(row.tag, row.category, row.users) for row in rows] == [(text, 9, [(LAPTOP, 16)])]
+    _, rows = book.usage.applications(3)
+    assert [(row.name, row.category, row.users) for row in rows] == [(text, 9, [(LAPTOP, 16)])]
     assert book.reader.history(LAPTOP, 300, [book.bucket])[0][1][text] == {"bytes_up": 7, "bytes_down": 9}
     assert book.writer.claim().flows["a"].key.application == text
 
@@ -267,23 +268,31 @@ def test_readers_see_whole_flushes_only(book: Book) -> None:
     assert len(sequences) > 3
 
 
-@pytest.mark.parametrize("call", ["picture", "device", "applications"])
+@pytest.mark.parametrize("call", ["picture", "device", "applications", "application", "protocols"])
 def test_a_reader_that_flushes_never_leave_alone_says_so_and_shows_no_half(book: Book, call: str) -> None:
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 100))
 
     class Restless(StoreReader):
         """Meets a flush between the two looks at its number."""
 
-        def _whole(self, queue: Callable[[Any], None]) -> list[Any]:
+        def whole(self, queue: Callable[[Any], None]) -> list[Any]:
             def interrupted(pipe: Any) -> None:
                 queue(pipe)
                 pipe.hincrby(Keys("gw1").meta, "seq", 1)
 
-            return super()._whole(interrupted)
+            return super().whole(interrupted)
 
-    arguments: dict[str, tuple[Any, ...]] = {"picture": (), "device": (LAPTOP,), "applications": (10,)}
+    reader = Restless(book.client, "gw1")
+    usage = UsageReader(reader)
+    calls: dict[str, Callable[[], Any]] = {
+        "picture": reader.picture,
+        "device": lambda: reader.device(LAPTOP),
+        "applications": lambda: usage.applications(10),
+        "application": lambda: usage.application(NETFLIX),
+        "protocols": lambda: usage.protocols(10),
+    }
     with pytest.raises(StoreError, match="flushes come faster than they can be read"):
-        getattr(Restless(book.client, "gw1"), call)(*arguments[call])
+        calls[call]()
 
 
 def test_a_device_that_joins_while_the_picture_is_taken_is_in_the_next_one(book: Book) -> None:
@@ -486,8 +495,8 @@ def test_a_reclassified_flow_takes_its_totals_and_users_along(book: Book) -> Non
     assert {tag: one.counters for tag, one in row.applications.items()} == {YOUTUBE: counts(10, 20, 1, 1, 1)}
     assert {name: one.counters for name, one in row.protocols.items()} == {"QUIC": counts(10, 20, 1, 1, 1)}
     assert row.counters == counts(10, 20, 1, 1, 1)
-    _, rows = book.reader.applications(10)
-    assert [(row.tag, row.users) for row in rows] == [(YOUTUBE, [(LAPTOP, 30)])]
+    _, rows = book.usage.applications(10)
+    assert [(row.name, row.users) for row in rows] == [(YOUTUBE, [(LAPTOP, 30)])]
     assert not book.client.exists(Keys("gw1").users("Unknown"))
     # History stays what it was.
     closed = book.reader.history(LAPTOP, 300, [book.bucket - 300])
@@ -502,12 +511,12 @@ def test_a_part_that_moves_leaves_the_rest_where_it_was(book: Book) -> None:
         *(book.netifyd.flow("c", PHONE), book.netifyd.stats("c", 500, 500)),
     )
     book.flush(book.netifyd.flow("a", application=YOUTUBE))
-    _, rows = book.reader.applications(10)
-    assert [(row.tag, row.users) for row in rows] == [
+    _, rows = book.usage.applications(10)
+    assert [(row.name, row.users) for row in rows] == [
         (NETFLIX, [(PHONE, 1000), (LAPTOP, 3)]),
         (YOUTUBE, [(LAPTOP, 30)]),
     ]
-    assert book.reader.applications(1)[1][0].users == [(PHONE, 1000)]
+    assert book.usage.applications(1)[1][0].users == [(PHONE, 1000)]
 
 
 def test_a_flow_that_turns_out_to_be_anothers_leaves_no_empty_device(book: Book) -> None:
@@ -581,8 +590,8 @@ def test_rates_are_of_the_last_interval_alone_when_it_covers_a_report(book: Book
         return {row.name: row.rates for row in picture.devices} | {"gateway": picture.gateway.rates}
 
     assert rates() == {LAPTOP: (800, 1600), PHONE: (8, 16), "gateway": (808, 1616)}
-    _, rows = book.reader.applications(1)
-    assert {row.tag: row.rates for row in rows} == {NETFLIX: (800, 1600), YOUTUBE: (8, 16)}
+    _, rows = book.usage.applications(1)
+    assert {row.name: row.rates for row in rows} == {NETFLIX: (800, 1600), YOUTUBE: (8, 16)}
     book.flush(book.netifyd.stats("b", 0, 7500), elapsed_ms=15_000)
     assert rates() == {LAPTOP: (0, 0), PHONE: (0, 4000), "gateway": (0, 4000)}
     book.flush(elapsed_ms=15_000)
@@ -687,7 +696,7 @@ def test_a_device_is_forgotten_with_all_its_keys_when_it_was_silent_for_long(
     book.flush(at_ms=now + 86_400_000)
     assert set(device_counts(book)) == {PHONE}
     assert book.reader.device(LAPTOP) is None
-    assert book.reader.applications(5)[1][0].users == [(PHONE, 6)]
+    assert book.usage.applications(5)[1][0].users == [(PHONE, 6)]
     assert not [key for key in everything(book.client) if LAPTOP in key and ":history:" not in key]
     assert book.reader.picture().gateway.counters == counts(12, 24, 3, 3, 2)  # that was, and stays
     assert book.reader.picture().forgotten == counts(10, 20, 1, 1, 1)
@@ -718,7 +727,14 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     reader = book.reader
     reader.ping()
     assert all((reader.meta(), reader.counters() == {}, reader.picture(), reader.knows(LAPTOP)))
-    assert all((reader.device(LAPTOP), reader.applications(10), reader.history(LAPTOP, 300, [book.bucket])))
+    assert all(
+        (
+            reader.device(LAPTOP),
+            book.usage.applications(10),
+            book.usage.protocols(10),
+            reader.history(LAPTOP, 300, [book.bucket]),
+        )
+    )
     used = {name.removeprefix("cmdstat_") for name in book.client.info("commandstats")}
     used -= {"client|setinfo", "config|resetstat", "info"}
     assert used == {
@@ -731,7 +747,7 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
 
 def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
     trips = 0
-    pool = book.reader._client.connection_pool
+    pool = book.reader.client.connection_pool
 
     class Counting(pool.connection_class):  # type: ignore[name-defined, misc]
         def send_packed_command(self, *args: Any, **options: Any) -> Any:
@@ -750,14 +766,19 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
     calls: dict[str, Callable[[], Any]] = {
         "picture": book.reader.picture,
         "device": lambda: book.reader.device(LAPTOP),
-        "applications": lambda: book.reader.applications(10),
+        "a page": lambda: book.reader.picture(lambda picture: picture.devices[:5]),
+        "applications": lambda: book.usage.applications(10),
+        "application": lambda: book.usage.application(NETFLIX),
+        "protocols": lambda: book.usage.protocols(10),
         "history": lambda: book.reader.history(LAPTOP, 300, range(0, 300 * 2000, 300)),
         "meta": book.reader.meta,
+        "last flush": book.reader.last_flush,
         "knows": lambda: book.reader.knows(LAPTOP),
         "counters": book.reader.counters,
     }
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2))
     book.reader.ping()
+    book.reader.last_flush()
     few = {name: count(call) for name, call in calls.items()}
     for number in range(300):
         digest, mac = f"d{number}", f"02:00:00:00:{number // 256 + 1:02x}:{number % 256:02x}"
@@ -766,7 +787,8 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
     assert len(book.reader.picture().devices) == 301
     assert {name: count(call) for name, call in calls.items()} == few
     assert few == {
-        "picture": 2, "device": 1, "applications": 2, "history": 1, "meta": 1, "knows": 1, "counters": 1
+        "picture": 2, "a page": 3, "device": 1, "applications": 2, "application": 2, "protocols": 2,
+        "history": 1, "meta": 1, "last flush": 1, "knows": 1, "counters": 1,
     }  # fmt: skip
 
 

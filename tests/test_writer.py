@@ -21,7 +21,8 @@ from netify_agent import writer as writer_module
 from netify_agent.accounting import Accountant
 from netify_agent.store.client import StoreError, StoreRefused, connect
 from netify_agent.store.layout import Keys
-from netify_agent.store.read import Picture, StoreReader
+from netify_agent.store.read import StoreReader
+from netify_agent.store.rows import Picture
 from netify_agent.store.write import Flush, StoreWriter
 from netify_agent.writer import KEPT_CHANGES, KEPT_FLUSHES, Writer
 

@@ -6,12 +6,13 @@ rates are bits per second over the last interval; times are RFC 3339, UTC, milli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from netify_agent.enrich import Directory
-from netify_agent.store.read import ApplicationRow, Counted, DeviceRow, Picture
+from netify_agent.store.rows import Counted, DeviceRow, Devices, Picture, UsedRow
+from netify_agent.store.usage import User
 
 ACTIVE_S = 60  # a device is active while its latest record is no older than this, or than 4 intervals
 
@@ -38,88 +39,108 @@ class Answers:
         self._interval_s = interval_s
         self._directory = directory
 
-    def network(self, picture: Picture) -> Document:
-        """``GET /``: the gateway, its totals, and every device with its applications, most bytes first."""
-        devices = [self.device(picture, row) for row in picture.devices]
-        devices.sort(
-            key=lambda device: (-device["bytes_up"] - device["bytes_down"], device["mac"] or device["ip"])
-        )
+    def head(self, at_ms: int) -> Document:
+        """What every list begins with; ``at_ms`` is our clock at the flush that it shows, 0 for none."""
         return {
-            **self._head(picture.at_ms),
+            "gateway": self._gateway,
+            "generated_at": rfc3339(at_ms) if at_ms else None,
+            "interval": self._interval_s,
+        }
+
+    def network(self, picture: Picture) -> Document:
+        """The gateway, and its totals: ``GET /`` without its devices."""
+        return {
+            **self.head(picture.at_ms),
             "totals": _counts(picture.gateway),
             "unattributed": picture.unattributed,
             "local": picture.mirrored,
             "forgotten": picture.forgotten,
-            "devices": devices,
         }
 
-    def one_device(self, picture: Picture, row: DeviceRow) -> Document:
-        """``GET /<mac>``: an element of ``devices``, with its protocols."""
-        document = self.device(picture, row)
-        document["protocols"] = [
-            {"name": name, **counted.counters} for name, counted in row.protocols.items()
-        ]
-        return document
-
-    def device(self, picture: Picture, row: DeviceRow) -> Document:
-        """A device and its applications."""
+    def identity(self, row: DeviceRow) -> Document:
+        """Who a device is."""
         mac = row.name if _is_mac(row.name) else None
-        ip = (row.addresses[0] if row.addresses else None) if mac else row.name
         ips = row.addresses if mac else [row.name]
-        quiet_ms = picture.at_ms - row.arrived
         return {
             "mac": mac,
-            "ip": ip,
+            "ip": ips[0] if ips else None,
             "ips": ips,
             "name": self._directory.name(row.name, ips, row.hint),
             "vendor": self._directory.vendor(row.name) if mac else None,
+        }
+
+    def device(self, found: Devices, row: DeviceRow) -> Document:
+        """A device and its applications, most bytes first."""
+        return {
+            **self.identity(row),
             "interface": row.interface,
             **_seen(row),
-            "active": quiet_ms <= max(ACTIVE_S, 4 * self._interval_s) * 1000,
+            "active": self.is_active(found, row),
             **_counts(row),
             "applications": [
-                self._application(tag, picture.categories.get(tag, 0), counted)
+                self._application(tag, found.categories.get(tag, 0), counted)
                 for tag, counted in row.applications.items()
             ],
         }
 
-    def applications(self, at_ms: int, rows: list[ApplicationRow]) -> Document:
-        """``GET /applications``: the gateway's applications and who uses them, most bytes first."""
+    def one_device(self, found: Devices, row: DeviceRow) -> Document:
+        """A device with its protocols beside, most bytes first."""
+        protocols = [{"name": name, **counted.counters} for name, counted in row.protocols.items()]
+        return {**self.device(found, row), "protocols": protocols}
+
+    def is_active(self, found: Devices, row: DeviceRow) -> bool:
+        """Whether a record came for the device not long before the flush."""
+        return found.at_ms - row.arrived <= max(ACTIVE_S, 4 * self._interval_s) * 1000
+
+    def application(self, row: UsedRow) -> Document:
+        """An application of the gateway."""
+        return self._application(row.name, row.category, row)
+
+    def used_application(self, row: UsedRow) -> Document:
+        """The same with who uses it."""
+        return {**self.application(row), "devices": self.users(row.users)}
+
+    def protocol(self, row: UsedRow) -> Document:
+        """A protocol of the gateway with who uses it."""
+        return {"name": row.name, **row.counters, "devices": self.users(row.users)}
+
+    def category(self, row: UsedRow) -> str | None:
+        """The name of the category of an application."""
+        return self._directory.application(row.name, row.category or None)[1]
+
+    def users(self, pairs: Iterable[tuple[str, int]]) -> list[Document]:
+        """Devices and their bytes up and down together."""
+        return [
+            {"device": device, "bytes": amount, "name": self.device_name(device)} for device, amount in pairs
+        ]
+
+    def user(self, row: User) -> Document:
+        """A device as one application sees it."""
         return {
-            **self._head(at_ms),
-            "applications": [
-                {
-                    **self._application(row.tag, row.category, row),
-                    "devices": [
-                        {"device": device, "bytes": amount, "name": self._directory.name(device, [], None)}
-                        for device, amount in row.users
-                    ],
-                }
-                for row in rows
-            ],
+            "device": row.device,
+            "name": self.device_name(row.device),
+            **_counts(row),
+            **_seen(row),
         }
+
+    def device_name(self, device: str) -> str | None:
+        """What a device is called, by the store's name of it."""
+        return self._directory.name(device, [], None)
 
     def history(
         self,
-        device: str,
+        device: str | None,
         resolution_s: int,
         buckets: list[tuple[int, dict[str, dict[str, int]]]],
         *,
         applications: bool,
     ) -> Document:
-        """``GET /<mac>/history``: the buckets that saw traffic, oldest first."""
+        """The buckets that saw traffic, oldest first; of the gateway where ``device`` is None."""
         return {
             "gateway": self._gateway,
-            "device": device,
+            **({} if device is None else {"device": device}),
             "resolution": resolution_s,
             "buckets": [_bucket(start, rows, applications) for start, rows in buckets],
-        }
-
-    def _head(self, at_ms: int) -> Document:
-        return {
-            "gateway": self._gateway,
-            "generated_at": rfc3339(at_ms) if at_ms else None,
-            "interval": self._interval_s,
         }
 
     def _application(self, tag: str, category: int, counted: Counted) -> Document:
@@ -129,6 +150,11 @@ class Answers:
 
 def _is_mac(device: str) -> bool:
     return len(device) == 17 and device.count(":") == 5
+
+
+def volume(row: Counted) -> int:
+    """Bytes up and down."""
+    return row.counters["bytes_up"] + row.counters["bytes_down"]
 
 
 def _counts(row: Counted) -> Document:

@@ -1,4 +1,4 @@
-"""``/<device>/history``: which buckets a request asks for, and the answer."""
+"""``/history`` and ``/<device>/history``: which buckets a request asks for, and the answer."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from netify_agent.api.declarations import Asked, Document, Other, Parameter, Rou
 from netify_agent.api.parts import Parts
 from netify_agent.api.problems import Problem, bad_parameter
 from netify_agent.config import Resolution
+from netify_agent.store.layout import GATEWAY
 
 MAX_BUCKETS = 2000  # of one history answer
 
 
 def routes(parts: Parts) -> list[Route]:
-    """The route of a device's history."""
+    """The routes of the gateway's history and of a device's."""
     resolutions = {resolution.name: resolution for resolution in parts.settings.history}
     answers, reader = parts.answers, parts.reader
 
@@ -24,7 +25,21 @@ def routes(parts: Parts) -> list[Route]:
         buckets = reader.history(device, resolution.step_s, starts)
         return answers.history(device, resolution.step_s, buckets, applications=asked["applications"])
 
+    def of_gateway(asked: Asked) -> Document:
+        resolution = resolutions[asked["resolution"]]
+        buckets = reader.history(GATEWAY, resolution.step_s, wanted(asked, resolution))
+        return answers.history(None, resolution.step_s, buckets, applications=asked["applications"])
+
     return [
+        Route(
+            "/history",
+            "history",
+            "The gateway's past in steps, oldest first. Steps without traffic are left out.",
+            of_gateway,
+            parameters=tuple(_parameters(list(resolutions))),
+            schema=schemas.HISTORY,
+            cached=True,
+        ),
         Route(
             "/<device>/history",
             "device_history",
@@ -34,7 +49,7 @@ def routes(parts: Parts) -> list[Route]:
             schema=schemas.DEVICE_HISTORY,
             cached=True,
             others={404: Other("No such device has been seen.")},
-        )
+        ),
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -115,6 +116,12 @@ def text(name: str, description: str, *, in_path: bool = False) -> Parameter:
 
     schema = {"type": "string", "minLength": 1, "maxLength": _LONGEST_TEXT}
     return Parameter(name, description, schema, read_it, in_path=in_path)
+
+
+def search(where: str) -> Parameter:
+    """Text that an element must have somewhere, read without regard to case."""
+    any_text = text("search", f"Only what has this in its {where}, in either case.")
+    return replace(any_text, read=lambda wanted: str(any_text.read(wanted)).casefold())
 
 
 def moment(name: str, description: str) -> Parameter:

@@ -76,23 +76,50 @@ ONE_DEVICE = record("DeviceInDetail", {**_DEVICE, "protocols": listing(PROTOCOL)
 
 HEAD = {"gateway": TEXT, "generated_at": TIME_OR_NULL, "interval": POSITIVE}
 
-NETWORK = record(
+
+def any_fields(element: Schema) -> Schema:
+    """``element`` of which a client may choose keys (``fields``): none must be there."""
+    return {key: value for key, value in element.items() if key != "required"}
+
+
+def page(title: str, name: str, element: Schema, beside: dict[str, Schema] | None = None) -> Schema:
+    """A list answer: ``element`` under ``name``, whose keys a client may choose among.
+
+    :param beside: what stands before the list.
+    """
+    return record(
+        title,
+        {
+            **HEAD,
+            **(beside or {}),
+            name: listing(any_fields(element)),
+            "total": POSITIVE,
+            "next": {"type": ["string", "null"], "description": "`cursor` of the page after."},
+        },
+    )
+
+
+NETWORK = page(
     "Network",
-    {
-        **HEAD,
-        "totals": RATED,
-        "unattributed": COUNTERS,
-        "local": COUNTERS,
-        "forgotten": COUNTERS,
-        "devices": listing(DEVICE),
-    },
+    "devices",
+    DEVICE,
+    {"totals": RATED, "unattributed": COUNTERS, "local": COUNTERS, "forgotten": COUNTERS},
 )
-APPLICATIONS = record("Applications", {**HEAD, "applications": listing(USED_APPLICATION)})
+APPLICATIONS = page("Applications", "applications", USED_APPLICATION)
+APPLICATION_USER = record("ApplicationUser", {"device": DEVICE_NAME, "name": TEXT_OR_NULL, **_RATED, **_SEEN})
+APPLICATION_USERS = page("ApplicationUsers", "devices", APPLICATION_USER, {"application": APPLICATION})
+USED_PROTOCOL = record("UsedProtocol", {"name": TEXT, **_COUNTERS, "devices": listing(USER)})
+PROTOCOLS = page("Protocols", "protocols", USED_PROTOCOL)
+CATEGORY = record(
+    "Category", {"category": TEXT_OR_NULL, **_RATED, "applications": listing(TEXT), "devices": listing(USER)}
+)
+CATEGORIES = page("Categories", "categories", CATEGORY)
 
 _SHARE = record("BucketOfApplication", {"tag": TEXT, "bytes_up": COUNT, "bytes_down": COUNT})
 BUCKET = record(
     "Bucket", {"start": TIME, **_VOLUME, "applications": listing(_SHARE)}, optional=("applications",)
 )
+HISTORY = record("History", {"gateway": TEXT, "resolution": POSITIVE, "buckets": listing(BUCKET)})
 DEVICE_HISTORY = record(
     "DeviceHistory",
     {"gateway": TEXT, "device": DEVICE_NAME, "resolution": POSITIVE, "buckets": listing(BUCKET)},

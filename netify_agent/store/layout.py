@@ -95,6 +95,10 @@ class Keys:
         """Flows whose risks have exactly this score."""
         return f":risk:{score}"
 
+    def protocol_users(self, protocol: str) -> str:
+        """Sorted set: devices that use a protocol, by bytes up and down."""
+        return f"{self._prefix}protocol-users:{protocol}"
+
     def bucket(self, step: int, start: int, device: str) -> str:
         """Hash: bytes and packets of ``step`` seconds from ``start``; ``bu:application`` beside ``bu``."""
         return f"{self._prefix}history:{step}:{start}:{device}"

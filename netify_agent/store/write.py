@@ -43,6 +43,7 @@ class _Forgotten(NamedTuple):
     """What is left of a device that is to be dropped."""
 
     applications: list[str]
+    protocols: list[str]
     counters: Sums
 
 
@@ -168,7 +169,8 @@ class StoreWriter:
         devices = pipe.zrangebyscore(self._keys.devices, "-inf", latest, 0, _FORGET_AT_ONCE)
         return {
             device: _Forgotten(
-                sorted({field.partition(":")[2] for field in pipe.hkeys(self._keys.applications(device))}),
+                _rows_in(pipe.hkeys(self._keys.applications(device))),
+                _rows_in(pipe.hkeys(self._keys.protocols(device))),
                 [int(count or 0) for count in pipe.hmget(self._keys.totals(device), COUNTERS)],
             )
             for device in devices
@@ -249,10 +251,9 @@ class StoreWriter:
             pipe.hset(key, mapping=fields)
         pipe.zadd(self._keys.devices, {device: flush.at_ms})
         for tag, sums in change.applications.items():
-            if sums[0] or sums[1]:
-                pipe.zincrby(self._keys.users(tag), sums[0] + sums[1], device)
-                if sums[0] + sums[1] < 0:
-                    pipe.zremrangebyscore(self._keys.users(tag), "-inf", 0)
+            _use(pipe, self._keys.users(tag), device, sums)
+        for protocol, sums in change.protocols.items():
+            _use(pipe, self._keys.protocol_users(protocol), device, sums)
 
     def _queue_history(self, pipe: Any, name: str, change: Change, bucket: int) -> None:
         if not any(change.total[:4]) and not any(any(sums[:2]) for sums in change.applications.values()):
@@ -279,6 +280,8 @@ class StoreWriter:
         _grow(pipe, keys.forgotten, "", what.counters)
         for tag in what.applications:
             pipe.zrem(keys.users(tag), device)
+        for protocol in what.protocols:
+            pipe.zrem(keys.protocol_users(protocol), device)
         pipe.zrem(keys.devices, device)
         pipe.delete(
             keys.totals(device), keys.applications(device), keys.protocols(device), keys.addresses(device)
@@ -286,8 +289,22 @@ class StoreWriter:
         self._entries.queue_forget(pipe, device)
 
 
+def _rows_in(fields: list[str]) -> list[str]:
+    """Names of the rows of a hash with fields ``code:name``."""
+    return sorted({field.partition(":")[2] for field in fields})
+
+
 def _grow(pipe: Any, key: str, suffix: str, sums: Sums) -> None:
     """Queue the increments of a row: as many counters as ``sums`` has, zeros left out."""
     for code, count in zip(COUNTERS, sums, strict=False):
         if count:
             pipe.hincrby(key, code + suffix, count)
+
+
+def _use(pipe: Any, key: str, device: str, sums: Sums) -> None:
+    """Queue what a device moved more with what ``key`` ranks the users of; who moved nothing is no user."""
+    amount = sums[0] + sums[1]
+    if sums[0] or sums[1]:
+        pipe.zincrby(key, amount, device)
+        if amount < 0:
+            pipe.zremrangebyscore(key, "-inf", 0)
