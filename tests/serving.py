@@ -139,11 +139,35 @@ def a_scene(url: str, path: Path, web: WebSettings | None = None, gateway: str =
 
 
 @contextmanager
+def emptied(url: str, gateway: str = "gw-of-one-test") -> Iterator[Scene]:
+    """A scene whose store is empty, and that is not served yet."""
+    client = connect(url, None)
+    for key in client.scan_iter(f"netify:{{{gateway}}}:*", count=1000):
+        client.delete(key)
+    with short_directory() as path:
+        yield a_scene(url, path, gateway=gateway)
+
+
+@contextmanager
+def served(scene: Scene) -> Iterator[Scene]:
+    """``scene`` while its server runs, with its netifyd and its Redis in order."""
+    scene.listener.connected = True
+    scene.listener.error = None
+    scene.listener.connected_since = scene.listener.last_record = time.time()
+    scene.writing.error = None
+    scene.start()
+    try:
+        scene.get("/")
+        scene.directory.refresh()  # what was asked about for the first time is looked up
+        yield scene
+    finally:
+        scene.stop()
+
+
+@contextmanager
 def a_small_network(url: str) -> Iterator[Scene]:
     """Two devices with a MAC, one without, and bytes that belong to none."""
-    with short_directory() as path:
-        connect(url, None).flushall()
-        scene = a_scene(url, path, gateway=GATEWAY)
+    with emptied(url, GATEWAY) as scene:
         said = scene.book.netifyd
         local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
         scene.book.flush(
@@ -155,16 +179,8 @@ def a_small_network(url: str) -> Iterator[Scene]:
             said.stats("f", 7, 9),
             elapsed_ms=15_000,
         )
-        scene.listener.connected = True
-        scene.listener.error = None
-        scene.listener.connected_since = scene.listener.last_record = time.time()
-        scene.writing.error = None
-        scene.start()
-        settled = scene.directory
-        scene.get("/")
-        settled.refresh()  # what was asked about for the first time is looked up
-        yield scene
-        scene.stop()
+        with served(scene):
+            yield scene
 
 
 def assert_problem(answer: Answer, status: int) -> None:
