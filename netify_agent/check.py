@@ -6,6 +6,7 @@ import threading
 import time
 
 from netify_agent.accounting import Accountant
+from netify_agent.api.tls import server_context
 from netify_agent.config import ConfigError, Endpoint, Settings
 from netify_agent.listener import Listener
 from netify_agent.store.client import StoreError, connect
@@ -21,7 +22,23 @@ def check(path: str | None, settings: Settings) -> int:
     """
     print(f"ok    configuration: {path or 'defaults'}")
     results = [_check_redis(settings), *(_check_netifyd(e, settings) for e in settings.netifyd.endpoints)]
+    results.append(_check_web(settings))
     return 0 if all(results) else 1
+
+
+def _check_web(settings: Settings) -> bool:
+    """Read the tokens, the certificate and its key, as the daemon would."""
+    web = settings.web
+    try:
+        tokens = web.tokens()
+        context = server_context(web.tls)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"WRONG {problem}")
+        return False
+    asked = f"{len(tokens)} token{'s' * (len(tokens) != 1)} from {web.tokens_path}" if tokens else "no tokens"
+    print(f"ok    web: {web.listen}: {'HTTPS' if context else 'HTTP'}, {asked}")
+    return True
 
 
 def _check_redis(settings: Settings) -> bool:

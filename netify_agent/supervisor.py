@@ -12,12 +12,15 @@ import threading
 import time
 from dataclasses import replace
 from queue import Empty, SimpleQueue
+from ssl import SSLContext
 
 from netify_agent import __version__
 from netify_agent.accounting import Accountant
+from netify_agent.api.access import Access
 from netify_agent.api.app import Api
 from netify_agent.api.parts import Parts
 from netify_agent.api.server import REQUEST_LIMIT_S, WebError, WebServer
+from netify_agent.api.tls import TLS_LIMIT_S, server_context
 from netify_agent.config import ConfigError, Settings, load
 from netify_agent.enrich import Directory
 from netify_agent.heartbeat import Heartbeat
@@ -65,7 +68,7 @@ class Supervisor:
         self._accountant = Accountant(settings.netifyd.max_flows)
         self._listeners: list[Listener] = []
         self._listening: list[Worker] = []
-        self._web: Worker | None = None
+        self._web: list[Worker] = []  # the server, and what takes TLS off before it
         self._names: Worker | None = None
 
     def run(self) -> int:
@@ -97,9 +100,11 @@ class Supervisor:
                 self._tell_directory,
             )
             self._status = Status(settings, self._writer.status, self._accountant, self._reader)
-            self._start_web(settings)
+            self._access, context = _doors(settings)
+            self._start_web(settings, self._access, context)
         except (ConfigError, WebError) as error:
-            log.error("%s", error)
+            for problem in str(error).splitlines():
+                log.error("%s", problem)
             return 1
         self._writing = Worker("writer", self._writer.run, self._heartbeat, _WRITER_LIMIT_S)
         self._start_names()
@@ -164,7 +169,7 @@ class Supervisor:
             return came
 
     def _workers(self) -> list[Worker]:
-        some = [self._writing, *self._listening, self._web, self._names]
+        some = [self._writing, *self._listening, *self._web, self._names]
         return [worker for worker in some if worker is not None]
 
     # -- parts -------------------------------------------------------------------------------------
@@ -190,13 +195,16 @@ class Supervisor:
     def _start_names(self) -> None:
         self._names = Worker("names", self._directory.run, self._heartbeat, _NAMES_LIMIT_S)
 
-    def _start_web(self, settings: Settings) -> None:
+    def _start_web(self, settings: Settings, access: Access, context: SSLContext | None) -> None:
         """Raises WebError."""
-        self._server = WebServer(self._api(settings).app, settings.web)
-        self._web = Worker("web", self._server.run, self._heartbeat, REQUEST_LIMIT_S)
+        self._server = WebServer(self._api(settings, access).app, settings.web, context)
+        self._web = [Worker("web", self._server.run, self._heartbeat, REQUEST_LIMIT_S)]
+        if self._server.relay is not None:
+            self._web.append(Worker("tls", self._server.relay.run, self._heartbeat, TLS_LIMIT_S))
 
-    def _api(self, settings: Settings) -> Api:
-        return Api(Parts(settings, self._reader, self._directory, self._status.document, self._status.checks))
+    def _api(self, settings: Settings, access: Access) -> Api:
+        status = self._status
+        return Api(Parts(settings, self._reader, self._directory, status.document, status.checks), access)
 
     def _tell_directory(self, flush: Flush) -> None:
         """Let the directory look up what is new among the devices of ``flush``."""
@@ -213,7 +221,7 @@ class Supervisor:
         self._systemd.stopping()
         self._stop_listeners()
         flushed = self._writing.stop(FINAL_FLUSH_S + _SLOW_FLUSH_S)
-        for other in (self._names, self._web):
+        for other in (self._names, *self._web):
             if other is not None:
                 other.stop(_WEB_STOP_S)
         if not flushed or not self._writer.status.finished:
@@ -235,7 +243,9 @@ class Supervisor:
             self._systemd.ready()
 
     def _change(self, new: Settings) -> None:
+        """Raises ConfigError, before anything has changed."""
         old = self._settings
+        access, context = _doors(new)
         fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
         if fixed:
             log.warning("reload: %s changed, which takes effect at the next restart", ", ".join(fixed))
@@ -254,29 +264,41 @@ class Supervisor:
         if replace(new.netifyd, max_flows=0) != replace(old.netifyd, max_flows=0):
             self._stop_listeners()
             self._start_listeners(new)
-        if (new.web.listen, new.web.threads) != (old.web.listen, old.web.threads):
-            self._restart_web(new, old)
+        if (new.web.listen, new.web.threads) != (old.web.listen, old.web.threads) or (
+            (context is None) != (self._server.relay is None)
+        ):
+            self._restart_web(new, old, access, context)
         else:
-            self._server.app = self._api(new).app
+            self._access = access
+            self._server.app = self._api(new, access).app
+            if self._server.relay is not None and context is not None:
+                self._server.relay.context = context
         log.info("configuration reloaded")
 
-    def _restart_web(self, new: Settings, old: Settings) -> None:
+    def _restart_web(self, new: Settings, old: Settings, access: Access, context: SSLContext | None) -> None:
         """Listen elsewhere, once that is known to work. Raises WebError where the API is lost."""
         before = self._web
         try:
-            if before is not None and new.web.listen == old.web.listen:
-                before.stop(_WEB_STOP_S)
-                before = None
-            self._start_web(new)
+            if new.web.listen == old.web.listen:
+                for worker in before:
+                    worker.stop(_WEB_STOP_S)
+                before = []
+            self._start_web(new, access, context)
+            self._access = access
         except WebError as error:
-            if before is None:
+            if not before:
                 raise
             log.error("%s; listening on %s as before", error, old.web.listen)
             self._status.settings = self._settings = replace(new, web=old.web)
-            self._server.app = self._api(self._settings).app
+            self._server.app = self._api(self._settings, self._access).app
             return
-        if before is not None:
-            before.stop(_WEB_STOP_S)
+        for worker in before:
+            worker.stop(_WEB_STOP_S)
+
+
+def _doors(settings: Settings) -> tuple[Access, SSLContext | None]:
+    """Who may ask, and TLS if it is configured; both from files. Raises ConfigError."""
+    return Access(settings.web, settings.web.tokens()), server_context(settings.web.tls)
 
 
 def _directory(settings: Settings) -> Directory:

@@ -17,6 +17,7 @@ from typing import Any
 from storing import PHONE, SOURCE, TUNNEL, YOUTUBE, Book
 from support import free_port, short_directory
 
+from netify_agent.api.access import Access
 from netify_agent.api.app import Api
 from netify_agent.api.parts import Parts
 from netify_agent.api.server import WebServer
@@ -79,7 +80,7 @@ class Scene:
         self.parts = Parts(
             settings, reader, self.directory, lambda: self.status.document(), lambda: self.status.checks()
         )
-        self.api = Api(self.parts)
+        self.api = Api(self.parts, Access(self.web, self.web.tokens()))
         self.server = WebServer(self.api.app, self.web)
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.server.run, args=(self.ending, self._beat))

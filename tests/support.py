@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from netify_agent.config import TlsSettings
 
 CAPTURES = Path(__file__).parents[2] / "shared" / "captures"
 WAIT_S = 60.0  # how long a test waits for what must happen; generous, for slow machines
@@ -129,6 +132,7 @@ class Daemon:
     def __init__(self, directory: Path, redis_url: str, netifyd: str, **settings: Any) -> None:
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
+        self.trusted: str | None = None  # the file of the one certificate that is trusted
         self.config = directory / "netify-agent.yaml"
         self.log = directory / "agent.log"
         self.settings: dict[str, Any] = {
@@ -171,8 +175,9 @@ class Daemon:
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, Any]:
         """Status and decoded JSON body."""
         request = urllib.request.Request(self.base + path, headers=dict(headers or {}))
+        context = ssl.create_default_context(cafile=self.trusted) if self.trusted else None
         try:
-            with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
+            with urllib.request.urlopen(request, timeout=WAIT_S, context=context) as answer:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             body = error.read()
@@ -230,3 +235,13 @@ def totals(network: dict[str, Any]) -> dict[str, Any]:
             if any(row(application).values())
         },
     }
+
+
+def certificate(directory: Path, name: str = "gw") -> TlsSettings:
+    """A new key and a certificate for localhost that it has signed itself."""
+    files = TlsSettings(str(directory / f"{name}.pem"), str(directory / f"{name}.key"))
+    subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command += ["-nodes", "-days", "2", *subject, "-keyout", files.key or "", "-out", files.certificate or ""]
+    subprocess.run(command, check=True, capture_output=True)
+    return files

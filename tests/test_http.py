@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -86,3 +88,62 @@ def test_a_target_that_is_too_long_is_refused(scene: Scene) -> None:
     assert_problem(scene.ask("/" + "x" * 4096), 414)
     assert_problem(scene.ask("/?" + "x" * 4095), 414)
     assert_problem(scene.ask("/" + "x" * 4096, "POST"), 414)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"x" * 20_000), 414),
+        (b"GET /%s" % (b"x" * 30_000), 414),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: %s" % (b"x" * 20_000), 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % (b"X: y\r\n" * 4000), 431),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16384\r\n\r\n", 413),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n X: y\r\nX : y\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n", 411),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+    ],
+)
+def test_what_is_no_request_is_told_as_a_problem(scene: Scene, request_line: bytes, status: int) -> None:
+    head, _, body = scene.raw(request_line).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.")
+    assert head.split(b" ")[1] == b"%d" % status
+    assert b"Content-Type: application/problem+json" in head
+    assert b"X-Content-Type-Options: nosniff" in head
+    problem = json.loads(body)
+    assert (problem["type"], problem["status"]) == ("about:blank", status)
+    assert scene.get("/healthz") == {"status": "ok"}
+
+
+def test_a_request_smuggled_behind_a_refused_one_is_not_answered(scene: Scene) -> None:
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for head in (
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20000\r\n\r\n",
+        b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ):
+        answer = scene.raw(head + smuggled)
+        assert answer.count(b"HTTP/1.") == 1
+        assert b'{"status":"ok"}' not in answer
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n1234",
+        b"HTTP/1.1\r\nHost: localhost\r\nContent-Length: +4\r\n\r\n1234",
+        b"HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+    ],
+)
+def test_an_end_that_is_told_in_two_ways_hides_no_request(scene: Scene, framing: bytes) -> None:
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    answer = scene.raw(b"GET / " + framing + smuggled)
+    assert answer.split(b" ")[1] in (b"400", b"411", b"501")
+    assert len(re.findall(rb"HTTP/1\.\d \d", answer)) == 1
+    assert answer.count(b"Connection: close\r\n") == answer.count(b"Connection:") == 1

@@ -331,7 +331,7 @@ def test_check_says_what_it_found_and_its_exit_code_tells(
     done = command("check", "--config", str(daemon.config))
     greeting.join()
     assert done.returncode == 0, done.stdout
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok", "ok"]
 
     netifyd.close()
     redis_server.kill()

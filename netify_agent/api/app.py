@@ -6,7 +6,6 @@ Bottle finds the route; an answer that is kept since the last flush is found eve
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
@@ -15,6 +14,7 @@ from typing import Any
 import bottle
 
 from netify_agent.api import pages, parameters
+from netify_agent.api.access import METHODS, Access
 from netify_agent.api.caching import (
     Encoded,
     Entry,
@@ -34,22 +34,17 @@ from netify_agent.store.client import StoreError
 
 log = logging.getLogger(__name__)
 
-METHODS = "GET, HEAD, OPTIONS"
-MAX_TARGET = 4096  # bytes of path and query
-_LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
 _NO_BODY = frozenset((204, 304))
 
 
 class Api:
     """The routes of one gateway. :meth:`app` is the WSGI application."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, access: Access) -> None:
         self._parts = parts
+        self._access = access
         self._born = f"{time.time_ns():x}"  # other settings give other answers, so other ETags
         self._kept = Kept()
-        listen = parts.settings.web.listen
-        named = {listen.host, *parts.settings.web.hosts}
-        self._hosts = _LOOPBACK_NAMES | named if listen.is_loopback else None
         self._routes: dict[str, Route] = {}
         self._bottle = bottle.Bottle()
         for route in [*all_routes(parts), *pages.files()]:
@@ -68,14 +63,12 @@ class Api:
         except Exception:
             log.exception("%s %r failed", environ["REQUEST_METHOD"], environ["PATH_INFO"][:200])
             reply = Problem(500, "internal error; the journal says more").reply()
-        return _send(reply, environ, start_response)
+        headers = self._access.headers(environ, reply.headers)
+        return _send(reply, headers, environ, start_response)
 
     def _reply(self, environ: Environ) -> Reply:
         path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
-        as_sent = environ.get("REQUEST_URI")  # newer waitress tells it
-        if (len(as_sent) if as_sent else len(path) + bool(query) + len(query)) > MAX_TARGET:
-            raise Problem(414, f"path and query: expected at most {MAX_TARGET} bytes")
-        self._check_host(environ)
+        self._access.check(environ)
         method = environ["REQUEST_METHOD"]
         if method not in ("GET", "HEAD"):
             if method == "OPTIONS":
@@ -103,17 +96,6 @@ class Api:
         if isinstance(answer, Reply):
             return answer
         return json_reply(answer)
-
-    def _check_host(self, environ: Environ) -> None:
-        """On loopback, answer only who asked for this machine by name (DNS rebinding)."""
-        if self._hosts is None:
-            return
-        host = environ.get("HTTP_HOST", "localhost").lower()
-        name = re.sub(r":\d*$", "", host)
-        if name.startswith("[") and name.endswith("]"):
-            name = name[1:-1]
-        if name not in self._hosts:
-            raise Problem(403, f"the Host header names '{host[:100]}', which is not in web.hosts")
 
     def _match(self, path: str) -> tuple[Route, dict[str, str]]:
         """The route of a path, and what stands in its places. Raises Problem."""
@@ -162,9 +144,10 @@ class Api:
         return State(sequence, at_ms, self._parts.directory.generation, self._born)
 
 
-def _send(reply: Reply, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Hand ``reply`` to the web server."""
-    headers = list(reply.headers.items())
+def _send(
+    reply: Reply, headers: list[tuple[str, str]], environ: Environ, start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    """Hand ``reply`` with its ``headers`` to the web server."""
     body = reply.body
     if isinstance(body, bytes):
         if reply.status not in _NO_BODY:

@@ -22,18 +22,19 @@ from netify_agent.api.declarations import (
     encode,
 )
 
-_TEXT = "text/plain"
-
-#: Statuses that every path may have, and what they mean; those of ``_TEXT`` are the HTTP server's own.
+#: Statuses that every path may have, and what they mean.
 COMMON = {
     400: Other("A parameter that is unknown, repeated, empty, no UTF-8 or wrong; `parameter` names it."),
+    401: Other("Tokens are configured, and the request brings none of them."),
     403: Other("The `Host` header names another machine."),
     405: Other("A method other than GET, HEAD and OPTIONS."),
     406: Other("`Accept` excludes what this path gives."),
+    413: Other("The body is larger than 16 KiB."),
     414: Other("Path and query are longer than 4,096 bytes."),
+    429: Other("Too many wrong tokens; `Retry-After` says when to come again with another wrong one."),
+    431: Other("The headers are larger than 16 KiB."),
     500: Other("A mistake of ours; the journal has more."),
 }
-BY_SERVER = {413: "The body is larger than 16 KiB.", 431: "The headers are larger than 16 KiB."}
 NOT_MODIFIED = "Nothing has changed since the answer that `If-None-Match` names."
 AWAY = Other("Redis does not answer; `detail` says why, `Retry-After` when to come again.")
 
@@ -76,7 +77,7 @@ def openapi_path(one: Route) -> str:
 
 
 def statuses(one: Route) -> dict[int, Other]:
-    """The statuses of a route, but for 200, 303, 304 and those of the HTTP server."""
+    """The statuses of a route, but for 200, 303 and 304."""
     found = {**COMMON, **({503: AWAY} if one.cached or one.stored else {}), **one.others}
     return dict(sorted(found.items()))
 
@@ -92,8 +93,6 @@ def _operation(one: Route, components: dict[str, Schema]) -> Document:
     for status, other in statuses(one).items():
         media_type, schema = (PROBLEM, schemas.PROBLEM) if other.schema is None else (JSON, other.schema)
         responses[str(status)] = _response(other.description, media_type, schema, components)
-    for status, description in BY_SERVER.items():
-        responses[str(status)] = _response(description, _TEXT, {"type": "string"}, components)
     return {
         "operationId": one.name,
         "summary": one.summary,

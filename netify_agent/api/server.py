@@ -1,4 +1,7 @@
-"""The web server: one socket, waitress on it, and a loop that shows whether it gets on."""
+"""The web server: one socket, waitress on it, and a loop that shows whether it gets on.
+
+The limits of a single connection are in ``connections``, TLS is in ``tls``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import logging
 import os
 import resource
 import socket
+import ssl
 import stat
 import threading
 import time
@@ -16,6 +20,8 @@ from typing import Any
 
 from waitress import create_server, wasyncore
 
+from netify_agent.api.connections import MAX_BODY, MAX_HEADER, Connection, Patience
+from netify_agent.api.tls import TlsRelay
 from netify_agent.config import Endpoint, WebSettings
 
 log = logging.getLogger(__name__)
@@ -23,9 +29,12 @@ log = logging.getLogger(__name__)
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 REQUEST_LIMIT_S = 60.0  # a handler that takes longer is stuck: every wait in one is far shorter
-_MAX_HEADER_BYTES = 16384
+EVENT_CLIENTS = 16  # streams at once
 _MAX_CONNECTIONS = 500
 _OTHER_FILES = 64
+# Until waitress itself stops accepting: it counts its own two files, and we make room when one is too many.
+_BESIDES = 4
+_FILES_OF_TLS = 3  # of one connection: the client's socket and a pair behind it
 _IDLE_S = 15  # seconds that a silent connection is kept
 _SOCKET_MODE = 0o660
 
@@ -72,71 +81,70 @@ def _listen_unix(path: str) -> socket.socket:
     return bound
 
 
-def _connection_limit() -> int:
+def _connection_limit(files_each: int) -> int:
     """Connections at once: files are needed for Redis, netifyd and lease files too (RLIMIT_NOFILE)."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(min(_MAX_CONNECTIONS, soft - _OTHER_FILES), 4) if soft > 0 else _MAX_CONNECTIONS
+    return (
+        max(min(_MAX_CONNECTIONS, (soft - _OTHER_FILES) // files_each), 4) if soft > 0 else _MAX_CONNECTIONS
+    )
 
 
 class WebServer:
     """A WSGI application on one socket; :meth:`run` is the body of its thread.
 
+    Beside the ``web.threads`` that make answers there is a thread for each of :data:`EVENT_CLIENTS` streams:
+    making the first piece of a stream counts as an answer, sending the rest does not.
+
     :ivar app: the application; may be replaced while it serves.
+    :ivar relay: what takes TLS off, to be run in a thread of its own; None for plain HTTP.
     """
 
-    def __init__(self, app: Wsgi, settings: WebSettings) -> None:
-        """Bind the socket and start the pool's threads. Raises :class:`WebError`."""
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    def __init__(self, app: Wsgi, settings: WebSettings, context: ssl.SSLContext | None = None) -> None:
+        """Bind the socket and start the pool's threads. Raises :class:`WebError`.
+
+        :param context: of TLS, if the server is to speak it.
+        """
+        logging.getLogger("waitress").setLevel(logging.ERROR)  # what clients do wrong is no line in the log
         self.app = app
+        self._answering = threading.BoundedSemaphore(settings.threads)
         self._running: dict[int, float] = {}
-        self._unfinished: dict[int, float] = {}  # connections in the middle of a request, and since when
         self._socket = listen(settings.listen)
         self._path = settings.listen.path
         self._map: dict[int, Any] = {}
+        self.relay = TlsRelay(context) if context else None
+        limit = _connection_limit(_FILES_OF_TLS if context else 1)
+        self._patience = Patience(_IDLE_S, limit)
         self._server = create_server(
             self._timed,
             sockets=[self._socket],
             map=self._map,
-            threads=settings.threads,
+            threads=settings.threads + EVENT_CLIENTS,
             ident="netify-agent",
-            connection_limit=_connection_limit(),
+            url_scheme="https" if context else "http",
+            connection_limit=limit + _BESIDES,
             cleanup_interval=_IDLE_S,
             channel_timeout=_IDLE_S,
-            max_request_header_size=_MAX_HEADER_BYTES,
-            max_request_body_size=_MAX_HEADER_BYTES,
+            max_request_header_size=MAX_HEADER,
+            max_request_body_size=MAX_BODY,
             clear_untrusted_proxy_headers=True,
         )
+        self._server.channel_class = self._connection
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Serve until ``stop`` is set. Beats while the loop turns and no request is stuck."""
         looked = 0.0
+        connections = self._server.active_channels
         while not stop.is_set():
             wasyncore.loop(timeout=0.5, use_poll=True, map=self._map, count=1)
             now = time.time()
             if now - looked >= 1:
                 looked = now
-                self._drop_slow(now)
+                self._patience.drop_slow(connections, now)
+            self._patience.make_room(connections)
             oldest = min(self._running.copy().values(), default=None)
             if oldest is None or time.monotonic() - oldest < REQUEST_LIMIT_S:
                 beat()
         self.close()
-
-    def _drop_slow(self, now: float) -> None:
-        """Close connections whose client neither sends its request nor takes its answer in good time.
-
-        waitress itself only counts the silence between two bytes, and not while an answer is waiting: a
-        client that drips holds a connection, and one that takes nothing a worker, for good.
-        """
-        unfinished: dict[int, float] = {}
-        for number, channel in list(self._map.items()):
-            if getattr(channel, "total_outbufs_len", 0):
-                if channel.last_activity < now - _IDLE_S:
-                    channel.handle_close()
-            elif getattr(channel, "request", None) is not None:
-                since = unfinished[number] = self._unfinished.get(number, now)
-                if since < now - _IDLE_S:
-                    channel.handle_close()
-        self._unfinished = unfinished
 
     def close(self) -> None:
         """Give up the socket and end the pool's threads."""
@@ -147,11 +155,24 @@ class WebServer:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)
 
+    def _connection(
+        self, server: Any, client: socket.socket, address: Any, adjustments: Any, map: dict[int, Any]
+    ) -> None:
+        """Begin to serve ``client``, which waitress has accepted."""
+        if self.relay:
+            try:
+                client = self.relay.take(client)
+            except OSError:
+                client.close()
+                return
+        Connection(server, client, address, adjustments, map=map)
+
     def _timed(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The application, with a note of when it began."""
         thread = threading.get_ident()
-        self._running[thread] = time.monotonic()
-        try:
-            return self.app(environ, start_response)
-        finally:
-            del self._running[thread]
+        with self._answering:
+            self._running[thread] = time.monotonic()
+            try:
+                return self.app(environ, start_response)
+            finally:
+                del self._running[thread]

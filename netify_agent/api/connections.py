@@ -1,0 +1,154 @@
+"""What one connection may ask of the web server, and for how long: limits, and refusals in our words.
+
+waitress parses and answers; this sets limits that it does not have, or has not in all versions from 1.4.4
+to 3.0.2.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.task import ErrorTask
+from waitress.utilities import BadRequest
+
+from netify_agent.api.access import SAFE_HEADERS
+from netify_agent.api.problems import Problem
+
+MAX_TARGET = 4096  # bytes of path and query
+MAX_HEADER = 16384  # bytes of a request without its body
+MAX_BODY = 16384  # bytes: no request needs one
+_UNREAD_CHUNKS = 16
+_CHUNK_BYTES = 65536
+_TARGET_RULE = f"path and query: expected at most {MAX_TARGET} bytes"
+
+
+class TargetTooLong(BadRequest):  # type: ignore[misc]
+    """The first line names too much."""
+
+    code = 414
+    reason = "URI Too Long"
+
+
+class LengthRequired(BadRequest):  # type: ignore[misc]
+    """A body comes that does not say how long it is (RFC 9112 section 6.3)."""
+
+    code = 411
+    reason = "Length Required"
+
+
+class Request(HTTPRequestParser):  # type: ignore[misc]
+    """waitress' parser, which also looks at the length of the target, at the Host, and for bodies."""
+
+    error: Any = None
+    chunked: bool = False
+
+    def received(self, data: bytes) -> int:
+        """Take in a piece of a request; returns how many bytes of it belong to this one."""
+        before = self.header_plus
+        consumed: int = super().received(data)
+        if self.error is not None and self.error.code == 431 and b"\n" not in (before + data)[:MAX_HEADER]:
+            self.error = TargetTooLong(_TARGET_RULE)
+        return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read the lines of a request. Raises ParsingError."""
+        super().parse_header(header_plus)
+        words = self.first_line.split(b" ")
+        if len(words) < 2:
+            raise ParsingError("the first line is none")  # waitress 1.4.4 goes on with nothing
+        if len(words[1]) > MAX_TARGET:
+            self.error = TargetTooLong(_TARGET_RULE)
+        # RFC 9112 section 3.2; waitress has joined several with a comma.
+        elif (self.version == "1.1" and "HOST" not in self.headers) or "," in self.headers.get("HOST", ""):
+            raise ParsingError("expected one Host header")
+        # No request needs a body, and where one ends is what smugglers lie about: waitress 1.4.4 can be told
+        # so by "+4" and by chunks of less than nothing (fixed in 2.1.1).
+        elif not re.fullmatch("[0-9]+", self.headers.get("CONTENT_LENGTH", "0")):
+            raise ParsingError("Content-Length is invalid")
+        elif self.chunked or "TRANSFER_ENCODING" in self.headers:
+            self.error = LengthRequired("expected no body, or one with a Content-Length")
+            self.chunked, self.body_rcv, self.content_length = False, None, 0
+
+
+class Refusal(ErrorTask):  # type: ignore[misc]
+    """The answer to what is no request, or none that we take: a problem, and the end of the connection."""
+
+    def execute(self) -> None:
+        """Answer."""
+        error = self.request.error
+        reply = Problem(error.code, str(error.body)).reply()
+        body = b"".join([reply.body] if isinstance(reply.body, bytes) else reply.body)
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += {**SAFE_HEADERS, **reply.headers}.items()
+        self.request.headers["CONNECTION"] = "close"  # as if it had asked for that
+        self.content_length = len(body)
+        self.write(body)
+
+
+class Connection(HTTPChannel):  # type: ignore[misc]
+    """One client's connection."""
+
+    parser_class = Request
+    error_task_class = Refusal
+
+    def handle_close(self) -> None:
+        """Hang up, so that what was sent last can still be read.
+
+        Linux resets a connection that is closed with something unread, and a reset overtakes our answer.
+        """
+        client = self.socket  # None where we have hung up already
+        if client is not None and (self.close_when_flushed or self.will_close):
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_WR)
+                for _ in range(_UNREAD_CHUNKS):
+                    if not client.recv(_CHUNK_BYTES):
+                        break
+        super().handle_close()
+
+
+class Patience:
+    """Which connections have been waited for long enough."""
+
+    def __init__(self, idle_s: float, most: int) -> None:
+        """At most ``most`` connections, each silent for at most ``idle_s`` seconds."""
+        self._idle_s = idle_s
+        self._most = most
+        self._unfinished: dict[Any, float] = {}  # connections in the middle of a request, and since when
+
+    def drop_slow(self, connections: Mapping[int, Any], now: float) -> None:
+        """Close those whose client neither sends its request nor takes its answer in good time.
+
+        waitress itself only counts the silence between two bytes, and not while an answer is waiting: a
+        client that drips holds a connection, and one that takes nothing a worker, for good.
+        """
+        unfinished: dict[Any, float] = {}
+        for connection in list(connections.values()):
+            if connection.total_outbufs_len:
+                if connection.last_activity < now - self._idle_s:
+                    connection.handle_close()
+            elif connection.request is not None:
+                since = unfinished[connection] = self._unfinished.get(connection, now)
+                if since < now - self._idle_s:
+                    connection.handle_close()
+        self._unfinished = unfinished
+
+    def make_room(self, connections: Mapping[int, Any]) -> None:
+        """Where there are too many, close the one that has been waited for the longest.
+
+        So whoever opens connections without end shuts out himself, and a client that comes with its
+        request is answered.
+        """
+        if len(connections) > self._most:
+            waiting = [each for each in list(connections.values()) if not each.requests]
+            if waiting:
+                min(waiting, key=self._since).handle_close()
+
+    def _since(self, connection: Any) -> float:
+        since: float = self._unfinished.get(connection, connection.last_activity)
+        return since
