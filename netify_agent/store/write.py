@@ -15,11 +15,12 @@ import redis
 
 from netify_agent.batch import MAX_ADDRESSES, Batch, FlowState, Instance
 from netify_agent.store.changes import Change, Summary, Sums, summarise
-from netify_agent.store.client import Client, StoreRefused, as_store_error, reason
+from netify_agent.store.client import Client, StoreRefused, as_store_error
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.entries import Before, Entries
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
 from netify_agent.store.rates import RateWindow
+from netify_agent.store.transaction import Transaction
 
 _FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
 
@@ -149,18 +150,17 @@ class StoreWriter:
                     )
                 forgotten = self._silent(pipe, flush.at_ms)
                 before = self._entries.read(pipe, flush.batch, flush.at_ms)
-                pipe.multi()
-                self._queue(pipe, flush, forgotten, before)
-                commands = [command[0] for command in pipe.command_stack]
-                replies = pipe.execute(raise_on_error=False)
+                pipe.watching = False  # from here on the transaction answers for it
+                with Transaction(pipe.connection) as transaction:
+                    self._queue(transaction, flush, forgotten, before)
+                    refused = transaction.execute()
         except redis.RedisError as error:
             raise as_store_error(error, self._gateway) from error
-        refused = [index for index, reply in enumerate(replies) if isinstance(reply, Exception)]
         if refused:
-            name, key = commands[refused[0]][:2]
+            name, key, why = refused[0]
             raise StoreRefused(
                 f"Redis took flush {flush.sequence} but refused {len(refused)} of its commands, {name} of "
-                f"{key} for one ({reason(replies[refused[0]])}): somebody else writes to this gateway's keys"
+                f"{key} for one ({why}): somebody else writes to this gateway's keys"
             )
 
     def _silent(self, pipe: Any, now_ms: int) -> dict[str, _Forgotten]:
@@ -186,8 +186,8 @@ class StoreWriter:
                 self._queue_device(pipe, name, change, flush)
         for name, change in summary.interval.items():
             self._queue_history(pipe, name, change, batch.bucket)
-        _grow(pipe, self._keys.unattributed, "", summary.unattributed)
-        _grow(pipe, self._keys.mirrored, "", summary.mirrored)
+        pipe.grow(self._keys.unattributed, "", summary.unattributed)
+        pipe.grow(self._keys.mirrored, "", summary.mirrored)
         self._queue_rates(pipe, summary, flush)
         self._entries.queue(pipe, batch, flush.at_ms, before)
         for name, count in batch.counters.items():
@@ -213,10 +213,10 @@ class StoreWriter:
         pipe.hset(self._keys.meta, mapping=meta)
 
     def _queue_totals(self, pipe: Any, name: str, change: Change) -> None:
-        _grow(pipe, self._keys.totals(name), "", change.total)
+        pipe.grow(self._keys.totals(name), "", change.total)
         applications = self._keys.applications(name)
         for tag, sums in change.applications.items():
-            _grow(pipe, applications, ":" + tag, sums)
+            pipe.grow(applications, ":" + tag, sums)
         for tag, first in change.first_seen.items():
             pipe.hsetnx(applications, f"{FIRST_SEEN}:{tag}", first)
         if change.last_seen:
@@ -224,7 +224,7 @@ class StoreWriter:
                 applications, mapping={f"{LAST_SEEN}:{tag}": at for tag, at in change.last_seen.items()}
             )
         for protocol, sums in change.protocols.items():
-            _grow(pipe, self._keys.protocols(name), ":" + protocol, sums)
+            pipe.grow(self._keys.protocols(name), ":" + protocol, sums)
 
     def _queue_device(self, pipe: Any, device: str, change: Change, flush: Flush) -> None:
         key = self._keys.totals(device)
@@ -261,9 +261,9 @@ class StoreWriter:
         for step, keep in self._history.items():
             start = bucket - bucket % step
             key = self._keys.bucket(step, start, name)
-            _grow(pipe, key, "", change.total[:4])
+            pipe.grow(key, "", change.total[:4])
             for tag, sums in change.applications.items():
-                _grow(pipe, key, ":" + tag, sums[:2])
+                pipe.grow(key, ":" + tag, sums[:2])
             pipe.expireat(key, start + step + keep)
 
     def _queue_rates(self, pipe: Any, summary: Summary, flush: Flush) -> None:
@@ -277,7 +277,7 @@ class StoreWriter:
     def _queue_forget(self, pipe: Any, device: str, what: _Forgotten) -> None:
         """Drop a device; its counters stay in a sum, so that the gateway's total still adds up."""
         keys = self._keys
-        _grow(pipe, keys.forgotten, "", what.counters)
+        pipe.grow(keys.forgotten, "", what.counters)
         for tag in what.applications:
             pipe.zrem(keys.users(tag), device)
         for protocol in what.protocols:
@@ -292,13 +292,6 @@ class StoreWriter:
 def _rows_in(fields: list[str]) -> list[str]:
     """Names of the rows of a hash with fields ``code:name``."""
     return sorted({field.partition(":")[2] for field in fields})
-
-
-def _grow(pipe: Any, key: str, suffix: str, sums: Sums) -> None:
-    """Queue the increments of a row: as many counters as ``sums`` has, zeros left out."""
-    for code, count in zip(COUNTERS, sums, strict=False):
-        if count:
-            pipe.hincrby(key, code + suffix, count)
 
 
 def _use(pipe: Any, key: str, device: str, sums: Sums) -> None:

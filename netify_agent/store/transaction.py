@@ -1,0 +1,236 @@
+"""A MULTI/EXEC of very many commands: packed and sent piece by piece, its replies looked at in bulk.
+
+redis-py's own pipeline holds every command as a tuple until the end, packs each with a dozen calls, and
+turns every reply into an object: for a flush of 200,000 commands that is a second of the interpreter and
+100 MB, and collecting its garbage stops all threads. Here a command is a few bytes on their way out, and
+a reply is a line that is an error or not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from types import TracebackType
+from typing import Any
+
+import redis
+
+from netify_agent.store.layout import COUNTERS
+
+Value = str | int
+
+_PIECE_BYTES = 65536
+_HINCRBY = b"*4\r\n$7\r\nHINCRBY\r\n"
+
+
+class Transaction:
+    """One transaction on a connection that may have keys under WATCH.
+
+    Its commands are called as redis-py's are. Use it in a ``with``: a connection in the middle of a
+    transaction is closed when that is left by an exception, so that Redis forgets what came so far. Every
+    method raises :class:`redis.RedisError` where the connection fails.
+
+    :ivar count: commands so far.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        """Begin.
+
+        :param connection: redis-py's, with no reply outstanding.
+        """
+        self.count = 0
+        self._connection = connection
+        self._pieces = [_packed("MULTI")]
+        self._size = 0
+        self._fields: dict[str, bytes] = {}  # packed: they are the same in most hashes
+        self._runs: list[tuple[int, str, str]] = []  # where a run of commands on one key begins
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._connection.disconnect()
+
+    def grow(self, key: str, suffix: str, counts: Sequence[int]) -> None:
+        """HINCRBY of each counter of a row: as many as ``counts`` has, zeros left out.
+
+        :param suffix: of the fields' names: empty, or a colon and the row's name.
+        """
+        head, fields = _HINCRBY + _bulk(key), self._fields
+        commands = []
+        for code, count in zip(COUNTERS, counts, strict=False):
+            if count:
+                field = code + suffix
+                bulk = fields.get(field)
+                if bulk is None:
+                    bulk = fields[field] = _bulk(field)
+                digits = b"%d" % count
+                commands.append(b"%b%b$%d\r\n%b\r\n" % (head, bulk, len(digits), digits))
+        if commands:
+            self._run("HINCRBY", key, len(commands))
+            self._put(b"".join(commands))
+
+    def hincrby(self, key: str, field: str, amount: int) -> None:
+        """HINCRBY of one field."""
+        self._add("HINCRBY", key, field, amount)
+
+    def hset(self, key: str, mapping: Mapping[str, Value]) -> None:
+        """HSET of several fields."""
+        self._add("HSET", key, *chain.from_iterable(mapping.items()))
+
+    def hsetnx(self, key: str, field: str, value: Value) -> None:
+        """HSETNX: set a field that is not there yet."""
+        self._add("HSETNX", key, field, value)
+
+    def hdel(self, key: str, *fields: str) -> None:
+        """HDEL."""
+        self._add("HDEL", key, *fields)
+
+    def sadd(self, key: str, *members: Value) -> None:
+        """SADD."""
+        self._add("SADD", key, *members)
+
+    def zadd(self, key: str, scores: Mapping[str, int], nx: bool = False) -> None:
+        """ZADD; with ``nx`` of new members only."""
+        pairs: Iterator[tuple[Value, Value]] = ((score, member) for member, score in scores.items())
+        self._add("ZADD", key, *(["NX"] if nx else []), *chain.from_iterable(pairs))
+
+    def zincrby(self, key: str, amount: int, member: str) -> None:
+        """ZINCRBY."""
+        self._add("ZINCRBY", key, amount, member)
+
+    def zrem(self, key: str, *members: str) -> None:
+        """ZREM."""
+        self._add("ZREM", key, *members)
+
+    def zremrangebyrank(self, key: str, first: int, last: int) -> None:
+        """ZREMRANGEBYRANK."""
+        self._add("ZREMRANGEBYRANK", key, first, last)
+
+    def zremrangebyscore(self, key: str, least: Value, most: Value) -> None:
+        """ZREMRANGEBYSCORE."""
+        self._add("ZREMRANGEBYSCORE", key, least, most)
+
+    def expireat(self, key: str, at_s: int) -> None:
+        """EXPIREAT, in seconds since the epoch."""
+        self._add("EXPIREAT", key, at_s)
+
+    def delete(self, *keys: str) -> None:
+        """DEL."""
+        self._add("DEL", *keys)
+
+    def execute(self) -> list[tuple[str, str, str]]:
+        """Commit.
+
+        :returns: of each command that Redis refused although it did the others: name, key and error.
+        :raises redis.WatchError: a watched key changed: nothing was done.
+        :raises redis.ResponseError: Redis would not even queue a command: nothing was done.
+        """
+        self._pieces.append(_packed("EXEC"))
+        self._send()
+        replies = _Replies(self._connection)
+        refused = [error for _, error in replies.errors(1 + self.count)]
+        outcome = replies.line()
+        if refused or outcome.startswith(b"-"):
+            raise redis.ResponseError(_text(refused[0] if refused else outcome))
+        if outcome == b"*-1":
+            raise redis.WatchError("watched key changed")
+        return [(*self._command(index), _text(error)) for index, error in replies.errors(self.count)]
+
+    def _add(self, name: str, key: str, *arguments: Value) -> None:
+        """Queue one command. Its reply must be a status, a number or a string."""
+        self._run(name, key, 1)
+        self._put(_packed(name, key, *arguments))
+
+    def _run(self, name: str, key: str, count: int) -> None:
+        if not self._runs or self._runs[-1][1:] != (name, key):
+            self._runs.append((self.count, name, key))
+        self.count += count
+
+    def _command(self, index: int) -> tuple[str, str]:
+        """Name and key of the command number ``index``."""
+        _, name, key = self._runs[bisect_right(self._runs, index, key=lambda run: run[0]) - 1]
+        return name, key
+
+    def _put(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= _PIECE_BYTES:
+            self._send()
+
+    def _send(self) -> None:
+        self._connection.send_packed_command([b"".join(self._pieces)], check_health=False)
+        self._pieces.clear()
+        self._size = 0
+
+
+class _Replies:
+    """Lines of replies, as they come from the socket under a connection.
+
+    redis-py has no way to read without making an object of each reply, so the socket is read here; its
+    own parser has nothing left of the replies before.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._lines: Iterator[bytes] = iter(())
+        self._cut = b""
+
+    def line(self) -> bytes:
+        """The next line, without its end."""
+        while True:
+            for line in self._lines:
+                return line
+            self._receive()
+
+    def errors(self, count: int) -> list[tuple[int, bytes]]:
+        """Read ``count`` replies; the errors among them by their index."""
+        errors = []
+        index = 0
+        is_string = False
+        while index < count or is_string:
+            for line in self._lines:
+                if is_string:  # the line before told its length
+                    is_string = False
+                else:
+                    if line.startswith(b"-"):
+                        errors.append((index, line))
+                    is_string = line.startswith(b"$") and line != b"$-1"
+                    index += 1
+                if index == count and not is_string:
+                    break
+            else:
+                self._receive()
+        return errors
+
+    def _receive(self) -> None:
+        """Wait for more lines."""
+        try:
+            data = self._connection._sock.recv(_PIECE_BYTES)
+        except TimeoutError as error:
+            raise redis.TimeoutError("Timeout reading from socket") from error
+        except OSError as error:
+            raise redis.ConnectionError(f"Error while reading from socket: {error}") from error
+        if not data:
+            raise redis.ConnectionError("Connection closed by server")
+        lines = (self._cut + data).split(b"\r\n")
+        self._cut = lines.pop()
+        self._lines = iter(lines)
+
+
+def _bulk(value: Value) -> bytes:
+    """A string as RESP writes it; what is no UTF-8 is replaced, as everywhere in the store."""
+    data = str(value).encode("utf-8", "replace")
+    return b"$%d\r\n%b\r\n" % (len(data), data)
+
+
+def _packed(*arguments: Value) -> bytes:
+    return b"*%d\r\n%b" % (len(arguments), b"".join(map(_bulk, arguments)))
+
+
+def _text(line: bytes) -> str:
+    return line[1:].decode("utf-8", "replace")
