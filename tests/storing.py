@@ -8,6 +8,7 @@ from typing import Any
 
 from netify_agent.accounting import Accountant
 from netify_agent.store.client import connect
+from netify_agent.store.flows import FlowReader
 from netify_agent.store.read import StoreReader
 from netify_agent.store.usage import UsageReader
 from netify_agent.store.write import Flush, StoreWriter
@@ -88,6 +89,7 @@ class Book:
         self.client = connect(url, None)
         self.netifyd = Netifyd()
         self.reader = StoreReader(connect(url, None), gateway)
+        self.flows = FlowReader(self.reader)
         self.usage = UsageReader(self.reader)
         self.writer = StoreWriter(connect(url, None), gateway, history or HISTORY, forget_after_s)
         self.restored = self.writer.claim()

@@ -31,6 +31,7 @@ from netify_agent.batch import MAX_ADDRESSES
 from netify_agent.simulator.simulation import Simulation
 from netify_agent.store.changes import Fresh
 from netify_agent.store.client import StoreError, StoreRefused, connect
+from netify_agent.store.flows import Place, Wanted
 from netify_agent.store.layout import Keys
 from netify_agent.store.rates import DeviceRates, RateWindow
 from netify_agent.store.read import StoreReader
@@ -722,7 +723,9 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     book.flush(book.netifyd.flow("a", PHONE), book.netifyd.stats("a", 1, 2), at_ms=1_000)
     risks = {"risks": {"ndpi_risk_score": 10, "risks": [46]}}
     book.flush(book.netifyd.flow("b", **risks), book.netifyd.stats("b", 1, 2))
-    book.writer.apply(book.flush(book.netifyd.flow("b", application=YOUTUBE), book.netifyd.purge("a")))
+    book.writer.apply(
+        book.flush(book.netifyd.flow("b", application=YOUTUBE, **risks), book.netifyd.purge("a"))
+    )
     book.writer.claim()
     reader = book.reader
     reader.ping()
@@ -733,6 +736,8 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
             book.usage.applications(10),
             book.usage.protocols(10),
             reader.history(LAPTOP, 300, [book.bucket]),
+            book.flows.page(Wanted(min_risk=1), 10).rows,
+            book.flows.risks(LAPTOP),
         )
     )
     used = {name.removeprefix("cmdstat_") for name in book.client.info("commandstats")}
@@ -741,7 +746,7 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
         *("ping", "watch", "unwatch", "multi", "exec"),
         *("hget", "hgetall", "hkeys", "hmget", "hset", "hsetnx", "hincrby", "hdel", "del", "expireat"),
         *("zadd", "zcard", "zincrby", "zrange", "zrangebyscore", "zrem", "zremrangebyrank"),
-        *("zremrangebyscore", "zrevrange", "zscore", "sadd"),
+        *("zremrangebyscore", "zrevrange", "zrevrangebyscore", "zscore", "sadd", "smembers"),
     }
 
 
@@ -774,9 +779,13 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
         "meta": book.reader.meta,
         "last flush": book.reader.last_flush,
         "knows": lambda: book.reader.knows(LAPTOP),
+        "flows": lambda: book.flows.page(Wanted(min_risk=1), 10),
+        "flows of both": lambda: book.flows.page(Wanted(LAPTOP, NETFLIX), 10, Place(1, "a")),
+        "risks": lambda: book.flows.risks(LAPTOP),
         "counters": book.reader.counters,
     }
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2))
+    risks = {"risks": {"ndpi_risk_score": 10, "risks": [46]}}
+    book.flush(book.netifyd.flow("a", **risks), book.netifyd.stats("a", 1, 2))
     book.reader.ping()
     book.reader.last_flush()
     few = {name: count(call) for name, call in calls.items()}
@@ -789,6 +798,7 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
     assert few == {
         "picture": 2, "a page": 3, "device": 1, "applications": 2, "application": 2, "protocols": 2,
         "history": 1, "meta": 1, "last flush": 1, "knows": 1, "counters": 1,
+        "flows": 5, "flows of both": 6, "risks": 4,
     }  # fmt: skip
 
 
