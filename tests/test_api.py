@@ -81,7 +81,7 @@ def test_devices_and_applications_come_most_bytes_first(scene: Scene) -> None:
 
 def test_a_device_is_told_with_all_that_is_known(scene: Scene) -> None:
     device = scene.get(f"/{LAPTOP}")
-    assert list(device) == [*DEVICE, "protocols"]
+    assert list(device) == [*DEVICE, "protocols", "risks"]
     applications = device.pop("applications")
     assert device == {
         "mac": LAPTOP,
@@ -110,6 +110,7 @@ def test_a_device_is_told_with_all_that_is_known(scene: Scene) -> None:
                 "flows": 3,
             }
         ],
+        "risks": [],
     }
     assert applications[0] == {
         "tag": YOUTUBE,
@@ -130,7 +131,7 @@ def test_a_device_is_told_with_all_that_is_known(scene: Scene) -> None:
 def test_a_device_is_an_element_of_the_network(scene: Scene) -> None:
     for element in scene.get("/")["devices"]:
         device = scene.get(f"/{element['mac'] or element['ip']}")
-        del device["protocols"]
+        del device["protocols"], device["risks"]
         assert device == element
 
 

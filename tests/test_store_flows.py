@@ -15,7 +15,7 @@ from support import RedisServer
 import netify_agent.store.flows
 from netify_agent.description import UNKNOWN
 from netify_agent.store.client import StoreError, connect
-from netify_agent.store.flows import FlowReader, FlowRow, Known, Place, RiskRow, Wanted
+from netify_agent.store.flows import FlowReader, FlowRow, Place, RiskRow, Wanted
 from netify_agent.store.layout import Keys
 
 T0 = 1_700_000_000_000
@@ -67,7 +67,9 @@ def test_a_flow_is_read_as_it_was_told(book: Book) -> None:
     assert (row.digest, row.active, row.state.bytes_up, row.state.bytes_down) == ("a", True, 10, 20)
     assert row.details is not None
     assert (row.details.host, row.details.local_port, row.details.risks) == ("x.example", 51398, (16, 46))
-    assert page.devices == {LAPTOP: Known(["192.168.1.10"], None)}
+    assert [(name, row.addresses, row.hint) for name, row in page.devices.items()] == [
+        (LAPTOP, ["192.168.1.10"], None)
+    ]
     assert page.categories == {NETFLIX: 7}
 
 

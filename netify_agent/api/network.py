@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from netify_agent.api import pages, paging, parameters, schemas
+from netify_agent.api import flows, pages, paging, parameters, schemas
 from netify_agent.api.answers import volume
 from netify_agent.api.declarations import Asked, Document, Other, Route
 from netify_agent.api.parts import Parts
 from netify_agent.api.problems import Problem
+from netify_agent.store.flows import FlowReader
 from netify_agent.store.rows import DeviceRow, Picture
 
 
 def routes(parts: Parts) -> list[Route]:
     """The routes of the network and of one device."""
     answers, reader = parts.answers, parts.reader
+    flow_reader = FlowReader(reader)
 
     def name(row: DeviceRow) -> str | None:
         known = answers.identity(row)["name"]
@@ -69,7 +71,8 @@ def routes(parts: Parts) -> list[Route]:
         )
         if found is None:
             raise Problem(404, f"no device {asked['device']} has been seen")
-        return paging.chosen(answers.one_device(*found), wanted)
+        risky = flow_reader.risks(asked["device"]) if wanted is None or "risks" in wanted else []
+        return paging.chosen({**answers.one_device(*found), "risks": flows.risks(risky)}, wanted)
 
     return [
         Route(
@@ -92,7 +95,7 @@ def routes(parts: Parts) -> list[Route]:
         Route(
             "/<device>",
             "device",
-            "One device: an element of `devices`, with its protocols beside it, most bytes first.",
+            "One device: an element of `devices`, with its protocols and the risks of its flows beside it.",
             device,
             parameters=(parameters.device(), parameters.fields(schemas.ONE_DEVICE)),
             schema=schemas.any_fields(schemas.ONE_DEVICE),

@@ -20,7 +20,7 @@ from netify_agent.api.problems import bad_parameter
 _T = TypeVar("_T")
 
 _CUT = 64  # characters of a name that a cursor holds: a name may be longer than a request
-_EXPECTED = "'next' of the page before, with the same other parameters"
+EXPECTED = "'next' of the page before, with the same other parameters"
 
 Value = int | str | None
 Values = Callable[[_T], Value]  #: what an element is sorted by
@@ -57,15 +57,20 @@ def parameters(sorts: Iterable[str], default_limit: int | None, element: Schema)
     names = list(sorts)
     return (
         limit(default_limit),
-        Parameter(
-            "cursor",
-            "Where to go on: `next` of the page before, with the same other parameters.",
-            {"type": "string", "format": "cursor", "minLength": 1, "maxLength": 1024},
-            read_cursor,
-        ),
+        cursor(),
         choice("sort", names, names[0], "What to sort by; then by name, or by MAC address."),
         choice("order", ("asc", "desc"), None, "`desc` if absent, but `asc` where `sort` is `name`."),
         fields(element),
+    )
+
+
+def cursor() -> Parameter:
+    """Where to go on, read as a :class:`Place`."""
+    return Parameter(
+        "cursor",
+        "Where to go on: `next` of the page before, with the same other parameters.",
+        {"type": "string", "format": "cursor", "minLength": 1, "maxLength": 1024},
+        read_cursor,
     )
 
 
@@ -96,7 +101,7 @@ def page(
     place: Place | None = asked["cursor"]
     if place is not None:
         if (place.sort, place.order) != (sort, order):
-            raise bad_parameter("cursor", _text(place), _EXPECTED)
+            raise bad_parameter("cursor", write_cursor(place), EXPECTED)
         where = _rank(place.value, backwards), place.name
         begin = sum(_before(one[:2], where, backwards) for one in placed)
         begin += min(sum(one[:2] == where for one in placed), place.passed)
@@ -107,7 +112,7 @@ def page(
     last = placed[end - 1]
     passed = sum(one[:2] == last[:2] for one in placed[:end])
     after = Place(sort, order, _short(values[sort](last[3])), last[1], passed)
-    return Page(told, len(placed), _text(after))
+    return Page(told, len(placed), write_cursor(after))
 
 
 def chosen(element: Document, wanted: frozenset[str] | None) -> Document:
@@ -135,7 +140,7 @@ def _before(one: tuple[_Rank, str], other: tuple[_Rank, str], backwards: bool) -
     return one[0] > other[0] if backwards else one[0] < other[0]
 
 
-def _text(place: Place) -> str:
+def write_cursor(place: Place) -> str:
     """The cursor that stands for a place."""
     packed = json.dumps(place, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
@@ -147,13 +152,13 @@ def read_cursor(text: str) -> Place:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         place = Place(*json.loads(packed.decode("utf-8", "surrogatepass")))
     except (ValueError, TypeError, RecursionError):
-        raise ValueError(_EXPECTED) from None
+        raise ValueError(EXPECTED) from None
     kind = str if place.sort == "name" else int
     if not (
         isinstance(place.name, str)
         and (place.value is None or type(place.value) is kind)
         and type(place.passed) is int
-        and _text(place) == text
+        and write_cursor(place) == text
     ):
-        raise ValueError(_EXPECTED)
+        raise ValueError(EXPECTED)
     return place

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netify_agent.api import history, network, openapi, pages, schemas, usage
+from netify_agent.api import flows, history, network, openapi, pages, schemas, usage
 from netify_agent.api.declarations import Asked, Document, Other, Reply, Route, json_reply
 from netify_agent.api.parts import Parts
 
@@ -13,6 +13,7 @@ def all_routes(parts: Parts) -> list[Route]:
         *_health(parts),
         *usage.routes(parts),
         *history.routes(parts),
+        *flows.routes(parts),
         pages.route(),
         *network.routes(parts),
     ]

@@ -72,7 +72,14 @@ _DEVICE = {
     "applications": listing(APPLICATION),
 }
 DEVICE = record("Device", _DEVICE)
-ONE_DEVICE = record("DeviceInDetail", {**_DEVICE, "protocols": listing(PROTOCOL)})
+RISK = record("Risk", {"id": POSITIVE, "name": TEXT})
+RISK_OF_DEVICE = record(
+    "RiskOfDevice",
+    {"id": POSITIVE, "name": TEXT, "flows": POSITIVE, "score": POSITIVE, "last_seen": TIME_OR_NULL},
+)
+ONE_DEVICE = record(
+    "DeviceInDetail", {**_DEVICE, "protocols": listing(PROTOCOL), "risks": listing(RISK_OF_DEVICE)}
+)
 
 HEAD = {"gateway": TEXT, "generated_at": TIME_OR_NULL, "interval": POSITIVE}
 
@@ -114,6 +121,37 @@ CATEGORY = record(
     "Category", {"category": TEXT_OR_NULL, **_RATED, "applications": listing(TEXT), "devices": listing(USER)}
 )
 CATEGORIES = page("Categories", "categories", CATEGORY)
+
+_PORT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 1, "maximum": 65535}
+FLOW = record(
+    "Flow",
+    {
+        "digest": TEXT,
+        "device": {**DEVICE_NAME, "type": ["string", "null"]},
+        "device_name": TEXT_OR_NULL,
+        "peer": {**DEVICE_NAME, "type": ["string", "null"]},
+        "interface": TEXT_OR_NULL,
+        "ip_version": {"enum": [4, 6, None]},
+        "transport": TEXT_OR_NULL,
+        "local_ip": ADDRESS_OR_NULL,
+        "local_port": _PORT_OR_NULL,
+        "other_ip": ADDRESS_OR_NULL,
+        "other_port": _PORT_OR_NULL,
+        "other_type": {"enum": ["remote", "local", "multicast", "broadcast", "unsupported", "error", None]},
+        "local_origin": {"type": ["boolean", "null"]},
+        "host": TEXT_OR_NULL,
+        "application": TEXT,
+        "application_name": TEXT,
+        "category": TEXT_OR_NULL,
+        "protocol": TEXT,
+        "risk_score": POSITIVE,
+        "risks": listing(RISK),
+        **_SEEN,
+        "active": FLAG,
+        **_VOLUME,
+    },
+)
+FLOWS = page("Flows", "flows", FLOW)
 
 _SHARE = record("BucketOfApplication", {"tag": TEXT, "bytes_up": COUNT, "bytes_down": COUNT})
 BUCKET = record(

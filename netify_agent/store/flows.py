@@ -16,6 +16,7 @@ from netify_agent.description import Details
 from netify_agent.store.client import StoreError
 from netify_agent.store.encoding import decode_details, decode_state
 from netify_agent.store.read import ATTEMPTS, TOO_FAST, StoreReader, store_errors
+from netify_agent.store.rows import DeviceRow
 
 LOOKED_THROUGH = 10_000  # flows of an index, the latest ones
 RISKY_FLOWS = 1_000  # of a device, the latest ones, that its risks are told from
@@ -62,21 +63,13 @@ class FlowRow:
 
 
 @dataclass
-class Known:
-    """What the store knows of a device that helps to name it: its addresses, latest first, and a hint."""
-
-    addresses: list[str]
-    hint: str | None
-
-
-@dataclass
 class FlowPage:
     """Flows, the latest first.
 
     :ivar at_ms: our clock when the flush was taken that this shows.
     :ivar total: how many are wanted, on all pages; of those looked through, where these are not all.
     :ivar more: whether there are any after these.
-    :ivar devices: what is known of the devices in it.
+    :ivar devices: of the devices in it, what helps to name them: addresses and hint.
     :ivar categories: application to netifyd's category id, for the applications in it.
     """
 
@@ -85,7 +78,7 @@ class FlowPage:
     total: int
     rows: list[FlowRow]
     more: bool
-    devices: dict[str, Known] = field(default_factory=dict)
+    devices: dict[str, DeviceRow] = field(default_factory=dict)
     categories: dict[str, int] = field(default_factory=dict)
 
 
@@ -240,6 +233,7 @@ class FlowReader:
             for application, category in zip(applications, categories, strict=False)
         }
         page.devices = {
-            device: Known(known[index * 2 + 1], known[index * 2]) for index, device in enumerate(devices)
+            device: DeviceRow({}, name=device, hint=known[index * 2], addresses=known[index * 2 + 1])
+            for index, device in enumerate(devices)
         }
         return int(sequence or 0)
