@@ -147,3 +147,25 @@ def test_an_end_that_is_told_in_two_ways_hides_no_request(scene: Scene, framing:
     assert answer.split(b" ")[1] in (b"400", b"411", b"501")
     assert len(re.findall(rb"HTTP/1\.\d \d", answer)) == 1
     assert answer.count(b"Connection: close\r\n") == answer.count(b"Connection:") == 1
+
+
+def test_a_connection_outlives_answers_without_a_body(scene: Scene) -> None:
+    etag = scene.ask("/").headers["ETag"]
+    connection = scene.connection()
+    connection.connect()
+    sock = connection.sock
+    for method, headers, status in (
+        *(("GET", {"If-None-Match": etag}, 304), ("OPTIONS", {}, 204), ("HEAD", {}, 200)),
+        *(("GET", {"If-None-Match": etag}, 304), ("GET", {}, 200)),
+    ):
+        connection.request(method, "/", headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        assert (answer.status, answer.headers["Connection"]) == (status, None)
+        assert connection.sock is sock
+    connection.request("GET", "/", headers={"If-None-Match": etag, "Connection": "close"})
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Connection"]) == (304, "close")
+    connection.close()
+    old = scene.raw(f"GET / HTTP/1.0\r\nHost: localhost\r\nIf-None-Match: {etag}\r\n\r\n".encode())
+    assert old.startswith(b"HTTP/1.0 304 ")

@@ -14,7 +14,7 @@ from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import BadRequest
 
 from netify_agent.api.access import SAFE_HEADERS
@@ -76,6 +76,34 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
             self.chunked, self.body_rcv, self.content_length = False, None, 0
 
 
+class Answer(WSGITask):  # type: ignore[misc]
+    """The answer to a request, after which the connection is kept, also where it has no body.
+
+    waitress up to 3.0.2 hangs up after every answer without a Content-Length, and 204 and 304 have none;
+    1.4.4 also after HEAD.
+    """
+
+    close_on_finish: bool = False
+    _announced: bool = False  # whether the headers say that the connection ends
+
+    def build_response_header(self) -> bytes:
+        """Status and headers as they are sent."""
+        closing = self.close_on_finish
+        head: bytes = super().build_response_header()
+        kept = self.request.headers.get("CONNECTION", "").lower() != "close"
+        if self.status[:3] in ("204", "304") and self.version == "1.1" and kept and not closing:
+            self.close_on_finish = False
+            head = head.replace(b"\r\nConnection: close\r\n", b"\r\n", 1)
+        self._announced = b"\r\nConnection: close\r\n" in head
+        return head
+
+    def finish(self) -> None:
+        """End the answer."""
+        super().finish()
+        if self.request.command == "HEAD":
+            self.close_on_finish = self._announced
+
+
 class Refusal(ErrorTask):  # type: ignore[misc]
     """The answer to what is no request, or none that we take: a problem, and the end of the connection."""
 
@@ -95,6 +123,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     """One client's connection."""
 
     parser_class = Request
+    task_class = Answer
     error_task_class = Refusal
 
     def handle_close(self) -> None:
