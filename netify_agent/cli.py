@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from netify_agent import __version__, log
+from netify_agent import __version__, interpreter, log
 from netify_agent.check import check
 from netify_agent.config import ConfigError, Settings, load
 from netify_agent.simulator import command as simulate
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check(path, settings)
     log.set_up(options.log_level or settings.log_level)
     faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: say where it was
+    interpreter.prepare()
     return Supervisor(path, settings, options.log_level).run()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from netify_agent.accounting import Accountant
 from netify_agent.batch import MAX_ENDED, Batch, FlowState, Instance
 from netify_agent.description import Details
-from netify_agent.store.changes import Change, summarise
+from netify_agent.store.changes import Summary, Tally
 from netify_agent.store.layout import GATEWAY
 
 SOURCE = "unix:///run/netifyd.sock"
@@ -128,17 +128,17 @@ class Books:
         return batch
 
     def apply(self, batch: Batch) -> None:
-        summary = summarise(batch)
-        for name, change in summary.lasting.items():
-            _add(self.totals[name], change.total)
+        summary = Summary(batch)
+        for change in summary.changes():
+            name, tally = change.name, change.lasting
+            _add(self.totals[name], tally.total)
             for rows, changes in (
-                (self.applications[name], change.applications),
-                (self.protocols[name], change.protocols),
+                (self.applications[name], tally.applications),
+                (self.protocols[name], tally.protocols),
             ):
                 for tag, sums in changes.items():
                     _add(rows[tag], sums)
-        for name, change in summary.interval.items():
-            self._history(batch.bucket, name, change)
+            self._history(batch.bucket, name, change.interval)
         _add(self.unattributed, summary.unattributed)
         _add(self.mirrored, summary.mirrored)
         self._entries(batch)
@@ -180,9 +180,9 @@ class Books:
         self.details.update(handed_on)
         self.details.update(batch.details)
 
-    def _history(self, bucket: int, name: str, change: Change) -> None:
-        _add(self.history[bucket, name, ""], [*change.total[:4], 0])
-        for tag, sums in change.applications.items():
+    def _history(self, bucket: int, name: str, tally: Tally) -> None:
+        _add(self.history[bucket, name, ""], [*tally.total[:4], 0])
+        for tag, sums in tally.applications.items():
             _add(self.history[bucket, name, tag], [*sums[:2], 0, 0, 0])
 
     def check(self) -> None:

@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,10 @@ from support import RedisServer, eventually, free_port
 
 from netify_agent.batch import MAX_ADDRESSES
 from netify_agent.simulator.simulation import Simulation
-from netify_agent.store.changes import Fresh
 from netify_agent.store.client import StoreError, StoreRefused, connect
 from netify_agent.store.flows import Place, Wanted
 from netify_agent.store.layout import Keys
-from netify_agent.store.rates import DeviceRates, RateWindow
+from netify_agent.store.rates import RateWindow
 from netify_agent.store.read import StoreReader
 from netify_agent.store.usage import UsageReader
 from netify_agent.store.write import Rewound, StoreWriter
@@ -613,13 +611,19 @@ def test_rates_of_short_intervals_are_of_as_many_as_netifyd_reports_in(book: Boo
     assert book.reader.picture().gateway.rates == (0, 16_000)
 
 
+def test_a_crowd_at_rest_hides_no_rate(book: Book) -> None:
+    crowd = (book.netifyd.flow(f"{i}", f"02:00:00:00:{i >> 8:02x}:{i & 255:02x}") for i in range(2100))
+    book.flush(*crowd, book.netifyd.stats("7", 0, 15_000), elapsed_ms=15_000)
+    assert book.reader.picture().gateway.rates == (0, 8000)
+
+
 def test_a_flush_that_is_tried_again_stands_once_in_the_rates() -> None:
     window = RateWindow()
-    fresh: Fresh = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    fresh[""][NETFLIX] = [0, 15_000]
-    for sequence in (1, 1, 1):
-        window.add(sequence, 15_000, fresh)
-    assert window.rates() == {"": DeviceRates((0, 8000), {NETFLIX: (0, 8000)})}
+    for elapsed_ms in (5000, 15_000):
+        for _ in range(3):
+            window.begin(elapsed_ms, elapsed_ms)
+            rates = window.add("", {NETFLIX: [0, elapsed_ms]})
+            assert json.loads(rates) == [[0, 8000], {NETFLIX: [0, 8000]}]
 
 
 def test_bytes_that_are_merely_reclassified_make_no_rate(book: Book) -> None:

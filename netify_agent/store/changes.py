@@ -1,48 +1,83 @@
-"""A batch summed up: what each hash of the store must grow by. Plain data in, plain data out."""
+"""A batch summed up: what each hash of the store must grow by. Plain data in, plain data out.
+
+One owner of rows at a time, so that the sums of a large network are never there at once: neither the memory
+that they would take nor the time to let go of it, in which no other thread could run.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
 from netify_agent.batch import Batch, Row, Rows
+from netify_agent.description import Key
 from netify_agent.store.layout import GATEWAY
 
 Sums = list[int]  # bytes up, bytes down, packets up, packets down, flows
+Counts = tuple[int, int, int, int, int]
+Fresh = dict[str, list[int]]  # bytes up and down by application
 
 
 def _zeros() -> Sums:
     return [0, 0, 0, 0, 0]
 
 
-def _table() -> defaultdict[str, Sums]:
-    return defaultdict(_zeros)
+class Tally:
+    """Growth of rows: of all together, of each application and of each protocol."""
+
+    __slots__ = ("applications", "protocols", "total")
+
+    def __init__(self) -> None:
+        self.total = _zeros()
+        self.applications: defaultdict[str, Sums] = defaultdict(_zeros)
+        self.protocols: defaultdict[str, Sums] = defaultdict(_zeros)
+
+    def add(self, key: Key, counts: Counts) -> None:
+        """Add five counters to the total, the application's and the protocol's."""
+        up, down, packets_up, packets_down, flows = counts
+        for sums in (self.total, self.applications[key.application], self.protocols[key.protocol]):
+            sums[0] += up
+            sums[1] += down
+            sums[2] += packets_up
+            sums[3] += packets_down
+            sums[4] += flows
 
 
-@dataclass
 class Change:
     """Growth of one device, or of the gateway.
 
     ``first_seen`` and ``last_seen`` (application to netifyd's ms) only name rows that grew: what merely
     moved away was not seen.
+
+    :ivar name: the device, or :data:`~netify_agent.store.layout.GATEWAY`.
+    :ivar lasting: growth of the totals.
+    :ivar interval: growth of the history: without what was moved after its bucket was closed.
+    :ivar fresh: bytes of this interval: what rates are made of.
     """
 
-    total: Sums = field(default_factory=_zeros)
-    applications: defaultdict[str, Sums] = field(default_factory=_table)
-    protocols: defaultdict[str, Sums] = field(default_factory=_table)
-    first_seen: dict[str, int] = field(default_factory=dict)
-    last_seen: dict[str, int] = field(default_factory=dict)
+    __slots__ = ("first_seen", "fresh", "interval", "last_seen", "lasting", "name")
 
-    def add(self, application: str, protocol: str, counts: Iterable[int]) -> None:
-        """Add five counters to the total, the application's and the protocol's."""
-        sums = self.total, self.applications[application], self.protocols[protocol]
-        for index, count in enumerate(counts):
-            for row in sums:
-                row[index] += count
+    def __init__(self, name: str, moved: bool) -> None:
+        """``moved``: rows will come that are no part of the interval."""
+        self.name = name
+        self.lasting = Tally()
+        self.interval = Tally() if moved else self.lasting
+        self.fresh: Fresh = {}
+        self.first_seen: dict[str, int] = {}
+        self.last_seen: dict[str, int] = {}
 
-    def saw(self, application: str, row: Row) -> None:
-        """Note when ``row`` of the application was seen; netifyd may not have said (0)."""
+    def add(self, key: Key, row: Row, counts: Counts, moved: bool) -> None:
+        """Add a row; ``counts`` are its counters."""
+        self.lasting.add(key, counts)
+        if self.interval is not self.lasting and not moved:
+            self.interval.add(key, counts)
+        application = key.application
+        if not moved and (row.fresh_up or row.fresh_down):
+            sums = self.fresh.setdefault(application, [0, 0])
+            sums[0] += row.fresh_up
+            sums[1] += row.fresh_down
+        if max(counts) <= 0:
+            return
         if row.first_seen:
             known = self.first_seen.get(application, row.first_seen)
             self.first_seen[application] = min(known, row.first_seen)
@@ -50,64 +85,71 @@ class Change:
             self.last_seen[application] = max(self.last_seen.get(application, 0), row.last_seen)
 
 
-Changes = defaultdict[str, Change]
-Fresh = defaultdict[str, defaultdict[str, list[int]]]
-
-
-@dataclass
 class Summary:
     """What one batch changes.
 
-    :ivar lasting: growth of the totals by device, the gateway among them.
-    :ivar interval: growth of the history: without what was moved after its bucket was closed.
-    :ivar fresh: bytes up and down of this interval, by device and application: what rates are made of.
-    :ivar unattributed: growth of what belongs to no device.
-    :ivar mirrored: growth of what stands at two devices, once.
+    :ivar devices: those that it tells of.
+    :ivar unattributed: growth of what belongs to no device, once :meth:`changes` has been read.
+    :ivar mirrored: growth of what stands at two devices, once, just so.
     """
 
-    lasting: Changes
-    interval: Changes
-    fresh: Fresh
-    unattributed: Sums
-    mirrored: Sums
+    def __init__(self, batch: Batch) -> None:
+        """``batch`` must not change any more."""
+        self.unattributed, self.mirrored = _zeros(), _zeros()
+        self._moved = bool(batch.moved)
+        self._parts = (
+            _Part(batch.counted, gateway=True, moved=False),
+            _Part(batch.moved, gateway=True, moved=True),
+            _Part(batch.mirrored, gateway=False, moved=False),
+            _Part(batch.moved_mirrored, gateway=False, moved=True),
+        )
+        self.devices: set[str] = {
+            # A flow record told of it, even where it changed no counter.
+            name
+            for name, note in batch.devices.items()
+            if note.interface is not None or note.hint is not None
+        }
+        for part in self._parts:
+            self.devices.update(name for name in part.keys if name is not None)
+
+    def changes(self) -> Iterator[Change]:
+        """Every device in turn, then the gateway. To be read once."""
+        gateway = Change(GATEWAY, self._moved)
+        for part, key, row in self._rows(None):
+            counts = row.counts()
+            _add(self.unattributed if part.gateway else self.mirrored, counts)
+            if part.gateway:
+                gateway.add(key, row, counts, part.moved)
+        for device in self.devices:
+            change = Change(device, any(part.moved and device in part.keys for part in self._parts))
+            for part, key, row in self._rows(device):
+                counts = row.counts()
+                change.add(key, row, counts, part.moved)
+                if part.gateway:
+                    gateway.add(key, row, counts, part.moved)
+                else:
+                    _add(self.mirrored, counts)
+            yield change
+        if gateway.lasting.applications:
+            yield gateway
+
+    def _rows(self, device: str | None) -> Iterator[tuple[_Part, Key, Row]]:
+        for part in self._parts:
+            for key in part.keys.get(device, ()):
+                yield part, key, part.rows[key]
 
 
-def summarise(batch: Batch) -> Summary:
-    """Sum the rows of ``batch`` up to devices and to the gateway."""
-    lasting: Changes = defaultdict(Change)
-    interval: Changes = defaultdict(Change)
-    fresh: Fresh = defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    unattributed, mirrored = _zeros(), _zeros()
-    for rows, both in ((batch.counted, True), (batch.moved, False)):
-        _sum(rows, lasting, interval if both else None, gateway=True, apart=unattributed)
-    for rows, both in ((batch.mirrored, True), (batch.moved_mirrored, False)):
-        _sum(rows, lasting, interval if both else None, gateway=False, apart=mirrored)
-    for rows, names in ((batch.counted, (GATEWAY,)), (batch.mirrored, ())):
-        for key, row in rows.items():
-            if row.fresh_up or row.fresh_down:
-                for name in (*names, key.device) if key.device is not None else names:
-                    sums = fresh[name][key.application]
-                    sums[0] += row.fresh_up
-                    sums[1] += row.fresh_down
-    for device, note in batch.devices.items():
-        if note.interface is not None or note.hint is not None:
-            lasting[device]  # a flow record told of it, even where it changed no counter
-    return Summary(lasting, interval, fresh, unattributed, mirrored)
+class _Part:
+    """One of the four kinds of rows of a batch, by device."""
+
+    def __init__(self, rows: Rows, *, gateway: bool, moved: bool) -> None:
+        """``gateway``: it changes by them too. ``moved``: the history doesn't."""
+        self.rows, self.gateway, self.moved = rows, gateway, moved
+        self.keys: defaultdict[str | None, list[Key]] = defaultdict(list)
+        for key in rows:
+            self.keys[key.device].append(key)
 
 
-def _sum(rows: Rows, lasting: Changes, interval: Changes | None, *, gateway: bool, apart: Sums) -> None:
-    for key, row in rows.items():
-        counts = row.counts()
-        names = [GATEWAY] if gateway else []
-        if key.device is not None:
-            names.append(key.device)
-        if not gateway or key.device is None:
-            for index, count in enumerate(counts):
-                apart[index] += count
-        for name in names:
-            change = lasting[name]
-            change.add(key.application, key.protocol, counts)
-            if interval is not None:
-                interval[name].add(key.application, key.protocol, counts)
-            if any(count > 0 for count in counts):
-                change.saw(key.application, row)
+def _add(sums: Sums, counts: Iterable[int]) -> None:
+    for index, count in enumerate(counts):
+        sums[index] += count

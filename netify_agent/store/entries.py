@@ -19,7 +19,7 @@ from netify_agent.store.encoding import decode_state, encode
 from netify_agent.store.layout import Keys
 
 ENDED_MS = 3_600_000  # how long a flow is shown after it has ended
-AT_ONCE = 10_000  # flows in one command: Redis 6 takes 1024 * 1024 arguments of a command at most
+AT_ONCE = 1_000  # flows in one command: as much as is packed at once
 _PRUNED_AT_ONCE = 1_000  # by one flush, beside as many as end in it
 
 

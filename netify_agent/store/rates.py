@@ -7,8 +7,9 @@ flush, or as many as it takes to cover one report of each flow.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Iterable
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from netify_agent.store.changes import Fresh
@@ -28,41 +29,56 @@ class DeviceRates(NamedTuple):
 class _Interval(NamedTuple):
     sequence: int
     elapsed_ms: int
-    bytes: Fresh
+    bytes: dict[str, Fresh]
 
 
 class RateWindow:
     """The latest flushes, in memory only: after a restart it fills anew."""
 
     def __init__(self) -> None:
-        self._intervals: deque[_Interval] = deque()
+        self._intervals: deque[_Interval] = deque()  # the last one is that of the flush under way
+        self._elapsed_ms = 0
 
-    def add(self, sequence: int, elapsed_ms: int, fresh: Fresh) -> None:
-        """Take in the bytes of flush ``sequence``, of ``elapsed_ms``; once, however often it is tried."""
-        while self._intervals and self._intervals[-1].sequence >= sequence:
-            self._intervals.pop()
-        self._intervals.append(_Interval(sequence, max(elapsed_ms, 1), fresh))
-        while self._covered() - self._intervals[0].elapsed_ms >= WINDOW_MS:
-            self._intervals.popleft()
+    def begin(self, sequence: int, elapsed_ms: int) -> None:
+        """Flush ``sequence``, of ``elapsed_ms``, is under way; it counts once, however often it is tried."""
+        intervals = self._intervals
+        while intervals and intervals[-1].sequence >= sequence:
+            intervals.pop()
+        intervals.append(_Interval(sequence, max(elapsed_ms, 1), {}))
+        while self._covered() - intervals[0].elapsed_ms >= WINDOW_MS:
+            intervals.popleft()
+        self._elapsed_ms = self._covered()
 
     def _covered(self) -> int:
         return sum(interval.elapsed_ms for interval in self._intervals)
 
-    def rates(self) -> dict[str, DeviceRates]:
-        """Rates by device (the gateway among them); what is not named is at rest."""
-        elapsed_ms = self._covered()
-        sums: Fresh = defaultdict(lambda: defaultdict(lambda: [0, 0]))
+    def add(self, name: str, fresh: Fresh) -> str:
+        """Take in the bytes of one device, or of the gateway.
+
+        :returns: its rates as the store keeps them: JSON of a :class:`DeviceRates`; empty if it is at rest.
+        """
+        now = self._intervals[-1]
+        if fresh and now.elapsed_ms < WINDOW_MS:  # else no later flush will look back at it
+            now.bytes[name] = fresh
+        sums = {tag: list(pair) for tag, pair in fresh.items()}
         for interval in self._intervals:
-            for name, rows in interval.bytes.items():
-                for tag, (up, down) in rows.items():
-                    sums[name][tag][0] += up
-                    sums[name][tag][1] += down
+            if interval is not now:
+                for tag, (up, down) in interval.bytes.get(name, {}).items():
+                    pair = sums.setdefault(tag, [0, 0])
+                    pair[0] += up
+                    pair[1] += down
+        if not sums:
+            return ""
+        return json.dumps(
+            DeviceRates(self._rate(sums.values()), {tag: self._rate([pair]) for tag, pair in sums.items()})
+        )
 
-        def rate(pairs: Iterable[list[int]]) -> Pair:
-            ups, downs = zip(*pairs, strict=True)
-            return sum(ups) * 8000 // elapsed_ms, sum(downs) * 8000 // elapsed_ms
+    def rest(self, told: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Rates of those that are not ``told`` of in this flush, but moved something in the window."""
+        moved = {name for interval in self._intervals for name in interval.bytes}
+        for name in moved.difference(told):
+            yield name, self.add(name, {})
 
-        return {
-            name: DeviceRates(rate(rows.values()), {tag: rate([pair]) for tag, pair in rows.items()})
-            for name, rows in sums.items()
-        }
+    def _rate(self, pairs: Iterable[list[int]]) -> Pair:
+        ups, downs = zip(*pairs, strict=True)
+        return sum(ups) * 8000 // self._elapsed_ms, sum(downs) * 8000 // self._elapsed_ms

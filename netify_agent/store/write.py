@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import redis
 
 from netify_agent.batch import MAX_ADDRESSES, Batch, FlowState, Instance
-from netify_agent.store.changes import Change, Summary, Sums, summarise
+from netify_agent.store.changes import Change, Summary, Sums, Tally
 from netify_agent.store.client import Client, StoreRefused, as_store_error
 from netify_agent.store.encoding import decode_state
-from netify_agent.store.entries import Before, Entries
+from netify_agent.store.entries import AT_ONCE, Before, Entries
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
 from netify_agent.store.rates import RateWindow
 from netify_agent.store.transaction import Transaction
@@ -176,30 +177,34 @@ class StoreWriter:
             for device in devices
         }
 
-    def _queue(self, pipe: Any, flush: Flush, forgotten: dict[str, _Forgotten], before: Before) -> None:
+    def _queue(
+        self, pipe: Transaction, flush: Flush, forgotten: dict[str, _Forgotten], before: Before
+    ) -> None:
         batch = flush.batch
-        summary = summarise(batch)
+        summary = Summary(batch)
         self._queue_meta(pipe, flush)
-        for name, change in summary.lasting.items():
-            self._queue_totals(pipe, name, change)
-            if name != GATEWAY:
-                self._queue_device(pipe, name, change, flush)
-        for name, change in summary.interval.items():
-            self._queue_history(pipe, name, change, batch.bucket)
+        self._window.begin(flush.sequence, flush.elapsed_ms)
+        rates: dict[str, str] = {}
+        for change in summary.changes():
+            self._queue_totals(pipe, change)
+            if change.name != GATEWAY:
+                self._queue_device(pipe, change, flush)
+            self._queue_history(pipe, change.name, change.interval, batch.bucket)
+            rates[change.name] = self._window.add(change.name, change.fresh)
+        self._queue_rates(pipe, rates)
         pipe.grow(self._keys.unattributed, "", summary.unattributed)
         pipe.grow(self._keys.mirrored, "", summary.mirrored)
-        self._queue_rates(pipe, summary, flush)
         self._entries.queue(pipe, batch, flush.at_ms, before)
         for name, count in batch.counters.items():
             pipe.hincrby(self._keys.counters, name, count)
         if batch.categories:
             pipe.hset(self._keys.categories, mapping=batch.categories)
         for device, what in forgotten.items():
-            if device not in summary.lasting:
+            if device not in summary.devices:
                 self._queue_forget(pipe, device, what)
 
-    def _queue_meta(self, pipe: Any, flush: Flush) -> None:
-        meta = {
+    def _queue_meta(self, pipe: Transaction, flush: Flush) -> None:
+        meta: dict[str, str | int] = {
             "seq": flush.sequence,
             "at": flush.at_ms,
             "elapsed": flush.elapsed_ms,
@@ -212,10 +217,11 @@ class StoreWriter:
             meta["epoch"] = flush.batch.epoch
         pipe.hset(self._keys.meta, mapping=meta)
 
-    def _queue_totals(self, pipe: Any, name: str, change: Change) -> None:
-        pipe.grow(self._keys.totals(name), "", change.total)
+    def _queue_totals(self, pipe: Transaction, change: Change) -> None:
+        name, tally = change.name, change.lasting
+        pipe.grow(self._keys.totals(name), "", tally.total)
         applications = self._keys.applications(name)
-        for tag, sums in change.applications.items():
+        for tag, sums in tally.applications.items():
             pipe.grow(applications, ":" + tag, sums)
         for tag, first in change.first_seen.items():
             pipe.hsetnx(applications, f"{FIRST_SEEN}:{tag}", first)
@@ -223,10 +229,11 @@ class StoreWriter:
             pipe.hset(
                 applications, mapping={f"{LAST_SEEN}:{tag}": at for tag, at in change.last_seen.items()}
             )
-        for protocol, sums in change.protocols.items():
+        for protocol, sums in tally.protocols.items():
             pipe.grow(self._keys.protocols(name), ":" + protocol, sums)
 
-    def _queue_device(self, pipe: Any, device: str, change: Change, flush: Flush) -> None:
+    def _queue_device(self, pipe: Transaction, change: Change, flush: Flush) -> None:
+        device = change.name
         key = self._keys.totals(device)
         fields: dict[str, str | int] = {}
         if change.last_seen:
@@ -250,31 +257,30 @@ class StoreWriter:
         if fields:
             pipe.hset(key, mapping=fields)
         pipe.zadd(self._keys.devices, {device: flush.at_ms})
-        for tag, sums in change.applications.items():
+        for tag, sums in change.lasting.applications.items():
             _use(pipe, self._keys.users(tag), device, sums)
-        for protocol, sums in change.protocols.items():
+        for protocol, sums in change.lasting.protocols.items():
             _use(pipe, self._keys.protocol_users(protocol), device, sums)
 
-    def _queue_history(self, pipe: Any, name: str, change: Change, bucket: int) -> None:
-        if not any(change.total[:4]) and not any(any(sums[:2]) for sums in change.applications.values()):
+    def _queue_history(self, pipe: Transaction, name: str, tally: Tally, bucket: int) -> None:
+        if not any(tally.total[:4]) and not any(any(sums[:2]) for sums in tally.applications.values()):
             return
         for step, keep in self._history.items():
             start = bucket - bucket % step
             key = self._keys.bucket(step, start, name)
-            pipe.grow(key, "", change.total[:4])
-            for tag, sums in change.applications.items():
+            pipe.grow(key, "", tally.total[:4])
+            for tag, sums in tally.applications.items():
                 pipe.grow(key, ":" + tag, sums[:2])
             pipe.expireat(key, start + step + keep)
 
-    def _queue_rates(self, pipe: Any, summary: Summary, flush: Flush) -> None:
+    def _queue_rates(self, pipe: Transaction, rates: dict[str, str]) -> None:
         """These rates alone replace those of the last flush; what is not named is at rest."""
-        self._window.add(flush.sequence, flush.elapsed_ms, summary.fresh)
-        rates = {name: json.dumps(pairs) for name, pairs in self._window.rates().items()}
         pipe.delete(self._keys.rates)
-        if rates:
-            pipe.hset(self._keys.rates, mapping=rates)
+        moving = (pair for pair in chain(rates.items(), self._window.rest(rates)) if pair[1])
+        while part := dict(islice(moving, AT_ONCE)):
+            pipe.hset(self._keys.rates, part)
 
-    def _queue_forget(self, pipe: Any, device: str, what: _Forgotten) -> None:
+    def _queue_forget(self, pipe: Transaction, device: str, what: _Forgotten) -> None:
         """Drop a device; its counters stay in a sum, so that the gateway's total still adds up."""
         keys = self._keys
         pipe.grow(keys.forgotten, "", what.counters)
@@ -294,7 +300,7 @@ def _rows_in(fields: list[str]) -> list[str]:
     return sorted({field.partition(":")[2] for field in fields})
 
 
-def _use(pipe: Any, key: str, device: str, sums: Sums) -> None:
+def _use(pipe: Transaction, key: str, device: str, sums: Sums) -> None:
     """Queue what a device moved more with what ``key`` ranks the users of; who moved nothing is no user."""
     amount = sums[0] + sums[1]
     if sums[0] or sums[1]:
