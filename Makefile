@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-matrix coverage bench bench-smoke lint deb e2e clean
+.PHONY: help setup run test test-long test-matrix test-clients coverage bench bench-smoke lint deb e2e clean
 
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait for something rather than compute: several of them at once are done in a third of the time.
@@ -13,7 +13,7 @@ PROVEN := $(PROVEN),netify_agent/flow.py,netify_agent/table.py,netify_agent/hori
 PROVEN := $(PROVEN),netify_agent/counters.py,netify_agent/ledger.py,netify_agent/batch.py
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing: system packages when root, all else into .venv
 	@packaging/local/setup
@@ -29,6 +29,9 @@ test-long: setup ## run the tests that take minutes
 
 test-matrix: test ## run the tests against the newest libraries, then against those of Ubuntu 22.04
 	@packaging/test-oldest
+
+test-clients: setup ## run the API's tests with real clients: Prometheus, curl, Nagios plugins, schemathesis
+	@tests/clients/run
 
 coverage: setup ## run the tests and report covered branches, with the missing lines of stream and accounting
 	$(PYTEST) -m 'not long' --cov --cov-branch --cov-report=

@@ -1,0 +1,80 @@
+"""A Prometheus of its own that scrapes one agent, by the configuration and with the rules of contrib."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from gateway import CONTRIB
+from support import eventually, free_port
+
+HERE = CONTRIB / "prometheus"
+CONFIG = HERE / "prometheus.yml"
+RULES = HERE / "netify-agent.rules.yml"
+TARGET = "127.0.0.1:7000"  # of the agent in CONFIG
+
+
+class Prometheus:
+    """Scrapes each second, and evaluates as often."""
+
+    def __init__(self, directory: Path, agent_port: int) -> None:
+        self._directory = directory
+        self._listen = f"127.0.0.1:{free_port()}"
+        self._process: subprocess.Popen[bytes] | None = None
+        config = CONFIG.read_text()
+        assert config.count(f'["{TARGET}"]') == 1
+        config = config.replace(TARGET, f"127.0.0.1:{agent_port}").replace("interval: 15s", "interval: 1s")
+        (directory / "prometheus.yml").write_text(f"global: {{ evaluation_interval: 1s }}\n{config}")
+        (directory / RULES.name).write_text(RULES.read_text())
+
+    def start(self) -> None:
+        """Start it and wait until it has scraped a few times."""
+        with (self._directory / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    "prometheus",
+                    f"--config.file={self._directory / 'prometheus.yml'}",
+                    f"--storage.tsdb.path={self._directory / 'data'}",
+                    f"--web.listen-address={self._listen}",
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=self._directory,
+            )
+        eventually(lambda: self._scrapes() >= 3, "Prometheus has scraped three times")
+
+    def _scrapes(self) -> float:
+        try:
+            return sum(value for _, value in self.query("sum_over_time(up[1h])"))
+        except OSError:
+            return 0
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """``data`` of an answer of its API; an error of it fails the test."""
+        url = f"http://{self._listen}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(url, timeout=60) as response:
+                answer = json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{parameters}: {error.read().decode()}") from error
+        assert answer["status"] == "success"
+        return answer["data"]
+
+    def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each series that ``expression`` gives now."""
+        found = self.get("query", query=expression)["result"]
+        return [(one["metric"], float(one["value"][1])) for one in found]
+
+    def log(self) -> str:
+        """What it says of itself."""
+        return (self._directory / "log").read_text()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()

@@ -1,0 +1,284 @@
+"""Nagios, Icinga and their kin: the check of contrib in all its states, and Debian's check_http."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from gateway import CHECK, PLUGINS, Gateway, need, run
+from support import Daemon, RedisServer, StandIn, eventually, framed
+
+from netify_agent import __version__
+
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+# Of the guidelines: 'label'=value[UOM];[warn];[crit];[min];[max]
+PERFDATA = re.compile(r"[a-z_]+=[0-9.]+(s|ms|B|c|);([0-9@~:.]*);([0-9@~:.]*);0")
+
+
+def check(base: str, *words: str) -> tuple[int, str]:
+    """Exit code and text of the check; what it prints must be as the guidelines have it."""
+    done = run(CHECK, "--url", base, *words)
+    assert done.stderr == ""
+    line, *more = done.stdout.splitlines()
+    assert not more or "-v" in words
+    text, bar, data = line.partition(" | ")
+    assert text.startswith(f"NETIFY {('OK', 'WARNING', 'CRITICAL', 'UNKNOWN')[done.returncode]} - ")
+    assert not bar or all(PERFDATA.fullmatch(piece) for piece in data.split(" ")), data
+    return done.returncode, line
+
+
+def device_of(gateway: Gateway) -> str:
+    """The MAC of the device that moved most."""
+    return next(str(device["mac"]) for device in gateway.get("/")["devices"] if device["mac"])
+
+
+# --- ready ----------------------------------------------------------------------------------------------
+
+
+def test_a_ready_agent_is_ok_and_tells_its_lag(gateway: Gateway) -> None:
+    code, line = check(gateway.base)
+    assert code == OK, line
+    assert re.search(
+        r"NETIFY OK - ready, netifyd spoke [0-9.]+ s ago, version \S+ \| lag=[0-9.]+s;0:30;0:60;0 ", line
+    )
+
+
+def test_lag_has_thresholds(gateway: Gateway) -> None:
+    assert check(gateway.base, "-w", "@0:100000")[0] == WARNING
+    assert check(gateway.base, "-w", "@0:100000", "-c", "@0:100000")[0] == CRITICAL
+
+
+def test_each_thing_that_is_away_is_critical_and_named(
+    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
+) -> None:
+    assert check(daemon.base) == (CRITICAL, f"NETIFY CRITICAL - {daemon.base}: no answer: Connection refused")
+    daemon.start()
+    netifyd.accept()
+    netifyd.send(framed(b'{"type":"agent_status"}\n'))
+    eventually(lambda: check(daemon.base)[0] == OK, "all is well")
+
+    redis_server.kill()
+    eventually(lambda: "not ready: redis: " in check(daemon.base)[1], "Redis is missed")
+    assert check(daemon.base)[0] == CRITICAL
+    assert check(daemon.base, "-m", "rate")[0] == CRITICAL
+    redis_server.start()
+    eventually(lambda: check(daemon.base)[0] == OK, "all is well again")
+
+    netifyd.close()
+    eventually(
+        lambda: f"not ready: netifyd: unix://{netifyd.path}: " in check(daemon.base)[1], "netifyd is missed"
+    )
+    assert check(daemon.base)[0] == CRITICAL
+    assert daemon.stop() == 0
+    assert check(daemon.base)[0] == CRITICAL
+
+
+# --- traffic and devices --------------------------------------------------------------------------------
+
+
+def test_traffic_is_that_of_the_network_to_the_byte(gateway: Gateway) -> None:
+    counted = gateway.get("/")["totals"]
+    up, down = counted["bytes_up"], counted["bytes_down"]
+    code, line = check(gateway.base, "-m", "traffic", "--hours", "1")
+    assert code == OK
+    assert line.endswith(f"| bytes={up + down}B;;;0 bytes_up={up}B;;;0 bytes_down={down}B;;;0")
+    device = gateway.get(f"/{device_of(gateway)}")
+    code, line = check(gateway.base, "-m", "traffic", "--hours", "1", "--device", device["mac"])
+    assert f"bytes_up={device['bytes_up']}B;;;0 bytes_down={device['bytes_down']}B;;;0" in line
+
+
+@pytest.mark.parametrize(
+    ("threshold", "alerts"),
+    [
+        ("{0}", False),
+        ("{1}", True),
+        ("{0}:", False),
+        ("{2}:", True),
+        ("~:{0}", False),
+        ("~:{1}", True),
+        ("{1}:{2}", False),
+        ("{2}:{2}", True),
+        ("@{1}:{2}", True),
+        ("@{2}:{2}", False),
+        ("@{2}:", False),
+        ("0.001k", True),
+    ],
+)
+def test_ranges_are_those_of_the_guidelines(gateway: Gateway, threshold: str, alerts: bool) -> None:
+    counted = gateway.get("/")["totals"]
+    total = counted["bytes_up"] + counted["bytes_down"]
+    words = ("-m", "traffic", "--hours", "1")
+    limit = threshold.format(total, total - 1, total + 1)
+    assert check(gateway.base, *words, "-w", limit)[0] == (WARNING if alerts else OK)
+    assert check(gateway.base, *words, "-c", limit)[0] == (CRITICAL if alerts else OK)
+
+
+def test_rates_of_the_gateway_and_of_a_device(gateway: Gateway) -> None:
+    for words in ((), ("--device", device_of(gateway))):
+        assert check(gateway.base, "-m", "rate", *words)[0] == OK
+        assert check(gateway.base, "-m", "rate", *words, "-w", "1T,@0:1T")[0] == WARNING
+        assert check(gateway.base, "-m", "rate", *words, "-w", "@0:1T,1T", "-c", "@0:1T")[0] == CRITICAL
+
+
+def test_a_device_is_there_or_not(gateway: Gateway) -> None:
+    device = device_of(gateway)
+    code, line = check(gateway.base, "-m", "device", "--device", device)
+    assert code == OK, line
+    assert ": active, last seen " in line
+    assert check(gateway.base, "-m", "device", "--device", device.replace(":", "-").upper())[0] == OK
+    assert check(gateway.base, "-m", "device", "--device", device, "-w", "@0:100000")[0] == WARNING
+    assert check(gateway.base, "-m", "device", "--device", device, "-c", "0.000001")[0] == CRITICAL
+    code, line = check(gateway.base, "-m", "device", "--device", "02:00:00:00:00:99")
+    assert (code, line) == (CRITICAL, "NETIFY CRITICAL - device 02:00:00:00:00:99 has never been seen")
+    assert check(gateway.base, "-m", "rate", "--device", "02:00:00:00:00:99")[0] == UNKNOWN
+
+
+# --- what can't be used ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-w", "x"], "--warning: 'x' is no range like 10, 10:"),
+        (["-c", "20:10"], "--critical: '20:10': its start is above its end"),
+        (["-w", ""], "--warning: '' is no range"),
+        (["-w", "@"], "--warning: '@' is no range"),
+        (["-w", "1,2"], "--warning: '1,2' is no range"),
+        (["-m", "rate", "-c", "1,2,3"], "--critical: '1,2,3': expected a range, or two"),
+        (["-m", "rats"], "--mode: 'rats' is none of ready, rate, traffic, device"),
+        (["-m", "device"], "--device: needed for --mode device"),
+        (["--device", "02:00:00:00:00:01"], "--device: not for --mode ready"),
+        (["-m", "rate", "--device", "status"], "--device: 'status' is no MAC and no IP address"),
+        (["-m", "rate", "--device", ""], "--device: '' is no MAC and no IP address"),
+        (["-m", "rate", "--device", "12"], "expected a MAC address"),
+        (["-t", "0"], "--timeout: '0' is no whole number from 1 to 3600"),
+        (["-t", "1.5"], "--timeout: '1.5' is no whole number"),
+        (["--hours", "49"], "--hours: '49' is no whole number from 1 to 48"),
+        (["--url", "ftp://gw"], "--url: 'ftp://gw' is not like http://host:7000"),
+        (["--url", "http://gw:port"], "--url: 'http://gw:port' is not like"),
+        (["--url", "http://user:secret@gw"], "--url: "),
+        (["--url", "http://[::1"], "--url: 'http://[::1' is not like"),
+        (["--url", "http://a..b"], "--url: 'http://a..b' is not like"),
+        (["--ca", "/nowhere", "--url", "https://gw"], "--ca: /nowhere: No such file or directory"),
+        (["--ca", str(CHECK), "--url", "https://gw"], "no certificate in PEM"),
+        (["--ca", str(CHECK)], "--ca: it is for https"),
+        (["--token-file", "/nowhere"], "--token-file: /nowhere: No such file or directory"),
+        (["--token-file", "/dev/null"], "--token-file: /dev/null holds no token"),
+        (["--frob"], "unrecognized arguments: --frob"),
+        (["-t"], "expected one argument"),
+    ],
+)
+def test_arguments_that_can_not_be_used_are_unknown(gateway: Gateway, words: list[str], said: str) -> None:
+    code, line = check(gateway.base, *words)
+    assert code == UNKNOWN
+    assert said in line
+
+
+def test_help_and_version_are_unknown_to_the_monitor(gateway: Gateway) -> None:
+    version = f"check_netify_agent {__version__}\n"
+    for word, begin in (("--help", "usage: check_netify_agent"), ("-V", version)):
+        done = run(CHECK, word)
+        assert (done.returncode, done.stderr) == (UNKNOWN, "")
+        assert done.stdout.startswith(begin)
+
+
+def test_more_lines_on_demand(gateway: Gateway) -> None:
+    done = run(CHECK, "--url", gateway.base, "-v")
+    assert [line.split(":")[0] for line in done.stdout.splitlines()[1:]] == ["GET http", "GET http"]
+
+
+@pytest.fixture
+def other() -> Iterator[tuple[str, list[bytes]]]:
+    """Something else that listens; it says what the test puts into the list, slowly if in pieces."""
+    says: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ending = threading.Event()
+
+        def serve() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                with client:
+                    for piece in says:
+                        client.sendall(piece)
+                        if len(says) > 1 and ending.wait(0.2):
+                            return
+                    if not says:
+                        ending.wait()
+                    else:
+                        client.recv(65536)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", says
+        ending.set()
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_server_that_says_nothing_is_critical_after_the_timeout(other: tuple[str, list[bytes]]) -> None:
+    base = other[0]
+    assert check(base, "-t", "1") == (CRITICAL, f"NETIFY CRITICAL - {base}: no whole answer within 1 s")
+
+
+def test_a_server_that_drips_is_critical_after_the_timeout(other: tuple[str, list[bytes]]) -> None:
+    base, says = other
+    says += [b"HTTP/1.1 200 OK\r\n", *(b"X-%d: y\r\n" % number for number in range(90))]
+    assert check(base, "-t", "1") == (CRITICAL, f"NETIFY CRITICAL - {base}: no whole answer within 1 s")
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", CRITICAL, "what answers does not speak HTTP: BadStatusLine"),
+        (b"HTTP/1.0 200 OK\r\n\r\n<html>", UNKNOWN, "answered 200 without a JSON object: no netify-agent?"),
+        (b"HTTP/1.0 200 OK\r\n\r\n[1]", UNKNOWN, "answered 200 without a JSON object: no netify-agent?"),
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", UNKNOWN, "an answer without what is looked for (KeyError('checks'))"),
+        (
+            b"HTTP/1.0 302 Found\r\nLocation: http://x/\r\n\r\n{}",
+            UNKNOWN,
+            "/readyz answered 302: no reason given",
+        ),
+        (b'HTTP/1.0 500 X\r\n\r\n{"detail":"a|b\\nc"}', UNKNOWN, "/readyz answered 500: a?b?c"),
+    ],
+)
+def test_what_is_no_agent_is_told(
+    other: tuple[str, list[bytes]], answer: bytes, code: int, said: str
+) -> None:
+    base, says = other
+    says.append(answer)
+    found, line = check(base, "-t", "5")
+    assert found == code
+    assert said in line
+
+
+# --- check_http -----------------------------------------------------------------------------------------
+
+
+def test_check_http_polls_the_agent(gateway: Gateway) -> None:
+    need(f"{PLUGINS}/check_http")
+    words = (f"{PLUGINS}/check_http", "-H", "127.0.0.1", "-p", str(gateway.daemon.port))
+    for path in ("/readyz", "/healthz", "/", "/applications", "/status", "/metrics", "/openapi.json"):
+        done = run(*words, "-u", path, "-w", "20", "-c", "30", "-e", "HTTP/1.1 200")
+        assert done.returncode == OK, done.stdout
+        assert "|time=" in done.stdout
+    done = run(*words, "-u", "/readyz", "-s", '"status":"ready"', "-j", "GET")
+    assert done.returncode == OK, done.stdout
+    done = run(*words, "-u", "/02:00:00:00:00:99", "-e", "HTTP/1.1 404")
+    assert done.returncode == OK, done.stdout
+    done = run(*words, "-u", "/", "-j", "POST", "-e", "HTTP/1.1 405")
+    assert done.returncode == OK, done.stdout
+
+
+def test_check_http_sees_an_agent_that_is_not_ready(daemon: Daemon, netifyd: StandIn) -> None:
+    need(f"{PLUGINS}/check_http")
+    netifyd.close()
+    daemon.start()
+    done = run(f"{PLUGINS}/check_http", "-H", "127.0.0.1", "-p", str(daemon.port), "-u", "/readyz")
+    assert done.returncode == CRITICAL
+    assert "HTTP/1.1 503 Service Unavailable" in done.stdout

@@ -1,0 +1,122 @@
+"""The Zabbix template: what it takes out of the answers is there, and a real Zabbix collects it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+import zabbix
+from gateway import CONTRIB, Gateway, output
+from support import eventually, short_directory
+from zabbix import Zabbix
+
+TEMPLATE = CONTRIB / "zabbix" / "netify-agent.yaml"
+NAME = "netify-agent by HTTP"
+GROUPS = {"createMissing": True}
+KINDS = ("templates", "items", "triggers", "discoveryRules", "valueMaps")
+RULES = {"groups": GROUPS, **{kind: {"createMissing": True, "updateExisting": True} for kind in KINDS}}
+
+
+def template() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text())["zabbix_export"]["templates"][0]
+    return found
+
+
+def steps() -> list[tuple[str, str, list[str]]]:
+    """Key of the master item, and type and parameters of the first step, of each item that depends on one."""
+    rules = template()["discovery_rules"]
+    parts = [*template()["items"], *rules, *(item for rule in rules for item in rule["item_prototypes"])]
+    return [
+        (part["master_item"]["key"], part["preprocessing"][0]["type"], part["preprocessing"][0]["parameters"])
+        for part in parts
+        if part["type"] == "DEPENDENT"
+    ]
+
+
+def test_each_metric_and_path_of_the_template_is_in_an_answer(gateway: Gateway) -> None:
+    metrics = output("curl", "-sS", "--fail", f"{gateway.base}/metrics")
+    ready = json.loads(output("curl", "-sS", f"{gateway.base}/readyz"))
+    assert len(steps()) > 20
+    for master, kind, parameters in steps():
+        if kind == "JSONPATH":
+            assert master == "netify.readyz"
+            value = ready
+            for key in parameters[0].removeprefix("$.").split("."):
+                value = value[key]
+            continue
+        assert master == "netify.metrics"
+        name, labels = re.fullmatch(r"(\w+)(\{.*\})?", parameters[0]).groups()  # type: ignore[union-attr]
+        wanted = [re.escape(label) for label in re.findall(r'\w+="[^"{]*"', labels or "")]
+        lines = [line for line in metrics.splitlines() if re.match(rf"{name}[ {{]", line)]
+        assert any(all(re.search(label, line) for label in wanted) for line in lines), parameters
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Zabbix]:
+    if not zabbix.is_installed():
+        pytest.skip("not installed: zabbix-server-pgsql, zabbix-frontend-php, postgresql, php-cli, php-pgsql")
+    with short_directory() as path:
+        one = Zabbix(path)
+        try:
+            one.start()
+            yield one
+        finally:
+            one.stop()
+
+
+def test_a_zabbix_imports_the_template_and_collects_what_is_right(gateway: Gateway, server: Zabbix) -> None:
+    if not server.version.startswith("6.0."):
+        pytest.skip(f"Zabbix {server.version}: the template is tried on 6.0")
+    for _ in range(2):  # the second time it is an update
+        source = {"format": "yaml", "source": TEMPLATE.read_text(), "rules": RULES}
+        assert server.call("configuration.import", source) is True
+    wanted = {"output": ["templateid"], "selectItems": ["key_"], "filter": {"host": [NAME]}}
+    [imported] = server.call("template.get", wanted)
+    assert {item["key_"] for item in imported["items"]} == {item["key"] for item in template()["items"]}
+    macros = {"{$NETIFY.URL}": gateway.base, "{$NETIFY.INTERVAL}": "1s"}
+    [host] = server.call(
+        "host.create",
+        {
+            "host": "gateway",
+            "groups": [{"groupid": server.call("hostgroup.get", {"limit": 1})[0]["groupid"]}],
+            "templates": [{"templateid": imported["templateid"]}],
+            "macros": [{"macro": name, "value": value} for name, value in macros.items()],
+        },
+    )["hostids"]
+
+    def items() -> dict[str, dict[str, str]]:
+        asked = {"hostids": host, "output": ["key_", "lastvalue", "lastclock", "state", "error", "history"]}
+        return {item["key_"]: item for item in server.call("item.get", asked)}
+
+    most = gateway.get("/")["devices"][: gateway.daemon.settings["metrics"]["devices"]]
+    devices = {device["mac"] or device["ip"]: device for device in most}
+
+    def waiting() -> list[str]:
+        """Keys of items that have no value yet, those of the devices included."""
+        found = items()
+        if len(found) < len(template()["items"]) + 4 * len(devices):
+            return ["the devices"]
+        return [key for key, item in found.items() if item["history"] != "0" and item["lastclock"] == "0"]
+
+    try:
+        eventually(lambda: not waiting(), "every item has a value")
+    except AssertionError:
+        pytest.fail(f"no value: {waiting()}\n{items()}\n{server.log()[-3000:]}")
+    found = items()
+    assert {key: item["error"] for key, item in found.items() if item["error"] or item["state"] != "0"} == {}
+    assert found["netify.ready"]["lastvalue"] == "ready"
+    assert found["netify.check[redis]"]["lastvalue"] == "ok"
+    assert float(found["netify.silence"]["lastvalue"]) < 60
+    for way in ("up", "down"):
+        counted = gateway.get("/")["totals"][f"bytes_{way}"]
+        assert int(found[f"netify.bytes[{way}]"]["lastvalue"]) == counted
+        for name, device in devices.items():
+            value = int(found[f"netify.device.bytes[{name},{way}]"]["lastvalue"])
+            assert value == device[f"bytes_{way}"]
+    triggers = server.call("trigger.get", {"hostids": host, "output": ["description", "value", "error"]})
+    assert {trigger["description"]: trigger["error"] for trigger in triggers if trigger["error"]} == {}
+    assert [trigger["description"] for trigger in triggers if trigger["value"] != "0"] == []
