@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-matrix test-clients coverage bench bench-smoke lint deb e2e clean
+.PHONY: help setup run test test-long test-matrix test-clients test-ui coverage bench bench-smoke lint deb e2e clean
 
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait for something rather than compute: several of them at once are done in a third of the time.
@@ -48,6 +48,9 @@ bench-smoke: setup
 
 deb: ## build the Debian package into dist/
 	@packaging/build-deb
+
+test-ui: setup ## prove the dashboard in Debian's chromium (4 minutes), with pictures in dist/screenshots
+	@tests/ui/run
 
 e2e: setup deb ## as root: prove the package on real systemds (Debian 12 and 13 in containers)
 	@tests/e2e/run

@@ -119,10 +119,10 @@ class App {
       if (!view) break;
       try {
         await view.refresh(waiting);
-        this.health.answered(view === this.view);
+        if (view === this.view) this.health.setView(null);
         this.titled();
       } catch (error) {
-        if (view === this.view) this.health.failed(error);
+        if (view === this.view) this.health.setView(error);
       }
     }
     this.refreshing = false;

@@ -3,8 +3,9 @@
 import { h, s, setAttribute, setText } from './dom.js';
 import { bytes } from './format.js';
 
-const TOP = 22; // room for the label of the highest line
-const BOTTOM = 22; // room for the times
+const TOP = 8;
+const BOTTOM = 24; // room for the times
+const LEFT = 54; // room for the scale
 const LEAST_BELOW = 14;
 
 /** Bytes of a round number, without zeros behind the point. */
@@ -64,7 +65,7 @@ export class Chart {
 
   indexAt(event) {
     const box = this.plot.getBoundingClientRect();
-    const index = Math.floor(((event.clientX - box.left) / box.width) * this.steps);
+    const index = Math.floor(((event.clientX - box.left - LEFT) / (box.width - LEFT)) * this.steps);
     return this.steps ? Math.min(Math.max(index, 0), this.steps - 1) : null;
   }
 
@@ -96,9 +97,13 @@ export class Chart {
     setAttribute(this.plot, 'aria-valuenow', shown);
     setAttribute(this.plot, 'aria-valuetext', this.readout.textContent);
     if (!this.marker) return;
-    const width = this.steps ? this.width / this.steps : 0;
     setAttribute(this.marker, 'visibility', this.at === null ? 'hidden' : 'visible');
-    setAttribute(this.marker, 'x', shown * width);
+    setAttribute(this.marker, 'x', this.x(shown));
+  }
+
+  /** Where step `index` begins. */
+  x(index) {
+    return LEFT + (this.steps ? (index * (this.width - LEFT)) / this.steps : 0);
   }
 
   draw() {
@@ -125,14 +130,13 @@ export class Chart {
       zero = TOP + room - LEAST_BELOW;
     }
     if (!scale) zero = TOP + room;
-    const labels = this.drawLines(up, down, zero, scale);
-    const one = steps ? width / steps : 0;
+    this.drawLines(up, down, zero, scale);
+    const one = steps ? (width - LEFT) / steps : 0;
     this.marker = s('rect', { class: 'marker', y: TOP - 6, width: one, height: room + 12 });
     this.svg.append(this.marker);
     const heights = [new Float64Array(steps), new Float64Array(steps)];
     for (const layer of layers) this.drawLayer(layer, one, zero, scale, heights[layer.below ? 1 : 0]);
-    this.svg.append(s('line', { class: 'zero', x1: 0, x2: width, y1: zero, y2: zero }));
-    this.svg.append(...labels);
+    this.svg.append(s('line', { class: 'zero', x1: LEFT, x2: width, y1: zero, y2: zero }));
     this.drawTicks(one);
     this.point();
   }
@@ -146,25 +150,24 @@ export class Chart {
       const tall = Math.max(value * scale, 0.75); // a little is not nothing
       const from = layer.below ? zero + heights[index] : zero - heights[index] - tall;
       heights[index] += tall;
-      const x = (index * one + gap / 2).toFixed(1);
+      const x = (this.x(index) + gap / 2).toFixed(1);
       path += `M${x} ${from.toFixed(1)}h${(one - gap).toFixed(1)}v${tall.toFixed(1)}H${x}z`;
     }
     this.svg.append(s('path', { class: layer.style, d: path }));
   }
 
-  /** Lines at round values; their labels are given back, to stand above the bars. */
   drawLines(up, down, zero, scale) {
-    const labels = [];
-    if (!up && !down) return labels;
+    if (!up && !down) return;
     const step = lineStep(Math.max(up, down));
     for (const [limit, sign] of [[up, -1], [down, 1]]) {
       for (let value = step; value <= limit; value += step) {
         const y = Math.round(zero + sign * value * scale) + 0.5;
-        this.svg.append(s('line', { class: 'line', x1: 0, x2: this.width, y1: y, y2: y }));
-        labels.push(s('text', { class: 'scale', x: 0, y: y - 4 }, round(value)));
+        this.svg.append(
+          s('line', { class: 'line', x1: LEFT, x2: this.width, y1: y, y2: y }),
+          s('text', { class: 'scale', x: LEFT - 8, y: y + 4 }, round(value)),
+        );
       }
     }
-    return labels;
   }
 
   drawTicks(one) {
@@ -173,7 +176,7 @@ export class Chart {
     for (let index = 0; index < this.steps; index += 1) {
       const text = this.tick(index, apart);
       if (text === null || index < free) continue;
-      const x = index * one;
+      const x = this.x(index);
       if (x + 40 > this.width) break;
       this.svg.append(
         s('line', { class: 'tick', x1: x, x2: x, y1: this.height - BOTTOM, y2: this.height - BOTTOM + 5 }),

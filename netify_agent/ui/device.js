@@ -67,7 +67,7 @@ export class Device {
     this.node = h('div', { class: 'page' },
       h('p', { class: 'crumb' }, h('a', { href: '#/devices' }, 'Devices')), h('h1', {}, this.name), this.lead,
       this.identity, this.missing, this.content);
-    show(this.missing, false);
+    for (const note of [this.missing, this.noFlows, this.noRisks]) show(note, false);
   }
 
   close() {

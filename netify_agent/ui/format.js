@@ -76,7 +76,7 @@ function ago(milliseconds) {
 
 /** A figure that shows `text` and knows `value`; `unit` names what the exact value counts. */
 export function figure(kind = '') {
-  const node = h('data', { class: kind });
+  const node = h('data', { class: kind }, '–');
   return {
     node,
     update(value, text, unit) {

@@ -34,7 +34,8 @@ export class Health {
     this.live = live;
     this.gateway = null;
     this.status = null;
-    this.error = null;
+    this.viewError = null;
+    this.statusError = null;
     this.pill = document.getElementById('health');
     this.banner = document.getElementById('banner');
     this.foot = document.getElementById('foot');
@@ -42,15 +43,15 @@ export class Health {
     this.told = '';
   }
 
-  /** The view has been answered. */
-  answered() {
-    this.error = null;
+  /** What the view has asked for was refused or not answered, or all was well (null). */
+  setView(error) {
+    this.viewError = error;
     this.tell();
   }
 
-  /** The API has refused, or has not answered. */
+  /** The same for /status. */
   failed(error) {
-    this.error = error;
+    this.statusError = error;
     this.tell();
   }
 
@@ -58,14 +59,15 @@ export class Health {
   set(status) {
     this.status = status;
     this.gateway = status.gateway;
-    if (this.error?.status === 0) this.error = null;
+    this.statusError = null;
     setText(document.getElementById('gateway'), status.gateway);
     this.tell();
   }
 
   /** What is wrong: `{name, short, text}`, the worst only; null where nothing is. */
   get problem() {
-    const { error, status } = this;
+    const { status } = this;
+    const error = [this.statusError, this.viewError].find((one) => one?.status === 0) ?? this.viewError ?? this.statusError;
     if (error?.status === 0) {
       return { name: 'agent', short: 'No answer', text: 'The agent does not answer. The page tries again by itself.' };
     }
@@ -78,7 +80,7 @@ export class Health {
         text: `netifyd is not connected, so no new traffic is counted: ${status.checks.netifyd}`,
       };
     }
-    if (error) return { name: null, short: 'An error', text: error.detail ?? error.message };
+    if (error) return { name: null, short: 'An error', text: error.message };
     const last = this.lastFlush;
     if (last !== null && now() - last > Math.max(STALE_MS, 4000 * this.live.interval)) {
       return { name: 'agent', short: 'Old figures', text: `There was no flush for ${duration(now() - last)}.` };

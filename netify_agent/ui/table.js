@@ -29,8 +29,9 @@ export class Table {
     this.above = h('tr', { class: 'space', 'aria-hidden': 'true' }, h('td', { colspan: columns.length }));
     this.below = h('tr', { class: 'space', 'aria-hidden': 'true' }, h('td', { colspan: columns.length }));
     this.body = h('tbody', {});
-    this.node = h('table', { class: style }, h('caption', { class: 'hidden' }, caption),
+    this.table = h('table', { class: style }, h('caption', { class: 'hidden' }, caption),
       h('thead', {}, h('tr', { 'aria-rowindex': '1' }, ...this.heads)), this.body);
+    this.node = h('div', { class: 'sheet' }, this.table);
     this.onscroll = () => {
       this.frame ??= requestAnimationFrame(() => {
         this.frame = null;
@@ -122,7 +123,7 @@ export class Table {
       nodes.push(row.node);
     }
     this.rows = rows;
-    setAttribute(this.node, 'aria-rowcount', this.items.length + 1);
+    setAttribute(this.table, 'aria-rowcount', this.items.length + 1);
     const measured = nodes[0]?.getBoundingClientRect().height;
     if (measured) this.rowHeight = measured;
     for (const [space, rest] of [[this.above, first], [this.below, this.items.length - last]]) {

@@ -19,7 +19,10 @@ from typing import Any, NamedTuple
 from storing import Book, Netifyd, Record
 from support import StandIn, framed
 
+from netify_agent.simulator.simulation import Simulation
+
 DAY_S = 86400
+HARM = "<img src=x onerror=alert(1)>"
 
 
 class Habit(NamedTuple):
@@ -63,7 +66,7 @@ HOME = (
         Habit("netify.netflix", 29, TLS, "ipv4-c012.oca.nflxvideo.net", 7.4 * M, 180 * K, (18, 24), 2520),
         Habit("netify.youtube", 29, QUIC, "rr4---sn-4g5e6nsz.googlevideo.com", 4.1 * M, 90 * K, (7, 9)),
         Habit("netify.samsung-tv", 0, HTTP, "cdn.samsungcloudsolution.com", 12 * K, 3 * K, (6, 24), 300,
-              ((17,), 10)))),
+              ((14,), 10)))),
     Member("anna-laptop", "a8:7c:f8:10:42:d1", "192.168.1.31", (
         Habit("netify.zoom", 0, RTP, "zoomams183mmr.ams.zoom.us", 2.2 * M, 1.9 * M, (9, 17), 1140),
         Habit("netify.office-365", 0, TLS, "outlook.office365.com", 220 * K, 60 * K, (8, 18), 900),
@@ -83,9 +86,9 @@ HOME = (
     Member("nas", "00:11:32:aa:04:19", "192.168.1.10", (
         Habit("Unknown", 0, TLS, "backup.example.net", 30 * K, 2.4 * M, (2, 5)),
         Habit("netify.ubuntu", 0, HTTP, "archive.ubuntu.com", 300 * K, 8 * K, (3, 4)),
-        Habit("Unknown", 0, SSH, "", 4 * K, 9 * K, (0, 24), 5400, ((5, 46), 110)))),
+        Habit("Unknown", 0, SSH, "", 4 * K, 9 * K, (0, 24), 5400, ((16, 42), 110)))),
     Member("axis-door-1", "b8:a4:4f:61:0c:2e", "192.168.1.61", (
-        Habit("Unknown", 0, TLS, "video.cam.example.com", 9 * K, 640 * K, (0, 24), 86400, ((6, 16), 150)),)),
+        Habit("Unknown", 0, TLS, "video.cam.example.com", 9 * K, 640 * K, (0, 24), 86400, ((30, 37), 150)),)),
     Member("hue-bridge", "ec:b5:fa:03:5f:aa", "192.168.1.62", (
         Habit("netify.philips-hue", 0, MQTTS, "ws.meethue.com", 2 * K, 2 * K, (0, 24), 9000),)),
     Member("Sonos-kitchen", "48:a6:b8:19:33:71", "192.168.1.63", (
@@ -119,6 +122,24 @@ def _level(habit: Habit, moment: float, rng: random.Random) -> float:
         edge = 1.0
     weekend = 1.35 if clock.weekday() >= 5 and habit.category else 1.0
     return edge * weekend * (0.75 + 0.25 * math.sin(moment / 1700)) * (0.45 + 0.8 * rng.random())
+
+
+def simulate(book: Book, devices: int, hours: float) -> None:
+    """The past ``hours`` of a simulated network, which the simulator of the same seed goes on with."""
+    now = int(time.time())
+    begin = (now - int(hours * 3600)) // 300 * 300
+    simulation = Simulation(1, devices, (now - begin) / 3600, start_ms=begin * 1000)
+    book.bucket = begin
+    book.flush()
+    for end in range(begin + 300, now + 301, 300):
+        book.feed(*(json.loads(payload) for _, payload in simulation.advance(end * 1000)))
+        book.bucket = min(end, now // 300 * 300)
+        book.flush(at_ms=min(end, now) * 1000)
+
+
+def name_device(book: Book, mac: str, name: str) -> None:
+    """A device that says over DHCP that it is called ``name``."""
+    book.flush(*Teller().naming(Member(name, mac, "192.168.1.250", ()), int(time.time() * 1000)))
 
 
 class Teller:
@@ -213,10 +234,10 @@ class Present(threading.Thread):
     def __init__(self, netifyd: StandIn) -> None:
         super().__init__(daemon=True)
         self._netifyd = netifyd
-        self._stop = threading.Event()
+        self._ending = threading.Event()
 
     def stop(self) -> None:
-        self._stop.set()
+        self._ending.set()
         self.join()
 
     def run(self) -> None:
@@ -233,7 +254,7 @@ class Present(threading.Thread):
             first = int((began - (habit.since_s or 0)) * 1000)
             records.append(teller.flow(digest, member, habit, first, int(began * 1000)))
         self._send(records)
-        while not self._stop.wait(1):
+        while not self._ending.wait(1):
             at_ms = int(time.time() * 1000)
             stats = []
             for digest, _, habit in live:
@@ -243,3 +264,53 @@ class Present(threading.Thread):
 
     def _send(self, records: list[Record]) -> None:
         self._netifyd.send(framed(*(json.dumps(record).encode() + b"\n" for record in records)))
+
+
+def _crowd_flow(device: int, index: int) -> tuple[str, str, Habit]:
+    digest = _digest("crowd", device, index)
+    mac = f"02:00:00:00:{device >> 8:02x}:{device & 255:02x}"
+    habits = [habit for member in HOME for habit in member.habits]
+    return digest, mac, habits[(device * 7 + index * 3) % len(habits)]
+
+
+def crowd(book: Book, devices: int, flows: int) -> None:
+    """Many devices with names, and as many flows, that ended some minutes ago."""
+    teller, now_ms = Teller(), int(time.time() * 1000)
+    each = flows // devices
+    for first in range(0, devices, 200):
+        records: list[Record] = []
+        for device in range(first, min(first + 200, devices)):
+            member = Member(
+                f"device-{device}", _crowd_flow(device, 0)[1], f"10.0.{device >> 8}.{device & 255}", ()
+            )
+            records += teller.naming(member, now_ms - 600_000)
+            for index in range(each):
+                digest, _, habit = _crowd_flow(device, index)
+                records.append(teller.flow(digest, member, habit, now_ms - 600_000, now_ms - 300_000))
+                records.append(teller.stats(digest, 1000 + device, 2000 + 17 * device, now_ms - 300_000))
+                records.append(teller.purge(digest))
+        book.flush(*records, at_ms=now_ms - 300_000)
+
+
+class Crowd(Present):
+    """A fifth of the crowd talks each second."""
+
+    def __init__(self, netifyd: StandIn, devices: int) -> None:
+        super().__init__(netifyd)
+        self._devices = devices
+
+    def run(self) -> None:
+        teller, now_ms = Teller(), int(time.time() * 1000)
+        self._netifyd.accept()
+        live = []
+        for device in range(self._devices):
+            _, mac, habit = _crowd_flow(device, 0)
+            digest = _digest("crowd now", device)
+            member = Member(None, mac, f"10.0.{device >> 8}.{device & 255}", ())
+            live.append(digest)
+            self._send([teller.flow(digest, member, habit, now_ms, now_ms)])
+        turn = 0
+        while not self._ending.wait(1):
+            turn += 1
+            at_ms = int(time.time() * 1000)
+            self._send([teller.stats(digest, 900, 4000 + turn, at_ms) for digest in live[turn % 5 :: 5]])
