@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from netify_agent.config import TlsSettings
 
 CAPTURES = Path(__file__).parents[2] / "shared" / "captures"
@@ -239,6 +241,8 @@ def totals(network: dict[str, Any]) -> dict[str, Any]:
 
 def certificate(directory: Path, name: str = "gw") -> TlsSettings:
     """A new key and a certificate for localhost that it has signed itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make certificates with")
     files = TlsSettings(str(directory / f"{name}.pem"), str(directory / f"{name}.key"))
     subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]

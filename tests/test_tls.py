@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import shutil
 import socket
 import ssl
 import subprocess
@@ -123,6 +124,7 @@ def test_a_connection_serves_one_request_after_another(server: Server, files: Tl
     client.close()
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
 def test_curl_is_answered(server: Server, files: TlsSettings) -> None:
     url = f"https://localhost:{server.port}/"
     command = ["curl", "-sS", "--cacert", files.certificate or "", url]
