@@ -219,6 +219,7 @@ def test_history_is_of_the_buckets_that_touch_the_range(scene: Scene) -> None:
     assert found(0, start + 600) == 1
     assert found(0, 1) == 0
     assert found(start + 300, start + 99_999_999) == 0
+    assert scene.get(f"/{LAPTOP}/history?from={start + 99_999_999}")["buckets"] == []
     assert len(scene.get(f"/{LAPTOP}/history?to=1000")["buckets"]) == 0
     for text in (
         rfc3339(start * 1000),
