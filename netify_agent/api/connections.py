@@ -15,7 +15,7 @@ from typing import Any
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask, WSGITask
-from waitress.utilities import BadRequest
+from waitress.utilities import BadRequest, build_http_date
 
 from netify_agent.api.access import SAFE_HEADERS
 from netify_agent.api.problems import Problem
@@ -88,14 +88,16 @@ class Answer(WSGITask):  # type: ignore[misc]
 
     def build_response_header(self) -> bytes:
         """Status and headers as they are sent."""
-        closing = self.close_on_finish
-        head: bytes = super().build_response_header()
-        kept = self.request.headers.get("CONNECTION", "").lower() != "close"
-        if self.status[:3] in ("204", "304") and self.version == "1.1" and kept and not closing:
-            self.close_on_finish = False
-            head = head.replace(b"\r\nConnection: close\r\n", b"\r\n", 1)
-        self._announced = b"\r\nConnection: close\r\n" in head
-        return head
+        if self.has_body or self.version != "1.1":
+            head: bytes = super().build_response_header()
+            self._announced = b"\r\nConnection: close\r\n" in head
+            return head
+        lines = [f"HTTP/1.1 {self.status}", *(f"{name}: {value}" for name, value in self.response_headers)]
+        lines += [f"Date: {build_http_date(self.start_time)}", f"Server: {self.channel.server.adj.ident}"]
+        if self.request.headers.get("CONNECTION", "").lower() == "close":
+            lines.append("Connection: close")
+            self.close_on_finish = True
+        return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
 
     def finish(self) -> None:
         """End the answer."""
