@@ -109,7 +109,6 @@ class Ledger:
 
     def unsave(self, flow: Flow) -> None:
         """The flow is no longer live in the store after this batch, if it ever got there."""
-        self.batch.placed.discard(flow.digest)
         if flow.born == self.generation:
             self.batch.flows.pop(flow.digest, None)
         else:
