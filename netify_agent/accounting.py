@@ -175,7 +175,7 @@ class Accountant:
         current = self._table.find(digest)
         if current is None and not over:
             self._table.live[digest] = stored
-            self._know(stored.key, stored.peer)
+            self._devices.update(key.device for key in (stored.key, stored.peer) if key and key.device)
             return
         if current is not None and not current.ended and current.digest == digest:
             current.born = stored.born
@@ -290,20 +290,16 @@ class Accountant:
 
     def _learn(self, told: Description) -> None:
         """Keep what a description tells of devices and applications."""
-        for device in self._know(told.key, told.peer):
-            self._ledger.note(device).interface = told.details.interface
+        for key in (told.key, told.peer):
+            if key is not None and key.device is not None:
+                self._devices.add(key.device)
+                self._ledger.note(key.device).interface = told.details.interface
         for device, ip in told.addresses:
             _remember(self._ledger.note(device).addresses, ip, told.last_seen)
         for device, name in told.hints:
             self._ledger.note(device).hint = name
         if told.category:
             self._ledger.batch.categories[told.key.application] = told.category
-
-    def _know(self, *keys: Key | None) -> list[str]:
-        """Remember the devices of ``keys`` and return them."""
-        devices = [key.device for key in keys if key is not None and key.device is not None]
-        self._devices.update(devices)
-        return devices
 
     # -- what a flow carried ---------------------------------------------------------------------
 

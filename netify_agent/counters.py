@@ -57,10 +57,15 @@ def read_counters(fields: dict[str, Any]) -> Counters:
     except KeyError as error:
         raise BadCounters(f"counters without {error.args[0]}") from error
     total, total_packets = fields.get("total_bytes", -1), fields.get("total_packets", -1)
-    for value in (up, down, packets_up, packets_down, total, total_packets):
-        if type(value) is not int or not -1 <= value < _MAX_COUNT:
-            raise BadCounters("counters out of range")
-    if up < 0 or down < 0 or packets_up < 0 or packets_down < 0:
+    # Told apart from bool too, which is an int. Together they are in range if none has a bit beyond it.
+    kinds = type(up) is type(down) is type(packets_up) is type(packets_down) is type(total)
+    if not (
+        kinds
+        and type(total) is type(total_packets) is int
+        and 0 <= up | down | packets_up | packets_down < _MAX_COUNT
+        and -1 <= total < _MAX_COUNT
+        and -1 <= total_packets < _MAX_COUNT
+    ):
         raise BadCounters("counters out of range")
     seen = timestamp(fields.get("last_seen_at"))
     return Counters(up, down, packets_up, packets_down, total, total_packets, seen)

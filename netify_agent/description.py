@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, NamedTuple
 
 UNKNOWN = "Unknown"  # netifyd 4.4.5's own word for an application it did not detect
@@ -19,7 +19,7 @@ _NO_MAC = "00:00:00:00:00:00"
 _MAX_TIME = 1 << 42  # May 2109 in milliseconds since the epoch: a later time is no time
 _NO_ADDRESS = frozenset(("0.0.0.0", "::"))
 _DHCP_CLIENT_PORTS = (68, 546)  # a tuple: what is compared with it may be unhashable
-_OTHER_TYPES = ("remote", "local", "multicast", "broadcast", "unsupported", "error")
+_OTHER_TYPES = {word: word for word in ("remote", "local", "multicast", "broadcast", "unsupported", "error")}
 _MAX_RISKS = 16  # risks kept of a flow; three were the most in 1,465 records of netifyd 4.4.5
 _MAX_RISK_ID = 1 << 16
 MAX_SCORE = (1 << 16) - 1  # of a flow's risks
@@ -98,55 +98,54 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
     :param interface: what stands beside it in the record, just as unchecked.
     :returns: a key without a device where the record has neither a usable MAC nor an IP address.
     """
-    local_ip, other_ip = short_text(flow.get("local_ip")), short_text(flow.get("other_ip"))
-    device = device_id(short_text(flow.get("local_mac")), local_ip)
-    application = clean(flow.get("detected_application_name")) or UNKNOWN
-    protocol = clean(flow.get("detected_protocol_name")) or UNKNOWN
-    other_type = flow.get("other_type")
-    other = None
-    if other_type == "local":
-        other = device_id(short_text(flow.get("other_mac")), other_ip)
-    addresses = tuple(
-        (owner, ip.lower())
-        for owner, ip in ((device, local_ip), (other, other_ip))
-        if owner and ip is not None and _is_address(ip)
-    )
-    category = flow.get("category")
-    risk, risks = _risks(flow.get("risks"))
+    get = flow.get
+    device, local_ip = _side(short_text(get("local_mac")), short_text(get("local_ip")))
+    other, other_ip = _side(short_text(get("other_mac")), short_text(get("other_ip")))
+    other_type = get("other_type")
+    if other_type != "local":
+        other = None
+    addresses = ((device, local_ip),) if device and local_ip else ()
+    if other and other_ip:
+        addresses = (*addresses, (other, other_ip))
+    application = clean(get("detected_application_name")) or UNKNOWN
+    protocol = clean(get("detected_protocol_name")) or UNKNOWN
+    category = get("category")
+    risk, risks = _risks(get("risks"))
     return Description(
-        Key(device, application, protocol),
-        Key(other, application, protocol) if other else None,
-        timestamp(flow.get("first_seen_at")),
-        timestamp(flow.get("last_seen_at")),
+        _key(device, application, protocol),
+        _key(other, application, protocol) if other else None,
+        timestamp(get("first_seen_at")),
+        timestamp(get("last_seen_at")),
         timestamp(category.get("application")) if isinstance(category, dict) else 0,
         addresses,
-        tuple(_hints(flow, device, other)),
+        _hints(flow, device, other) if "dhcp" in flow or "mdns" in flow else (),
         risk,
         Details(
             clean(interface),
-            version if (version := number(flow.get("ip_version"), 6)) in (4, 6) else None,
-            number(flow.get("ip_protocol"), 255),
-            _address(local_ip),
-            number(flow.get("local_port"), 65535),
-            _address(other_ip),
-            number(flow.get("other_port"), 65535),
-            # Compared one by one: what came may be unhashable; kept as the word that we know.
-            next((word for word in _OTHER_TYPES if word == other_type), None),
-            origin if isinstance(origin := flow.get("local_origin"), bool) else None,
+            version if (version := number(get("ip_version"), 6)) in (4, 6) else None,
+            number(get("ip_protocol"), 255),
+            local_ip,
+            number(get("local_port"), 65535),
+            other_ip,
+            number(get("other_port"), 65535),
+            _OTHER_TYPES.get(other_type) if isinstance(other_type, str) else None,
+            origin if isinstance(origin := get("local_origin"), bool) else None,
             _host(flow),
             risks,
         ),
     )
 
 
+#: One key for all flows of a row: less memory, and a key that is found by its identity.
+_key = lru_cache(maxsize=16384)(Key)
+
+
 def _host(flow: dict[str, Any]) -> str | None:
     """The name of the server: as the flow says it, as its TLS hello does, or as DNS was asked before."""
-    ssl = flow.get("ssl")
-    return (
-        clean(flow.get("host_server_name"))
-        or (clean(ssl.get("client_sni")) if isinstance(ssl, dict) else None)
-        or clean(flow.get("dns_host_name"))
-    )
+    name = clean(flow.get("host_server_name"))
+    if name is None and isinstance(ssl := flow.get("ssl"), dict):
+        name = clean(ssl.get("client_sni"))
+    return name or clean(flow.get("dns_host_name"))
 
 
 def _risks(told: object) -> tuple[int, tuple[int, ...]]:
@@ -160,7 +159,7 @@ def _risks(told: object) -> tuple[int, tuple[int, ...]]:
     return min(score, MAX_SCORE), tuple(kept)
 
 
-def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> list[tuple[str, str]]:
+def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> tuple[tuple[str, str], ...]:
     """Names that a device says of itself. Whoever only asks for a name must not get it."""
     name = None
     owner = device
@@ -172,7 +171,7 @@ def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> list[
         # Sent by the local side to the group, so the answer is about the local side (RFC 6762, 6).
         mdns = flow["mdns"]
         name = _mdns_name(clean(mdns.get("answer"))) if isinstance(mdns, dict) else None
-    return [(owner, name)] if owner and name else []
+    return ((owner, name),) if owner and name else ()
 
 
 def _mdns_name(answer: str | None) -> str | None:
@@ -189,10 +188,11 @@ def clean(value: object) -> str | None:
     :returns: at most :data:`MAX_TEXT` characters, control characters and bytes that were not UTF-8
         replaced by U+FFFD, outer blanks gone; None for what is no text or is empty.
     """
-    if not isinstance(value, str):
-        return None
-    if len(value) > MAX_TEXT:
-        value = value[:MAX_TEXT]
+    return _clean(value[:MAX_TEXT]) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=4096)  # most text is the same few names; 4096 of the longest take 8 MB
+def _clean(value: str) -> str | None:
     if not value.isprintable():
         value = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
     return value.strip() or None
@@ -228,15 +228,15 @@ def device_id(mac: str | None, ip: str | None) -> str | None:
     return None
 
 
-def _address(text: str | None) -> str | None:
-    """``text`` in lower case if it is an IP address that a host can have."""
-    return text.lower() if text is not None and _is_address(text) else None
-
-
 @lru_cache(maxsize=16384)
+def _side(mac: str | None, ip: str | None) -> tuple[str | None, str | None]:
+    """One end of a flow: its device, and its IP address in lower case if it is one that a host can have."""
+    return device_id(mac, ip), ip.lower() if ip is not None and _is_address(ip) else None
+
+
 def _is_address(text: str) -> bool:
     try:
-        ip_address(text)
-    except ValueError:
+        inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except (OSError, ValueError):  # a ValueError is a NUL, or no text at all
         return False
-    return "%" not in text and text not in _NO_ADDRESS
+    return text not in _NO_ADDRESS

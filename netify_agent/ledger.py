@@ -50,8 +50,12 @@ class Ledger:
 
     def count_flows(self, flow: Flow, flows: int) -> None:
         """Add ``flows`` (negative: take away) to the number of flows of the flow's rows."""
+        if not flows:
+            return
         flow.flows += flows
-        self._shift(self.batch.counted, self.batch.mirrored, flow, 1, (0, 0, 0, 0, flows))
+        _add(self.batch.counted, flow.key, flow, 0, 0, 0, 0, flows)
+        if flow.peer is not None:
+            _add(self.batch.mirrored, flow.peer, flow, 0, 0, 0, 0, flows)
 
     def move(self, flow: Flow, key: Key, peer: Key | None) -> None:
         """Give ``flow`` to ``key`` (and ``peer``), and with it what it counted elsewhere (trap 4).

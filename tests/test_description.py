@@ -94,9 +94,24 @@ def test_long_addresses_are_not_kept_in_memory() -> None:
 
     assert short_text("x" * 64) == "x" * 64
     assert short_text("x" * 65) is None
-    before = description._is_address.cache_info().currsize
-    describe(flow(local_ip="9" * 100_000, other_ip="8" * 100_000, other_type="local"))
-    assert description._is_address.cache_info().currsize == before
+    caches = description._side, description.device_id
+
+    def kept(local_ip: str, other_ip: str) -> list[int]:
+        describe(flow(local_mac=None, local_ip=local_ip, other_ip=other_ip, other_type="local"))
+        return [cache.cache_info().currsize for cache in caches]
+
+    assert kept("9" * 100_000, "8" * 100_000) == kept("7" * 100_000, "6" * 100_000)
+    assert kept("9" * 64, "8" * 64) != kept("7" * 64, "6" * 64)
+
+
+def test_long_names_are_cut_before_they_are_kept_in_memory() -> None:
+    assert clean("x" * 100_000 + "y") is clean("x" * 100_000 + "z")
+
+
+def test_flows_of_a_row_share_its_key() -> None:
+    """100,000 live flows: each would hold its own tuple and its own names."""
+    one, other = (describe(flow(digest=digest)).key for digest in ("a", "b"))
+    assert one is other
 
 
 @pytest.mark.parametrize(
