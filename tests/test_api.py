@@ -539,9 +539,32 @@ def test_answers_are_encoded_once_per_flush(scene: Scene, monkeypatch: pytest.Mo
     assert built == 1
 
 
-def an_entry(size: int) -> Entry:
+def test_an_answer_that_many_wait_for_is_made_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+    picture = scene.parts.reader.picture
+
+    def slow(*args: Any, **options: Any) -> Any:
+        nonlocal made
+        made += 1
+        eventually(lambda: len(scene.server._running) == scene.web.threads, "all workers are at it")
+        return picture(*args, **options)
+
+    monkeypatch.setattr(scene.parts.reader, "picture", slow)
+    scene.book.flush()
+    answers: list[bytes] = []
+    asking = [
+        threading.Thread(target=lambda: answers.append(scene.ask("/").body)) for _ in range(scene.web.threads)
+    ]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join()
+    assert (made, len(answers), len(set(answers))) == (1, scene.web.threads, 1)
+
+
+def an_entry(size: int, sequence: int = 1) -> Entry:
     route = Route("/x", "x", "", lambda asked: {})
-    return Entry(route, {}, State(1, 1, 0, ""), Encoded(b"x" * size, "text/plain", "name"))
+    return Entry(route, {}, State(sequence, 1, 0, ""), Encoded(b"x" * size, "text/plain", "name"))
 
 
 def test_few_answers_are_kept_and_the_newest_one_always() -> None:
@@ -553,6 +576,9 @@ def test_few_answers_are_kept_and_the_newest_one_always() -> None:
     assert [name for name in ("/a", "/c", "/d") if kept.get(name)] == ["/a", "/d"]
     kept.put("/big", an_entry(1000))
     assert [name for name in ("/a", "/d", "/big") if kept.get(name)] == ["/big"]
+    kept.put("/a", an_entry(10, 2))
+    kept.put("/b", an_entry(10, 2))
+    assert [name for name in ("/a", "/b", "/big") if kept.get(name)] == ["/a", "/b"]
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,8 @@ class Entry:
 class Kept:
     """The latest encoded answers, by target of the request. Thread-safe.
 
-    Those that were encoded the longest ago make room, but the newest one is always kept, whatever its size.
+    Outdated ones go with the first answer of the next flush, so that they hold no memory. Those that were
+    encoded the longest ago make room, but the newest one is always kept, whatever its size.
     """
 
     def __init__(self, most: int = 256, most_bytes: int = 64 << 20) -> None:
@@ -137,7 +138,9 @@ class Kept:
     def put(self, target: str, entry: Entry) -> None:
         """Keep an answer in place of the one before."""
         with self._lock:
-            self._entries.pop(target, None)
+            outdated = [name for name, one in self._entries.items() if one.state != entry.state]
+            for name in (target, *outdated):
+                self._entries.pop(name, None)
             self._entries[target] = entry
             held = sum(one.encoded.size for one in self._entries.values())
             while len(self._entries) > 1 and (len(self._entries) > self._most or held > self._most_bytes):
