@@ -85,6 +85,22 @@ def assert_order(value: Any, schema: Any, document: Any) -> None:
         assert TIME.fullmatch(value)
 
 
+def test_headers_that_are_declared_come(scene: Scene, document: Any) -> None:
+    for path, operations in document["paths"].items():
+        declared = operations["get"]["responses"]
+        answer = scene.ask(path.format(**PLACES))
+        for name in declared[str(answer.status)].get("headers", {}):
+            assert answer.headers[name], (path, name)
+        if "304" in declared:
+            again = scene.ask(path.format(**PLACES), If_None_Match=answer.headers["ETag"])
+            assert (again.status, again.headers["ETag"]) == (304, answer.headers["ETag"])
+        else:
+            assert "ETag" not in answer.headers
+        assert scene.ask(path.format(**PLACES), "POST").headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert document["paths"]["/"]["get"]["responses"]["503"]["headers"]["Retry-After"]
+    assert document["security"] == [{}, {"token": []}]  # one of them, as the configuration has it
+
+
 def test_the_reference_is_in_step_with_the_declarations() -> None:
     text = DOCS.read_text()
     assert reference.rewritten(text) == text, "run python -m netify_agent.api.reference docs/api.md"

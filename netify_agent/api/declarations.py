@@ -115,6 +115,7 @@ class Route:
     :ivar stored: whether Redis is asked, so that 503 may be the answer.
     :ivar cached: whether the document changes with a flush only: it gets an ETag, and is built and
         encoded once a flush. Implies ``stored``.
+    :ivar lasting: whether it stays the same as long as we run, and has an ETag for that.
     :ivar page: where a browser, which prefers HTML, is sent instead.
     :ivar others: further statuses.
     """
@@ -128,5 +129,6 @@ class Route:
     media_type: str = JSON
     stored: bool = False
     cached: bool = False
+    lasting: bool = False
     page: str | None = None
     others: Mapping[int, Other] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netify_agent import __version__
@@ -35,6 +35,16 @@ COMMON = {
     431: Other("The headers are larger than 16 KiB."),
     500: Other("A mistake of ours; the journal has more."),
 }
+#: Headers that a status comes with.
+_HEADERS = {
+    303: {"Location": "Where to go instead."},
+    304: {"ETag": "The name of what the client has."},
+    401: {"WWW-Authenticate": "`Bearer`, as tokens are."},
+    405: {"Allow": "The methods that are."},
+    429: {"Retry-After": "Seconds."},
+    503: {"Retry-After": "Seconds, where it is Redis that does not answer."},
+}
+_ETAG = {"ETag": "The name of this very answer, for `If-None-Match`."}
 NOT_MODIFIED = "Nothing has changed since the answer that `If-None-Match` names."
 AWAY = Other("Redis does not answer; `detail` says why, `Retry-After` when to come again.")
 
@@ -45,7 +55,9 @@ def route(others: Sequence[Route]) -> Route:
     def answer(asked: Asked) -> Reply:
         return encoded.reply(asked.environ)
 
-    own = Route("/openapi.json", "openapi", "This API as an OpenAPI 3.1 document.", answer, schema=_ANY)
+    own = Route(
+        "/openapi.json", "openapi", "This API as an OpenAPI 3.1 document.", answer, schema=_ANY, lasting=True
+    )
     body = encode(document([*others, own]))
     encoded = Encoded.of_content(body, JSON)
     return own
@@ -67,7 +79,17 @@ def document(routes: Sequence[Route]) -> Document:
             "exact; bytes are whole captured frames, rates are bits per second.",
         },
         "paths": paths,
-        "components": {"schemas": {name: components[name] for name in sorted(components)}},
+        "security": [{}, {"token": []}],
+        "components": {
+            "schemas": {name: components[name] for name in sorted(components)},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Where `web.tokens_file` is configured; `/healthz` needs none.",
+                }
+            },
+        },
     }
 
 
@@ -83,21 +105,22 @@ def statuses(one: Route) -> dict[int, Other]:
 
 
 def _operation(one: Route, components: dict[str, Schema]) -> Document:
-    responses: dict[str, Document] = {
-        "200": _response("The answer.", one.media_type, one.schema or {"type": "string"}, components)
-    }
+    named = one.cached or one.lasting
+    body = one.schema or {"type": "string"}
+    responses = {200: _response("The answer.", _ETAG if named else {}, one.media_type, body, components)}
     if one.page is not None:
-        responses["303"] = {"description": f"A browser is sent to {one.page}."}
-    if one.cached:
-        responses["304"] = {"description": NOT_MODIFIED}
+        responses[303] = _response(f"A browser is sent to {one.page}.", _HEADERS[303])
+    if named:
+        responses[304] = _response(NOT_MODIFIED, _HEADERS[304])
     for status, other in statuses(one).items():
         media_type, schema = (PROBLEM, schemas.PROBLEM) if other.schema is None else (JSON, other.schema)
-        responses[str(status)] = _response(other.description, media_type, schema, components)
+        headers = _HEADERS.get(status, {})
+        responses[status] = _response(other.description, headers, media_type, schema, components)
     return {
         "operationId": one.name,
         "summary": one.summary,
         "parameters": [_parameter(parameter) for parameter in one.parameters],
-        "responses": dict(sorted(responses.items())),
+        "responses": {str(status): responses[status] for status in sorted(responses)},
     }
 
 
@@ -115,8 +138,24 @@ def _parameter(parameter: Parameter) -> Document:
     return document
 
 
-def _response(description: str, media_type: str, schema: Schema, components: dict[str, Schema]) -> Document:
-    return {"description": description, "content": {media_type: {"schema": _named(schema, components)}}}
+def _response(
+    description: str,
+    headers: Mapping[str, str],
+    media_type: str | None = None,
+    schema: Schema | None = None,
+    components: dict[str, Schema] | None = None,
+) -> Document:
+    """What an answer looks like; one without a ``media_type`` has no body."""
+    document: Document = {"description": description}
+    if headers:
+        document["headers"] = {
+            name: {"description": told, "schema": {"type": "string"}} for name, told in headers.items()
+        }
+    if media_type is not None:
+        document["content"] = {
+            media_type: {"schema": _named(schema, {} if components is None else components)}
+        }
+    return document
 
 
 def _named(schema: Any, components: dict[str, Schema]) -> Any:

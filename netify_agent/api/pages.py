@@ -56,7 +56,7 @@ def _to_root(asked: Asked) -> Reply:
 
 def _route(path: str, name: str, summary: str, file: Path) -> Route:
     kind = _TYPES[file.suffix]
-    return Route(path, name, summary, _answer(file, kind), media_type=kind)
+    return Route(path, name, summary, _answer(file, kind), media_type=kind, lasting=True)
 
 
 def _answer(file: Path, kind: str) -> Callable[[Asked], Reply]:

@@ -51,7 +51,12 @@ def _section(route: Route) -> str:
         lines += [_row(parameter) for parameter in route.parameters] + [""]
     title = (route.schema or {}).get("title")
     body = f"`{route.media_type}`, schema `{title}`" if title else f"`{route.media_type}`"
-    codes = [200, *([303] if route.page else []), *([304] if route.cached else []), *statuses(route)]
+    codes = [
+        200,
+        *([303] if route.page else []),
+        *([304] if route.cached or route.lasting else []),
+        *statuses(route),
+    ]
     lines.append(f"Answer: {body}. Statuses: {', '.join(str(code) for code in codes)}.\n")
     return "\n".join(lines)
 
