@@ -205,6 +205,7 @@ class Accountant:
         for flow in self._table.live.values():
             self._ledger.save(flow)
         self._ledger.batch.placed.update(self._table.live)
+        self._ledger.batch.complete = True
 
     # -- netifyd's own life ----------------------------------------------------------------------
 

@@ -111,6 +111,7 @@ class Batch:
     :ivar details: what flows of ``flows`` and ``ended`` are, as far as it was told in this interval.
     :ivar replaced: digest to those in the store whose flow goes on under it.
     :ivar placed: digests of live flows whose row or risk may be another than the store's entry says.
+    :ivar complete: ``flows`` has every live flow, so that no other is live, whatever the store says.
     :ivar counters: the accounting's own counters, by name.
     :ivar instances: the netifyd process behind each source.
     :ivar epoch: netifyd's clock (ms) when this store first heard of it, None if it has not.
@@ -129,6 +130,7 @@ class Batch:
     details: dict[str, Details] = field(default_factory=dict)
     replaced: dict[str, list[str]] = field(default_factory=dict)
     placed: set[str] = field(default_factory=set)
+    complete: bool = False
     counters: Counter[str] = field(default_factory=Counter)
     instances: dict[str, Instance] = field(default_factory=dict)
     epoch: int | None = None

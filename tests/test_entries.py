@@ -202,6 +202,21 @@ def test_entries_of_a_store_that_lost_flushes_for_good_come_right(book: Book) ->
     check(book.client)
 
 
+def test_flows_that_ended_in_flushes_that_were_lost_for_good_are_live_no_more(book: Book) -> None:
+    """They stayed in Redis until the agent was started again and had waited for them for an hour."""
+    book.flush(*(book.netifyd.flow(digest) for digest in "abc"), book.netifyd.stats("a", 1, 2))
+    book.feed(book.netifyd.purge("b"))
+    book.take()
+    book.sequence -= 1  # Redis came back as it was before
+    book.accountant.forget_counts()
+    book.accountant.dirty_all()
+    book.flush(book.netifyd.purge("c"), book.netifyd.flow("d"))
+    check(book.client)
+    assert set(indexes(book.client)["live"]) == {"a", "d"}
+    assert set(indexes(book.client)["ended"]) == {"c"}
+    assert set(book.client.hkeys(KEYS.details)) == {"a", "c", "d"}
+
+
 def test_a_forgotten_device_leaves_no_index(shared_redis: RedisServer) -> None:
     connect(shared_redis.url, None).flushall()
     book = Book(shared_redis.url, "gw1", forget_after_s=86400)

@@ -52,7 +52,9 @@ class Entries:
         keys = self._keys
         due = self._due(pipe, batch, at_ms)
         replaced = [digest for digests in batch.replaced.values() for digest in digests]
-        over = (digest for digest, state in batch.flows.items() if state is None)
+        over = [digest for digest, state in batch.flows.items() if state is None]
+        if batch.complete:
+            over += (digest for digest in pipe.hkeys(keys.flows) if digest not in batch.flows)
         changed = list(dict.fromkeys((*batch.placed, *over, *batch.ended, *replaced)))
         live = _read(pipe, keys.flows, changed)
         ended = _read(pipe, keys.ended, [*changed, *due])
@@ -83,7 +85,7 @@ class Entries:
         live = {digest: state for digest, state in batch.flows.items() if state is not None}
         self._queue_indexes(pipe, live, batch.ended, before)
         _write(pipe, keys.flows, live)
-        _remove(pipe.hdel, keys.flows, [digest for digest, state in batch.flows.items() if state is None])
+        _remove(pipe.hdel, keys.flows, [digest for digest in before.live if digest not in live])
         _write(pipe, keys.ended, batch.ended)
         for part in _parts(list(batch.ended)):
             pipe.zadd(keys.ends, dict.fromkeys(part, at_ms))
