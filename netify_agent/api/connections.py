@@ -23,6 +23,7 @@ from netify_agent.api.problems import Problem
 MAX_TARGET = 4096  # bytes of path and query
 MAX_HEADER = 16384  # bytes of a request without its body
 MAX_BODY = 16384  # bytes: no request needs one
+MAX_UNTAKEN = 128 << 20  # bytes of answers that wait for their clients to take them, all together
 _UNREAD_CHUNKS = 16
 _CHUNK_BYTES = 65536
 _TARGET_RULE = f"path and query: expected at most {MAX_TARGET} bytes"
@@ -172,9 +173,17 @@ class Patience:
     def make_room(self, connections: Mapping[int, Any]) -> None:
         """Where there are too many, close the one that has been waited for the longest.
 
-        So whoever opens connections without end shuts out himself, and a client that comes with its
-        request is answered.
+        So whoever opens connections without end, or asks for answers and takes none, shuts out himself, and
+        a client that comes with its request is answered.
         """
+        untaken = [each for each in list(connections.values()) if each.total_outbufs_len]
+        excess = sum(each.total_outbufs_len for each in untaken) - MAX_UNTAKEN
+        if excess > 0:
+            for each in sorted(untaken, key=_last_activity)[:-1]:  # one may have an answer of any size
+                excess -= each.total_outbufs_len
+                each.handle_close()
+                if excess <= 0:
+                    break
         if len(connections) > self._most:
             waiting = [each for each in list(connections.values()) if not each.requests]
             if waiting:
@@ -183,3 +192,8 @@ class Patience:
     def _since(self, connection: Any) -> float:
         since: float = self._unfinished.get(connection, connection.last_activity)
         return since
+
+
+def _last_activity(connection: Any) -> float:
+    last: float = connection.last_activity
+    return last

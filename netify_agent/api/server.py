@@ -20,7 +20,7 @@ from typing import Any
 
 from waitress import create_server, wasyncore
 
-from netify_agent.api.connections import MAX_BODY, MAX_HEADER, Connection, Patience
+from netify_agent.api.connections import MAX_BODY, MAX_HEADER, MAX_UNTAKEN, Connection, Patience
 from netify_agent.api.tls import TlsRelay
 from netify_agent.config import Endpoint, WebSettings
 
@@ -34,7 +34,7 @@ _MAX_CONNECTIONS = 500
 _OTHER_FILES = 64
 # Until waitress itself stops accepting: it counts its own two files, and we make room when one is too many.
 _BESIDES = 4
-_FILES_OF_TLS = 3  # of one connection: the client's socket and a pair behind it
+_FILES_OF_TLS = 4  # of one connection: the client's socket, a pair behind it, a buffer for an answer
 _IDLE_S = 15  # seconds that a silent connection is kept
 _SOCKET_MODE = 0o660
 
@@ -124,6 +124,8 @@ class WebServer:
             connection_limit=limit + _BESIDES,
             cleanup_interval=_IDLE_S,
             channel_timeout=_IDLE_S,
+            # Answers wait in buffers, which MAX_UNTAKEN bounds, and not in workers: these are few.
+            outbuf_high_watermark=8 * MAX_UNTAKEN,
             max_request_header_size=MAX_HEADER,
             max_request_body_size=MAX_BODY,
             clear_untrusted_proxy_headers=True,
