@@ -113,6 +113,46 @@ def test_a_recorded_stream_is_accounted_to_the_byte(raw: Path, daemon: Daemon, n
 
 @captures
 @EACH_CAPTURE
+def test_flows_of_a_recorded_stream_are_shown_as_they_were_described_even_after_a_kill(
+    raw: Path, daemon: Daemon, netifyd: StandIn
+) -> None:
+    payloads = payloads_of(raw)
+    delivered = Delivered(payloads)
+    purged = {
+        record["flow"]["digest"] for record in map(json.loads, payloads) if record["type"] == "flow_purge"
+    }
+    daemon.start()
+    netifyd.accept()
+    netifyd.send(raw.read_bytes())
+    eventually(lambda: daemon.records() == len(payloads), "every record is read")
+    daemon.flushed()
+    before = daemon.get("/flows?limit=10000")[1]
+    shown = {flow["digest"]: flow for flow in before["flows"]}
+    assert len(shown) == before["total"]
+    assert shown.keys() == delivered.bytes.keys() | delivered.described.keys()
+    for digest, flow in shown.items():
+        told = delivered.described.get(digest)
+        assert flow["active"] == (digest not in purged)
+        if told is not None:
+            assert flow["device"] == _owners(told)[0]
+            for name in ("local_ip", "other_ip", "other_type", "local_origin", "ip_version"):
+                assert flow[name] == (None if told[name] in ("0.0.0.0", "::") else told[name])
+            assert (flow["local_port"] or 0, flow["other_port"] or 0) == (
+                told["local_port"],
+                told["other_port"],
+            )
+            assert flow["host"] == told.get("host_server_name")
+            assert flow["application"] == told["detected_application_name"]
+            assert flow["risk_score"] == told["risks"]["ndpi_risk_score"]
+            assert [risk["id"] for risk in flow["risks"]] == told["risks"].get("risks", [])
+    daemon.kill()
+    daemon.start()
+    after = daemon.get("/flows?limit=10000")[1]
+    assert {**after, "generated_at": before["generated_at"]} == before
+
+
+@captures
+@EACH_CAPTURE
 @pytest.mark.parametrize("seed", range(2))
 def test_pieces_cut_anywhere_change_nothing(raw: Path, seed: int, daemon: Daemon, netifyd: StandIn) -> None:
     chance = random.Random(seed)
