@@ -214,6 +214,16 @@ def test_a_request_without_a_name_is_no_request_but_in_http_1_0(guarded: Scene) 
         assert b"expected one Host header" in answer
 
 
+@pytest.mark.parametrize(
+    ("target", "status"), [(b"http://localhost", b"200"), (b"http://evil.example", b"403")]
+)
+def test_a_name_in_the_target_counts_more_than_the_host_header(
+    guarded: Scene, target: bytes, status: bytes
+) -> None:
+    line = b"GET " + target + b"/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert guarded.raw(line).split(b" ")[1] == status
+
+
 # Web pages of others
 
 

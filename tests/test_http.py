@@ -100,6 +100,8 @@ def test_a_target_that_is_too_long_is_refused(scene: Scene) -> None:
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16384\r\n\r\n", 413),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nX\r\n\r\n", 400),
+        (b"GET http://[::1/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET http://[x]/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n X: y\r\nX : y\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n", 411),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501),

@@ -59,7 +59,12 @@ class Request(HTTPRequestParser):  # type: ignore[misc]
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the lines of a request. Raises ParsingError."""
-        super().parse_header(header_plus)
+        try:
+            super().parse_header(header_plus)
+        except ValueError:  # of urlsplit(), which waitress overlooks: http://[::1/
+            raise ParsingError("the first line names no URL") from None
+        if self.proxy_netloc:
+            self.headers["HOST"] = self.proxy_netloc  # RFC 9112 section 3.2.2: it is what was meant
         words = self.first_line.split(b" ")
         if len(words) < 2:
             raise ParsingError("the first line is none")  # waitress 1.4.4 goes on with nothing
