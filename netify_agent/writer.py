@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from netify_agent.accounting import Accountant
 from netify_agent.ledger import forget_corrections
 from netify_agent.store.client import StoreError, StoreRefused
+from netify_agent.store.transaction import Sent
 from netify_agent.store.write import Flush, Rewound, StoreWriter
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 #: Flushes kept after they were applied. With the default interval they cover six minutes: Redis 6's and
 #: 7's default snapshots come at the latest 5 minutes after 100 changes (redis.conf, ``save``).
 KEPT_FLUSHES = 24
-KEPT_CHANGES = 50_000  # rows and flow states in all of them: some 25 MB
+KEPT_BYTES = 8 << 20  # in all of them: a flush of 1,000 devices with 20 applications each is 4.5 MB
 FINAL_FLUSH_S = 10.0  # how long a stop may try to get the last flush out
 _BACKOFF_S = (0.5, 15.0)
 _IDLE_S = 0.5
@@ -85,7 +86,7 @@ class Writer:
         self._bucket_s = bucket_s
         self._on_devices = on_devices
         self._pending: Flush | None = None
-        self._applied: deque[Flush] = deque()
+        self._applied: deque[tuple[int, Sent]] = deque()  # by sequence number
         self._complained_at = -_COMPLAIN_S
         self._taken_at = time.monotonic()
         self._opened_s = int(time.time())
@@ -140,10 +141,10 @@ class Writer:
                 status.pending = self._pending.batch.size
             started = time.monotonic()
             try:
-                self._store.apply(self._pending)
+                sent = self._store.apply(self._pending)
             except Rewound as rewound:
                 self._give_back(rewound.sequence, beat)
-                self._store.apply(self._pending)
+                sent = self._store.apply(self._pending)
         except Rewound:
             return False
         except StoreRefused:
@@ -163,18 +164,18 @@ class Writer:
         status.flushes += 1
         status.last_flush = time.time()
         status.flush_ms = (time.monotonic() - started) * 1000
-        self._keep(self._pending)
+        self._keep(self._pending.sequence, sent)
         self._on_devices(self._pending)
         self._pending = None
         status.pending = 0
         return True
 
-    def _keep(self, flush: Flush) -> None:
-        """Remember ``flush``, and of those before it as many as the bounds allow."""
-        self._applied.append(flush)
-        changes = sum(kept.batch.size for kept in self._applied)
-        while len(self._applied) > KEPT_FLUSHES or (changes > KEPT_CHANGES and len(self._applied) > 1):
-            changes -= self._applied.popleft().batch.size
+    def _keep(self, sequence: int, sent: Sent) -> None:
+        """Remember a flush, and of those before it as many as the bounds allow."""
+        self._applied.append((sequence, sent))
+        size = sum(len(kept.data) for _, kept in self._applied)
+        while len(self._applied) > KEPT_FLUSHES or (size > KEPT_BYTES and len(self._applied) > 1):
+            size -= len(self._applied.popleft()[1].data)
 
     def _restore(self) -> None:
         restored = self._store.claim()
@@ -201,16 +202,16 @@ class Writer:
 
     def _give_back(self, sequence: int, beat: Callable[[], None]) -> None:
         """Redis has forgotten the flushes after ``sequence``: apply them again, or begin anew from there."""
-        missing = [flush for flush in self._applied if flush.sequence > sequence]
-        if missing and missing[0].sequence == sequence + 1:
+        missing = [kept for kept in self._applied if kept[0] > sequence]
+        if missing and missing[0][0] == sequence + 1:
             log.warning(
                 "Redis came back with an older state: giving back flushes %d to %d",
-                missing[0].sequence,
-                missing[-1].sequence,
+                missing[0][0],
+                missing[-1][0],
             )
-            for flush in missing:
+            for number, sent in missing:
                 beat()
-                self._store.apply(flush)
+                self._store.repeat(number, sent)
                 self.status.repeated += 1
             return
         lost = self.status.sequence - sequence

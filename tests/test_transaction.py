@@ -11,7 +11,7 @@ from support import RedisServer
 
 from netify_agent.store.client import connect
 from netify_agent.store.layout import COUNTERS
-from netify_agent.store.transaction import Transaction
+from netify_agent.store.transaction import Sent, Transaction, repeat
 
 
 @pytest.fixture
@@ -27,6 +27,11 @@ def pipe(client: Any) -> Iterator[Any]:
     with client.pipeline(transaction=True) as found:
         found.watch("watched")
         yield found
+
+
+def done(transaction: Transaction) -> list[tuple[str, str, str]]:
+    transaction.commit()
+    return transaction.refused()
 
 
 def test_each_command_does_what_its_name_says(client: Any, pipe: Any) -> None:
@@ -50,7 +55,7 @@ def test_each_command_does_what_its_name_says(client: Any, pipe: Any) -> None:
         transaction.zremrangebyscore("ranked", "-inf", 2)
         transaction.expireat("row", 4_000_000_000)
         transaction.delete("old")
-        assert transaction.execute() == []
+        assert done(transaction) == []
     assert client.hgetall("row") == {
         f"{COUNTERS[0]}:netflix": "7",
         f"{COUNTERS[2]}:netflix": "-2",
@@ -71,7 +76,7 @@ def test_more_commands_than_any_buffer_holds_are_one_transaction(client: Any, pi
             transaction.zincrby("scores", -number, f"member {number % 7}")
             transaction.grow("row", f":{number % 100}", [1, 2, 3])
         assert transaction.count == 160_000
-        assert transaction.execute() == []
+        assert done(transaction) == []
     assert sum(map(int, client.hgetall("row").values())) == 240_000
     assert sum(score for _, score in client.zrange("scores", 0, -1, withscores=True)) == -sum(range(40_000))
     assert pipe.get("after") is None  # the connection goes on with the next reply
@@ -85,7 +90,7 @@ def test_commands_that_redis_refuses_are_named_although_the_others_are_done(clie
         transaction.grow("text", "", [1, 2])
         transaction.hset("row", mapping={"a": 1})
         transaction.zadd("text", {"a": 1})
-        refused = transaction.execute()
+        refused = done(transaction)
     assert [(name, key) for name, key, _ in refused] == [("HINCRBY", "text")] * 2 + [("ZADD", "text")]
     assert all(why.startswith("WRONGTYPE") for _, _, why in refused)
     assert client.hgetall("row") == {COUNTERS[0]: "1", COUNTERS[1]: "2", "a": "1"}
@@ -95,7 +100,7 @@ def test_nothing_is_done_if_a_watched_key_has_changed(client: Any, pipe: Any) ->
     client.set("watched", "by another")
     with pytest.raises(redis.WatchError), Transaction(pipe.connection) as transaction:
         transaction.hset("row", mapping={"a": 1})
-        transaction.execute()
+        done(transaction)
     assert not client.exists("row")
 
 
@@ -106,7 +111,7 @@ def test_nothing_is_done_if_one_command_can_not_be_queued(client: Any, pipe: Any
     ):
         transaction.hset("row", mapping={"a": 1})
         transaction.hset("row", mapping={})
-        transaction.execute()
+        done(transaction)
     assert not client.exists("row")
 
 
@@ -130,12 +135,37 @@ def test_a_redis_that_is_gone_is_an_error_of_redis_py(redis_server: RedisServer)
         with pytest.raises(redis.ConnectionError), Transaction(pipe.connection) as transaction:
             for number in range(20_000):
                 transaction.hset("row", mapping={f"field {number}": number})
-            transaction.execute()
+            done(transaction)
 
 
 def test_text_that_is_no_text_is_replaced(client: Any, pipe: Any) -> None:
     with Transaction(pipe.connection) as transaction:
         transaction.hset("row", mapping={"cut\ud800off": "\udcff"})
         transaction.grow("row", ":\udc80", [1])
-        transaction.execute()
+        done(transaction)
     assert client.hgetall("row") == {"cut?off": "?", f"{COUNTERS[0]}:?": "1"}
+
+
+def test_a_transaction_can_be_sent_again_as_it_was(client: Any) -> None:
+    def again(sent: Sent) -> list[str]:
+        with client.pipeline(transaction=True) as pipe:
+            pipe.watch("watched")
+            return repeat(pipe.connection, sent)
+
+    with client.pipeline(transaction=True) as pipe:
+        pipe.watch("watched")
+        with Transaction(pipe.connection) as transaction:
+            for number in range(20_000):
+                transaction.grow("row", f":{number}", [number + 1])
+                transaction.zincrby("scores", 1, "member")
+            sent = transaction.commit()
+            assert transaction.refused() == []
+    assert len(sent.data) < 400_000
+    assert again(sent) == []
+    assert client.hget("row", f"{COUNTERS[0]}:19999") == "40000"
+    assert client.zscore("scores", "member") == 40_000
+    client.set("scores", "spoiled") and client.delete("row")
+    refused = again(sent)
+    assert len(refused) == 20_000
+    assert refused[0].startswith("WRONGTYPE")
+    assert client.hlen("row") == 20_000

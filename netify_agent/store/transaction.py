@@ -8,11 +8,12 @@ a reply is a line that is an error or not.
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
@@ -21,7 +22,19 @@ from netify_agent.store.layout import COUNTERS
 Value = str | int
 
 _PIECE_BYTES = 65536
+_LEVEL = 1  # of zlib: a tenth of the time that packing takes, and a tenth of the size remains
 _HINCRBY = b"*4\r\n$7\r\nHINCRBY\r\n"
+
+
+class Sent(NamedTuple):
+    """A transaction as it was sent: all that is needed to do the same again.
+
+    :ivar commands: how many, MULTI and EXEC not among them.
+    :ivar data: its bytes, compressed to a tenth.
+    """
+
+    commands: int
+    data: bytes
 
 
 class Transaction:
@@ -43,6 +56,8 @@ class Transaction:
         self._connection = connection
         self._pieces = [_packed("MULTI")]
         self._size = 0
+        self._sent: list[bytes] = []
+        self._compress = zlib.compressobj(_LEVEL)
         self._fields: dict[str, bytes] = {}  # packed: they are the same in most hashes
         self._runs: list[tuple[int, str, str]] = []  # where a run of commands on one key begins
 
@@ -123,23 +138,20 @@ class Transaction:
         """DEL."""
         self._add("DEL", *keys)
 
-    def execute(self) -> list[tuple[str, str, str]]:
-        """Commit.
+    def commit(self) -> Sent:
+        """Send EXEC; :meth:`refused` then waits for what comes of it."""
+        self._pieces.append(_packed("EXEC"))
+        self._send()
+        return Sent(self.count, b"".join((*self._sent, self._compress.flush())))
+
+    def refused(self) -> list[tuple[str, str, str]]:
+        """Wait for the outcome of :meth:`commit`.
 
         :returns: of each command that Redis refused although it did the others: name, key and error.
         :raises redis.WatchError: a watched key changed: nothing was done.
         :raises redis.ResponseError: Redis would not even queue a command: nothing was done.
         """
-        self._pieces.append(_packed("EXEC"))
-        self._send()
-        replies = _Replies(self._connection)
-        refused = [error for _, error in replies.errors(1 + self.count)]
-        outcome = replies.line()
-        if refused or outcome.startswith(b"-"):
-            raise redis.ResponseError(_text(refused[0] if refused else outcome))
-        if outcome == b"*-1":
-            raise redis.WatchError("watched key changed")
-        return [(*self._command(index), _text(error)) for index, error in replies.errors(self.count)]
+        return [(*self._command(index), why) for index, why in _outcome(self._connection, self.count)]
 
     def _add(self, name: str, key: str, *arguments: Value) -> None:
         """Queue one command. Its reply must be a status, a number or a string."""
@@ -163,9 +175,37 @@ class Transaction:
             self._send()
 
     def _send(self) -> None:
-        self._connection.send_packed_command([b"".join(self._pieces)], check_health=False)
+        piece = b"".join(self._pieces)
+        self._connection.send_packed_command([piece], check_health=False)
+        self._sent.append(self._compress.compress(piece))
         self._pieces.clear()
         self._size = 0
+
+
+def repeat(connection: Any, sent: Sent) -> list[str]:
+    """Send a transaction again; raises and returns as its :meth:`Transaction.refused`, without the names."""
+    try:
+        expand = zlib.decompressobj()
+        data = sent.data
+        while piece := expand.decompress(data, _PIECE_BYTES):
+            connection.send_packed_command([piece], check_health=False)
+            data = expand.unconsumed_tail
+        return [why for _, why in _outcome(connection, sent.commands)]
+    except BaseException:
+        connection.disconnect()
+        raise
+
+
+def _outcome(connection: Any, count: int) -> list[tuple[int, str]]:
+    """Index and error of each of ``count`` commands that was refused, now that EXEC is sent."""
+    replies = _Replies(connection)
+    refused = [error for _, error in replies.errors(1 + count)]
+    outcome = replies.line()
+    if refused or outcome.startswith(b"-"):
+        raise redis.ResponseError(_text(refused[0] if refused else outcome))
+    if outcome == b"*-1":
+        raise redis.WatchError("watched key changed")
+    return [(index, _text(error)) for index, error in replies.errors(count)]
 
 
 class _Replies:

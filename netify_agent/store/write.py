@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any, NamedTuple
@@ -21,7 +23,7 @@ from netify_agent.store.encoding import decode_state
 from netify_agent.store.entries import AT_ONCE, Before, Entries
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
 from netify_agent.store.rates import RateWindow
-from netify_agent.store.transaction import Transaction
+from netify_agent.store.transaction import Sent, Transaction, repeat
 
 _FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
 
@@ -90,6 +92,7 @@ class StoreWriter:
         self._forget_after_s = forget_after_s
         self._writer = uuid.uuid4().hex
         self._window = RateWindow()
+        self._sent = Sent(0, b"")  # the latest flush
         self._replaced: str | None = None  # who wrote before we claimed the store
 
     def claim(self) -> Restored:
@@ -125,44 +128,55 @@ class StoreWriter:
                 f"{meta_key} in Redis does not hold what netify-agent stores there: use another database"
             ) from error
 
-    def apply(self, flush: Flush) -> None:
+    def apply(self, flush: Flush) -> Sent:
         """Apply ``flush``, unless it has been applied already.
 
+        :returns: what :meth:`repeat` needs to apply it again.
         :raises Rewound: where the flush before this one is missing.
         """
-        keys = self._keys
+        with self._watching(flush.sequence) as pipe:
+            if pipe is None:
+                return self._sent
+            forgotten = self._silent(pipe, flush.at_ms)
+            before = self._entries.read(pipe, flush.batch, flush.at_ms)
+            with Transaction(pipe.connection) as transaction:
+                self._queue(transaction, flush, forgotten, before)
+                self._sent = transaction.commit()
+                refused = [f"{name} of {key} ({why})" for name, key, why in transaction.refused()]
+        _complain(flush.sequence, refused)
+        return self._sent
+
+    def repeat(self, sequence: int, sent: Sent) -> None:
+        """Apply flush ``sequence`` once more, to a Redis that has forgotten it; else as :meth:`apply`."""
+        with self._watching(sequence) as pipe:
+            refused = repeat(pipe.connection, sent) if pipe is not None else []
+        _complain(sequence, refused)
+
+    @contextmanager
+    def _watching(self, sequence: int) -> Iterator[Any]:
+        """A pipeline with the number of the last flush under WATCH; None if flush ``sequence`` is applied."""
+        meta = self._keys.meta
         try:
             with self._client.pipeline(transaction=True) as pipe:
-                pipe.watch(keys.meta)
-                stored, writer = pipe.hmget(keys.meta, "seq", "writer")
-                sequence = int(stored or 0)
+                pipe.watch(meta)
+                text, writer = pipe.hmget(meta, "seq", "writer")
+                stored = int(text or 0)
                 if writer not in (self._writer, self._replaced, None):
                     raise StoreRefused(
                         f"another netify-agent writes to gateway '{self._gateway}' in this Redis: give "
                         "each its own 'gateway' name"
                     )
-                if sequence == flush.sequence and writer == self._writer:
+                if stored == sequence and writer == self._writer:
+                    yield None
                     return
-                if sequence < flush.sequence - 1:
-                    raise Rewound(sequence)
-                if sequence >= flush.sequence:
-                    raise StoreRefused(
-                        f"flush {sequence} in Redis is none of ours: another agent writes there"
-                    )
-                forgotten = self._silent(pipe, flush.at_ms)
-                before = self._entries.read(pipe, flush.batch, flush.at_ms)
-                pipe.watching = False  # from here on the transaction answers for it
-                with Transaction(pipe.connection) as transaction:
-                    self._queue(transaction, flush, forgotten, before)
-                    refused = transaction.execute()
+                if stored < sequence - 1:
+                    raise Rewound(stored)
+                if stored >= sequence:
+                    raise StoreRefused(f"flush {stored} in Redis is none of ours: another agent writes there")
+                yield pipe
+                pipe.watching = False  # EXEC has ended it
         except redis.RedisError as error:
             raise as_store_error(error, self._gateway) from error
-        if refused:
-            name, key, why = refused[0]
-            raise StoreRefused(
-                f"Redis took flush {flush.sequence} but refused {len(refused)} of its commands, {name} of "
-                f"{key} for one ({why}): somebody else writes to this gateway's keys"
-            )
 
     def _silent(self, pipe: Any, now_ms: int) -> dict[str, _Forgotten]:
         """Some of the devices that are due to be forgotten."""
@@ -293,6 +307,15 @@ class StoreWriter:
             keys.totals(device), keys.applications(device), keys.protocols(device), keys.addresses(device)
         )
         self._entries.queue_forget(pipe, device)
+
+
+def _complain(sequence: int, refused: Sequence[str]) -> None:
+    """Raises StoreRefused if Redis ``refused`` some commands of a flush that it took."""
+    if refused:
+        raise StoreRefused(
+            f"Redis took flush {sequence} but refused {len(refused)} of its commands, {refused[0]} for one: "
+            "somebody else writes to this gateway's keys"
+        )
 
 
 def _rows_in(fields: list[str]) -> list[str]:

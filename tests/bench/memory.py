@@ -41,7 +41,7 @@ def _measure(scale: Scale, devices: int, flows: int, target: float | None) -> It
 
 
 def _redis_bytes(running: Stand) -> int:
-    return int(running.redis.info("memory")["used_memory_dataset"])
+    return int(running.redis.info("memory")["used_memory"])
 
 
 def _by_row(running: Stand, devices: int, applications: int, flows: int) -> str:
