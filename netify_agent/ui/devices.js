@@ -100,11 +100,15 @@ class Curves {
 
   cell() {
     const curve = new Sparkline();
+    let shown = null;
     return {
       node: curve.node,
       update: (device) => {
-        this.cells.set(deviceId(device), curve);
-        this.show(deviceId(device));
+        const id = deviceId(device);
+        if (shown !== id && this.cells.get(shown) === curve) this.cells.delete(shown);
+        shown = id;
+        this.cells.set(id, curve);
+        this.show(id);
       },
     };
   }

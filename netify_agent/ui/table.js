@@ -2,7 +2,7 @@
 
 import { arrange, h, icon, setAttribute, show } from './dom.js';
 
-const MARGIN_ROWS = 12; // kept beyond what is in sight, so that scrolling meets rows
+const MARGIN_ROWS = 6; // kept beyond what is in sight, so that scrolling meets rows
 const WHOLE = 60; // up to so many rows, all are in the page
 
 /**
@@ -111,17 +111,18 @@ export class Table {
 
   render() {
     const [first, last] = this.range();
+    const shown = this.items.slice(first, last);
+    const keys = shown.map(this.key);
+    const spare = this.spareRows(new Set(keys));
     const rows = new Map();
     const nodes = [];
-    for (let index = first; index < last; index += 1) {
-      const item = this.items[index];
-      const key = this.key(item);
-      const row = this.rows.get(key) ?? this.row();
-      setAttribute(row.node, 'aria-rowindex', index + 2);
+    shown.forEach((item, index) => {
+      const row = this.rows.get(keys[index]) ?? spare.shift() ?? this.row();
+      setAttribute(row.node, 'aria-rowindex', first + index + 2);
       for (const cell of row.cells) cell.update(item);
-      rows.set(key, row);
+      rows.set(keys[index], row);
       nodes.push(row.node);
-    }
+    });
     this.rows = rows;
     setAttribute(this.table, 'aria-rowcount', this.items.length + 1);
     const measured = nodes[0]?.getBoundingClientRect().height;
@@ -131,7 +132,19 @@ export class Table {
       show(space, rest > 0);
     }
     arrange(this.body, [this.above, ...nodes, this.below]);
-    this.onview(this.items.slice(first, last));
+    this.onview(shown);
+  }
+
+  /** Rows whose items are out of sight, to be used again for others: that costs a third of new ones. */
+  spareRows(wanted) {
+    const spare = [];
+    for (const [key, row] of this.rows) {
+      // A focus must not pass from one item to another.
+      if (!wanted.has(key) && !row.node.contains(document.activeElement)) spare.push(row);
+    }
+    // Those that stay are not to be moved; where none stays, all are in the right order already.
+    if (spare.length < this.rows.size) for (const row of spare) row.node.remove();
+    return spare;
   }
 
   row() {
