@@ -160,7 +160,7 @@ class Teller:
                 first_seen_at=at_ms, last_seen_at=at_ms,
             ),
             self.stats(digest, 342, 342, at_ms),
-            self.purge(digest),
+            self.purge(digest, at_ms),
         ]  # fmt: skip
 
     def flow(self, digest: str, member: Member, habit: Habit, first_ms: int, last_ms: int) -> Record:
@@ -189,8 +189,8 @@ class Teller:
     def stats(self, digest: str, up: float, down: float, at_ms: int) -> Record:
         return self._netifyd.stats(digest, int(up), int(down), last_seen_at=at_ms)
 
-    def purge(self, digest: str) -> Record:
-        return self._netifyd.purge(digest)
+    def purge(self, digest: str, at_ms: int) -> Record:
+        return self._netifyd.stats(digest, 0, 0, "flow_purge", last_seen_at=at_ms)
 
 
 def fill(book: Book, now: float) -> None:
@@ -202,7 +202,7 @@ def fill(book: Book, now: float) -> None:
     for (start, length), following in zip(spans, [*(start for start, _ in spans[1:]), int(now)], strict=True):
         records: list[Record] = []
         for member in HOME:
-            records += teller.naming(member, start * 1000)
+            records += teller.naming(member, start * 1000) if start == spans[0][0] else []
             for habit in member.habits:
                 samples = [_level(habit, start + part * length / 8, rng) for part in range(8)]
                 level = sum(samples) / len(samples)
@@ -212,7 +212,7 @@ def fill(book: Book, now: float) -> None:
                 digest = _digest(member.ip, habit, start)
                 first, last = start * 1000, (start + length) * 1000 - 1
                 records.append(teller.flow(digest, member, habit, first, last))
-                records += [teller.stats(digest, up, down, last), teller.purge(digest)]
+                records += [teller.stats(digest, up, down, last), teller.purge(digest, last)]
         book.bucket = following // 300 * 300
         book.flush(*records, at_ms=(start + length) * 1000)
 
@@ -288,7 +288,7 @@ def crowd(book: Book, devices: int, flows: int) -> None:
                 digest, _, habit = _crowd_flow(device, index)
                 records.append(teller.flow(digest, member, habit, now_ms - 600_000, now_ms - 300_000))
                 records.append(teller.stats(digest, 1000 + device, 2000 + 17 * device, now_ms - 300_000))
-                records.append(teller.purge(digest))
+                records.append(teller.purge(digest, now_ms - 300_000))
         book.flush(*records, at_ms=now_ms - 300_000)
 
 

@@ -19,12 +19,19 @@ VIEWS = {
     "flows": "flows",
     "risks": "risks",
 }
-#: What shows that a view has got its figures.
-READY = {"overview": ".ranking li", "risks": ".risks li"}
+#: What shows that a view has got its figures, and is in no other.
+READY = {
+    "overview": ".ranking li",
+    "devices": "td.curve svg",
+    "device": ".identity ~ .page-content .flows data",
+    "applications": "td.users .links",
+    "flows": ".page > .sheet .flows data",
+    "risks": ".note ~ .page-content .risks li",
+}
 
 
 def settled(page: Page, name: str) -> None:
-    page.locator(READY.get(name, "tbody data")).first.wait_for()
+    page.locator(READY[name]).first.wait_for(state="attached")
     page.locator("#health[data-state=ok]").wait_for()
 
 

@@ -22,5 +22,7 @@ def test_pictures_are_taken(home: Daemon, look: Look, width: int, scheme: str) -
         page.goto(f"{home.base}/ui/#/{path}")
         settled(page, name)
         page.screenshot(
-            path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True, animations="disabled"
+            path=SCREENSHOTS / f"{name}-{width}-{scheme}.png",
+            full_page=name not in ("devices", "flows"),  # rows out of sight are not in the page
+            animations="disabled",
         )
