@@ -14,7 +14,7 @@ Look = Callable[..., Page]
 VIEWS = {
     "overview": "",
     "devices": "devices",
-    "device": "devices/b8:a4:4f:61:0c:2e",
+    "device": "devices/e8:5b:5b:31:7a:02",
     "applications": "applications",
     "flows": "flows",
     "risks": "risks",
