@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 from netify_agent.accounting import Accountant
 from netify_agent.store.client import connect
+from netify_agent.store.encoding import decode_state
 from netify_agent.store.flows import FlowReader
+from netify_agent.store.layout import Keys
 from netify_agent.store.read import StoreReader
 from netify_agent.store.usage import UsageReader
 from netify_agent.store.write import Flush, StoreWriter
@@ -124,3 +126,36 @@ def everything(client: Any) -> dict[str, Any]:
         kind = client.type(key)
         found[key] = client.zrange(key, 0, -1, withscores=True) if kind == "zset" else read[kind](key)
     return found
+
+
+def indexes(client: Any, gateway: str) -> dict[str, dict[str, int]]:
+    """Every index of flows that there is, by the end of its key."""
+    found = {}
+    for key in client.scan_iter(f"netify:{{{gateway}}}:index:*", count=1000):
+        entries = client.zrange(key, 0, -1, withscores=True)
+        found[key.partition(":index:")[2]] = {digest: int(seen) for digest, seen in entries}
+    return found
+
+
+def check_entries(client: Any, gateway: str) -> None:
+    """States of flows, what they are and the indexes agree, and no flow stands anywhere twice."""
+    keys = Keys(gateway)
+    live = {digest: decode_state(text) for digest, text in client.hgetall(keys.flows).items()}
+    ended = {digest: decode_state(text) for digest, text in client.hgetall(keys.ended).items()}
+    expected: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for states, kind in ((live, "live"), (ended, "ended")):
+        for digest, state in states.items():
+            sides = {key.device for key in (state.key, state.peer) if key is not None} - {None}
+            for name in (
+                kind,
+                f"{kind}:application:{state.key.application}",
+                *(f"{kind}:device:{device}" for device in sides),
+                *([f"{kind}:risk:{state.risk}"] if state.risk else []),
+            ):
+                expected[name][digest] = state.last_seen
+    assert indexes(client, gateway) == expected
+    assert not live.keys() & ended.keys()
+    assert set(client.zrange(keys.ends, 0, -1)) == ended.keys()
+    assert client.hgetall(keys.details).keys() <= live.keys() | ended.keys()
+    scores = {str(state.risk) for state in (*live.values(), *ended.values()) if state.risk}
+    assert scores <= client.smembers(keys.scores)

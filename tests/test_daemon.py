@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from storing import check_entries
 from support import CAPTURES, Daemon, RedisServer, StandIn, eventually, framed, totals
 
+from netify_agent.batch import MAX_ENDED
 from netify_agent.store.client import connect
 from netify_agent.store.layout import Keys
 
@@ -261,7 +263,7 @@ def test_a_killed_agent_recovers_every_flow_that_speaks_again(
 
 @pytest.mark.parametrize("wire", ["v4", "v5"])
 def test_two_simulated_hours_of_200_devices_end_equal_to_the_truth(
-    wire: str, directory: Path, daemon: Daemon, netifyd: StandIn
+    wire: str, directory: Path, daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
     netifyd.close()
     truth_file = directory / "truth.json"
@@ -296,6 +298,10 @@ def test_two_simulated_hours_of_200_devices_end_equal_to_the_truth(
     assert rows({row["tag"]: row for row in applications}) == rows(truth["gateway_applications"])
     assert {field: sum(row[field] for row in applications) for field in names} == counted["gateway"]
     assert len(counted["devices"]) > 100
+    assert daemon.stop() == 0
+    client = connect(redis_server.url, None)
+    check_entries(client, "gw1")
+    assert client.hlen(Keys("gw1").ended) == MAX_ENDED
 
 
 def test_redis_killed_again_and_again_loses_nothing_and_repeats_nothing(
@@ -320,6 +326,7 @@ def test_redis_killed_again_and_again_loses_nothing_and_repeats_nothing(
     daemon.flushed()
     assert both_directions(daemon.get("/")[1])[0] == sent
     assert daemon.stop() == 0
+    check_entries(connect(redis_server.url, None), "gw1")
 
 
 def test_redis_absent_at_the_start_costs_nothing(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -12,13 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storing import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Book, everything
+from storing import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Book, check_entries, everything, indexes
 from support import RedisServer
 from test_accounting_properties import Network, host
 
 import netify_agent.store.entries
 from netify_agent.store.client import StoreRefused, connect
-from netify_agent.store.encoding import decode_details, decode_state
+from netify_agent.store.encoding import decode_details
 from netify_agent.store.entries import ENDED_MS
 from netify_agent.store.layout import Keys
 from netify_agent.store.write import Rewound
@@ -45,47 +44,14 @@ def risky(score: int, *ids: int) -> dict[str, Any]:
     return {"risks": {"ndpi_risk_score": score, "risks": list(ids)}}
 
 
-def indexes(client: Any) -> dict[str, dict[str, int]]:
-    """Every index that there is, by the end of its key."""
-    found = {}
-    for key in client.scan_iter(KEYS.index(True).replace("{", "\\{").replace("live", "*"), count=1000):
-        name = key.partition(":index:")[2]
-        found[name] = {digest: int(seen) for digest, seen in client.zrange(key, 0, -1, withscores=True)}
-    return found
-
-
 def shown(client: Any) -> dict[str, Any]:
     """All that the store holds of flows."""
     return {key: value for key, value in everything(client).items() if ":flows" in key or ":index:" in key}
 
 
-def check(client: Any) -> None:
-    """Hashes and indexes agree, and no digest stands anywhere twice."""
-    live = {digest: decode_state(text) for digest, text in client.hgetall(KEYS.flows).items()}
-    ended = {digest: decode_state(text) for digest, text in client.hgetall(KEYS.ended).items()}
-    expected: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    for states, kind in ((live, "live"), (ended, "ended")):
-        for digest, state in states.items():
-            sides = {key.device for key in (state.key, state.peer) if key is not None} - {None}
-            for name in (
-                kind,
-                f"{kind}:application:{state.key.application}",
-                *(f"{kind}:device:{device}" for device in sides),
-                *([f"{kind}:risk:{state.risk}"] if state.risk else []),
-            ):
-                expected[name][digest] = state.last_seen
-    assert indexes(client) == expected
-    assert not live.keys() & ended.keys()
-    assert set(client.zrange(KEYS.ends, 0, -1)) == ended.keys()
-    assert client.hgetall(KEYS.details).keys() <= live.keys() | ended.keys()
-    assert {str(state.risk) for state in (*live.values(), *ended.values()) if state.risk} <= client.smembers(
-        KEYS.scores
-    )
-
-
 def test_a_flow_stands_in_the_indexes_of_both_its_devices_and_of_its_application(book: Book) -> None:
     book.flush(book.netifyd.flow("a", **local(), **risky(60, 16)), book.netifyd.stats("a", 10, 300))
-    assert {name: set(flows) for name, flows in indexes(book.client).items()} == {
+    assert {name: set(flows) for name, flows in indexes(book.client, "gw1").items()} == {
         name: {"a"}
         for name in (
             "live",
@@ -95,28 +61,40 @@ def test_a_flow_stands_in_the_indexes_of_both_its_devices_and_of_its_application
             "live:risk:60",
         )
     }
-    check(book.client)
+    check_entries(book.client, "gw1")
 
 
 def test_a_flow_that_moves_or_ends_leaves_nothing_behind(book: Book) -> None:
     book.flush(book.netifyd.flow("a", **local(), **risky(60, 16)), book.netifyd.stats("a", 10, 300))
     book.flush(book.netifyd.flow("a", application=YOUTUBE))
-    assert set(indexes(book.client)) == {"live", f"live:application:{YOUTUBE}", f"live:device:{LAPTOP}"}
-    check(book.client)
+    assert set(indexes(book.client, "gw1")) == {
+        "live",
+        f"live:application:{YOUTUBE}",
+        f"live:device:{LAPTOP}",
+    }
+    check_entries(book.client, "gw1")
     book.flush(book.netifyd.purge("a"))
-    assert set(indexes(book.client)) == {"ended", f"ended:application:{YOUTUBE}", f"ended:device:{LAPTOP}"}
-    check(book.client)
+    assert set(indexes(book.client, "gw1")) == {
+        "ended",
+        f"ended:application:{YOUTUBE}",
+        f"ended:device:{LAPTOP}",
+    }
+    check_entries(book.client, "gw1")
     book.flush(book.netifyd.flow("a", first_seen_at=1_700_000_900_000), book.netifyd.stats("a", 1, 2))
-    assert set(indexes(book.client)) == {"live", f"live:application:{NETFLIX}", f"live:device:{LAPTOP}"}
-    check(book.client)
+    assert set(indexes(book.client, "gw1")) == {
+        "live",
+        f"live:application:{NETFLIX}",
+        f"live:device:{LAPTOP}",
+    }
+    check_entries(book.client, "gw1")
 
 
 def test_a_flow_is_seen_at_its_last_packet_by_netifyds_clock(book: Book) -> None:
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
     for wild in (4_000_000_000_000, 1_000, 1_700_000_010_000):
         book.flush(book.netifyd.stats("a", 1, 2, last_seen_at=wild))
-        assert indexes(book.client)["live"] == {"a": wild}
-        check(book.client)
+        assert indexes(book.client, "gw1")["live"] == {"a": wild}
+        check_entries(book.client, "gw1")
 
 
 def test_an_ended_flow_is_kept_for_an_hour_of_our_clock(book: Book) -> None:
@@ -125,10 +103,13 @@ def test_an_ended_flow_is_kept_for_an_hour_of_our_clock(book: Book) -> None:
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2, last_seen_at=wild), at_ms=now - 1)
     book.flush(book.netifyd.purge("a"), book.netifyd.flow("b", PHONE), at_ms=now)
     book.flush(at_ms=now + ENDED_MS - 1)
-    assert (set(indexes(book.client)["live"]), set(indexes(book.client)["ended"])) == ({"b"}, {"a"})
+    assert (set(indexes(book.client, "gw1")["live"]), set(indexes(book.client, "gw1")["ended"])) == (
+        {"b"},
+        {"a"},
+    )
     book.flush(at_ms=now + ENDED_MS)
-    check(book.client)
-    assert set(indexes(book.client)) == {"live", f"live:application:{NETFLIX}", f"live:device:{PHONE}"}
+    check_entries(book.client, "gw1")
+    assert set(indexes(book.client, "gw1")) == {"live", f"live:application:{NETFLIX}", f"live:device:{PHONE}"}
     assert book.client.hkeys(KEYS.details) == ["b"]
     assert not book.client.exists(KEYS.ended, KEYS.ends)
 
@@ -140,7 +121,7 @@ def test_of_too_many_ended_flows_the_latest_stay(book: Book, monkeypatch: pytest
             digest = f"{turn}-{number}"
             book.feed(book.netifyd.flow(digest), book.netifyd.stats(digest, 1, 2), book.netifyd.purge(digest))
         book.flush()
-        check(book.client)
+        check_entries(book.client, "gw1")
     assert sorted(book.client.hkeys(KEYS.ended))[-8:] == [f"{turn}-{n}" for turn in (2, 3) for n in range(4)]
     assert len(book.client.hkeys(KEYS.ended)) == 10
 
@@ -155,7 +136,7 @@ def test_what_one_flush_prunes_is_bounded_but_keeps_up(book: Book, monkeypatch: 
     for turn in range(3):
         book.feed(book.netifyd.flow(f"b{turn}"), book.netifyd.purge(f"b{turn}"))
         book.flush(at_ms=now + ENDED_MS + turn)
-        check(book.client)
+        check_entries(book.client, "gw1")
         left.append(sum(digest.startswith("a") for digest in book.client.hkeys(KEYS.ended)))
     assert left == [6, 3, 0]  # two, and one for each that ends
 
@@ -164,11 +145,11 @@ def test_a_digest_that_replaces_another_takes_over_what_the_flow_is(book: Book) 
     chained = {"digest_prev": []}
     book.flush(book.netifyd.flow("a", host_server_name="x.example", **chained), book.netifyd.stats("a", 1, 2))
     book.flush(book.netifyd.stats("b", 0, 0, digest_prev=["a"], total_bytes=3, total_packets=2))
-    check(book.client)
+    check_entries(book.client, "gw1")
     assert {
         digest: decode_details(text).host for digest, text in book.client.hgetall(KEYS.details).items()
     } == {"b": "x.example"}
-    assert set(indexes(book.client)["live"]) == {"b"}
+    assert set(indexes(book.client, "gw1")["live"]) == {"b"}
 
 
 def test_a_flush_given_back_to_an_older_redis_leaves_the_same_entries(book: Book) -> None:
@@ -185,7 +166,7 @@ def test_a_flush_given_back_to_an_older_redis_leaves_the_same_entries(book: Book
     for flush in (first, second, second, third, third):
         book.writer.apply(flush)
     assert shown(book.client) == held
-    check(book.client)
+    check_entries(book.client, "gw1")
 
 
 def test_entries_of_a_store_that_lost_flushes_for_good_come_right(book: Book) -> None:
@@ -199,7 +180,7 @@ def test_entries_of_a_store_that_lost_flushes_for_good_come_right(book: Book) ->
     book.accountant.forget_counts()
     book.accountant.dirty_all()
     book.flush()
-    check(book.client)
+    check_entries(book.client, "gw1")
 
 
 def test_flows_that_ended_in_flushes_that_were_lost_for_good_are_live_no_more(book: Book) -> None:
@@ -211,9 +192,9 @@ def test_flows_that_ended_in_flushes_that_were_lost_for_good_are_live_no_more(bo
     book.accountant.forget_counts()
     book.accountant.dirty_all()
     book.flush(book.netifyd.purge("c"), book.netifyd.flow("d"))
-    check(book.client)
-    assert set(indexes(book.client)["live"]) == {"a", "d"}
-    assert set(indexes(book.client)["ended"]) == {"c"}
+    check_entries(book.client, "gw1")
+    assert set(indexes(book.client, "gw1")["live"]) == {"a", "d"}
+    assert set(indexes(book.client, "gw1")["ended"]) == {"c"}
     assert set(book.client.hkeys(KEYS.details)) == {"a", "c", "d"}
 
 
@@ -225,7 +206,7 @@ def test_a_forgotten_device_leaves_no_index(shared_redis: RedisServer) -> None:
     book.flush(at_ms=now + 90_000_000)
     assert not [key for key in everything(book.client) if LAPTOP in key and ":history:" not in key]
     book.flush(book.netifyd.purge("a"), at_ms=now + 90_001_000)
-    check(book.client)
+    check_entries(book.client, "gw1")
 
 
 def test_a_store_without_entries_has_them_after_each_flows_next_report(
@@ -241,7 +222,7 @@ def test_a_store_without_entries_has_them_after_each_flows_next_report(
     again = Book(shared_redis.url, "gw1")
     assert again.restored.flows["a"].risk == 0
     again.flush(book.netifyd.stats("a", 1, 2))
-    check(book.client)
+    check_entries(book.client, "gw1")
 
 
 def test_states_that_somebody_spoiled_stop_the_agent_with_a_reason(book: Book) -> None:
@@ -259,13 +240,13 @@ def test_so_many_flows_that_one_command_does_not_do(book: Book, monkeypatch: pyt
     for number in range(30):
         book.feed(book.netifyd.flow(f"a{number}"), book.netifyd.stats(f"a{number}", 1, 2))
     book.flush()
-    check(book.client)
-    assert len(indexes(book.client)[f"live:device:{LAPTOP}"]) == 30
+    check_entries(book.client, "gw1")
+    assert len(indexes(book.client, "gw1")[f"live:device:{LAPTOP}"]) == 30
     book.flush(*(book.netifyd.flow(f"a{number}", PHONE, YOUTUBE) for number in range(30)))
-    check(book.client)
+    check_entries(book.client, "gw1")
     book.flush(*(book.netifyd.purge(f"a{number}") for number in range(30)))
-    check(book.client)
-    assert len(indexes(book.client)[f"ended:device:{PHONE}"]) == 30
+    check_entries(book.client, "gw1")
+    assert len(indexes(book.client, "gw1")[f"ended:device:{PHONE}"]) == 30
 
 
 def test_a_flush_sends_one_command_for_an_index_however_many_flows_are_in_it(book: Book) -> None:
@@ -301,7 +282,7 @@ class Shelf:
     def flush(self, bucket: int) -> None:
         self._book.bucket = self.bucket = bucket
         self._book.flush()
-        check(self.client)
+        check_entries(self.client, "gw1")
 
 
 @settings(max_examples=60, deadline=None)
