@@ -354,11 +354,28 @@ def test_a_rival_that_claims_between_check_and_commit_wins(book: Book, shared_re
 
 
 def test_a_store_of_a_newer_schema_is_refused_untouched(book: Book, shared_redis: RedisServer) -> None:
-    book.client.hset(Keys("gw1").meta, "schema", 2)
+    book.client.hset(Keys("gw1").meta, "schema", 3)
     before = everything(book.client)
-    with pytest.raises(StoreRefused, match="of schema 2; this netify-agent knows schemas up to 1: upgrade"):
+    with pytest.raises(StoreRefused, match="of schema 3; this netify-agent knows schemas up to 2: upgrade"):
         Book(shared_redis.url, "gw1")
     assert everything(book.client) == before
+
+
+def test_a_store_of_schema_1_learns_who_uses_a_protocol(book: Book, shared_redis: RedisServer) -> None:
+    said = book.netifyd
+    dns: dict[str, Any] = {"detected_protocol_name": "DNS"}
+    book.flush(
+        *(said.flow("a"), said.stats("a", 10, 20), said.flow("b", PHONE), said.stats("b", 1, 2)),
+        *(said.flow("c", PHONE, **dns), said.stats("c", 5, 5), said.flow("d", TUNNEL, **dns)),
+    )
+    expected = everything(book.client)
+    for protocol in ("HTTP/S", "DNS"):
+        book.client.delete(Keys("gw1").protocol_users(protocol))
+    book.client.hset(Keys("gw1").meta, "schema", 1)
+    writer = Book(shared_redis.url, "gw1").writer
+    expected[Keys("gw1").meta]["writer"] = writer._writer
+    assert everything(book.client) == expected
+    assert expected[Keys("gw1").protocol_users("DNS")] == [(PHONE, 10)]
 
 
 @pytest.mark.parametrize(

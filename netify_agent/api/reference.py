@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netify_agent.api.declarations import Parameter, Route
-from netify_agent.api.openapi import openapi_path, statuses
+from netify_agent.api.openapi import COMMON, openapi_path, statuses
 from netify_agent.api.parts import Parts
 from netify_agent.api.routes import all_routes
 from netify_agent.config import Settings
@@ -51,6 +51,7 @@ def _section(route: Route) -> str:
         lines += [_row(parameter) for parameter in route.parameters] + [""]
     title = (route.schema or {}).get("title")
     body = f"`{route.media_type}`, schema `{title}`" if title else f"`{route.media_type}`"
+    own = [status for status in statuses(route) if status not in COMMON]
     codes = [
         200,
         *([303] if route.page else []),

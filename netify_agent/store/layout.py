@@ -5,7 +5,7 @@ All keys of a gateway share one hash tag, so that a flush is one transaction on 
 
 from __future__ import annotations
 
-SCHEMA = 1
+SCHEMA = 2
 
 #: Codes of the counters of a row, in the order of :meth:`netify_agent.batch.Row.counts`.
 COUNTERS = ("bu", "bd", "pu", "pd", "fl")

@@ -22,6 +22,7 @@ from netify_agent.store.client import Client, StoreRefused, as_store_error
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.entries import AT_ONCE, Before, Entries
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
+from netify_agent.store.migrate import users_of_protocols
 from netify_agent.store.rates import RateWindow
 from netify_agent.store.transaction import Sent, Transaction, repeat
 
@@ -108,8 +109,11 @@ class StoreWriter:
                         f"the data of gateway '{self._gateway}' in Redis is of schema {schema}; this "
                         f"netify-agent knows schemas up to {SCHEMA}: upgrade it, or use another database"
                     )
+                missing = users_of_protocols(pipe, self._keys) if schema < 2 else {}
                 pipe.multi()
                 pipe.hgetall(self._keys.flows)
+                for key, devices in missing.items():
+                    pipe.zadd(key, devices)
                 pipe.hset(meta_key, mapping={"schema": SCHEMA, "writer": self._writer})
                 flows: dict[str, str] = pipe.execute()[0]
             if meta.get("writer") != self._writer:  # else the reply to an earlier claim was lost
