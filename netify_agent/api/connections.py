@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -133,6 +134,23 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     parser_class = Request
     task_class = Answer
     error_task_class = Refusal
+    last_taken: float = (
+        0  # when the client last took a byte, or had nothing to take (seconds since the epoch)
+    )
+
+    def write_soon(self, data: Any) -> int:
+        """Send, or keep for sending; called by workers. Returns the number of bytes."""
+        if not self.total_outbufs_len:
+            self.last_taken = time.time()
+        size: int = super().write_soon(data)
+        return size
+
+    def send(self, *arguments: Any, **options: Any) -> int:
+        """Send what the client takes now. Returns the number of bytes."""
+        size: int = super().send(*arguments, **options)
+        if size:
+            self.last_taken = time.time()
+        return size
 
     def handle_close(self) -> None:
         """Hang up, so that what was sent last can still be read.
@@ -167,7 +185,7 @@ class Patience:
         unfinished: dict[Any, float] = {}
         for connection in list(connections.values()):
             if connection.total_outbufs_len:
-                if connection.last_activity < now - self._idle_s:
+                if connection.last_taken < now - self._idle_s:
                     connection.handle_close()
             elif connection.request is not None:
                 since = unfinished[connection] = self._unfinished.get(connection, now)
@@ -184,7 +202,7 @@ class Patience:
         untaken = [each for each in list(connections.values()) if each.total_outbufs_len]
         excess = sum(each.total_outbufs_len for each in untaken) - MAX_UNTAKEN
         if excess > 0:
-            for each in sorted(untaken, key=_last_activity)[:-1]:  # one may have an answer of any size
+            for each in sorted(untaken, key=_last_taken)[:-1]:  # one may have an answer of any size
                 excess -= each.total_outbufs_len
                 each.handle_close()
                 if excess <= 0:
@@ -199,6 +217,6 @@ class Patience:
         return since
 
 
-def _last_activity(connection: Any) -> float:
-    last: float = connection.last_activity
+def _last_taken(connection: Any) -> float:
+    last: float = connection.last_taken
     return last
