@@ -51,13 +51,10 @@ def _section(route: Route) -> str:
         lines += [_row(parameter) for parameter in route.parameters] + [""]
     title = (route.schema or {}).get("title")
     body = f"`{route.media_type}`, schema `{title}`" if title else f"`{route.media_type}`"
+    of_redirect = [303] if route.page else []
+    of_etag = [304] if route.cached or route.lasting else []
     own = [status for status in statuses(route) if status not in COMMON]
-    codes = [
-        200,
-        *([303] if route.page else []),
-        *([304] if route.cached or route.lasting else []),
-        *statuses(route),
-    ]
+    codes = [200, *of_redirect, *of_etag, *own]
     lines.append(f"Answer: {body}. Statuses: {', '.join(str(code) for code in codes)}.\n")
     return "\n".join(lines)
 
