@@ -119,9 +119,11 @@ class FlowReader:
     def risks(self, device: str) -> list[RiskRow]:
         """What is risky about the latest flows of a device, the worst first."""
         with store_errors():
-            page = self._page(Wanted(device=device), RISKY_FLOWS, None)
+            (indexes,) = self._groups(Wanted(device=device), ())
+            latest = self._latest(indexes, RISKY_FLOWS, None)[:RISKY_FLOWS]
+            rows = self._rows(latest, Wanted(), details=True)
         found: dict[int, RiskRow] = {}
-        for row in page.rows:
+        for row in rows:
             for risk in row.details.risks if row.details is not None else ():
                 known = found.setdefault(risk, RiskRow(risk, 0, 0, 0))
                 known.flows += 1
@@ -199,6 +201,8 @@ class FlowReader:
 
     def _rows(self, found: Sequence[_Found], wanted: Wanted, *, details: bool) -> list[FlowRow]:
         """Those of the flows that are wanted."""
+        if not found:
+            return []
         keys = self._keys
         digests = [place.digest for place, _ in found]
         live = [place.digest for place, active in found if active]
