@@ -84,6 +84,7 @@ export class Live {
       timer = setTimeout(() => silence.abort(), SILENCE_MS);
     };
     alive();
+    let isFirst = this.lastId === null; // what changed between our first look and this stream, nobody told
     try {
       const response = await request('events', {
         accept: 'text/event-stream',
@@ -96,7 +97,8 @@ export class Live {
         const flush = JSON.parse(data);
         this.interval = flush.interval;
         this.generatedAt = flush.generated_at;
-        this.onFlush(event === 'flush' ? flush : null);
+        this.onFlush(event === 'flush' && !isFirst ? flush : null);
+        isFirst = false;
       }
     } finally {
       clearTimeout(timer);
