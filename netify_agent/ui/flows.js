@@ -146,7 +146,7 @@ export class Flows {
 
   /** Whoever reaches the end reads on. */
   inView(flows) {
-    if (flows.length && flows.at(-1) === this.flows.at(-1) && window.scrollY > 0) this.readMore();
+    if (flows.length && flows.at(-1) === this.table.items.at(-1) && window.scrollY > 0) this.readMore();
   }
 }
 

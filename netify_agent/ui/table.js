@@ -99,18 +99,17 @@ export class Table {
     this.items.sort((one, other) => sign * column.compare(one, other));
   }
 
-  /** The range of items that are in sight. */
-  range() {
+  /** The range of items that are in sight, with `margin` more at both ends. */
+  range(margin) {
     const total = this.items.length;
-    if (total <= WHOLE) return [0, total];
     const top = this.body.getBoundingClientRect().top;
-    const first = Math.floor(-top / this.rowHeight) - MARGIN_ROWS;
-    const last = Math.ceil((window.innerHeight - top) / this.rowHeight) + MARGIN_ROWS;
+    const first = Math.floor(-top / this.rowHeight) - margin;
+    const last = Math.ceil((window.innerHeight - top) / this.rowHeight) + margin;
     return [Math.min(Math.max(first, 0), total), Math.max(Math.min(last, total), 0)];
   }
 
   render() {
-    const [first, last] = this.range();
+    const [first, last] = this.items.length <= WHOLE ? [0, this.items.length] : this.range(MARGIN_ROWS);
     const shown = this.items.slice(first, last);
     const keys = shown.map(this.key);
     const spare = this.spareRows(new Set(keys));
@@ -132,7 +131,7 @@ export class Table {
       show(space, rest > 0);
     }
     arrange(this.body, [this.above, ...nodes, this.below]);
-    this.onview(shown);
+    this.onview(this.items.slice(...this.range(0)));
   }
 
   /** Rows whose items are out of sight, to be used again for others: that costs a third of new ones. */
