@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storing import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Netifyd, Record, counts
+from storing import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Netifyd, Record, check_entries, counts
 from support import RedisServer, eventually
 
 from netify_agent import ledger as ledger_module
@@ -433,12 +433,19 @@ def test_a_redis_that_lost_everything_lately_is_given_everything_again(
 ) -> None:
     rig = rigs(redis_server.url, interval_s=0.2).start()
     rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 1, 1000))
+    rig.feed(rig.netifyd.flow("b", PHONE), rig.netifyd.flow("c", PHONE))
+    rig.flush()
+    rig.feed(rig.netifyd.flow("a", application=YOUTUBE), rig.netifyd.purge("b"))
     rig.flush()
     rig.client.flushall()
     rig.feed(rig.netifyd.stats("a", 1, 1000))
     eventually(lambda: rig.writer.status.repeated, "it is given back")
     rig.flush()
-    assert rig.bytes_down() == {LAPTOP: 2000, "gateway": 2000}
+    assert rig.bytes_down() == {LAPTOP: 2000, PHONE: 0, "gateway": 2000}
+    check_entries(rig.client, "gw1")
+    keys = Keys("gw1")
+    held = {key: set(rig.client.hkeys(key)) for key in (keys.flows, keys.ended, keys.details)}
+    assert held == {keys.flows: {"a", "c"}, keys.ended: {"b"}, keys.details: {"a", "b", "c"}}
 
 
 def test_what_redis_lost_for_good_is_counted_and_no_row_falls_below_zero(
@@ -460,6 +467,7 @@ def test_what_redis_lost_for_good_is_counted_and_no_row_falls_below_zero(
     rig.feed(rig.netifyd.stats("b", 1, 7))
     rig.flush()
     assert rows_below_zero(rig) == []
+    check_entries(rig.client, "gw1")
     assert "turn on persistence" in caplog.text
     assert rig.writer.status.lost >= KEPT_FLUSHES
     picture = rig.picture()
