@@ -136,6 +136,11 @@ class Batch:
     epoch: int | None = None
     evicted: int = 0
 
+    def changed_devices(self) -> set[str]:
+        """Devices that it tells anything of."""
+        tables = self.counted, self.mirrored, self.moved, self.moved_mirrored
+        return {key.device for table in tables for key in table if key.device is not None} | set(self.devices)
+
     @property
     def size(self) -> int:
         """Number of rows, flow states and details in it."""

@@ -18,6 +18,7 @@ from netify_agent import __version__
 from netify_agent.accounting import Accountant
 from netify_agent.api.access import Access
 from netify_agent.api.app import Api
+from netify_agent.api.flushes import Flushes
 from netify_agent.api.parts import Parts
 from netify_agent.api.server import REQUEST_LIMIT_S, WebError, WebServer
 from netify_agent.api.tls import TLS_LIMIT_S, server_context
@@ -30,6 +31,7 @@ from netify_agent.store.client import connect
 from netify_agent.store.read import StoreReader
 from netify_agent.store.write import Flush, StoreWriter
 from netify_agent.systemd import Systemd
+from netify_agent.vitals import expose
 from netify_agent.worker import Worker
 from netify_agent.writer import FINAL_FLUSH_S, Writer
 
@@ -66,6 +68,7 @@ class Supervisor:
         self._signals: SimpleQueue[int] = SimpleQueue()  # of all queues the one that a handler may use
         self._lock = threading.Lock()  # guards the accountant
         self._accountant = Accountant(settings.netifyd.max_flows)
+        self._flushes = Flushes()
         self._listeners: list[Listener] = []
         self._listening: list[Worker] = []
         self._web: list[Worker] = []  # the server, and what takes TLS off before it
@@ -85,7 +88,7 @@ class Supervisor:
                 connect(settings.redis.url, settings.redis.password()), settings.gateway
             )
             self._directory = _directory(settings)
-            store = StoreWriter(
+            self._store = StoreWriter(
                 client,
                 settings.gateway,
                 {resolution.step_s: resolution.keep_s for resolution in settings.history},
@@ -94,12 +97,14 @@ class Supervisor:
             self._writer = Writer(
                 self._accountant,
                 self._lock,
-                store,
+                self._store,
                 settings.interval_s,
                 settings.history[0].step_s,
-                self._tell_directory,
+                self._tell,
             )
             self._status = Status(settings, self._writer.status, self._accountant, self._reader)
+            self._status.web_queue = lambda: self._server.queue_length
+            self._status.event_clients = lambda: self._flushes.followers
             self._access, context = _doors(settings)
             self._start_web(settings, self._access, context)
         except (ConfigError, WebError) as error:
@@ -203,13 +208,26 @@ class Supervisor:
             self._web.append(Worker("tls", self._server.relay.run, self._heartbeat, TLS_LIMIT_S))
 
     def _api(self, settings: Settings, access: Access) -> Api:
+        self._flushes.send_away()  # who follows the events comes back, by the new rules
         status = self._status
-        return Api(Parts(settings, self._reader, self._directory, status.document, status.checks), access)
+        parts = Parts(
+            settings,
+            self._reader,
+            self._directory,
+            status.document,
+            status.checks,
+            self._flushes,
+            lambda out, redis_up: expose(status, out, redis_up),
+        )
+        return Api(parts, access)
 
-    def _tell_directory(self, flush: Flush) -> None:
-        """Let the directory look up what is new among the devices of ``flush``."""
+    def _tell(self, flush: Flush) -> None:
+        """Let the directory look up what is new among the devices of ``flush``, and wake who waits for it."""
         for device, note in flush.batch.devices.items():
             self._directory.note(device, list(note.addresses), note.hint)
+        self._flushes.applied(
+            flush.sequence, flush.at_ms, flush.batch.changed_devices(), self._store.moving_devices()
+        )
 
     # -- signals -----------------------------------------------------------------------------------
 
@@ -219,6 +237,7 @@ class Supervisor:
         :returns: the exit code: 0 if everything is in Redis.
         """
         self._systemd.stopping()
+        self._flushes.close()
         self._stop_listeners()
         flushed = self._writing.stop(FINAL_FLUSH_S + _SLOW_FLUSH_S)
         for other in (self._names, *self._web):

@@ -19,14 +19,16 @@ from support import free_port, short_directory
 
 from netify_agent.api.access import Access
 from netify_agent.api.app import Api
+from netify_agent.api.flushes import Flushes
 from netify_agent.api.parts import Parts
 from netify_agent.api.server import WebServer
-from netify_agent.config import Endpoint, Resolution, Settings, WebSettings
+from netify_agent.config import Endpoint, MetricsSettings, Resolution, Settings, WebSettings
 from netify_agent.enrich import Directory
 from netify_agent.listener import ListenerStatus
 from netify_agent.status import Status
 from netify_agent.store.client import connect
 from netify_agent.store.read import StoreReader
+from netify_agent.vitals import expose
 from netify_agent.writer import WriterStatus
 
 GATEWAY = "gw-api"
@@ -69,16 +71,27 @@ class Scene:
     directory: Directory
     listener: ListenerStatus = field(default_factory=lambda: ListenerStatus(SOURCE))
     writing: WriterStatus = field(default_factory=WriterStatus)
+    flushes: Flushes = field(default_factory=Flushes)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     gateway: str = GATEWAY
     beats: int = 0
 
     def start(self) -> None:
-        settings = Settings(gateway=self.gateway, interval_s=15, web=self.web, history=HISTORY)
+        settings = Settings(
+            gateway=self.gateway, interval_s=15, web=self.web, metrics=self.metrics, history=HISTORY
+        )
         reader = StoreReader(self.book.client, self.gateway)
         self.status = Status(settings, self.writing, self.book.accountant, reader)
         self.status.listeners = [self.listener]
+        self.status.event_clients = lambda: self.flushes.followers
         self.parts = Parts(
-            settings, reader, self.directory, lambda: self.status.document(), lambda: self.status.checks()
+            settings,
+            reader,
+            self.directory,
+            lambda: self.status.document(),
+            lambda: self.status.checks(),
+            self.flushes,
+            lambda out, redis_up: expose(self.status, out, redis_up),
         )
         self.api = Api(self.parts, Access(self.web, self.web.tokens()))
         self.server = WebServer(self.api.app, self.web)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from serving import TIME, Scene, a_small_network
+from serving import TIME, Answer, Scene, a_small_network
 from storing import LAPTOP, NETFLIX
 from support import RedisServer
 
@@ -28,6 +28,11 @@ def scene(shared_redis: RedisServer) -> Iterator[Scene]:
 @pytest.fixture(scope="module")
 def document(scene: Scene) -> Any:
     return scene.get("/openapi.json")
+
+
+def ask(scene: Scene, path: str) -> Answer:
+    """What a path answers; a stream only with its headers, as it would not end."""
+    return scene.ask(path.format(**PLACES), "HEAD" if path == "/events" else "GET")
 
 
 def schemas_in(part: Any) -> Iterator[Any]:
@@ -60,9 +65,9 @@ def test_each_path_is_declared_once_and_answers_what_is_declared(scene: Scene, d
     names = [path["get"]["operationId"] for path in document["paths"].values()]
     assert len(set(names)) == len(names)
     for path, operations in document["paths"].items():
-        answer = scene.ask(path.format(**PLACES))
+        answer = ask(scene, path)
         declared = operations["get"]["responses"][str(answer.status)]["content"]
-        media_type = answer.headers["Content-Type"]
+        media_type = answer.headers["Content-Type"].partition(";")[0]
         assert list(declared) == [media_type], path
         if media_type == "application/json":
             schema = {**declared[media_type]["schema"], "components": document["components"]}
@@ -88,7 +93,7 @@ def assert_order(value: Any, schema: Any, document: Any) -> None:
 def test_headers_that_are_declared_come(scene: Scene, document: Any) -> None:
     for path, operations in document["paths"].items():
         declared = operations["get"]["responses"]
-        answer = scene.ask(path.format(**PLACES))
+        answer = ask(scene, path)
         for name in declared[str(answer.status)].get("headers", {}):
             assert answer.headers[name], (path, name)
         if "304" in declared:

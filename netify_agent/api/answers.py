@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from netify_agent.enrich import Directory
+from netify_agent.store.glance import Glance
 from netify_agent.store.rows import Counted, DeviceRow, Devices, Picture, UsedRow
 from netify_agent.store.usage import User
 
@@ -90,7 +91,32 @@ class Answers:
 
     def is_active(self, found: Devices, row: DeviceRow) -> bool:
         """Whether a record came for the device not long before the flush."""
-        return found.at_ms - row.arrived <= max(ACTIVE_S, 4 * self._interval_s) * 1000
+        return found.at_ms - row.arrived <= self.quiet_ms
+
+    @property
+    def quiet_ms(self) -> int:
+        """How long an active device may be silent, in milliseconds."""
+        return max(ACTIVE_S, 4 * self._interval_s) * 1000
+
+    def changes(self, glance: Glance) -> Document:
+        """What is new of some devices, and of the gateway."""
+        return {
+            "sequence": glance.sequence,
+            "generated_at": rfc3339(glance.at_ms) if glance.at_ms else None,
+            "interval": self._interval_s,
+            "totals": _counts(glance.gateway),
+            "devices": [self._change(glance, row) for row in glance.devices],
+        }
+
+    def _change(self, glance: Glance, row: DeviceRow) -> Document:
+        who = self.identity(row)
+        return {
+            "device": row.name,
+            **{key: who[key] for key in ("mac", "ip", "name")},
+            "active": self.is_active(glance, row),
+            "last_seen": rfc3339(row.last_seen),
+            **_counts(row),
+        }
 
     def application(self, row: UsedRow) -> Document:
         """An application of the gateway."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from netify_agent.api.answers import Answers
+from netify_agent.api.exposition import Exposition
+from netify_agent.api.flushes import Flushes
 from netify_agent.config import Settings
 from netify_agent.enrich import Directory
 from netify_agent.store.read import StoreReader
@@ -18,6 +20,8 @@ class Parts:
 
     :ivar status: the document of ``/status``.
     :ivar ready: each check of ``/readyz``, with what is wrong with it, or None.
+    :ivar flushes: the latest flushes that Redis took.
+    :ivar vitals: adds the daemon's own metrics; told whether Redis answers.
     """
 
     settings: Settings
@@ -25,6 +29,8 @@ class Parts:
     directory: Directory
     status: Callable[[], dict[str, Any]]
     ready: Callable[[], dict[str, str | None]]
+    flushes: Flushes
+    vitals: Callable[[Exposition, bool], None]
 
     @property
     def answers(self) -> Answers:

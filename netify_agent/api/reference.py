@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netify_agent.api.declarations import Parameter, Route
+from netify_agent.api.flushes import Flushes
 from netify_agent.api.openapi import COMMON, openapi_path, statuses
 from netify_agent.api.parts import Parts
 from netify_agent.api.routes import all_routes
@@ -36,7 +37,7 @@ def default_routes() -> list[Route]:
     settings = Settings(gateway="gw1")
     reader = StoreReader(connect(settings.redis.url, None), settings.gateway)
     directory = Directory(vendors="", hosts=[], leases=[], reverse_dns=False, categories="")
-    return all_routes(Parts(settings, reader, directory, dict, dict))
+    return all_routes(Parts(settings, reader, directory, dict, dict, Flushes(), lambda out, redis_up: None))
 
 
 def reference(routes: Sequence[Route]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netify_agent.api import flows, history, network, openapi, pages, schemas, usage
+from netify_agent.api import events, flows, history, metrics, network, openapi, pages, schemas, usage
 from netify_agent.api.declarations import Asked, Document, Other, Reply, Route, json_reply
 from netify_agent.api.parts import Parts
 
@@ -11,6 +11,8 @@ def all_routes(parts: Parts) -> list[Route]:
     """Every route; of two that fit a path, the earlier one counts."""
     found = [
         *_health(parts),
+        *metrics.routes(parts),
+        *events.routes(parts),
         *usage.routes(parts),
         *history.routes(parts),
         *flows.routes(parts),

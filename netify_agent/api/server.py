@@ -107,6 +107,7 @@ class WebServer:
         logging.getLogger("waitress").setLevel(logging.ERROR)  # what clients do wrong is no line in the log
         self.app = app
         self._answering = threading.BoundedSemaphore(settings.threads)
+        self._waiting: set[int] = set()  # threads that have a request and may not answer it yet
         self._running: dict[int, float] = {}
         self._socket = listen(settings.listen)
         self._path = settings.listen.path
@@ -148,6 +149,11 @@ class WebServer:
                 beat()
         self.close()
 
+    @property
+    def queue_length(self) -> int:
+        """Requests that wait for a thread."""
+        return len(self._server.task_dispatcher.queue) + len(self._waiting)
+
     def close(self) -> None:
         """Give up the socket and end the pool's threads."""
         self._server.task_dispatcher.shutdown(timeout=1)
@@ -172,7 +178,9 @@ class WebServer:
     def _timed(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The application, with a note of when it began."""
         thread = threading.get_ident()
+        self._waiting.add(thread)
         with self._answering:
+            self._waiting.discard(thread)
             self._running[thread] = time.monotonic()
             try:
                 return self.app(environ, start_response)

@@ -146,10 +146,10 @@ class StoreReader:
             pipe.hget(keys.rates, GATEWAY)
             for key in (keys.unattributed, keys.mirrored, keys.forgotten):
                 pipe.hgetall(key)
-            self._queue_devices(pipe, names, applications, addresses, False)
+            self.queue_devices(pipe, names, applications, addresses, False)
 
         gateway, rates, unattributed, mirrored, forgotten, *rest = self.whole(queue)
-        devices = _devices(names, rest, applications, addresses, False)
+        devices = devices_of(names, rest, applications, addresses, False)
         return Picture(
             devices.sequence,
             devices.at_ms,
@@ -162,13 +162,13 @@ class StoreReader:
         )
 
     def _devices(self, names: Sequence[str], *, applications: bool, protocols: bool = False) -> Devices:
-        replies = self.whole(lambda pipe: self._queue_devices(pipe, names, applications, True, protocols))
-        return _devices(names, replies, applications, True, protocols)
+        replies = self.whole(lambda pipe: self.queue_devices(pipe, names, applications, True, protocols))
+        return devices_of(names, replies, applications, True, protocols)
 
-    def _queue_devices(
+    def queue_devices(
         self, pipe: Any, names: Sequence[str], applications: bool, addresses: bool, protocols: bool
     ) -> None:
-        """Ask for what :func:`_devices` takes apart."""
+        """Ask for what :func:`devices_of` takes apart."""
         keys = self.keys
         pipe.hmget(keys.meta, "seq", "at")
         pipe.hmget(keys.rates, list(names) or [GATEWAY])
@@ -221,9 +221,10 @@ class StoreReader:
         raise StoreError(TOO_FAST)
 
 
-def _devices(
+def devices_of(
     names: Sequence[str], replies: list[Any], applications: bool, addresses: bool, protocols: bool
 ) -> Devices:
+    """Devices from the replies to what :meth:`StoreReader.queue_devices` asked."""
     replies_of = iter(replies)
     sequence, at_ms = next(replies_of)
     rates = next(replies_of)

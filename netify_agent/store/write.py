@@ -93,6 +93,7 @@ class StoreWriter:
         self._forget_after_s = forget_after_s
         self._writer = uuid.uuid4().hex
         self._window = RateWindow()
+        self._moving: set[str] = set()  # those that the last flush gave a rate
         self._sent = Sent(0, b"")  # the latest flush
         self._replaced: str | None = None  # who wrote before we claimed the store
 
@@ -181,6 +182,10 @@ class StoreWriter:
                 pipe.watching = False  # EXEC has ended it
         except redis.RedisError as error:
             raise as_store_error(error, self._gateway) from error
+
+    def moving_devices(self) -> set[str]:
+        """Devices that have a rate since the last flush."""
+        return self._moving - {GATEWAY}
 
     def _silent(self, pipe: Any, now_ms: int) -> dict[str, _Forgotten]:
         """Some of the devices that are due to be forgotten."""
@@ -295,8 +300,10 @@ class StoreWriter:
         """These rates alone replace those of the last flush; what is not named is at rest."""
         pipe.delete(self._keys.rates)
         moving = (pair for pair in chain(rates.items(), self._window.rest(rates)) if pair[1])
+        self._moving = set()
         while part := dict(islice(moving, AT_ONCE)):
             pipe.hset(self._keys.rates, part)
+            self._moving.update(part)
 
     def _queue_forget(self, pipe: Transaction, device: str, what: _Forgotten) -> None:
         """Drop a device; its counters stay in a sum, so that the gateway's total still adds up."""
