@@ -6,7 +6,6 @@ is the same before and after. Not with MULTI, which a Redis that has run out of 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import redis
 
 from netify_agent.store.client import Client, StoreError, reason
+from netify_agent.store.latest import LastFlush
 from netify_agent.store.layout import FIRST_SEEN, GATEWAY, LAST_SEEN, Keys
 from netify_agent.store.rows import (
     Counted,
@@ -41,7 +41,7 @@ class StoreReader:
     def __init__(self, client: Client, gateway: str) -> None:
         self.client = client
         self.keys = Keys(gateway)
-        self._own = threading.local()
+        self._last_flush = LastFlush(client, self.keys.meta)
 
     def ping(self) -> None:
         """Return if Redis answers."""
@@ -55,30 +55,9 @@ class StoreReader:
             return meta
 
     def last_flush(self) -> tuple[int, int]:
-        """Number of the last flush, and our clock when it was taken (ms since the epoch); 0 for none.
-
-        Asked for each request, so by a connection of this thread's own: it takes half as long as one from
-        the pool. Where that fails the pool decides, which knows how to connect anew.
-        """
+        """Number of the last flush, and our clock when it was taken (ms since the epoch); 0 for none."""
         with store_errors():
-            try:
-                connection, command = self._connection()
-                connection.send_packed_command(command)
-                sequence, at_ms = connection.read_response()
-            except (redis.RedisError, OSError):
-                self._own.__dict__.clear()
-                sequence, at_ms = self.client.hmget(self.keys.meta, "seq", "at")
-            return int(sequence or 0), int(at_ms or 0)
-
-    def _connection(self) -> tuple[Any, Any]:
-        """The connection of this thread, and the packed command of :meth:`last_flush`."""
-        own = self._own.__dict__
-        if not own:
-            pool = self.client.connection_pool
-            connection = pool.connection_class(**pool.connection_kwargs)
-            own["pair"] = connection, connection.pack_command("HMGET", self.keys.meta, "seq", "at")
-        pair: tuple[Any, Any] = own["pair"]
-        return pair
+            return self._last_flush.read()
 
     def counters(self) -> dict[str, int]:
         """The accounting's own counters, by name."""
