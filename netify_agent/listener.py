@@ -31,7 +31,6 @@ SILENCE_S = 120.0
 _BACKOFF_S = (0.25, 15.0)  # first and longest wait between attempts
 _IDLE_S = 1.0
 _CONNECT_S = 5.0
-_LASTING_S = 10.0  # a connection that lasted so long was a good one: the next attempt comes soon
 
 
 @dataclass
@@ -84,7 +83,7 @@ class Listener:
         """Read until ``stop`` is set; ``beat`` is called at least every second while all is well."""
         wait = _BACKOFF_S[0]
         while not stop.is_set():
-            started = time.monotonic()
+            records = self.status.records
             try:
                 with self._connect() as connection:
                     log.info("connected to netifyd at %s", self._endpoint)
@@ -94,8 +93,8 @@ class Listener:
             finally:
                 self.status.connected = False
                 self.status.netifyd = gone(self.status.netifyd)
-            if time.monotonic() - started > _LASTING_S:
-                wait = _BACKOFF_S[0]
+            if self.status.records > records:
+                wait = _BACKOFF_S[0]  # it was a netifyd: each second without it may cost its last words
             _pause(wait * random.uniform(0.5, 1.0), stop, beat)
             wait = min(wait * 2, _BACKOFF_S[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,11 +12,12 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,81 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+class Proxy:
+    """A way to Redis that breaks where the test wants: at the EXEC of a transaction, once each time.
+
+    ``swallow``: the request arrives, its reply does not. ``cut``: only a part of the request arrives.
+
+    :ivar target: the server's socket; a change holds for new connections.
+    """
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self.url = f"unix://{path}?db=0"
+        self.broken = 0
+        self.target = target
+        self._chance = random.Random(5)
+        self._breaks: list[str] = []
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def break_next(self, how: str) -> None:
+        self._breaks.append(how)
+
+    def close(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server:
+            try:
+                server.connect(str(self.target))
+                answered = threading.Event()
+                threading.Thread(target=_answer, args=(client, server, answered), daemon=True).start()
+                while request := client.recv(1 << 20):
+                    if b"MULTI" in request:
+                        while not request.endswith(b"$4\r\nEXEC\r\n"):
+                            more = client.recv(1 << 20)
+                            if not more:
+                                return  # killed in the middle of a flush: Redis gets none of it
+                            request += more
+                        if self._breaks:
+                            client.shutdown(socket.SHUT_WR)  # so that no reply can slip through
+                            self._break(request, server, answered)
+                            return
+                    server.sendall(request)
+            except OSError:
+                return
+
+    def _break(self, request: bytes, server: socket.socket, answered: threading.Event) -> None:
+        how = self._breaks.pop(0)
+        if how == "swallow":
+            server.sendall(request)
+            server.shutdown(socket.SHUT_WR)
+            assert answered.wait(10)
+        else:
+            server.sendall(request[: self._chance.randrange(1, len(request) - 1)])
+        self.broken += 1
+
+
+def _answer(client: socket.socket, server: socket.socket, answered: threading.Event) -> None:
+    """Pass replies on until Redis has no more; those to a client that is shut out are read all the same."""
+    with suppress(OSError):
+        while reply := server.recv(1 << 20):
+            with suppress(OSError):
+                client.sendall(reply)
+    answered.set()
 
 
 class StandIn:

@@ -1,0 +1,223 @@
+"""What the records that reached the agent prove, flow by flow, and what Redis must therefore hold.
+
+Shares nothing with the accounting: of a flow it knows the cumulative totals that were delivered, in order,
+and the last description. A flow whose latest record reached a living agent is in Redis with exactly its
+total; one that fell silent before the agent was killed with what some earlier record of it said, because no
+one could have seen more.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from netify_agent.store.layout import Keys
+
+GATEWAY = "gw1"
+_COUNTERS = ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows")
+
+
+@dataclass
+class Told:
+    """One flow, as far as it was told.
+
+    :ivar totals: each cumulative total that was delivered, bytes, in order; 0 before the first.
+    :ivar before: what it had carried before the first record that was delivered, bytes.
+    :ivar first_life: the agent's life in which the first record with counters was delivered.
+    :ivar life: the same of the latest one; :ivar described: of the latest description; 0: none was.
+    :ivar exact: up and down so far, None once an interval of it was lost.
+    :ivar orphaned: how many of ``totals`` were delivered to an agent that was killed before it had ever
+        flushed: to the next one they are from before it came.
+    """
+
+    totals: list[int] = field(default_factory=lambda: [0])
+    before: int = 0
+    first_life: int = 0
+    life: int = 0
+    described: int = 0
+    orphaned: int = 0
+    exact: tuple[int, int] | None = (0, 0)
+    description: dict[str, Any] | None = None
+    over: bool = False
+
+
+class Delivered:
+    """All flows that were told of.
+
+    :ivar life: number of the agent's life that records are delivered to now.
+    :ivar forgetful: Redis lost for good what it held: totals go on from where they are.
+    :ivar pruned: flows that are over may have left Redis, because the agent's clock was stepped.
+    :ivar backward: netifyd's clock went back: what flows born after that carried before their first record
+        may seem to be from before our time, and is then nobody's to count (docs/accounting.md, trap 6).
+    """
+
+    def __init__(self) -> None:
+        self.life = 1
+        self.forgetful = False
+        self.pruned = False
+        self.backward = False
+        self.flows: dict[str, Told] = {}
+        self._names: dict[str, str] = {}  # any digest of a flow to its first
+
+    def killed(self, client: redis.Redis) -> None:
+        """The agent is dead; the next record is delivered to another."""
+        self.life += 1
+        if not client.hexists(Keys(GATEWAY).meta, "epoch"):
+            for told in self.flows.values():
+                told.orphaned = len(told.totals)
+
+    def take(self, payload: bytes) -> None:
+        """A record reached the agent's socket."""
+        record = json.loads(payload)
+        if record["type"] not in ("flow", "flow_stats", "flow_purge"):
+            return
+        fields = record["flow"]
+        told = self._flow(fields)
+        if record["type"] == "flow":
+            told.description, told.described = fields, self.life
+            return
+        up, down, total = fields["local_bytes"], fields["other_bytes"], fields["total_bytes"]
+        if len(told.totals) == 1:
+            told.before = total - up - down
+        told.first_life = told.first_life or self.life
+        if total == told.totals[-1] + up + down and told.exact is not None:
+            told.exact = told.exact[0] + up, told.exact[1] + down
+        elif total > told.totals[-1]:
+            told.exact = None
+        if total > told.totals[-1]:
+            told.totals.append(total)
+        told.life = self.life
+        told.over = told.over or record["type"] == "flow_purge"
+
+    def _flow(self, fields: dict[str, Any]) -> Told:
+        digests = [*fields.get("digest_prev", ()), fields["digest"]]
+        name = next((self._names[digest] for digest in digests if digest in self._names), digests[0])
+        for digest in digests:
+            self._names[digest] = name
+        return self.flows.setdefault(name, Told())
+
+    def check(self, client: redis.Redis, network: dict[str, Any], applications: dict[str, Any]) -> list[str]:
+        """What is wrong with the store and with the API's answers; nothing, if all is well.
+
+        :param network: ``GET /``; :param applications: ``GET /applications``, whole.
+        """
+        stored = self._stored(client)
+        wrong = [
+            text for name, told in self.flows.items() if (text := self._flow_is_wrong(name, told, stored))
+        ]
+        wrong += [f"{name}: no record told of it" for name in stored.keys() - self.flows.keys()]
+        return wrong[:10] + self._sums_are_wrong(client, network, applications, stored)
+
+    def _stored(self, client: redis.Redis) -> dict[str, list[Any]]:
+        """The state of each flow in Redis, live or over: total, up, down."""
+        keys = Keys(GATEWAY)
+        states: dict[str, list[Any]] = {}
+        for key in (keys.ended, keys.flows):
+            for digest, text in client.hgetall(key).items():
+                name = self._names.get(digest, digest)
+                assert name not in states, f"{name} stands twice in Redis"
+                states[name] = json.loads(text)
+        if self.pruned:
+            for name, told in self.flows.items():
+                if name not in states and told.over and told.exact is not None:
+                    device, application, peer = _rows(told.description)
+                    row, other = [device, application], [peer, application] if peer else None
+                    states[name] = ["", row, other, 0, 0, told.totals[-1], 0, *told.exact]
+        return states
+
+    def _flow_is_wrong(self, name: str, told: Told, stored: dict[str, list[Any]]) -> str | None:
+        state = stored.get(name)
+        total, up, down = (max(state[5], 0), state[7], state[8]) if state else (0, 0, 0)
+        final = told.totals[-1]
+        possible = {final} if told.life == self.life else set(told.totals)
+        if total not in possible and not (state is None and (told.life < self.life or self.forgetful)):
+            return f"{name}: Redis knows a total of {total}, delivered were {told.totals[-4:]}"
+        if self.forgetful:
+            return None if 0 <= up + down <= total else f"{name}: {up} + {down} counted of {total}"
+        allowed = {total}
+        if self.backward:
+            allowed |= {total - told.before}
+        allowed |= {total - earlier for earlier in told.totals[: told.orphaned]}
+        if up + down not in allowed:
+            return f"{name}: {up} + {down} counted of {total}"
+        if (
+            told.first_life == self.life
+            and not self.backward
+            and told.exact is not None
+            and told.exact != (up, down)
+        ):
+            return f"{name}: up and down are {up} and {down}, were told as {told.exact}"
+        return None
+
+    def _sums_are_wrong(
+        self,
+        client: redis.Redis,
+        network: dict[str, Any],
+        applications: dict[str, Any],
+        stored: dict[str, list[Any]],
+    ) -> list[str]:
+        wrong = []
+        devices: dict[str, int] = defaultdict(int)
+        rows: dict[str, int] = defaultdict(int)
+        gateway = 0
+        for name, state in stored.items():
+            amount = state[7] + state[8]
+            gateway += amount
+            key, peer = state[1], state[2]
+            for owner in (key, peer):
+                if owner is not None and owner[0] is not None:
+                    devices[owner[0]] += amount
+                    rows[f"{owner[0]} {owner[1]}"] += amount
+            told = self.flows.get(name)
+            if told is not None and told.described == self.life and told.description is not None:
+                row = _rows(told.description)[:2]
+                if tuple(key[:2]) != row:
+                    wrong.append(f"{name}: stands at {key}, was last told to be of {row}")
+        found = {device["mac"] or device["ip"]: device for device in network["devices"]}
+        if not self.forgetful:
+            if _both(network["totals"]) != gateway:
+                wrong.append(f"gateway: {_both(network['totals'])}, its flows have {gateway}")
+            for name in devices.keys() | found.keys():
+                if devices[name] != (_both(found[name]) if name in found else 0):
+                    wrong.append(f"{name}: {_both(found.get(name))}, its flows have {devices[name]}")
+            for name, device in found.items():
+                for row in device["applications"]:
+                    if _both(row) != rows[f"{name} {row['tag']}"]:
+                        wrong.append(f"{name} {row['tag']}: {_both(row)}, its flows have {rows[name]}")
+        keys = Keys(GATEWAY)
+        for counter in _COUNTERS:
+            total = network["totals"][counter]
+            parts = sum(device[counter] for device in found.values()) + network["forgotten"][counter]
+            if parts + network["unattributed"][counter] - network["local"][counter] != total:
+                wrong.append(f"{counter}: devices do not add up to {total}")
+            if sum(row[counter] for row in applications["applications"]) != total:
+                wrong.append(f"{counter}: applications do not add up to {total}")
+            for device in found.values():
+                if sum(row[counter] for row in device["applications"]) != device[counter]:
+                    wrong.append(f"{counter}: applications of {device['mac'] or device['ip']} do not add up")
+        for key in (keys.totals(""), keys.protocols(""), keys.applications("")):
+            wrong += [
+                f"{key} {name}: {count}" for name, count in client.hgetall(key).items() if count[:1] == "-"
+            ]
+        return wrong[:20]
+
+
+def _both(row: dict[str, Any] | None) -> int:
+    return row["bytes_up"] + row["bytes_down"] if row else 0
+
+
+def _rows(fields: dict[str, Any] | None) -> tuple[str | None, str, str | None]:
+    """Device, application and, of a flow between two devices, the other one."""
+    if fields is None:
+        return None, "Unknown", None
+
+    def device(side: str) -> str:
+        mac = fields[f"{side}_mac"]
+        return str(fields[f"{side}_ip"] if mac in (None, "", "00:00:00:00:00:00") else mac).lower()
+
+    application = fields["detected_application_name"] or "Unknown"
+    return device("local"), application, device("other") if fields["other_type"] == "local" else None

@@ -1,0 +1,243 @@
+"""One gateway for one seed: a simulated network, its netifyd, the agent as a process, a Redis."""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from delivered import Delivered
+from support import Daemon, Proxy, RedisServer, StandIn, eventually
+
+from netify_agent.simulator import Simulation
+from netify_agent.simulator.wire import frame
+from netify_agent.store.client import connect
+
+DEVICES = 12
+HOURS = 0.1
+MEMORY_KIB = 160 << 10  # bound on the agent's resident memory: some three times what it needs here
+_RESTART_S = 0.3  # the unit's RestartSec, in time lapse
+_CLOCK = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
+_TIMES = re.compile(rb'"(first_seen_at|last_seen_at|first_update_at)":(\d+)')
+_SECONDS = re.compile(rb'"timestamp":(\d+)')
+
+
+class World:
+    """What faults act on.
+
+    :ivar chance: all that is random in this run comes from it.
+    :ivar delivered: what has reached the agent.
+    :ivar own_disk: whether Redis' files lie on a small disk of their own.
+    :ivar noisy: a traceback in the agent's log is the fault's own doing.
+    """
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        self.seed = seed
+        self.chance = random.Random(seed)
+        self.directory = directory
+        self.version = 4 + seed % 2
+        self.delivered = Delivered()
+        self.noisy = False
+        self.peak_kib = 0
+        self.wall_s = 0  # how far the agent's clock is off, seconds
+        data = directory / "redis"
+        data.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(data)]
+        self.own_disk = not subprocess.run(mount, capture_output=True).returncode
+        self.redis = RedisServer(data)
+        self.redis.start()
+        self.replica: RedisServer | None = None
+        self.proxy = Proxy(directory / "proxy.sock", self.redis.socket)
+        self.netifyd = StandIn(directory / "netifyd.sock")
+        self.daemon = Daemon(directory, self.proxy.url, f"unix://{self.netifyd.path}")
+        self.connected = False
+        self._sent = 0  # bytes to this life of the agent
+        self._shift_ms = 0
+        self._before_shift: dict[bytes, None] = {}
+        self._lives = 0
+        self.simulation, self._records = self._netifyd_process()
+
+    def _netifyd_process(self) -> tuple[Simulation, Iterator[tuple[int, bytes]]]:
+        self._lives += 1
+        start_ms = int(time.time()) * 1000 + self._lives * 3_600_000
+        simulation = Simulation(
+            self.seed * 100 + self._lives, DEVICES, HOURS, version=self.version, start_ms=start_ms
+        )
+        return simulation, simulation.records()
+
+    # -- the agent ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the agent, as systemd would."""
+        self._set_clock()
+        environment = {}
+        if _CLOCK is not None:
+            environment = {
+                "LD_PRELOAD": str(_CLOCK),
+                "FAKETIME_TIMESTAMP_FILE": str(self.directory / "clock"),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        self._sent = 0
+        self.connected = False
+        self.netifyd.drop()
+        self.daemon.start(environment)
+        self.connect()
+
+    def step_clock(self, seconds: int) -> bool:
+        """Step the agent's wall clock; False where this machine has no libfaketime."""
+        self.wall_s += seconds
+        self._set_clock()
+        return _CLOCK is not None
+
+    def _set_clock(self) -> None:
+        (self.directory / "clock").write_text(f"{self.wall_s:+d}\n")
+
+    def after_death(self) -> int:
+        """The agent has ended or will at once: start the next life; returns how it ended."""
+        code = self.daemon.process.wait(60) if self.daemon.process is not None else 0
+        self.delivered.killed(connect((self.replica or self.redis).url, None))
+        time.sleep(_RESTART_S)
+        self.start()
+        return code
+
+    def revive(self) -> None:
+        """What systemd does for an agent that ended by itself."""
+        if self.daemon.exited() is not None:
+            assert self.daemon.exited() != 0, "the agent ended by itself with exit code 0"
+            self.after_death()
+
+    def measure(self) -> None:
+        """Note the agent's resident memory."""
+        assert self.daemon.process is not None
+        with suppress(OSError):
+            status = Path(f"/proc/{self.daemon.process.pid}/status").read_text()
+            found = re.search(r"VmRSS:\s*(\d+)", status)
+            self.peak_kib = max(self.peak_kib, int(found[1]) if found else 0)
+
+    # -- netifyd -----------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Wait for the agent to connect, and greet it."""
+        self.netifyd.accept()
+        self.connected = True
+        for payload in self.simulation.opening():
+            self.send(frame(payload, self.version))
+
+    def drop(self) -> None:
+        """Close the connection; what was sent is still read."""
+        self.netifyd.drop()
+        self.connected = False
+
+    def send(self, data: bytes) -> bool:
+        """Bytes to the agent; False if it has gone."""
+        try:
+            self.netifyd.send(data)
+        except OSError:
+            self.connected = False
+            return False
+        self._sent += len(data)
+        return True
+
+    def next(self) -> bytes:
+        """The next record of this netifyd, by its clock; the network goes on for ever."""
+        for _, payload in self._records:
+            return self._clocked(payload)
+        self.restart_netifyd()
+        return self.next()
+
+    def deliver(self, count: int) -> list[bytes]:
+        """The next ``count`` records, to the agent if it listens; returns those that reached it."""
+        reached = []
+        for _ in range(count):
+            payload = self.next()
+            if self.connected and self.send(frame(payload, self.version)):
+                self.delivered.take(payload)
+                reached.append(payload)
+        return reached
+
+    def unseen(self, count: int) -> None:
+        """``count`` records that nobody gets."""
+        for _ in range(count):
+            self.next()
+
+    def restart_netifyd(self) -> None:
+        """Another process of netifyd: its flows, and its uptime, begin anew."""
+        connected = self.connected
+        self.drop()
+        self.simulation, self._records = self._netifyd_process()
+        if connected:
+            self.connect()
+
+    def shift_netifyd_clock(self, milliseconds: int) -> None:
+        """netifyd's wall clock jumps; a flow's begin, which it has noted, stays."""
+        self._shift_ms += milliseconds
+        self.delivered.backward = self.delivered.backward or milliseconds < 0
+
+    def _clocked(self, payload: bytes) -> bytes:
+        digest = re.search(rb'"digest":"(\w+)"', payload)
+        name = digest[1] if digest else b""
+        if not self._shift_ms:
+            self._before_shift[name] = None
+            for other in re.findall(rb'"(\w{40})"', payload):
+                self._before_shift[other] = None
+            return payload
+        old = name in self._before_shift
+
+        def move(match: re.Match[bytes]) -> bytes:
+            kept = old and match[1] == b"first_seen_at"
+            return b'"%b":%d' % (match[1], int(match[2]) + (0 if kept else self._shift_ms))
+
+        moved = _TIMES.sub(move, payload)
+        return _SECONDS.sub(lambda match: b'"timestamp":%d' % (int(match[1]) + self._shift_ms // 1000), moved)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Everything is well again, read and flushed."""
+        self.revive()
+        if not self.connected:
+            self.connect()
+        self.deliver(40)
+        eventually(self._all_read, "every byte that was sent is read")
+        eventually(lambda: self.daemon.get("/readyz")[0] == 200, "the agent is well")
+        self.daemon.flushed()
+
+    def _all_read(self) -> bool:
+        return bool(self.daemon.get("/status")[1]["listeners"][0]["bytes"] == self._sent)
+
+    def verdict(self) -> list[str]:
+        """What is wrong at the end; nothing, if all is well."""
+        server = self.replica or self.redis
+        client = connect(server.url, None)
+        wrong = self.delivered.check(
+            client, self.daemon.get("/")[1], self.daemon.get("/applications?limit=10000")[1]
+        )
+        lost = self.daemon.get("/status")[1]["flushes"]["lost"]
+        if lost and not self.delivered.forgetful:
+            wrong.append(f"{lost} flushes were lost")
+        if self.peak_kib > MEMORY_KIB:
+            wrong.append(f"resident memory rose to {self.peak_kib} KiB")
+        log = self.daemon.log.read_text(errors="replace") if self.daemon.log.is_file() else ""
+        if "Traceback" in log and not self.noisy:
+            wrong.append("a traceback in the log:\n" + log[log.index("Traceback") :][:2000])
+        if self.daemon.stop() != 0:
+            wrong.append(f"the last stop ended with exit code {self.daemon.exited()}")
+        return wrong
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self.daemon.process is not None and self.daemon.process.poll() is None:
+            self.daemon.process.kill()
+            self.daemon.process.wait()
+        self.proxy.close()
+        self.netifyd.close()
+        self.redis.kill()
+        if self.replica is not None:
+            self.replica.kill()
+        if self.own_disk:
+            subprocess.run(["umount", "--lazy", str(self.redis.socket.parent)], check=True)
