@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-matrix test-clients test-ui coverage bench bench-smoke lint deb e2e clean
+.PHONY: help setup run test test-long test-matrix test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak lint deb e2e clean
 
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait for something rather than compute: several of them at once are done in a third of the time.
@@ -45,6 +45,17 @@ bench: setup ## measure speed, memory and interference, side by side (10 minutes
 
 bench-smoke: setup
 	$(BENCH) --smoke
+
+CHAOS = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python tests/chaos
+
+chaos: setup ## faults by seed against the running agent (SEEDS=200, an hour and a half; SEED=n: that one)
+	$(CHAOS)/run.py --seeds $(or $(SEEDS),200) $(if $(SEED),--seed $(SEED))
+
+chaos-smoke: setup
+	$(CHAOS)/run.py --seed 0 3 9 11 16 20 22 33
+
+soak: setup ## an hour of 2,000 records/s with requests (HOURS=1): flat memory and lag, exact totals
+	$(CHAOS)/soak.py --hours $(or $(HOURS),1)
 
 deb: ## build the Debian package into dist/
 	@packaging/build-deb

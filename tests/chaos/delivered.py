@@ -126,12 +126,14 @@ class Delivered:
                 if name not in states and told.over and told.exact is not None:
                     device, application, peer = _rows(told.description)
                     row, other = [device, application], [peer, application] if peer else None
-                    states[name] = ["", row, other, 0, 0, told.totals[-1], 0, *told.exact]
+                    states[name] = ["", row, other, 0, 0, told.totals[-1], 0, *told.exact, 0, 0, 0]
         return states
 
     def _flow_is_wrong(self, name: str, told: Told, stored: dict[str, list[Any]]) -> str | None:
         state = stored.get(name)
-        total, up, down = (max(state[5], 0), state[7], state[8]) if state else (0, 0, 0)
+        # v5: whether bytes from before are ours is decided when the flow is described, or over; till then they
+        # are held, and stand in the state.
+        total, up, down, held = (max(state[5], 0), state[7], state[8], state[11]) if state else (0, 0, 0, 0)
         final = told.totals[-1]
         possible = {final} if told.life == self.life else set(told.totals)
         if total not in possible and not (state is None and (told.life < self.life or self.forgetful)):
@@ -142,7 +144,7 @@ class Delivered:
         if self.backward:
             allowed |= {total - told.before}
         allowed |= {total - earlier for earlier in told.totals[: told.orphaned]}
-        if up + down not in allowed:
+        if up + down + held not in allowed:
             return f"{name}: {up} + {down} counted of {total}"
         if (
             told.first_life == self.life

@@ -64,12 +64,12 @@ def main() -> int:
     """Run the seeds that were asked for; the exit code says whether all is well."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=200, help="how many (default: 200)")
-    parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--seed", type=int, nargs="+", help="these alone")
     parser.add_argument("--first", type=int, default=0, help="where to begin (default: 0)")
     parser.add_argument("--only", choices=NAMES, help="this fault alone, in every seed")
     parser.add_argument("--times", type=int, default=1, help="how often in a seed, with --only (default: 1)")
     options = parser.parse_args()
-    seeds = range(options.first, options.first + options.seeds) if options.seed is None else [options.seed]
+    seeds = options.seed or range(options.first, options.first + options.seeds)
     began, failed, struck, peak = time.monotonic(), [], Counter[str](), 0
     left_out: set[str] = set()
     for seed in seeds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import sys
 import threading
@@ -168,7 +167,7 @@ def _verdict(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hours", type=float, default=float(os.environ.get("HOURS", "1")))
+    parser.add_argument("--hours", type=float, default=1.0)
     problems = soak(parser.parse_args().hours * 3600)
     print("\n".join(problems) or "flat, and exact to the byte")
     sys.exit(bool(problems))
