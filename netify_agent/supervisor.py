@@ -27,7 +27,7 @@ from netify_agent.enrich import Directory
 from netify_agent.heartbeat import Heartbeat
 from netify_agent.listener import Listener
 from netify_agent.status import Status
-from netify_agent.store.client import connect
+from netify_agent.store.client import StoreError, connect
 from netify_agent.store.read import StoreReader
 from netify_agent.store.write import Flush, StoreWriter
 from netify_agent.systemd import Systemd
@@ -73,6 +73,7 @@ class Supervisor:
         self._listening: list[Worker] = []
         self._web: list[Worker] = []  # the server, and what takes TLS off before it
         self._names: Worker | None = None
+        self._introduced: Directory | None = None  # the directory that was told of all devices
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until a part fails.
@@ -223,11 +224,24 @@ class Supervisor:
 
     def _tell(self, flush: Flush) -> None:
         """Let the directory look up what is new among the devices of ``flush``, and wake who waits for it."""
+        if self._introduced is not self._directory:
+            self._introduce()
         for device, note in flush.batch.devices.items():
             self._directory.note(device, list(note.addresses), note.hint)
         self._flushes.applied(
             flush.sequence, flush.at_ms, flush.batch.changed_devices(), self._store.moving_devices()
         )
+
+    def _introduce(self) -> None:
+        """Tell a new directory of the devices that the store knows, and what they said they are called."""
+        directory = self._directory
+        try:
+            known = self._reader.picture(applications=False).devices
+        except StoreError:
+            return  # the next flush comes by here again
+        for row in known:
+            directory.note(row.name, row.addresses, row.hint)
+        self._introduced = directory
 
     # -- signals -----------------------------------------------------------------------------------
 

@@ -363,6 +363,23 @@ def test_a_restarted_agent_goes_on_where_it_was_and_counts_the_gap(daemon: Daemo
     assert daemon.get("/status")[1]["accounting"]["counters"]["bytes_missed"] == 3000
 
 
+def test_a_restarted_agent_knows_the_names_that_devices_gave_themselves(
+    daemon: Daemon, netifyd: StandIn
+) -> None:
+    def name() -> str | None:
+        applications = daemon.get("/applications")[1]["applications"]
+        return str(applications[0]["devices"][0]["name"]) if applications else None
+
+    daemon.start()
+    netifyd.accept()
+    said = flow_record("a" * 40, dhcp={}, host_server_name="laptop", local_port=68)
+    netifyd.send(framed(status_record(), said, stats_record("a" * 40, 1000, 1000)))
+    eventually(lambda: name() == "laptop", "who uses what is told by name")
+    assert daemon.stop() == 0
+    daemon.start()
+    eventually(lambda: name() == "laptop", "the same after a restart, without another word of the device")
+
+
 def status_record() -> bytes:
     return b'{"type":"agent_status","uptime":10,"timestamp":1700000000,"flow_count":0}\n'
 
