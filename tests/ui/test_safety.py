@@ -32,7 +32,7 @@ def test_a_hash_that_means_harm_is_text_too(network: Daemon, look: Look) -> None
     page.goto(f"{network.base}/ui/#/flows?device=%3Cimg%20src%3Dx%3E")
     page.get_by_role("option", name="<img src=x>").wait_for(state="attached")
     assert page.locator("img").count() == 0
-    page.watched.problems.clear()  # type: ignore[attr-defined]  # the API does not take such a device: 400
+    page.watched.forgive()  # type: ignore[attr-defined]  # the API does not take such a device: 400
 
 
 def test_the_policy_stops_what_is_inline(network: Daemon, look: Look) -> None:
@@ -75,11 +75,9 @@ def test_the_token_is_asked_for_and_kept_for_the_tab_only(
         assert not any(token in url for url in page.watched.requests)  # type: ignore[attr-defined]
         page.reload()
         page.get_by_text("No device has been seen yet.").wait_for()
-        page.watched.problems.clear()  # type: ignore[attr-defined]  # the browser tells of each 401
+        page.watched.forgive()  # type: ignore[attr-defined]  # the browser tells of each 401
         other = look(daemon, "devices")  # another tab knows nothing of it
         other.get_by_role("dialog", name="This agent asks for a token").wait_for()
-        other.watched.problems.clear()  # type: ignore[attr-defined]
-        other.close()
-        page.close()
+        other.watched.forgive()  # type: ignore[attr-defined]
     finally:
         daemon.stop()

@@ -238,7 +238,7 @@ def test_the_timeline_of_a_device_tells_its_applications(home: Daemon, look: Loo
 def test_a_device_that_was_never_seen(network: Daemon, look: Look) -> None:
     page = look(network, "devices/02:00:00:00:99:99")
     page.get_by_text("No such device has been seen.").wait_for()
-    page.watched.problems.clear()  # type: ignore[attr-defined]  # the browser tells of the API's 404
+    page.watched.forgive()  # type: ignore[attr-defined]  # the browser tells of the API's 404
 
 
 def test_the_applications(network: Daemon, look: Look) -> None:

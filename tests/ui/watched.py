@@ -22,6 +22,11 @@ class Watched:
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("request", self._asked)
 
+    def forgive(self) -> None:
+        """Close the page: what it met was meant, and the browser tells of each refused request."""
+        self.page.close()
+        self.problems.clear()
+
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.problems.append(f"{message.text} {message.location}")
