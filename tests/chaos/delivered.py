@@ -131,8 +131,8 @@ class Delivered:
 
     def _flow_is_wrong(self, name: str, told: Told, stored: dict[str, list[Any]]) -> str | None:
         state = stored.get(name)
-        # v5: whether bytes from before are ours is decided when the flow is described, or over; till then they
-        # are held, and stand in the state.
+        # v5: whether bytes from before are ours is decided when the flow is described, or over; till then
+        # they are held, and stand in the state.
         total, up, down, held = (max(state[5], 0), state[7], state[8], state[11]) if state else (0, 0, 0, 0)
         final = told.totals[-1]
         possible = {final} if told.life == self.life else set(told.totals)
