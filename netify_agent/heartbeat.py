@@ -35,3 +35,10 @@ class Heartbeat:
         now = time.monotonic()
         with self._lock:
             return [name for name, due in self._due.items() if due < now]
+
+    def checks(self) -> dict[str, str | None]:
+        """Each kind of thread (the first word of its name), with what is wrong with it, or None."""
+        stuck = {name.partition(" ")[0] for name in self.stuck()}
+        with self._lock:
+            kinds = [name.partition(" ")[0] for name in self._due]
+        return {kind: "no progress" if kind in stuck else None for kind in kinds}

@@ -58,7 +58,7 @@ class Status:
 
     def checks(self, *, ask_redis: bool = True) -> dict[str, str | None]:
         """Each condition of being ready, with what is wrong with it, or None."""
-        return {"netifyd": self._netifyd(), "redis": self._redis(ask_redis)}
+        return {"netifyd": self._netifyd(), "redis": self._redis(ask_redis), "flushes": self._flushes()}
 
     def _netifyd(self) -> str | None:
         now = time.time()
@@ -69,6 +69,11 @@ class Status:
             elif now - max(listener.last_record, listener.connected_since) > STALE_S:
                 wrong.append(f"{listener.endpoint}: no record for {STALE_S:.0f} s")
         return "; ".join(wrong) or None
+
+    def _flushes(self) -> str | None:
+        limit = self.settings.interval_s + STALE_S
+        late = time.time() - max(self.writer.last_flush, self.started) > limit
+        return f"Redis took none for more than {limit:.0f} s" if late else None
 
     def _redis(self, ask: bool) -> str | None:
         if self.writer.error is not None:

@@ -216,6 +216,7 @@ class Supervisor:
             self._reader,
             self._directory,
             status.document,
+            self._heartbeat.checks,
             status.checks,
             self._flushes,
             lambda out, redis_up: expose(status, out, redis_up),

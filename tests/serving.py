@@ -32,6 +32,7 @@ from netify_agent.vitals import expose
 from netify_agent.writer import WriterStatus
 
 GATEWAY = "gw-api"
+ALIVE = {"status": "ok", "checks": {"web": "ok"}}  # what /healthz says
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 HISTORY = (
     Resolution(60, 400 * 86400, "1m"),
@@ -72,6 +73,7 @@ class Scene:
     listener: ListenerStatus = field(default_factory=lambda: ListenerStatus(SOURCE))
     writing: WriterStatus = field(default_factory=WriterStatus)
     flushes: Flushes = field(default_factory=Flushes)
+    alive: dict[str, str | None] = field(default_factory=lambda: {"web": None})
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     gateway: str = GATEWAY
     beats: int = 0
@@ -89,6 +91,7 @@ class Scene:
             reader,
             self.directory,
             lambda: self.status.document(),
+            lambda: self.alive,
             lambda: self.status.checks(),
             self.flushes,
             lambda out, redis_up: expose(self.status, out, redis_up),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import GATEWAY, TIME, Scene, Unix, a_scene, a_small_network, assert_problem
+from serving import ALIVE, GATEWAY, TIME, Scene, Unix, a_scene, a_small_network, assert_problem
 from storing import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE
 from support import RedisServer, eventually, free_port
 
@@ -275,7 +275,7 @@ def test_status_is_what_the_reference_says(scene: Scene) -> None:
         *("accounting", "flushes", "web"),
     ]
     assert TIME.fullmatch(status["started_at"])
-    assert status["checks"] == {"netifyd": "ok", "redis": "ok"}
+    assert status["checks"] == {"netifyd": "ok", "redis": "ok", "flushes": "ok"}
     (listener,) = status["listeners"]
     assert listener["endpoint"] == SOURCE
     assert TIME.fullmatch(listener["connected_since"])
@@ -324,17 +324,44 @@ def test_what_never_happened_is_null_in_status(scene: Scene) -> None:
 
 
 def test_alive_and_ready_are_told_apart(scene: Scene) -> None:
-    assert scene.get("/healthz") == {"status": "ok"}
-    assert scene.get("/readyz") == {"status": "ready", "checks": {"netifyd": "ok", "redis": "ok"}}
+    assert scene.get("/healthz") == ALIVE
+    well = {"netifyd": "ok", "redis": "ok", "flushes": "ok"}
+    assert scene.get("/readyz") == {"status": "ready", "checks": well}
     scene.listener.connected, scene.listener.error = False, "no such socket: is netifyd running?"
     try:
         answer = scene.ask("/readyz")
-        assert scene.get("/healthz") == {"status": "ok"}
+        assert scene.get("/healthz") == ALIVE
     finally:
         scene.listener.connected, scene.listener.error = True, None
     assert answer.status == 503
     why = f"{SOURCE}: no such socket: is netifyd running?"
-    assert answer.json == {"status": "unready", "checks": {"netifyd": why, "redis": "ok"}}
+    assert answer.json == {"status": "unready", "checks": {**well, "netifyd": why}}
+
+
+def test_a_thread_that_is_stuck_is_not_alive(scene: Scene) -> None:
+    scene.alive = {"web": None, "writer": "no progress"}
+    try:
+        answer = scene.ask("/healthz")
+    finally:
+        scene.alive = {"web": None}
+    assert answer.status == 503
+    assert answer.json == {"status": "stuck", "checks": {"web": "ok", "writer": "no progress"}}
+
+
+def test_flushes_that_do_not_come_are_not_ready(scene: Scene) -> None:
+    """A writer that hangs tells of no error."""
+    started, scene.status.started = scene.status.started, time.time() - 76
+    try:
+        assert scene.ask("/readyz").json["checks"] == {
+            "netifyd": "ok",
+            "redis": "ok",
+            "flushes": "Redis took none for more than 75 s",
+        }
+        scene.writing.last_flush = time.time()
+        assert scene.ask("/readyz").status == 200
+    finally:
+        scene.status.started = started
+        scene.writing.last_flush = 0.0
 
 
 def test_a_netifyd_that_fell_silent_or_flushes_that_fail_are_not_ready(scene: Scene) -> None:
@@ -471,7 +498,7 @@ def test_a_connection_is_kept_and_old_http_is_spoken(scene: Scene) -> None:
     connection.close()
     old = scene.raw(b"GET /healthz HTTP/1.0\r\n\r\n")
     assert old.startswith(b"HTTP/1.0 200 OK")
-    assert old.endswith(b'{"status":"ok"}\n')
+    assert old.endswith(b'{"status":"ok","checks":{"web":"ok"}}\n')
 
 
 def test_requests_sent_at_once_are_answered_in_order(scene: Scene) -> None:
@@ -479,7 +506,7 @@ def test_requests_sent_at_once_are_answered_in_order(scene: Scene) -> None:
     last = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     answers = scene.raw(request * 5 + last)
     assert answers.count(b"HTTP/1.1 200 OK") == 6
-    assert answers.endswith(b'"redis":"ok"}}\n')
+    assert answers.endswith(b'"flushes":"ok"}}\n')
 
 
 def test_an_etag_holds_until_a_flush_changes_the_answer(scene: Scene) -> None:
@@ -641,7 +668,7 @@ def test_long_requests_and_bodies_are_refused(scene: Scene) -> None:
     body = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n"
     assert scene.raw(body).split(b" ")[1] == b"413"
     assert scene.raw(b"nonsense\r\n\r\n").split(b" ")[1] in (b"400", b"405")  # as waitress understands it
-    assert scene.get("/healthz") == {"status": "ok"}
+    assert scene.get("/healthz") == ALIVE
 
 
 def test_slow_clients_do_not_keep_others_waiting(scene: Scene) -> None:
@@ -650,7 +677,7 @@ def test_slow_clients_do_not_keep_others_waiting(scene: Scene) -> None:
         for client in slow:
             client.sendall(b"GET / HTTP/1.1\r\nHost: loc")
         for _ in range(10):
-            assert scene.get("/healthz") == {"status": "ok"}
+            assert scene.get("/healthz") == ALIVE
         for client in slow[:3]:
             client.sendall(b"alhost\r\nConnection: close\r\n\r\n")
             assert client.recv(12) == b"HTTP/1.1 200"
@@ -706,7 +733,7 @@ def test_without_redis_every_answer_says_so_and_the_daemon_lives(
             assert_problem(answer, 503)
             assert answer.headers["Retry-After"] == "15"
             assert answer.json["detail"].startswith("Redis: ")
-        assert scene.get("/healthz") == {"status": "ok"}
+        assert scene.get("/healthz") == ALIVE
         assert scene.get("/status")["accounting"]["counters"] is None
         ready = scene.ask("/readyz")
         assert ready.status == 503
@@ -742,7 +769,7 @@ def test_a_unix_socket_is_for_its_group_and_replaces_a_stale_one(
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
         connection = Unix(path)
         connection.request("GET", "/healthz", headers={"Host": "anything.example"})
-        assert connection.getresponse().read() == b'{"status":"ok"}\n'
+        assert connection.getresponse().read() == b'{"status":"ok","checks":{"web":"ok"}}\n'
         connection.close()
         with pytest.raises(WebError, match="something else listens there already"):
             server.listen(scene.web.listen)
@@ -795,7 +822,7 @@ def test_an_ipv6_address_is_listened_on(shared_redis: RedisServer, tmp_path: Pat
     scene = a_scene(shared_redis.url, tmp_path, WebSettings(listen=listen))
     scene.start()
     try:
-        assert scene.get("/healthz") == {"status": "ok"}
+        assert scene.get("/healthz") == ALIVE
         assert scene.ask("/", Host="evil.example").status == 403
     finally:
         scene.stop()

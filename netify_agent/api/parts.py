@@ -19,7 +19,8 @@ class Parts:
     """The parts of one gateway that answers are made of.
 
     :ivar status: the document of ``/status``.
-    :ivar ready: each check of ``/readyz``, with what is wrong with it, or None.
+    :ivar alive: each check of ``/healthz``, with what is wrong with it, or None.
+    :ivar ready: each check of ``/readyz``, in the same way.
     :ivar flushes: the latest flushes that Redis took.
     :ivar vitals: adds the daemon's own metrics; told whether Redis answers.
     """
@@ -28,6 +29,7 @@ class Parts:
     reader: StoreReader
     directory: Directory
     status: Callable[[], dict[str, Any]]
+    alive: Callable[[], dict[str, str | None]]
     ready: Callable[[], dict[str, str | None]]
     flushes: Flushes
     vitals: Callable[[Exposition, bool], None]

@@ -37,7 +37,7 @@ def default_routes() -> list[Route]:
     settings = Settings(gateway="gw1")
     reader = StoreReader(connect(settings.redis.url, None), settings.gateway)
     directory = Directory(vendors="", hosts=[], leases=[], reverse_dns=False, categories="")
-    return all_routes(Parts(settings, reader, directory, dict, dict, Flushes(), lambda out, redis_up: None))
+    return all_routes(Parts(settings, reader, directory, dict, dict, dict, Flushes(), lambda out, up: None))
 
 
 def reference(routes: Sequence[Route]) -> str:

@@ -26,27 +26,38 @@ def _health(parts: Parts) -> list[Route]:
     def status(asked: Asked) -> Document:
         return parts.status()
 
-    def alive(asked: Asked) -> Document:
-        return {"status": "ok"}
+    def alive(asked: Asked) -> Reply:
+        return _verdict("ok", "stuck", parts.alive())
 
-    def ready(asked: Asked) -> Document | Reply:
-        checks = parts.ready()
-        wrong = [reason for reason in checks.values() if reason]
-        document = {
-            "status": "unready" if wrong else "ready",
-            "checks": {name: reason or "ok" for name, reason in checks.items()},
-        }
-        return json_reply(document, 503) if wrong else document
+    def ready(asked: Asked) -> Reply:
+        return _verdict("ready", "unready", parts.ready())
 
     return [
         Route("/status", "status", "How the agent itself is doing.", status, schema=schemas.STATUS),
-        Route("/healthz", "healthz", "Whether the process answers.", alive, schema=schemas.HEALTH),
+        Route(
+            "/healthz",
+            "healthz",
+            "Whether the process answers, and each of its threads makes progress.",
+            alive,
+            schema=schemas.HEALTH,
+            others={503: Other("A thread is stuck; `checks` says which.", schemas.HEALTH)},
+        ),
         Route(
             "/readyz",
             "readyz",
-            "Whether netifyd is connected and Redis takes flushes.",
+            "Whether netifyd's stream is fresh, Redis answers, and flushes succeed.",
             ready,
             schema=schemas.READINESS,
             others={503: Other("Not ready; `checks` says why.", schemas.READINESS)},
         ),
     ]
+
+
+def _verdict(good: str, bad: str, checks: dict[str, str | None]) -> Reply:
+    """``checks`` as they came out, and 503 if anything is wrong."""
+    wrong = any(checks.values())
+    document: Document = {
+        "status": bad if wrong else good,
+        "checks": {name: reason or "ok" for name, reason in checks.items()},
+    }
+    return json_reply(document, 503 if wrong else 200)

@@ -163,8 +163,8 @@ DEVICE_HISTORY = record(
     {"gateway": TEXT, "device": DEVICE_NAME, "resolution": POSITIVE, "buckets": listing(BUCKET)},
 )
 
-CHECKS = record(None, {"netifyd": TEXT, "redis": TEXT})
-HEALTH = record("Health", {"status": {"const": "ok"}})
+CHECKS = record(None, {"netifyd": TEXT, "redis": TEXT, "flushes": TEXT})
+HEALTH = record("Health", {"status": {"enum": ["ok", "stuck"]}, "checks": table(TEXT)})
 READINESS = record("Readiness", {"status": {"enum": ["ready", "unready"]}, "checks": CHECKS})
 
 _NUMBER_OR_NULL: Schema = {"type": ["number", "null"]}
