@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import socket
 from collections.abc import Iterator
 
 import pytest
 from serving import ALIVE, Scene, a_small_network, assert_problem
 from storing import LAPTOP
-from support import RedisServer
+from support import RedisServer, eventually
 
 from netify_agent.api.negotiation import quality, takes_gzip
 
@@ -116,6 +117,32 @@ def test_what_is_no_request_is_told_as_a_problem(scene: Scene, request_line: byt
     problem = json.loads(body)
     assert (problem["type"], problem["status"]) == ("about:blank", status)
     assert scene.get("/healthz") == ALIVE
+
+
+def test_who_sends_far_too_much_can_still_read_why_it_was_refused(scene: Scene) -> None:
+    for size in (20_000, 200_000, 1_000_000):
+        with socket.create_connection(("127.0.0.1", scene.port), timeout=60) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size)
+            client.sendall(b"x" * (size // 2))
+            answer = client.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 413")
+            client.sendall(b"x" * (size - size // 2))
+            assert b"".join(iter(lambda client=client: client.recv(65536), b"")) == b""
+
+
+def test_who_goes_on_after_a_refusal_is_hung_up_on(scene: Scene) -> None:
+    with socket.create_connection(("127.0.0.1", scene.port), timeout=60) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 400")
+
+        def ended() -> bool:
+            try:
+                client.sendall(b"x" * 100)
+            except OSError:
+                return True
+            return False
+
+        eventually(ended, "it is over")
 
 
 def test_a_request_smuggled_behind_a_refused_one_is_not_answered(scene: Scene) -> None:

@@ -176,6 +176,17 @@ def test_plain_http_is_told_that_this_is_https(server: Server, files: TlsSetting
     assert get(server.port, files) == b"https 127.0.0.1"
 
 
+def test_who_sends_too_much_can_read_why_and_fills_no_log(
+    server: Server, files: TlsSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    for size in (20_000, 1_000_000):
+        client = http.client.HTTPSConnection("localhost", server.port, timeout=60, context=trusting(files))
+        client.request("POST", "/", body=b"x" * size)
+        assert client.getresponse().status == 413
+        client.close()
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("spoken", [b"\x00" * 100, b"\x16\x03\x01\x00\x05hello", b"\x80\x2e\x01", b"\n"])
 def test_what_is_no_tls_is_hung_up_on(server: Server, files: TlsSettings, spoken: bytes) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:

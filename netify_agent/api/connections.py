@@ -25,7 +25,7 @@ MAX_TARGET = 4096  # bytes of path and query
 MAX_HEADER = 16384  # bytes of a request without its body
 MAX_BODY = 16384  # bytes: no request needs one
 MAX_UNTAKEN = 128 << 20  # bytes of answers that wait for their clients to take them, all together
-_UNREAD_CHUNKS = 16
+_LINGER_S = 2
 _CHUNK_BYTES = 65536
 _TARGET_RULE = f"path and query: expected at most {MAX_TARGET} bytes"
 
@@ -124,6 +124,7 @@ class Refusal(ErrorTask):  # type: ignore[misc]
         self.status = f"{error.code} {error.reason}"
         self.response_headers += {**SAFE_HEADERS, **reply.headers}.items()
         self.request.headers["CONNECTION"] = "close"  # as if it had asked for that
+        self.channel.refused = True
         self.content_length = len(body)
         self.write(body)
 
@@ -134,9 +135,9 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     parser_class = Request
     task_class = Answer
     error_task_class = Refusal
-    last_taken: float = (
-        0  # when the client last took a byte, or had nothing to take (seconds since the epoch)
-    )
+    refused: bool = False
+    lingers: bool = False  # we have said our last, and wait for the client's
+    last_taken: float = 0  # when the client last took a byte, or had nothing to take; time.time()
 
     def write_soon(self, data: Any) -> int:
         """Send, or keep for sending; called by workers. Returns the number of bytes."""
@@ -152,18 +153,31 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             self.last_taken = time.time()
         return size
 
-    def handle_close(self) -> None:
-        """Hang up, so that what was sent last can still be read.
+    def readable(self) -> bool:
+        """Whether to read now."""
+        return self.lingers or bool(super().readable())
 
-        Linux resets a connection that is closed with something unread, and a reset overtakes our answer.
-        """
-        client = self.socket  # None where we have hung up already
-        if client is not None and (self.close_when_flushed or self.will_close):
+    def handle_read(self) -> None:
+        """Take in what came."""
+        if self.lingers:
             with contextlib.suppress(OSError):
-                client.shutdown(socket.SHUT_WR)
-                for _ in range(_UNREAD_CHUNKS):
-                    if not client.recv(_CHUNK_BYTES):
-                        break
+                self.recv(_CHUNK_BYTES)
+        else:
+            super().handle_read()
+
+    def handle_close(self) -> None:
+        """Hang up; on who was refused, so that he can still read why.
+
+        Linux resets a connection that is closed with something unread, and a reset overtakes our answer. So
+        what he still sends is thrown away for a moment.
+        """
+        if self.refused and not (self.lingers or self.total_outbufs_len or self.socket is None):
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_WR)
+                self.lingers = True
+                self.will_close = self.close_when_flushed = False
+                self.last_activity = time.time()
+                return
         super().handle_close()
 
 
@@ -184,7 +198,10 @@ class Patience:
         """
         unfinished: dict[Any, float] = {}
         for connection in list(connections.values()):
-            if connection.total_outbufs_len:
+            if connection.lingers:
+                if connection.last_activity < now - _LINGER_S:
+                    connection.handle_close()
+            elif connection.total_outbufs_len:
                 if connection.last_taken < now - self._idle_s:
                     connection.handle_close()
             elif connection.request is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import select
 import socket
 import ssl
 import threading
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 TLS_LIMIT_S = 30.0  # without a sign of life of the thread; it waits for nothing but sockets
 _HANDSHAKE_S = 5.0
 _STALLED_S = 15.0  # for a client to take the last 64 KiB of an answer
+_LINGER_S = 3.0  # the web server does not for so long
 _CHUNK_BYTES = 65536
 _TICK_S = 0.5
 _HANDSHAKE_RECORD = b"\x16"  # TLS 1.2, RFC 5246 section 6.2.1: the type of the first record
@@ -77,6 +79,7 @@ class TlsRelay:
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # what clients do wrong is no line in the log
         self.context = context
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_note)
@@ -191,12 +194,13 @@ async def _unless_closed(server: _Stream, greeting: Coroutine[Any, Any, _Stream 
 
 async def _relay(server: _Stream, client: _Stream) -> None:
     """Pass bytes on in both directions until one of them ends, which is the end of both."""
-    pumps = {
-        asyncio.ensure_future(_pump(client.reader, server.writer)),
-        asyncio.ensure_future(_pump(server.reader, client.writer)),
-    }
+    up = asyncio.ensure_future(_pump(client.reader, server.writer))
+    down = asyncio.ensure_future(_pump(server.reader, client.writer))
+    pumps = {up, down}
     try:
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        if down.done() and _still_takes(server):
+            await asyncio.wait({up}, timeout=_LINGER_S)
     finally:
         for pump in pumps:
             pump.cancel()
@@ -205,9 +209,19 @@ async def _relay(server: _Stream, client: _Stream) -> None:
         await client.close()
 
 
+def _still_takes(server: _Stream) -> bool:
+    """Whether the web server, which has said its last, lets the client end what he is saying."""
+    if server.writer.transport.is_closing():
+        return False
+    state = select.poll()
+    state.register(server.writer.get_extra_info("socket"), 0)
+    # POLLHUP comes unasked once both directions are shut: unix_poll() in Linux' net/unix/af_unix.c.
+    return not state.poll(0)
+
+
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
     """Pass on what comes, no faster than it is taken. Raises OSError, TimeoutError where it is not."""
-    while data := await source.read(_CHUNK_BYTES):
+    while (data := await source.read(_CHUNK_BYTES)) and not sink.transport.is_closing():
         sink.write(data)
         if sink.transport.get_write_buffer_size():
             await asyncio.wait_for(sink.drain(), _STALLED_S)
