@@ -243,6 +243,7 @@ def test_history_is_of_the_buckets_that_touch_the_range(scene: Scene) -> None:
         ("from=-1", "from", "expected RFC 3339"),
         ("from=123456789012", "from", "expected RFC 3339"),
         ("from=2000&to=1000", "from", "expected a time that is not after 'to', found '2000'"),
+        ("from=2026-11-24T00:00:00Z&to=9", "from", "not after 'to', found '2026-11-24T00:00:00Z'"),
         ("resolution=1m&from=1", "from", "a time that makes at most 2000 buckets, found '1'"),
         ("colour=blue", "colour", "unknown parameter 'colour': expected only resolution, from, to"),
         ("to=1&to=2", "to", "to: given more than once"),

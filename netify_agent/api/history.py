@@ -68,10 +68,11 @@ def wanted(asked: Asked, resolution: Resolution) -> range:
     now = asked.at_ms // 1000
     to = now if asked["to"] is None else asked["to"]
     since = to - (MAX_BUCKETS - 1) * step if asked["from"] is None else asked["from"]
+    given = parameters.as_given(asked, "from")
     if asked["to"] is not None and since > to:
-        raise bad_parameter("from", str(since), "a time that is not after 'to'")
+        raise bad_parameter("from", given, "a time that is not after 'to'")
     earliest = now - resolution.keep_s
     starts = range(max(since, earliest - step) // step * step, min(to, now) + 1, step)
     if len(starts) > MAX_BUCKETS:
-        raise bad_parameter("from", str(since), f"a time that makes at most {MAX_BUCKETS} buckets")
+        raise bad_parameter("from", given, f"a time that makes at most {MAX_BUCKETS} buckets")
     return starts

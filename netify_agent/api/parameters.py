@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from netify_agent.api.declarations import Parameter, Schema
+from netify_agent.api.declarations import Asked, Parameter, Schema
 from netify_agent.api.problems import Problem, bad_parameter
 
 MAX_LIMIT = 10_000
@@ -59,6 +59,12 @@ def read(
             raise bad_parameter(name, "", "a value")
         values[name] = _value(of_query[name], text)
     return values
+
+
+def as_given(asked: Asked, name: str) -> str:
+    """The text of a query's parameter, to tell its client what was wrong with it."""
+    query: str = asked.environ["QUERY_STRING"]
+    return dict(parse_qsl(query, errors="replace")).get(name, "")
 
 
 def _value(parameter: Parameter, text: str) -> Any:
