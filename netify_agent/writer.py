@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 #: Flushes kept after they were applied. With the default interval they cover six minutes: Redis 6's and
 #: 7's default snapshots come at the latest 5 minutes after 100 changes (redis.conf, ``save``).
 KEPT_FLUSHES = 24
-KEPT_BYTES = 8 << 20  # in all of them: a flush of 1,000 devices with 20 applications each is 4.5 MB
+KEPT_BYTES = 4 << 20  # in all of them: a flush of 100 devices with 20 applications each is 450 kB
 FINAL_FLUSH_S = 10.0  # how long a stop may try to get the last flush out
 _BACKOFF_S = (0.5, 15.0)
 _IDLE_S = 0.5

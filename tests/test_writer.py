@@ -414,7 +414,7 @@ def test_flushes_kept_for_a_forgetful_redis_are_bounded(
     rig = rigs(redis_server.url, interval_s=0.001).start()
     eventually(lambda: len(rig.flushed) > 3 * KEPT_FLUSHES, "more flushes than are kept")
     assert len(rig.writer._applied) <= KEPT_FLUSHES
-    assert KEPT_BYTES == 8 << 20
+    assert KEPT_BYTES == 4 << 20
     monkeypatch.setattr(writer_module, "KEPT_BYTES", 8000)
     for turn in range(5):
         for number in range(50):

@@ -77,7 +77,12 @@ def stand(devices: int, applications: int, flows: int, **settings: Any) -> Itera
             sender.begin(do="accept")
             agent.start()
             sender.answer()
-            yield Stand(directory, agent, redis.Redis.from_url(server.url, decode_responses=True), sender)
+            yield Stand(
+                directory,
+                agent,
+                redis.Redis.from_url(server.url, decode_responses=True, socket_timeout=_WAIT_S),
+                sender,
+            )
             agent.stop()
         finally:
             if agent.process is not None and agent.process.poll() is None:
