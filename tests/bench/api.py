@@ -78,9 +78,10 @@ def _under_load(running: Stand, client: Worker, scale: Scale) -> Iterator[Row]:
 def _by_size(scale: Scale) -> Row:
     """The same device's answer in a small and in a large network, side by side."""
     small, _, large = scale.devices
+    applications = scale.flows // large
     with (
-        stand(small, APPLICATIONS, small * APPLICATIONS) as one,
-        stand(large, APPLICATIONS, large * APPLICATIONS) as other,
+        stand(small, applications, small * applications) as one,
+        stand(large, applications, scale.flows) as other,
     ):
         clients = []
         for running in (one, other):

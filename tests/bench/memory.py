@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import fmean
 
 from measure import APPLICATIONS, Row, Scale
 from stand import Stand, stand
+from traffic import mac
 
 _SETTLED = 3  # reports of every flow, each followed by a flush
 
@@ -45,4 +47,16 @@ def _redis_bytes(running: Stand) -> int:
 
 
 def _by_row(running: Stand, devices: int, applications: int, flows: int) -> str:
-    return ""
+    """Bytes of a device's own keys and of a row of its applications, as Redis tells it of some devices."""
+
+    def bytes_of(suffix: str) -> float:
+        keys = [f"netify:{{gw1}}:device:{mac(number)}{suffix}" for number in range(min(devices, 50))]
+        return fmean(int(running.redis.memory_usage(key, samples=0) or 0) for key in keys)
+
+    device = sum(map(bytes_of, ("", ":protocols", ":addresses")))
+    states = (":details", "")
+    flow = sum(int(running.redis.memory_usage(f"netify:{{gw1}}:flows{name}") or 0) for name in states) / flows
+    return (
+        f"{device:,.0f} bytes a device, {bytes_of(':applications') / applications:,.0f} an application of it, "
+        f"{flow:,.0f} a live flow without its indexes; history is the rest"
+    )
