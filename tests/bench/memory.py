@@ -57,6 +57,6 @@ def _by_row(running: Stand, devices: int, applications: int, flows: int) -> str:
     states = (":details", "")
     flow = sum(int(running.redis.memory_usage(f"netify:{{gw1}}:flows{name}") or 0) for name in states) / flows
     return (
-        f"{device:,.0f} bytes a device, {bytes_of(':applications') / applications:,.0f} an application of it, "
-        f"{flow:,.0f} a live flow without its indexes; history is the rest"
+        f"{device:,.0f} bytes a device, {bytes_of(':applications') / applications:,.0f} an application of "
+        f"it, {flow:,.0f} a live flow without its indexes; history is the rest"
     )
