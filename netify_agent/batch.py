@@ -154,3 +154,16 @@ class Batch:
             + len(self.ended)
             + len(self.details)
         )
+
+    def release(self) -> None:
+        """Let go of all that was counted, piece by piece.
+
+        Freed at once, in one step of the interpreter, a batch of 100,000 flows stops all threads for
+        50 ms.
+        """
+        for rows in (self.counted, self.mirrored, self.moved, self.moved_mirrored):
+            while rows:
+                rows.popitem()
+        for flows in (self.flows, self.ended, self.details, self.devices):
+            while flows:
+                flows.popitem()

@@ -166,6 +166,7 @@ class Writer:
         status.flush_ms = (time.monotonic() - started) * 1000
         self._keep(self._pending.sequence, sent)
         self._on_devices(self._pending)
+        self._pending.batch.release()
         self._pending = None
         status.pending = 0
         return True

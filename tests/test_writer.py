@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import signal
 import threading
@@ -18,6 +19,7 @@ from support import Proxy, RedisServer, eventually
 from netify_agent import ledger as ledger_module
 from netify_agent import writer as writer_module
 from netify_agent.accounting import Accountant
+from netify_agent.batch import Batch
 from netify_agent.store.client import StoreError, StoreRefused, connect
 from netify_agent.store.layout import Keys
 from netify_agent.store.read import StoreReader
@@ -48,9 +50,15 @@ class Rig:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         store = StoreWriter(connect(through or redis_url, None), "gw1", HISTORY, 86400)
-        self.writer = Writer(self.accountant, self._lock, store, interval_s, 300, self.flushed.append)
+        self.writer = Writer(self.accountant, self._lock, store, interval_s, 300, self._note)
+        self.taken: list[Batch] = []
         self.beats = 0
         self._thread = threading.Thread(target=self._run)
+
+    def _note(self, flush: Flush) -> None:
+        """Keep a copy: the writer lets go of what is in it."""
+        self.taken.append(flush.batch)
+        self.flushed.append(copy.deepcopy(flush))
 
     def _run(self) -> None:
         try:
@@ -406,6 +414,16 @@ def test_what_redis_lost_for_good_is_counted_and_no_row_falls_below_zero(
     assert counted[LAPTOP]["bytes_down"] in (7, 1007)  # what moved within the open bucket may be kept
     assert picture.gateway.counters["bytes_down"] == 7 + counted[LAPTOP]["bytes_down"]
     assert set(rig.client.hgetall(Keys("gw1").flows)) == {"a", "b"}
+
+
+def test_what_redis_has_taken_is_held_no_longer(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
+    rig = rigs(redis_server.url).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 1, 1000))
+    rig.feed(rig.netifyd.flow("b"), rig.netifyd.purge("b"))
+    rig.flush()
+    rig.flush()
+    assert any(flush.batch.size for flush in rig.flushed)
+    assert [batch.size for batch in rig.taken[:-1]] == [0] * (len(rig.taken) - 1)
 
 
 def test_flushes_kept_for_a_forgetful_redis_are_bounded(
