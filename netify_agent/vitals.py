@@ -45,7 +45,10 @@ def _process(status: Status, out: Exposition) -> None:
     labels = {"version": __version__, "python": platform.python_version()}
     out.family("netify_agent_build_info", "gauge", "Version of netify-agent.", [(labels, 1)])
     out.single(
-        "netify_agent_start_time_seconds", "gauge", "Start of the process, since the epoch.", status.started
+        "netify_agent_start_time_seconds",
+        "gauge",
+        "Start of the process, since the epoch.",
+        int(status.started),
     )
     used = resource.getrusage(resource.RUSAGE_SELF)
     out.single(
