@@ -42,7 +42,6 @@ class Told:
     orphaned: int = 0
     exact: tuple[int, int] | None = (0, 0)
     description: dict[str, Any] | None = None
-    over: bool = False
 
 
 class Delivered:
@@ -50,7 +49,6 @@ class Delivered:
 
     :ivar life: number of the agent's life that records are delivered to now.
     :ivar forgetful: Redis lost for good what it held: totals go on from where they are.
-    :ivar pruned: flows that are over may have left Redis, because the agent's clock was stepped.
     :ivar backward: netifyd's clock went back: what flows born after that carried before their first record
         may seem to be from before our time, and is then nobody's to count (docs/accounting.md, trap 6).
     """
@@ -58,7 +56,6 @@ class Delivered:
     def __init__(self) -> None:
         self.life = 1
         self.forgetful = False
-        self.pruned = False
         self.backward = False
         self.flows: dict[str, Told] = {}
         self._names: dict[str, str] = {}  # any digest of a flow to its first
@@ -91,7 +88,6 @@ class Delivered:
         if total > told.totals[-1]:
             told.totals.append(total)
         told.life = self.life
-        told.over = told.over or record["type"] == "flow_purge"
 
     def _flow(self, fields: dict[str, Any]) -> Told:
         digests = [*fields.get("digest_prev", ()), fields["digest"]]
@@ -121,12 +117,6 @@ class Delivered:
                 name = self._names.get(digest, digest)
                 assert name not in states, f"{name} stands twice in Redis"
                 states[name] = json.loads(text)
-        if self.pruned:
-            for name, told in self.flows.items():
-                if name not in states and told.over and told.exact is not None:
-                    device, application, peer = _rows(told.description)
-                    row, other = [device, application], [peer, application] if peer else None
-                    states[name] = ["", row, other, 0, 0, told.totals[-1], 0, *told.exact, 0, 0, 0]
         return states
 
     def _flow_is_wrong(self, name: str, told: Told, stored: dict[str, list[Any]]) -> str | None:
@@ -176,7 +166,7 @@ class Delivered:
                     rows[f"{owner[0]} {owner[1]}"] += amount
             told = self.flows.get(name)
             if told is not None and told.described == self.life and told.description is not None:
-                row = _rows(told.description)[:2]
+                row = _row(told.description)
                 if tuple(key[:2]) != row:
                     wrong.append(f"{name}: stands at {key}, was last told to be of {row}")
         found = {device["mac"] or device["ip"]: device for device in network["devices"]}
@@ -212,14 +202,8 @@ def _both(row: dict[str, Any] | None) -> int:
     return row["bytes_up"] + row["bytes_down"] if row else 0
 
 
-def _rows(fields: dict[str, Any] | None) -> tuple[str | None, str, str | None]:
-    """Device, application and, of a flow between two devices, the other one."""
-    if fields is None:
-        return None, "Unknown", None
-
-    def device(side: str) -> str:
-        mac = fields[f"{side}_mac"]
-        return str(fields[f"{side}_ip"] if mac in (None, "", "00:00:00:00:00:00") else mac).lower()
-
-    application = fields["detected_application_name"] or "Unknown"
-    return device("local"), application, device("other") if fields["other_type"] == "local" else None
+def _row(fields: dict[str, Any]) -> tuple[str, str]:
+    """Device and application of a description."""
+    mac = fields["local_mac"]
+    device = fields["local_ip"] if mac in (None, "", "00:00:00:00:00:00") else mac
+    return str(device).lower(), fields["detected_application_name"] or "Unknown"
