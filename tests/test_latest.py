@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -75,6 +76,38 @@ def test_a_redis_that_is_gone_is_noticed_at_once_and_found_again(
     assert [book.reader.last_flush()[0] for _ in range(3)] == [1, 1, 1]
     book.client.hset(book.reader.keys.meta, mapping={"seq": 7, "at": 8})
     assert book.reader.last_flush() == (7, 8)
+
+
+def test_who_waits_for_a_redis_that_hangs_waits_once(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Book(redis_server.url, "gw1").reader
+    reader.last_flush()
+    reader.last_flush()
+    asked: list[object] = []
+    monkeypatch.setattr(reader.client, "execute_command", lambda *command: asked.append(command))
+    monkeypatch.setattr(latest, "TRUSTED_S", 0.0)
+    failed: list[str] = []
+    together = threading.Barrier(4)
+
+    def look() -> None:
+        together.wait()
+        try:
+            reader.last_flush()
+        except StoreError as error:
+            failed.append(str(error))
+
+    redis_server.signal(signal.SIGSTOP)
+    try:
+        threads = [threading.Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        redis_server.signal(signal.SIGCONT)
+    assert failed == ["Timeout reading from socket"] * 4
+    assert asked == []
 
 
 @pytest.mark.parametrize("which", ["normal", "pubsub"])

@@ -16,6 +16,7 @@ import redis
 from netify_agent.store.client import Client
 
 TRUSTED_S = 1.0  # silence for so long may also be that of a Redis that hangs: then it is asked again
+_TOO_LATE = "Timeout reading from socket"  # redis-py's own words
 _CHANNEL = "__redis__:invalidate"  # fixed by Redis' documentation, "Client-side caching"
 
 
@@ -28,18 +29,23 @@ class LastFlush:
         self._lock = threading.Lock()  # guards the tracker
         self._tracker: _Tracker | None = None
         self._allowed = True
+        self._hung = float("-inf")  # when Redis last did not answer in time
 
     def read(self) -> tuple[int, int]:
         """Its number, and our clock when it was taken (milliseconds since the epoch); 0 for none."""
+        since = time.monotonic()
         with self._lock:
+            if self._hung > since:  # who has waited for another's answer does not wait for one more
+                raise redis.TimeoutError(_TOO_LATE)
             if self._tracker is not None:
                 try:
                     return self._tracker.read()
-                except (redis.ConnectionError, OSError):
-                    self._drop()  # Redis was restarted, perhaps: a connection of the pool knows what to do
-                except redis.RedisError:
+                except redis.TimeoutError:
+                    self._hung = time.monotonic()
                     self._drop()
                     raise
+                except (redis.RedisError, OSError):
+                    self._drop()  # Redis was restarted, perhaps: a connection of the pool knows what to do
         sequence, at_ms = self._client.execute_command(*self._question)
         if self._allowed and self._lock.acquire(blocking=False):
             try:
