@@ -6,7 +6,7 @@ import { KeyedList, h, setText, show } from './dom.js';
 import { bytes, bytesFigure, compareText, deviceLabel, plural, rateFigure, relativeTime, words } from './format.js';
 import { FLOW_COLUMNS } from './flows.js';
 import { downColumn, emptyNote, labelled, nowColumn, panel, timeColumn, twoLines, upColumn } from './parts.js';
-import { Steps, rangeLinks, rangeOf } from './ranges.js';
+import { Steps, rangeLinks, rangeOf, readHistory } from './ranges.js';
 import { riskRow } from './risks.js';
 import { Table } from './table.js';
 
@@ -28,7 +28,7 @@ export class Device {
       label: 'Traffic of this device over time, by application', height: 260,
       describe: (index) => this.describe(index), tick: (index) => this.steps?.tick(index) ?? null,
     });
-    this.legend = new KeyedList(h('ul', { class: 'legend' }), (layer) => layer.label, legendItem);
+    this.legend = new KeyedList(h('ul', { class: 'legend' }), (layer) => layer.style, legendItem);
     this.applications = new Table({
       caption: 'Applications of this device', key: (row) => row.tag, sort: { id: 'bytes_down', descending: true },
       columns: [
@@ -80,7 +80,7 @@ export class Device {
     try {
       answers = await Promise.all([
         get(devicePath(this.id)),
-        get(`${devicePath(this.id)}/history`, { ...this.steps.parameters, applications: true }),
+        readHistory(`${devicePath(this.id)}/history`, this.steps, { applications: true }),
         get('flows', { device: this.id, active: true, limit: FLOWS }),
       ]);
     } catch (error) {
@@ -91,7 +91,7 @@ export class Device {
     }
     const [device, history, flows] = answers;
     this.tellDevice(device);
-    this.drawTimeline(history.buckets, device.applications);
+    this.drawTimeline(history, device.applications);
     this.applications.set(device.applications);
     this.protocols.set(device.protocols);
     this.flows.set(flows.flows);
@@ -120,8 +120,9 @@ export class Device {
       }));
   }
 
-  drawTimeline(buckets, applications) {
+  drawTimeline({ buckets, problem }, applications) {
     const { steps } = this;
+    this.problem = problem;
     const names = new Map(applications.map((application) => [application.tag, application.name]));
     const sums = new Map();
     for (const bucket of buckets) {
@@ -148,6 +149,7 @@ export class Device {
   }
 
   describe(index) {
+    if (this.problem) return readout(['when', this.problem]);
     if (!this.layers) return readout(['when', '\u00a0']);
     const total = (values) => (index === null ? values.reduce((sum, value) => sum + value, 0) : values[index]);
     const when = index === null ? `In the ${this.steps.range.words}` : this.steps.name(index);

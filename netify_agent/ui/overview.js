@@ -8,7 +8,8 @@ import {
 } from './format.js';
 import { adviceList } from './health.js';
 import { deviceHref, downUp, emptyNote, labelled, listOrNote, panel, twoLines } from './parts.js';
-import { Steps, rangeLinks, rangeOf } from './ranges.js';
+import { Steps, rangeLinks, rangeOf, readHistory } from './ranges.js';
+import { HIGH } from './severity.js';
 
 const SHOWN = 6;
 const LEAST_RATE = 1000; // bits per second below which a connection is called quiet
@@ -42,7 +43,7 @@ export class Overview {
         stat('Download now', labelled('down', '', this.figures.down.node)),
         stat('Upload now', labelled('up', '', this.figures.up.node)),
         stat('Active devices', h('span', {}, this.figures.active.node, h('span', { class: 'of' }, ' of ', this.figures.devices.node)), '#/devices'),
-        stat('Connections at risk', this.figures.risks.node, '#/risks')),
+        stat('Connections at high risk', this.figures.risks.node, '#/risks')),
       panel('Traffic', rangeLinks(route), this.chart.node),
       h('div', { class: 'columns three' },
         panel('Who', h('a', { class: 'more', href: '#/devices' }, 'All devices'), this.who.parent),
@@ -59,15 +60,16 @@ export class Overview {
       get('', busiest),
       get('', { active: true, limit: 1, fields: 'mac' }),
       get('applications', busiest),
-      get('history', this.steps.parameters),
-      get('flows', { min_risk: 1, active: true, limit: 1, fields: 'digest' }),
+      readHistory('history', this.steps),
+      get('flows', { min_risk: HIGH, active: true, limit: 1, fields: 'digest' }),
     ]);
     this.figures.down.update(network.totals.rate_down);
     this.figures.up.update(network.totals.rate_up);
     this.figures.active.update(active.total, count, 'active devices');
     this.figures.devices.update(network.total, count, 'devices');
-    this.figures.risks.update(risks.total, count, 'live flows with a risk');
-    this.drawHistory(history.buckets);
+    this.figures.risks.update(risks.total, count, 'live flows with a high risk');
+    setAttribute(this.figures.risks.node, 'data-level', risks.total ? 'high' : null);
+    this.drawHistory(history);
     this.who.set(network.devices);
     this.what.set(applications.applications);
     setBars(this.who.parent, network.devices);
@@ -112,8 +114,9 @@ export class Overview {
     }
   }
 
-  drawHistory(buckets) {
+  drawHistory({ buckets, problem }) {
     const { steps } = this;
+    this.problem = problem;
     this.down = steps.sum(buckets, (bucket) => bucket.bytes_down);
     this.up = steps.sum(buckets, (bucket) => bucket.bytes_up);
     this.chart.set(steps.length, [
@@ -123,6 +126,7 @@ export class Overview {
   }
 
   describe(index) {
+    if (this.problem) return readout(['when', this.problem]);
     if (!this.down) return readout(['when', '\u00a0']);
     const total = (values) => values.reduce((sum, value) => sum + value, 0);
     const [name, down, up] = index === null

@@ -1,7 +1,8 @@
 // The ranges of time that can be looked at, and histories as one bar for each of their steps.
 
-import { now } from './format.js';
+import { get } from './api.js';
 import { h } from './dom.js';
+import { now } from './format.js';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -65,6 +66,19 @@ export class Steps {
     if (this.range.step === HOUR) return date.getHours() === 0 ? weekday.format(start) : null;
     if (this.length > 12 && (date.getMinutes() !== 0 || date.getHours() % 3 !== 0)) return null;
     return time.format(start);
+  }
+}
+
+/**
+ * The history at `path` over `steps`. A resolution that the gateway does not keep makes no buckets and a
+ * `problem` that says so: everything else of a view is as good as ever.
+ */
+export async function readHistory(path, steps, more = {}) {
+  try {
+    return await get(path, { ...steps.parameters, ...more });
+  } catch (error) {
+    if (error.status !== 400) throw error;
+    return { buckets: [], problem: error.message };
   }
 }
 

@@ -134,3 +134,27 @@ def test_a_redis_that_went_away_is_told(
     redis_server.start()
     page.locator("#health[data-state=ok]").wait_for()
     page.watched.forgive()  # type: ignore[attr-defined]  # the browser tells of each 503
+
+
+def test_a_range_that_is_not_kept_says_so_and_the_rest_is_shown(
+    directory: Path, redis_server: RedisServer, netifyd: StandIn, look: Look
+) -> None:
+    daemon = Daemon(directory, redis_server.url, f"unix://{netifyd.path}", history={"5m": "2d"})
+    daemon.start()
+    try:
+        netifyd.accept()
+        says = Netifyd()
+        told(netifyd, says.flow("a"), says.stats("a", 1000, 5000))
+        for view, words in (
+            ("?range=month", "Active devices"),
+            (f"devices/{LAPTOP}?range=week", "Downloaded"),
+        ):
+            daemon.flushed()
+            page = look(daemon, view)
+            page.locator(".readout").get_by_text("resolution: expected one of 5m").wait_for()
+            figure = page.locator(".stat").filter(has_text=words).locator("data").first
+            eventually(lambda figure=figure: figure.get_attribute("value"), "the figures are there")
+            assert page.locator("#banner").is_hidden()
+            page.watched.forgive()  # type: ignore[attr-defined]  # the browser tells of each 400
+    finally:
+        daemon.stop()

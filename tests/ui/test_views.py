@@ -71,7 +71,7 @@ def test_the_overview(network: Daemon, look: Look) -> None:
             "Download now": [totals["rate_down"]],
             "Upload now": [totals["rate_up"]],
             "Active devices": [get(network, f"/?{one}limit=1")["total"] for one in ("active=true&", "")],
-            "Connections at risk": [get(network, "/flows?active=true&min_risk=1&limit=1")["total"]],
+            "Connections at high risk": [get(network, "/flows?active=true&min_risk=100&limit=1")["total"]],
         }
 
     agree(lambda: page.evaluate(STATS), stats, "the figures at the top")
