@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import shutil
+import signal
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 from serving import ALIVE, Scene, a_scene, assert_problem
 from storing import LAPTOP, PHONE, TUNNEL
-from support import WAIT_S, Daemon, RedisServer, StandIn, eventually
+from support import WAIT_S, Daemon, RedisServer, StandIn, certificate, eventually
 from test_supervisor import account
 
 from netify_agent.api import events as module
@@ -44,9 +46,19 @@ class Event:
 class Client:
     """Follows the events as the standard says, and remembers what came."""
 
-    def __init__(self, port: int, last_event_id: str | None = None) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
-        headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
+    def __init__(
+        self,
+        port: int,
+        last_event_id: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        **headers: str,
+    ) -> None:
+        if tls is None:
+            self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+        else:
+            self._connection = http.client.HTTPSConnection("localhost", port, timeout=WAIT_S, context=tls)
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
         self._connection.request("GET", "/events", headers=headers)
         self.answer = self._connection.getresponse()
         self.comments: list[str] = []
@@ -385,6 +397,12 @@ def test_only_who_takes_events_gets_them(events: Events, accept: str, status: in
     assert events.scene.ask("/events", "HEAD", Accept=accept).status == status
 
 
+@pytest.mark.parametrize("path", ["/events", "/metrics"])
+def test_a_parameter_is_refused(events: Events, path: str) -> None:
+    assert_problem(events.scene.ask(f"{path}?since=1"), 400)
+    assert events.scene.flushes.followers == 0
+
+
 def test_old_http_gets_the_bare_stream(events: Events) -> None:
     events.flush()
     with socket.create_connection(("127.0.0.1", events.scene.port), timeout=WAIT_S) as client:
@@ -420,7 +438,7 @@ def test_the_daemon_tells_of_its_flushes_and_a_stop_is_not_held_up(daemon: Daemo
             pass
         assert event.data["totals"]["bytes_down"] == 1000
     daemon.write_config()
-    daemon.signal(1)  # SIGHUP: who follows comes back, by the rules of the new configuration
+    daemon.signal(signal.SIGHUP)  # who follows comes back, by the rules of the new configuration
     for client in clients:
         while client.next() is not None:
             pass
@@ -429,3 +447,31 @@ def test_the_daemon_tells_of_its_flushes_and_a_stop_is_not_held_up(daemon: Daemo
     assert daemon.stop() == 0
     while resumed.next() is not None:
         pass
+
+
+def test_events_are_followed_by_https_and_with_a_token_that_is_good(
+    daemon: Daemon, netifyd: StandIn, directory: Path
+) -> None:
+    files = certificate(directory)
+    tokens = directory / "tokens"
+    tokens.write_text("0123456789abcdef\n")
+    daemon.settings["web"]["tls"] = {"certificate": files.certificate, "key": files.key}
+    daemon.settings["web"]["tokens_file"] = str(tokens)
+    daemon.base, daemon.trusted = f"https://localhost:{daemon.port}", files.certificate
+    daemon.write_config()
+    daemon.start()
+    tls = ssl.create_default_context(cafile=files.certificate)
+    good = {"Authorization": "Bearer 0123456789abcdef"}
+    assert Client(daemon.port, tls=tls).answer.status == 401
+    clients = [Client(daemon.port, tls=tls, **good) for _ in range(3)]
+    for client in clients:
+        assert client.answer.status == 200
+        first = client.event()
+        assert int(client.event().id) == int(first.id) + 1
+    tokens.write_text("fedcba9876543210\n")
+    daemon.signal(signal.SIGHUP)
+    for client in clients:
+        while client.next() is not None:  # who may follow is asked anew
+            pass
+    assert Client(daemon.port, tls=tls, **good).answer.status == 401
+    assert daemon.stop() == 0
