@@ -112,9 +112,8 @@ class Route:
     :ivar summary: one sentence for the reference.
     :ivar schema: of the answer's document; None where it is no JSON.
     :ivar media_type: of the answer.
-    :ivar stored: whether Redis is asked, so that 503 may be the answer.
     :ivar cached: whether the document changes with a flush only: it gets an ETag, and is built and
-        encoded once a flush. Implies ``stored``.
+        encoded once a flush. Redis is asked for it, so 503 may be the answer.
     :ivar lasting: whether it stays the same as long as we run, and has an ETag for that.
     :ivar page: where a browser, which prefers HTML, is sent instead.
     :ivar others: further statuses.
@@ -127,7 +126,6 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     schema: Schema | None = None
     media_type: str = JSON
-    stored: bool = False
     cached: bool = False
     lasting: bool = False
     page: str | None = None

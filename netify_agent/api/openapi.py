@@ -100,7 +100,7 @@ def openapi_path(one: Route) -> str:
 
 def statuses(one: Route) -> dict[int, Other]:
     """The statuses of a route, but for 200, 303 and 304."""
-    found = {**COMMON, **({503: AWAY} if one.cached or one.stored else {}), **one.others}
+    found = {**COMMON, **({503: AWAY} if one.cached else {}), **one.others}
     return dict(sorted(found.items()))
 
 
