@@ -209,7 +209,6 @@ class Supervisor:
             self._web.append(Worker("tls", self._server.relay.run, self._heartbeat, TLS_LIMIT_S))
 
     def _api(self, settings: Settings, access: Access) -> Api:
-        self._flushes.send_away()  # who follows the events comes back, by the new rules
         status = self._status
         parts = Parts(
             settings,
@@ -307,11 +306,13 @@ class Supervisor:
             self._server.app = self._api(new, access).app
             if self._server.relay is not None and context is not None:
                 self._server.relay.context = context
+        self._flushes.send_away()  # who follows the events comes back, and is asked by the new rules
         log.info("configuration reloaded")
 
     def _restart_web(self, new: Settings, old: Settings, access: Access, context: SSLContext | None) -> None:
         """Listen elsewhere, once that is known to work. Raises WebError where the API is lost."""
         before = self._web
+        self._flushes.send_away()  # a server that stops waits for its streams
         try:
             if new.web.listen == old.web.listen:
                 for worker in before:

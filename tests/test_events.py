@@ -252,7 +252,12 @@ def test_redis_that_lost_flushes_sends_who_follows_to_begin_anew(events: Events)
     scene.book.client.hset(Keys(scene.gateway).meta, "seq", 2)
     scene.flushes.applied(2, int(time.time() * 1000), [LAPTOP], [])
     assert client.next() is None
-    assert events.follow(3).event().name == "reset"
+    again = events.follow(3)
+    assert again.event().name == "reset"
+    scene.book.client.hset(Keys(scene.gateway).meta, "seq", 3)
+    scene.flushes.applied(3, int(time.time() * 1000), [LAPTOP], [])
+    event = again.event()
+    assert (event.name, event.id, event.devices) == ("flush", "3", {LAPTOP})  # and goes on from there
 
 
 # -- many, slow and gone ---------------------------------------------------------------------------

@@ -32,9 +32,11 @@ def test_what_changed_since_any_of_them_is_known() -> None:
 def test_a_flush_that_we_did_not_see_is_not_known(sequence: int) -> None:
     """Not even the one before our first: what it had left moving is at rest now, and nobody told."""
     flushes = Flushes()
+    assert not flushes.is_ours(sequence)
     for known in range(7, 11):
         applied(flushes, known, "a")
     assert flushes.since(sequence) is None
+    assert not flushes.is_ours(sequence)
 
 
 def test_a_device_that_comes_to_rest_has_changed() -> None:
@@ -77,7 +79,8 @@ def test_numbers_that_redis_lost_are_not_mistaken_for_those_given_again() -> Non
     assert not flushes.wait(8, rounds, WAIT_S)  # who follows is sent away
     for sequence in range(6, 12):
         applied(flushes, sequence, "b")
-    assert [sequence for sequence in range(12) if flushes.since(sequence) is not None] == [9, 10, 11]
+    assert [sequence for sequence in range(13) if flushes.is_ours(sequence)] == [9, 10, 11]
+    assert flushes.since(5) == Span(11, 5000, 11_000, frozenset("b"))  # who was told of the new 5 goes on
 
 
 def test_who_waits_is_woken_by_a_flush_by_being_sent_away_and_by_the_end() -> None:

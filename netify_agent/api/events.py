@@ -23,6 +23,7 @@ RETRY_MS = 2000  # how long a client waits before it comes back
 # A comment as often as this shows proxies that the stream lives, and us which clients are gone.
 HEARTBEAT_S = 5.0
 LASTING_S = 900.0  # of one stream
+_UNKNOWN = 0  # no flush has this number
 _FULL_S = 30  # when to ask again where no more may follow: somebody may have left
 
 _HEADERS = {
@@ -83,13 +84,15 @@ class Events:
             raise Problem(
                 503, f"{EVENT_CLIENTS} clients follow already, and no more may", {"Retry-After": str(_FULL_S)}
             )
-        return Stream(self._follow(last_event_id), self._flushes.leave)
+        known = _number(last_event_id)
+        if known is not None and not self._flushes.is_ours(known):
+            known = _UNKNOWN
+        return Stream(self._follow(known, self._flushes.rounds), self._flushes.leave)
 
-    def _follow(self, last_event_id: str | None) -> Iterator[bytes]:
-        """The body of one stream."""
+    def _follow(self, position: int | None, rounds: int) -> Iterator[bytes]:
+        """The body of one stream; ``position`` is the last flush that the client knows."""
         flushes = self._flushes
-        rounds, end = flushes.rounds, time.monotonic() + LASTING_S
-        position = _number(last_event_id)  # the last flush that the client knows
+        end = time.monotonic() + LASTING_S
         tried: int | None = None  # the last flush that we looked at for it
         yield b"retry: %d\n\n" % RETRY_MS
         while flushes.wait(tried, rounds, HEARTBEAT_S) and time.monotonic() < end:
@@ -155,11 +158,8 @@ class Stream:
 
 
 def _number(last_event_id: str | None) -> int | None:
-    """The flush that an id names; 0, which none is, for what was never one of ours."""
+    """The flush that an id names."""
     if not last_event_id:
         return None
-    return (
-        int(last_event_id)
-        if last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19
-        else 0
-    )
+    plain = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19
+    return int(last_event_id) if plain else _UNKNOWN

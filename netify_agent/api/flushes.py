@@ -78,12 +78,15 @@ class Flushes:
         with self._moved:
             return self._kept[-1] if self._kept else None
 
+    def is_ours(self, sequence: int) -> bool:
+        """Whether who knows of flush ``sequence`` has it from us, and not from before Redis lost it."""
+        with self._moved:
+            return bool(self._kept) and self._known_from <= sequence <= self._kept[-1].sequence
+
     def since(self, sequence: int) -> Span | None:
         """All that changed after flush ``sequence``; None where that one is not known (any more)."""
         with self._moved:
             if not self._kept or not self._kept[0].sequence <= sequence <= self._kept[-1].sequence:
-                return None
-            if sequence < self._known_from:
                 return None
             parts = [part for part in self._kept if part.sequence > sequence]
             if not parts:
