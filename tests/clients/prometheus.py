@@ -46,13 +46,18 @@ class Prometheus:
                 stderr=log,
                 cwd=self._directory,
             )
-        eventually(lambda: self._scrapes() >= 3, "Prometheus has scraped three times")
+        eventually(self._is_ready, "Prometheus is ready")
+        eventually(
+            lambda: any(value >= 3 for _, value in self.query("sum_over_time(up[1h])")),
+            "Prometheus has scraped three times",
+        )
 
-    def _scrapes(self) -> float:
+    def _is_ready(self) -> bool:
         try:
-            return sum(value for _, value in self.query("sum_over_time(up[1h])"))
+            with urllib.request.urlopen(f"http://{self._listen}/-/ready", timeout=60):
+                return True
         except OSError:
-            return 0
+            return False
 
     def get(self, path: str, **parameters: str) -> Any:
         """``data`` of an answer of its API; an error of it fails the test."""

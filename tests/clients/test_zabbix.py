@@ -11,7 +11,7 @@ import pytest
 import yaml
 import zabbix
 from gateway import CONTRIB, Gateway, output
-from support import eventually, short_directory
+from support import Daemon, RedisServer, StandIn, eventually, framed, short_directory
 from zabbix import Zabbix
 
 TEMPLATE = CONTRIB / "zabbix" / "netify-agent.yaml"
@@ -63,30 +63,43 @@ def server() -> Iterator[Zabbix]:
         one = Zabbix(path)
         try:
             one.start()
+            if not one.version.startswith("6.0."):
+                pytest.skip(f"Zabbix {one.version}: the template is tried on 6.0")
             yield one
         finally:
             one.stop()
 
 
-def test_a_zabbix_imports_the_template_and_collects_what_is_right(gateway: Gateway, server: Zabbix) -> None:
-    if not server.version.startswith("6.0."):
-        pytest.skip(f"Zabbix {server.version}: the template is tried on 6.0")
+def watch(server: Zabbix, name: str, base: str) -> str:
+    """The id of a new host with the template, for the agent at ``base``."""
     for _ in range(2):  # the second time it is an update
         source = {"format": "yaml", "source": TEMPLATE.read_text(), "rules": RULES}
         assert server.call("configuration.import", source) is True
     wanted = {"output": ["templateid"], "selectItems": ["key_"], "filter": {"host": [NAME]}}
     [imported] = server.call("template.get", wanted)
     assert {item["key_"] for item in imported["items"]} == {item["key"] for item in template()["items"]}
-    macros = {"{$NETIFY.URL}": gateway.base, "{$NETIFY.INTERVAL}": "1s"}
-    [host] = server.call(
+    macros = {"{$NETIFY.URL}": base, "{$NETIFY.INTERVAL}": "1s"}
+    created = server.call(
         "host.create",
         {
-            "host": "gateway",
+            "host": name,
             "groups": [{"groupid": server.call("hostgroup.get", {"limit": 1})[0]["groupid"]}],
             "templates": [{"templateid": imported["templateid"]}],
-            "macros": [{"macro": name, "value": value} for name, value in macros.items()],
+            "macros": [{"macro": macro, "value": value} for macro, value in macros.items()],
         },
-    )["hostids"]
+    )
+    return str(created["hostids"][0])
+
+
+def triggers(server: Zabbix, host: str) -> dict[str, str]:
+    """Whether each trigger of a host is a problem (1) or not (0), by its name; none may be in error."""
+    found = server.call("trigger.get", {"hostids": host, "output": ["description", "value", "error"]})
+    assert {trigger["description"]: trigger["error"] for trigger in found if trigger["error"]} == {}
+    return {trigger["description"]: trigger["value"] for trigger in found}
+
+
+def test_a_zabbix_imports_the_template_and_collects_what_is_right(gateway: Gateway, server: Zabbix) -> None:
+    host = watch(server, "gateway", gateway.base)
 
     def items() -> dict[str, dict[str, str]]:
         asked = {"hostids": host, "output": ["key_", "lastvalue", "lastclock", "state", "error", "history"]}
@@ -117,6 +130,19 @@ def test_a_zabbix_imports_the_template_and_collects_what_is_right(gateway: Gatew
         for name, device in devices.items():
             value = int(found[f"netify.device.bytes[{name},{way}]"]["lastvalue"])
             assert value == device[f"bytes_{way}"]
-    triggers = server.call("trigger.get", {"hostids": host, "output": ["description", "value", "error"]})
-    assert {trigger["description"]: trigger["error"] for trigger in triggers if trigger["error"]} == {}
-    assert [trigger["description"] for trigger in triggers if trigger["value"] != "0"] == []
+    assert set(triggers(server, host).values()) == {"0"}
+
+
+def test_what_is_away_is_a_problem(
+    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer, server: Zabbix
+) -> None:
+    daemon.start()
+    netifyd.accept()
+    netifyd.send(framed(b'{"type":"agent_status"}\n'))
+    host = watch(server, "troubled", daemon.base)
+    deaf, forgetful = "netify-agent does not hear netifyd", "Redis takes nothing from netify-agent"
+    netifyd.close()
+    eventually(lambda: triggers(server, host)[deaf] == "1", "netifyd is missed")
+    assert triggers(server, host)[forgetful] == "0"
+    redis_server.kill()
+    eventually(lambda: triggers(server, host)[forgetful] == "1", "Redis is missed")
