@@ -19,16 +19,20 @@ RULES = HERE / "netify-agent.rules.yml"
 TARGET = "127.0.0.1:7000"  # of the agent in CONFIG
 
 
-class Prometheus:
-    """Scrapes each second, and evaluates as often."""
+def beside(agent_port: int) -> str:
+    """The configuration of contrib for an agent at this port, each second."""
+    config = CONFIG.read_text()
+    assert config.count(f'["{TARGET}"]') == 1
+    return config.replace(TARGET, f"127.0.0.1:{agent_port}").replace("interval: 15s", "interval: 1s")
 
-    def __init__(self, directory: Path, agent_port: int) -> None:
+
+class Prometheus:
+    """A server with that configuration; it evaluates the rules each second."""
+
+    def __init__(self, directory: Path, config: str) -> None:
         self._directory = directory
         self._listen = f"127.0.0.1:{free_port()}"
         self._process: subprocess.Popen[bytes] | None = None
-        config = CONFIG.read_text()
-        assert config.count(f'["{TARGET}"]') == 1
-        config = config.replace(TARGET, f"127.0.0.1:{agent_port}").replace("interval: 15s", "interval: 1s")
         (directory / "prometheus.yml").write_text(f"global: {{ evaluation_interval: 1s }}\n{config}")
         (directory / RULES.name).write_text(RULES.read_text())
 

@@ -236,8 +236,12 @@ def test_a_server_that_drips_is_critical_after_the_timeout(other: tuple[str, lis
     ("answer", "code", "said"),
     [
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", CRITICAL, "what answers does not speak HTTP: BadStatusLine"),
-        (b"HTTP/1.0 200 OK\r\n\r\n<html>", UNKNOWN, "answered 200 without a JSON object: no netify-agent?"),
-        (b"HTTP/1.0 200 OK\r\n\r\n[1]", UNKNOWN, "answered 200 without a JSON object: no netify-agent?"),
+        (
+            b"HTTP/1.0 200 OK\r\n\r\n<html>",
+            UNKNOWN,
+            "answered 200 and no JSON object, but: ",
+        ),
+        (b"HTTP/1.0 200 OK\r\n\r\n[1]", UNKNOWN, "answered 200 and no JSON object, but: "),
         (b"HTTP/1.0 200 OK\r\n\r\n{}", UNKNOWN, "an answer without what is looked for (KeyError('checks'))"),
         (
             b"HTTP/1.0 302 Found\r\nLocation: http://x/\r\n\r\n{}",

@@ -107,7 +107,7 @@ def test_the_rules_load_and_a_healthy_gateway_is_silent(scraper: Prometheus) -> 
 
 def test_an_agent_that_stops_is_an_alert(daemon: Daemon, netifyd: StandIn, directory: Path) -> None:
     daemon.start()
-    scraper = Prometheus(directory, daemon.port)
+    scraper = Prometheus(directory, prometheus.beside(daemon.port))
     try:
         scraper.start()
         daemon.stop()

@@ -21,9 +21,10 @@ EXAMPLES = "100"  # requests a path and phase
 SEED = "7"
 
 
-def hold(base: str, directory: Path) -> None:
+def hold(base: str, directory: Path, certificate: str = "", token: str = "") -> None:
     """Run schemathesis; whatever it finds fails the test."""
-    network = json.loads(output("curl", "-sS", "--fail", f"{base}/"))
+    trusting = ("--cacert", certificate, "--oauth2-bearer", token) if token else ()
+    network = json.loads(output("curl", "-sS", "--fail", *trusting, f"{base}/"))
     devices = [device["mac"] or device["ip"] for device in network["devices"]] or ["02:00:00:00:00:01"]
     tags = {application["tag"] for device in network["devices"] for application in device["applications"]}
     settings = directory / "schemathesis.toml"
@@ -55,6 +56,7 @@ def hold(base: str, directory: Path) -> None:
         *("--seed", SEED, "--generation-deterministic", "--max-examples", EXAMPLES, "--workers", "2"),
         *("--suppress-health-check", "all", "--request-timeout", "30", "--warnings", "off"),
         "--continue-on-failure",
+        *(("--tls-verify", certificate, "--header", f"Authorization: Bearer {token}") if token else ()),
         directory=directory,
     )
     told = "\n".join(line[:300] for line in (done.stdout + done.stderr).splitlines())
