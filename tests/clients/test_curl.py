@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from gateway import Gateway, jq, need, output
+from gateway import ROOT, Gateway, jq, need, output
 from support import eventually
 
 PATHS = ("/", "/applications", "/protocols", "/categories", "/flows", "/history", "/status", "/openapi.json")
@@ -120,3 +120,25 @@ def test_mistakes_are_told_as_problems(gateway: Gateway) -> None:
     answer = output("curl", "-sS", "--include", "-X", "DELETE", f"{gateway.base}/")
     assert answer.startswith("HTTP/1.1 405 Method Not Allowed\r\n")
     assert headers_of(answer)["allow"].startswith("GET, HEAD")
+
+
+def test_the_scripts_of_the_docs_do_what_they_say(gateway: Gateway, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "monitoring.md").read_text().partition("## Shell scripts\n")[2]
+    blocks = re.findall(r"^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 2
+    single, loop = (
+        block.replace("localhost:7000", gateway.base.removeprefix("http://")).replace("/tmp/", f"{tmp_path}/")
+        for block in blocks
+    )
+    (tmp_path / "tag").touch()
+    devices = gateway.get("/")["devices"]
+    lines = [output("bash", "-euo", "pipefail", "-c", line) for line in single.splitlines()]
+    assert len(lines) == 3
+    assert lines[0] == ""
+    assert [line.split("\t")[0] for line in lines[1].splitlines()] == [
+        device["mac"] or "" for device in gateway.get("/?sort=rate&limit=5")["devices"]
+    ]
+    assert jq(".devices | length", (tmp_path / "network.json").read_text()) == len(devices)
+    for limit in ("limit=100", "limit=3"):
+        found = output("bash", "-euo", "pipefail", "-c", loop.replace("limit=100", limit)).splitlines()
+        assert found == [device["mac"] or device["ip"] for device in devices]
