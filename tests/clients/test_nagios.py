@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from gateway import CHECK, PLUGINS, Gateway, need, run
+from storing import Netifyd
 from support import Daemon, RedisServer, StandIn, eventually, framed
 
 from netify_agent import __version__
@@ -123,17 +126,24 @@ def test_rates_of_the_gateway_and_of_a_device(gateway: Gateway) -> None:
         assert check(gateway.base, "-m", "rate", *words, "-w", "@0:1T,1T", "-c", "@0:1T")[0] == CRITICAL
 
 
-def test_a_device_is_there_or_not(gateway: Gateway) -> None:
-    device = device_of(gateway)
-    code, line = check(gateway.base, "-m", "device", "--device", device)
+def test_a_device_is_there_or_not(daemon: Daemon, netifyd: StandIn) -> None:
+    daemon.start()
+    netifyd.accept()
+    source, device = Netifyd(), "02:00:00:00:00:0a"
+    now_ms = int(time.time() * 1000)
+    flow = source.flow("a" * 40, device, last_seen_at=now_ms)
+    told = (flow, source.stats("a" * 40, 1, 2, last_seen_at=now_ms))
+    netifyd.send(framed(*(json.dumps(record).encode() + b"\n" for record in told)))
+    eventually(lambda: daemon.get(f"/{device}")[0] == 200, "the device is in Redis")
+    code, line = check(daemon.base, "-m", "device", "--device", device)
     assert code == OK, line
     assert ": active, last seen " in line
-    assert check(gateway.base, "-m", "device", "--device", device.replace(":", "-").upper())[0] == OK
-    assert check(gateway.base, "-m", "device", "--device", device, "-w", "@0:100000")[0] == WARNING
-    assert check(gateway.base, "-m", "device", "--device", device, "-c", "0.000001")[0] == CRITICAL
-    code, line = check(gateway.base, "-m", "device", "--device", "02:00:00:00:00:99")
+    assert check(daemon.base, "-m", "device", "--device", device.replace(":", "-").upper())[0] == OK
+    assert check(daemon.base, "-m", "device", "--device", device, "-w", "@0:100000")[0] == WARNING
+    assert check(daemon.base, "-m", "device", "--device", device, "-c", "0.000001")[0] == CRITICAL
+    code, line = check(daemon.base, "-m", "device", "--device", "02:00:00:00:00:99")
     assert (code, line) == (CRITICAL, "NETIFY CRITICAL - device 02:00:00:00:00:99 has never been seen")
-    assert check(gateway.base, "-m", "rate", "--device", "02:00:00:00:00:99")[0] == UNKNOWN
+    assert check(daemon.base, "-m", "rate", "--device", "02:00:00:00:00:99")[0] == UNKNOWN
 
 
 # --- what can't be used ---------------------------------------------------------------------------------
