@@ -110,7 +110,7 @@ class Route:
     :ivar path: as Bottle writes it: ``/<device>/history``.
     :ivar name: ``operationId``.
     :ivar summary: one sentence for the reference.
-    :ivar schema: of the answer's document; None where it is no JSON.
+    :ivar schema: of the answer's document, or of each event of a stream; None for other text.
     :ivar media_type: of the answer.
     :ivar cached: whether the document changes with a flush only: it gets an ETag, and is built and
         encoded once a flush. Redis is asked for it, so 503 may be the answer.

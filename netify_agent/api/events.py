@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from netify_agent.api import schemas
 from netify_agent.api.declarations import Asked, Document, Other, Reply, Route, encode
 from netify_agent.api.flushes import Flushes, Span
 from netify_agent.api.parts import Parts
@@ -55,6 +56,7 @@ def routes(parts: Parts) -> list[Route]:
             "What each flush changes, as server-sent events.",
             answer,
             media_type="text/event-stream",
+            schema=schemas.EVENT,
             others={503: Other("Enough clients follow already; `Retry-After` says when to ask again.")},
         )
     ]

@@ -238,6 +238,43 @@ STATUS = record(
     },
 )
 
+CHANGES = record(
+    "Changes",
+    {
+        "sequence": POSITIVE,
+        "generated_at": TIME_OR_NULL,
+        "interval": POSITIVE,
+        "totals": RATED,
+        "devices": listing(
+            record(
+                "ChangedDevice",
+                {
+                    "device": DEVICE_NAME,
+                    "mac": MAC_OR_NULL,
+                    "ip": ADDRESS_OR_NULL,
+                    "name": TEXT_OR_NULL,
+                    "active": FLAG,
+                    "last_seen": TIME_OR_NULL,
+                    **_RATED,
+                },
+            )
+        ),
+    },
+)
+# Of each event: OpenAPI 3.1 knows no stream of them, only the parts that it is made of.
+EVENT = record(
+    "Event",
+    {
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "event": {"enum": ["flush", "reset"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": CHANGES,
+        },
+    },
+)
+
 PROBLEM = {
     "title": "Problem",
     "description": "RFC 9457",

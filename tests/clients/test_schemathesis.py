@@ -30,6 +30,7 @@ def hold(base: str, directory: Path, certificate: str = "", token: str = "") -> 
     settings = directory / "schemathesis.toml"
     settings.write_text(
         f"""
+        max-stream-events = 1
         hooks = {json.dumps(str(HOOKS))}
         [dictionaries.devices]
         values = {_toml(devices)}
