@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from serving import ALIVE, Scene, a_scene, assert_problem
 from storing import LAPTOP, PHONE, TUNNEL
 from support import WAIT_S, Daemon, RedisServer, StandIn, certificate, eventually
@@ -141,6 +142,19 @@ def events(shared_redis: RedisServer, tmp_path: Path) -> Iterator[Events]:
 
 
 # -- what is told ----------------------------------------------------------------------------------
+
+
+def test_an_event_is_what_the_openapi_document_says(events: Events) -> None:
+    events.flush(events.said.flow("a"), events.said.stats("a", 1500, 3000))
+    event = events.follow().event()
+    assert event.devices
+    document = events.scene.get("/openapi.json")
+    components = document["components"]
+    [told] = document["paths"]["/events"]["get"]["responses"]["200"]["content"].values()
+    whole = {"id": event.id, "event": event.name, "data": json.dumps(event.data)}
+    Draft202012Validator({**told["schema"], "components": components}).validate(whole)
+    data = components["schemas"]["Event"]["properties"]["data"]["contentSchema"]
+    Draft202012Validator({**data, "components": components}).validate(event.data)
 
 
 def test_each_flush_is_told_with_what_it_changed(events: Events) -> None:

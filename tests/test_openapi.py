@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from jsonschema import Draft202012Validator
 from serving import TIME, Answer, Scene, a_small_network
 from storing import LAPTOP, NETFLIX
 from support import RedisServer
-from test_events import Client
 
 from netify_agent.api import reference
 
@@ -75,22 +73,6 @@ def test_each_path_is_declared_once_and_answers_what_is_declared(scene: Scene, d
             schema = {**declared[media_type]["schema"], "components": document["components"]}
             Draft202012Validator(schema).validate(answer.json)
             assert_order(answer.json, schema, document)
-
-
-def test_events_are_as_declared(scene: Scene, document: Any) -> None:
-    client = Client(scene.port)
-    try:
-        event = client.event()
-    finally:
-        client.close()
-    declared = document["paths"]["/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
-    whole = {"id": event.id, "event": event.name, "data": json.dumps(event.data)}
-    told = {**declared["schema"], "components": document["components"]}
-    Draft202012Validator(told).validate(whole)
-    data = document["components"]["schemas"]["Event"]["properties"]["data"]["contentSchema"]
-    Draft202012Validator({**data, "components": document["components"]}).validate(event.data)
-    assert event.data["devices"]
-    assert_order(event.data, data, document)
 
 
 def assert_order(value: Any, schema: Any, document: Any) -> None:
