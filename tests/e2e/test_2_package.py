@@ -126,3 +126,29 @@ def test_a_password_of_redis_can_be_a_credential(machine: Machine) -> None:
     machine.run("systemctl", "restart", UNIT)
     eventually(machine.well, "Redis takes the password")
     assert "sesame" not in machine.out("journalctl", "--no-pager", "-u", UNIT)
+
+
+def test_tokens_and_a_certificate_can_be_credentials(machine: Machine) -> None:
+    machine.sh(
+        "cd /etc; umask 077; openssl rand -hex 32 >tokens; openssl req -x509 -newkey rsa:2048 -nodes -days 2"
+        " -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout gw.key -out gw.pem"
+    )
+    machine.drop_in(
+        UNIT,
+        "[Service]\nLoadCredential=redis-password:/etc/redis-password\nLoadCredential=tokens:/etc/tokens\n"
+        "LoadCredential=tls-certificate:/etc/gw.pem\nLoadCredential=tls-key:/etc/gw.key",
+    )
+    config = machine.root / CONFIG
+    text = config.read_text()
+    for key in ("certificate", "key"):
+        path = f"/run/credentials/netify-agent.service/tls-{key}"
+        text = text.replace(f"    {key}: null", f"    {key}: {path}")
+    config.write_text(text)
+    machine.run("systemctl", "restart", UNIT)
+    ask = "curl -s --cacert /etc/gw.pem -o /dev/null -w '%{http_code}' https://localhost:7000/status"
+    eventually(lambda: machine.sh(f"{ask} || true") == "401", "it speaks HTTPS and asks for a token")
+    assert machine.sh(f'{ask} -H "Authorization: Bearer $(cat /etc/tokens)"') == "200"
+    credentials = "CREDENTIALS_DIRECTORY=/run/credentials/netify-agent.service"
+    assert "HTTPS, 1 token from" in machine.sh(f"{credentials} netify-agent check")
+    token = (machine.root / "etc/tokens").read_text().strip()
+    assert token not in machine.out("journalctl", "--no-pager", "-u", UNIT)
