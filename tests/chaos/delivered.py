@@ -30,8 +30,6 @@ class Told:
     :ivar first_life: the agent's life in which the first record with counters was delivered.
     :ivar life: the same of the latest one; :ivar described: of the latest description; 0: none was.
     :ivar exact: up and down so far, None once an interval of it was lost.
-    :ivar orphaned: how many of ``totals`` were delivered to an agent that was killed before it had ever
-        flushed: to the next one they are from before it came.
     """
 
     totals: list[int] = field(default_factory=lambda: [0])
@@ -39,7 +37,6 @@ class Told:
     first_life: int = 0
     life: int = 0
     described: int = 0
-    orphaned: int = 0
     exact: tuple[int, int] | None = (0, 0)
     description: dict[str, Any] | None = None
 
@@ -59,13 +56,6 @@ class Delivered:
         self.backward = False
         self.flows: dict[str, Told] = {}
         self._names: dict[str, str] = {}  # any digest of a flow to its first
-
-    def killed(self, client: redis.Redis) -> None:
-        """The agent is dead; the next record is delivered to another."""
-        self.life += 1
-        if not client.hexists(Keys(GATEWAY).meta, "epoch"):
-            for told in self.flows.values():
-                told.orphaned = len(told.totals)
 
     def take(self, payload: bytes) -> None:
         """A record reached the agent's socket."""
@@ -133,7 +123,6 @@ class Delivered:
         allowed = {total}
         if self.backward:
             allowed |= {total - told.before}
-        allowed |= {total - earlier for earlier in told.totals[: told.orphaned]}
         if up + down + held not in allowed:
             return f"{name}: {up} + {down} counted of {total}"
         if (

@@ -40,6 +40,7 @@ def run(seed: int, faults: list[str]) -> tuple[list[str], list[str], int]:
         world = World(directory, seed)
         try:
             world.start()
+            world.daemon.flushed()  # from now on the store knows when it first heard of this netifyd
             world.deliver(world.chance.randint(0, 400))
             for name in faults:
                 world.deliver(world.chance.randint(0, 100))

@@ -18,7 +18,7 @@ from netify_agent.simulator.wire import frame
 from netify_agent.store.client import connect
 
 DEVICES = 12
-HOURS = 0.1
+HOURS = 4.0  # of netifyd's clock: more than any run makes of it
 MEMORY_KIB = 160 << 10  # bound on the agent's resident memory: some three times what it needs here
 _RESTART_S = 0.3  # the unit's RestartSec, in time lapse
 _CLOCK = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
@@ -57,7 +57,9 @@ class World:
         self.connected = False
         self._sent = 0  # bytes to this life of the agent
         self._shift_ms = 0
-        self._before_shift: dict[bytes, None] = {}
+        self._born: dict[
+            bytes, int
+        ] = {}  # digest to how far netifyd's clock was off at the flow's first record
         self._lives = 0
         self.simulation, self._records = self._netifyd_process()
 
@@ -100,7 +102,7 @@ class World:
     def after_death(self) -> int:
         """The agent has ended or will at once: start the next life; returns how it ended."""
         code = self.daemon.process.wait(60) if self.daemon.process is not None else 0
-        self.delivered.killed(connect((self.replica or self.redis).url, None))
+        self.delivered.life += 1
         time.sleep(_RESTART_S)
         self.start()
         return code
@@ -179,18 +181,13 @@ class World:
         self.delivered.backward = self.delivered.backward or milliseconds < 0
 
     def _clocked(self, payload: bytes) -> bytes:
-        digest = re.search(rb'"digest":"(\w+)"', payload)
-        name = digest[1] if digest else b""
-        if not self._shift_ms:
-            self._before_shift[name] = None
-            for other in re.findall(rb'"(\w{40})"', payload):
-                self._before_shift[other] = None
-            return payload
-        old = name in self._before_shift
+        names = re.findall(rb'"(\w{40})"', payload)  # v5: the digests that it had before are among them
+        born = next((self._born[name] for name in names if name in self._born), self._shift_ms)
+        self._born.update(dict.fromkeys(names, born))
 
         def move(match: re.Match[bytes]) -> bytes:
-            kept = old and match[1] == b"first_seen_at"
-            return b'"%b":%d' % (match[1], int(match[2]) + (0 if kept else self._shift_ms))
+            shift = born if match[1] == b"first_seen_at" else self._shift_ms
+            return b'"%b":%d' % (match[1], int(match[2]) + shift)
 
         moved = _TIMES.sub(move, payload)
         return _SECONDS.sub(lambda match: b'"timestamp":%d' % (int(match[1]) + self._shift_ms // 1000), moved)
