@@ -94,16 +94,24 @@ class Answer(WSGITask):  # type: ignore[misc]
     _announced: bool = False  # whether the headers say that the connection ends
 
     def build_response_header(self) -> bytes:
-        """Status and headers as they are sent."""
-        if self.has_body or self.version != "1.1":
+        """Status and headers as they are sent.
+
+        Ours where their end is known, which is nearly always: waitress takes each header apart and sorts
+        them, and so longer than all else that an answer which is kept takes.
+        """
+        length = self.content_length if self.has_body else None
+        if self.version != "1.1" or (self.has_body and length is None):
             head: bytes = super().build_response_header()
             self._announced = b"\r\nConnection: close\r\n" in head
             return head
-        lines = [f"HTTP/1.1 {self.status}", *(f"{name}: {value}" for name, value in self.response_headers)]
+        lines = [f"HTTP/1.1 {self.status}"]
+        lines += [f"{name}: {told}" for name, told in self.response_headers if name != "Content-Length"]
         lines += [f"Date: {build_http_date(self.start_time)}", f"Server: {self.channel.server.adj.ident}"]
+        if length is not None:
+            lines.append(f"Content-Length: {length}")
         if self.request.headers.get("CONNECTION", "").lower() == "close":
             lines.append("Connection: close")
-            self.close_on_finish = True
+            self._announced = self.close_on_finish = True
         return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
 
     def finish(self) -> None:
