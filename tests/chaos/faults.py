@@ -231,9 +231,11 @@ def failover(world: World) -> None:
     connect(old.url, None).config_set("port", str(port))
     folder = world.directory / "replica"
     folder.mkdir()
-    replica = RedisServer(folder, "--replicaof", "127.0.0.1", str(port))
+    replica = RedisServer(folder)
     replica.start()
     client = connect(replica.url, None)
+    # Not as an option: when it is killed later it must come back as what it became.
+    client.execute_command("REPLICAOF", "127.0.0.1", str(port))
     eventually(lambda: client.info("replication")["master_link_status"] == "up", "the replica is in step")
     traffic(world, 1.5)
     old.kill()
