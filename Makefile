@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-matrix test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak lint deb e2e clean
+.PHONY: help setup run test test-long test-matrix test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
 
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait for something rather than compute: several of them at once are done in a third of the time.
@@ -56,6 +56,11 @@ chaos-smoke: setup
 
 soak: setup ## an hour of 2,000 records/s with requests (HOURS=1): flat memory and lag, exact totals
 	$(CHAOS)/soak.py --hours $(or $(HOURS),1)
+
+fuzz: setup ## coverage-guided fuzzing of stream, config, accounting and API (FUZZ_S=1200 seconds each; needs atheris)
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check atheris
+	@for target in stream config accounting api; do \
+		PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python tests/fuzz $$target $(or $(FUZZ_S),1200) || exit 1; done
 
 deb: ## build the Debian package into dist/
 	@packaging/build-deb

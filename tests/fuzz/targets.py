@@ -1,0 +1,115 @@
+"""What is fuzzed: each target takes any bytes, and raises where a promise does not hold.
+
+They need no fuzzer: tests/test_fuzz.py gives them the corpus, `make fuzz` what atheris makes of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from books import Books
+from serving import Scene
+
+from netify_agent.config import ConfigError, Settings, parse
+from netify_agent.stream import DROP_REASONS, RecordReader
+
+Target = Callable[[bytes], None]
+MAX_RECORD = 4096
+
+
+def stream(data: bytes) -> None:
+    """Any bytes, cut anywhere, are the same records; and what is held of them is bounded.
+
+    The first byte says how the rest is cut.
+    """
+    step, data = (data[0] + 1 if data else 1), data[1:]
+    assert _read(data, step) == _read(data, len(data) + 1)
+
+
+def _read(data: bytes, step: int) -> tuple[str, Counter[str], int, bytes]:
+    reader = RecordReader(MAX_RECORD)
+    records = []
+    for at in range(0, len(data), step):
+        records += reader.feed(data[at : at + step])
+        assert len(reader._buffer) <= MAX_RECORD + step
+    reader.close()
+    assert all(isinstance(record["type"], str) for record in records)
+    assert reader.records == len(records)
+    assert set(reader.drops) <= set(DROP_REASONS)
+    assert len(reader.garbage) <= 64
+    return repr(records), reader.drops, reader.repaired, reader.garbage  # of NaN none is like another
+
+
+def config(data: bytes) -> None:
+    """Any text is settings, or one error that names its source, in lines that can be printed."""
+    try:
+        assert isinstance(parse(data.decode("utf-8", "surrogateescape"), "fuzz.yaml"), Settings)
+    except ConfigError as error:
+        assert error.problems
+        for problem in error.problems:
+            assert problem.startswith("fuzz.yaml")
+            assert problem.isprintable()
+
+
+def accounting(data: bytes) -> None:
+    """Any records whatever are accounted for, and the books stay in order at each flush."""
+    small = data[:1] < b"\x80"
+    books = Books(2 if small else 1000)
+    reader = RecordReader(1 << 16)
+    records = reader.feed(data[1:] + b"\n")
+    for index, record in enumerate(records):
+        books.feed(record)
+        if index % 4 == 3:
+            books.connect().flush(300 + index // 8 * 300)
+        if index % 11 == 10:
+            books.crash()
+    books.flush()
+    assert len(books.flows) == books.accountant.live_flows
+
+
+class Web:
+    """Any request for a path is answered, and what is wrong with it is told as a problem."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._app = scene.api.app
+        self._host = f"127.0.0.1:{scene.port}"
+
+    def __call__(self, data: bytes) -> None:
+        """``data``: the target, the Accept header and the If-None-Match header, a line each."""
+        target, accept, known = (line.decode("latin-1") for line in (*data.split(b"\n", 2), b"", b"")[:3])
+        path, _, query = target.partition("?")
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": "GET",
+            "PATH_INFO": "/" + path.lstrip("/"),
+            "QUERY_STRING": query,
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": self._host,
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.input": io.BytesIO(),
+            "wsgi.url_scheme": "http",
+        }
+        if accept:
+            environ["HTTP_ACCEPT"] = accept
+        if known:
+            environ["HTTP_IF_NONE_MATCH"] = known
+        told: list[Any] = []
+        pieces = self._app(environ, lambda status, headers, *_: told.extend((int(status[:3]), dict(headers))))
+        body = b"" if environ["PATH_INFO"].startswith("/events") else b"".join(pieces)
+        status, headers = told
+        assert status < 500, (status, body)
+        for name, value in headers.items():
+            assert (name + value).isprintable() and (name + value).isascii(), (name, value)
+        if status >= 400:
+            assert headers["Content-Type"] == "application/problem+json"
+            problem = json.loads(body)
+            assert problem["status"] == status and problem["title"] and problem["detail"]
+        elif headers.get("Content-Type") == "application/json":
+            json.loads(body, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
