@@ -124,7 +124,9 @@ def test_who_sends_far_too_much_can_still_read_why_it_was_refused(scene: Scene) 
         with socket.create_connection(("127.0.0.1", scene.port), timeout=60) as client:
             client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size)
             client.sendall(b"x" * (size // 2))
-            answer = client.recv(65536)
+            answer = b""
+            while not answer.endswith(b"}\n"):  # the body may come apart from its headers
+                answer += client.recv(65536)
             assert answer.startswith(b"HTTP/1.1 413")
             client.sendall(b"x" * (size - size // 2))
             answer += b"".join(iter(lambda client=client: client.recv(65536), b""))
