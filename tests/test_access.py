@@ -104,6 +104,13 @@ def test_an_open_path_leads_nowhere_else(guarded: Scene) -> None:
         assert b"netifyd" not in answer.body
 
 
+def test_a_browser_without_a_token_is_sent_to_the_dashboard_and_told_nothing(guarded: Scene) -> None:
+    answer = guarded.ask("/", Accept="text/html,*/*;q=0.8")
+    assert (answer.status, answer.headers["Location"], answer.body) == (303, "/ui/", b"")
+    assert guarded.ask("/", Accept="application/json").status == 401
+    assert guarded.ask("/", "POST", Accept="text/html").status == 401
+
+
 def wrong_tokens() -> list[str]:
     basic = base64.b64encode(f"x:{FIRST}".encode()).decode()
     return [
@@ -118,7 +125,7 @@ def wrong_tokens() -> list[str]:
 def test_a_wrong_token_opens_nothing(written: str) -> None:
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": written}
     with pytest.raises(Problem) as caught:
-        Access(WEB, (FIRST, SECOND)).check(environ)
+        Access(WEB, (FIRST, SECOND)).check_token(environ)
     assert caught.value.status == 401
     assert caught.value.headers["WWW-Authenticate"].startswith('Bearer realm="netify-agent"')
     assert FIRST not in caught.value.detail

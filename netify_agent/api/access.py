@@ -81,12 +81,15 @@ class Access:
         if web.listen.is_loopback or (web.listen.scheme == "tcp" and web.hosts):
             self._hosts = _LOOPBACK_NAMES.union(web.hosts, [web.listen.host])
 
-    def check(self, environ: Mapping[str, Any]) -> None:
-        """Refuse who may not ask. Raises Problem: 403 for the Host, 401 and 429 for the token."""
+    def check_host(self, environ: Mapping[str, Any]) -> None:
+        """Refuse who asks for another machine. Raises Problem: 403."""
         if self._hosts is not None:
-            self._check_host(environ.get("HTTP_HOST", "localhost"))
+            self._check_name(environ.get("HTTP_HOST", "localhost"))
+
+    def check_token(self, environ: Mapping[str, Any]) -> None:
+        """Refuse who brings no right token where one is needed. Raises Problem: 401 and 429."""
         if self._digests and not _is_open(environ["PATH_INFO"]) and not self._is_preflight(environ):
-            self._check_token(environ)
+            self._look_at_token(environ)
 
     def headers(self, environ: Mapping[str, Any], answer: Mapping[str, str]) -> list[tuple[str, str]]:
         """All headers of an answer whose own are ``answer``: its own win over ours."""
@@ -113,7 +116,7 @@ class Access:
             and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
         )
 
-    def _check_host(self, host: str) -> None:
+    def _check_name(self, host: str) -> None:
         """Answer only who asked for this machine by a name of its own (DNS rebinding)."""
         name = re.sub(r":[0-9]*$", "", host.lower())
         if name.startswith("[") and name.endswith("]"):
@@ -122,7 +125,7 @@ class Access:
         if name not in self._hosts and not (self._literals and _is_address(name)):
             raise Problem(403, f"the Host header names '{host[:100]}', which is not in web.hosts")
 
-    def _check_token(self, environ: Mapping[str, Any]) -> None:
+    def _look_at_token(self, environ: Mapping[str, Any]) -> None:
         given = environ.get("HTTP_AUTHORIZATION")
         if given is None:
             raise Problem(

@@ -46,9 +46,12 @@ class Api:
         self._born = f"{time.time_ns():x}"  # other settings give other answers, so other ETags
         self._kept = Kept()
         self._routes: dict[str, Route] = {}
+        self._pages: dict[str, tuple[str, str]] = {}  # path to where a browser is sent, and what others get
         self._bottle = bottle.Bottle()
         for route in [*all_routes(parts), *pages.files()]:
             self._routes[route.name] = route
+            if route.page is not None:
+                self._pages[route.path] = route.page, route.media_type
             self._bottle.route(route.path, "GET", route.answer, name=route.name)
 
     def app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -68,8 +71,14 @@ class Api:
 
     def _reply(self, environ: Environ) -> Reply:
         path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
-        self._access.check(environ)
-        method = environ["REQUEST_METHOD"]
+        self._access.check_host(environ)
+        method, accept = environ["REQUEST_METHOD"], environ.get("HTTP_ACCEPT", "")
+        if path in self._pages and method in ("GET", "HEAD"):
+            page, media_type = self._pages[path]
+            if quality(accept, "text/html") > quality(accept, media_type):
+                # Before the token is looked at: a browser has none until the page has asked for it.
+                return Reply(b"", 303, {"Location": page, "Vary": VARY, "Cache-Control": "no-cache"})
+        self._access.check_token(environ)
         if method not in ("GET", "HEAD"):
             if method == "OPTIONS":
                 return Reply(b"", 204, {"Allow": METHODS})
@@ -81,11 +90,7 @@ class Api:
             route = entry.route
         else:
             route, arguments = self._match(path)
-        accept = environ.get("HTTP_ACCEPT", "")
-        wanted = quality(accept, route.media_type)
-        if route.page is not None and quality(accept, "text/html") > wanted:
-            return Reply(b"", 303, {"Location": route.page, "Vary": VARY, "Cache-Control": "no-cache"})
-        if not wanted:
+        if not quality(accept, route.media_type):
             raise Problem(406, f"Accept: expected what allows {route.media_type}, found '{accept[:100]}'")
         if entry is not None:
             return self._current(route, entry.values, environ, target, entry)
