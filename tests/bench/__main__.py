@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -43,15 +44,22 @@ def main() -> int:
     )
     print(HEAD, flush=True)
     missed = 0
+    failed = []
     for name in options.groups or GROUPS:
-        for row in GROUPS[name].rows(scale):
-            print(row.line(), flush=True)
-            missed += row.met is False
+        try:
+            for row in GROUPS[name].rows(scale):
+                print(row.line(), flush=True)
+                missed += row.met is False
+        except Exception:
+            traceback.print_exc()
+            failed.append(name)
     print(
         f"\n{time.monotonic() - started:.0f} s, load {os.getloadavg()[0]:.1f} at the end, "
         f"{missed} targets missed"
     )
-    return 0
+    if failed:
+        print(f"could not be measured to the end: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
