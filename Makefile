@@ -38,7 +38,7 @@ coverage: setup ## run the tests and report covered branches, with the missing l
 	$(REPORT)
 	$(REPORT) --show-missing --include='$(PROVEN)'
 
-bench: setup ## measure speed, memory and interference, side by side (10 minutes); bench-smoke: shows that it works
+bench: setup ## measure speed, memory and interference, side by side (15 minutes); bench-smoke: shows that it works
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/bench --upgrade orjson hiredis || \
 		echo 'make bench: without orjson and hiredis'
 	$(BENCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -84,6 +85,9 @@ def stand(devices: int, applications: int, flows: int, **settings: Any) -> Itera
                 sender,
             )
             agent.stop()
+        except BaseException:
+            print(agent.log.read_text()[-4000:], file=sys.stderr)
+            raise
         finally:
             if agent.process is not None and agent.process.poll() is None:
                 agent.kill()
