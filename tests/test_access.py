@@ -161,8 +161,8 @@ def test_many_wrong_tokens_are_too_many_but_a_right_one_is_always_answered(
 
 
 def test_without_tokens_nothing_is_asked_for() -> None:
-    Access(WEB).check({"REQUEST_METHOD": "GET", "PATH_INFO": "/"})
-    Access(WEB).check({"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": "Bearer any"})
+    Access(WEB).check_token({"REQUEST_METHOD": "GET", "PATH_INFO": "/"})
+    Access(WEB).check_token({"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_AUTHORIZATION": "Bearer any"})
 
 
 def test_tokens_do_not_open_for_the_name_of_another_machine(guarded: Scene) -> None:
@@ -175,7 +175,7 @@ def test_tokens_do_not_open_for_the_name_of_another_machine(guarded: Scene) -> N
 
 def asked_for(web: WebSettings, host: str) -> bool:
     try:
-        Access(web).check({"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": host})
+        Access(web).check_host({"REQUEST_METHOD": "GET", "PATH_INFO": "/", "HTTP_HOST": host})
     except Problem as problem:
         assert problem.status == 403
         return False
