@@ -29,6 +29,11 @@ class Connection:
         self._etags: dict[str, str] = {}
         self._open()
 
+    def renew(self) -> None:
+        """Connect anew: the agent hangs up on who was silent for 15 s."""
+        self._socket.close()
+        self._open()
+
     def _open(self) -> None:
         self._socket = socket.create_connection(("127.0.0.1", self._port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -79,6 +84,7 @@ class Client:
     def closed(self, paths: list[str], seconds: float, conditional: bool = False) -> dict[str, Any]:
         """Requests of ``paths`` in turn as fast as they are answered, one at a time; ``rate`` is a second."""
         get = self._connections[0].get
+        self._connections[0].renew()
         get(paths[0], conditional)
         turns = cycle(paths)
         count, started = 0, time.monotonic()
@@ -92,6 +98,8 @@ class Client:
 
     def paced(self, requests: list[tuple[str, bool]], rate: float, seconds: float) -> dict[str, Any]:
         """``requests`` ([path, conditional]) in turn, ``rate`` a second; returns how long each's took."""
+        for connection in self._connections:
+            connection.renew()
         started = time.monotonic()
         turns = enumerate(cycle(requests))
         lock = threading.Lock()
