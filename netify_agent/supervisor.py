@@ -43,10 +43,8 @@ _WRITER_LIMIT_S = 120.0  # one flush to a slow Redis, with every time-out on the
 _NAMES_LIMIT_S = 120.0  # one look-up in a slow resolver
 _TICK_S = 0.5
 _LISTENER_STOP_S = 10.0
-_SLOW_FLUSH_S = (
-    30.0  # a flush that is under way is waited for: the unit's TimeoutStopSec is above all of these
-)
-_WEB_STOP_S = 5.0
+_SLOW_FLUSH_S = 30.0  # a flush that is under way is waited for
+_WEB_STOP_S = 5.0  # names, web and TLS each; the unit's TimeoutStopSec is above the sum of all these
 #: Settings that a reload can't change, because they say where the accounts are kept.
 _FIXED = ("gateway", "redis", "history", "devices")
 
@@ -195,8 +193,9 @@ class Supervisor:
         """All at once: each may be in the middle of connecting."""
         for worker in self._listening:
             worker.ask_to_stop()
+        end = time.monotonic() + _LISTENER_STOP_S
         for worker in self._listening:
-            worker.stop(_LISTENER_STOP_S)
+            worker.stop(max(end - time.monotonic(), 0))
 
     def _start_names(self) -> None:
         self._names = Worker("names", self._directory.run, self._heartbeat, _NAMES_LIMIT_S)

@@ -90,6 +90,18 @@ def test_clients_that_take_no_answer_keep_no_worker_and_soon_make_room(
         assert sum(taken(client, whole) < whole for client in taking_nothing) >= THREADS
 
 
+def test_one_client_that_asks_for_more_than_may_wait_is_given_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_IDLE_S", 10_000)
+    monkeypatch.setattr(patience, "MAX_UNTAKEN", 2 * len(BIG))
+    with running(app) as port, socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+        eventually(lambda: small(port), "somebody else is answered")
+        time.sleep(2)  # so that all that is made for it waits
+        assert taken(client, 20 * len(BIG)) < 20 * len(BIG)
+
+
 def test_a_request_that_drips_is_ended(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"GET / HTTP/1.1\r\n")

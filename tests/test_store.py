@@ -378,6 +378,21 @@ def test_a_store_of_schema_1_learns_who_uses_a_protocol(book: Book, shared_redis
     assert expected[Keys("gw1").protocol_users("DNS")] == [(PHONE, 10)]
 
 
+def test_a_redis_that_goes_back_to_schema_1_is_taken_over_again(book: Book) -> None:
+    """Its next flush called the old data schema 2, and nobody ever learned who had used a protocol."""
+    said, keys = book.netifyd, Keys("gw1")
+    book.flush(said.flow("a"), said.stats("a", 10, 20))
+    book.client.delete(keys.protocol_users("HTTP/S"))
+    book.client.hset(keys.meta, "schema", 1)
+    book.feed(said.stats("a", 1, 2))
+    flush = book.take()
+    with pytest.raises(StoreError, match="older schema"):
+        book.writer.apply(flush)
+    book.writer.apply(flush)
+    assert book.client.zrange(keys.protocol_users("HTTP/S"), 0, -1, withscores=True) == [(LAPTOP, 33)]
+    assert book.client.hget(keys.meta, "schema") == "2"
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

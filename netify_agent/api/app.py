@@ -35,6 +35,7 @@ from netify_agent.store.client import StoreError
 log = logging.getLogger(__name__)
 
 _NO_BODY = frozenset((204, 304))
+_AWAY_S = 15  # when to ask again for what Redis did not tell, at the latest
 
 
 class Api:
@@ -61,7 +62,7 @@ class Api:
         except Problem as problem:
             reply = problem.reply()
         except StoreError as error:
-            retry = {"Retry-After": str(self._parts.settings.interval_s)}
+            retry = {"Retry-After": str(min(self._parts.settings.interval_s, _AWAY_S))}
             reply = Problem(503, f"Redis: {error}", retry).reply()
         except Exception:
             log.exception("%s %r failed", environ["REQUEST_METHOD"], environ["PATH_INFO"][:200])
@@ -83,7 +84,7 @@ class Api:
             if method == "OPTIONS":
                 return Reply(b"", 204, {"Allow": METHODS})
             raise Problem(405, f"only {METHODS} are allowed here", {"Allow": METHODS})
-        target = f"{path}?{query}"
+        target = f"{query} {path}"  # a decoded path may hold a '?', a query no blank
         entry = self._kept.get(target)
         arguments: dict[str, str] = {}
         if entry is not None:  # its parameters were right before, and are so again

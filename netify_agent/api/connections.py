@@ -119,6 +119,8 @@ class Answer(WSGITask):  # type: ignore[misc]
         super().finish()
         if self.request.command == "HEAD":
             self.close_on_finish = self._announced
+        if self.channel.total_outbufs_len > MAX_UNTAKEN and len(self.channel.requests) > 1:
+            self.close_on_finish = True  # who has asked for more, and takes nothing, has asked enough
 
 
 class Refusal(ErrorTask):  # type: ignore[misc]

@@ -7,6 +7,7 @@ Redis that is away costs what it holds, not the answer.
 from __future__ import annotations
 
 import gzip
+import threading
 import time
 
 from netify_agent.api.caching import COMPRESSED_FROM, GZIP_LEVEL
@@ -65,6 +66,8 @@ class Metrics:
         self._reader = GlanceReader(parts.reader)
         self._known: tuple[tuple[int, int], bytes] = ((-1, 0), b"")
         self._told: dict[tuple[str, str, str], int] = {}
+        self._flows = 0  # as told: two entries that turn out to be one flow take one away
+        self._making = threading.Lock()
 
     def body(self) -> bytes:
         """One scrape's answer."""
@@ -75,7 +78,8 @@ class Metrics:
         try:
             sequence = self._reader.sequence()
             took = time.monotonic() - began
-            network = self._network(sequence)
+            with self._making:
+                network = self._network(sequence)
             out.single(
                 "netify_agent_redis_ping_seconds", "gauge", "How long Redis took to answer.", round(took, 6)
             )
@@ -101,8 +105,10 @@ class Metrics:
             limits = self._parts.settings.metrics
             traffic = self._reader.traffic(limits.devices, self._parts.answers.quiet_ms)
             if sequence < known[0]:
-                self._told = {}  # Redis lost it for good, and counts on from there
+                self._told, self._flows = {}, 0  # Redis lost it for good, and counts on from there
             _gateway(traffic, out)
+            self._flows = max(traffic.gateway.counters["flows"], self._flows)
+            out.single("netify_flows_total", "counter", "Flows through the gateway.", self._flows)
             self._devices(traffic, out)
             _applications(traffic, limits.applications, out)
             _accounting(traffic, out)
@@ -157,7 +163,6 @@ def _gateway(traffic: Traffic, out: Exposition) -> None:
             f"{unit.capitalize()} through the gateway, each flow once.",
             _by_direction(gateway.counters, unit),
         )
-    out.single("netify_flows_total", "counter", "Flows through the gateway.", gateway.counters["flows"])
     out.family("netify_rate_bytes_per_second", "gauge", "Rate over the last interval.", _rates(gateway, {}))
     out.single("netify_devices", "gauge", "Devices known.", traffic.known)
     out.single("netify_devices_active", "gauge", "Devices seen lately, as /<mac> tells.", traffic.active)

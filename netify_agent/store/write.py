@@ -18,7 +18,7 @@ import redis
 
 from netify_agent.batch import MAX_ADDRESSES, Batch, FlowState, Instance
 from netify_agent.store.changes import Change, Summary, Sums, Tally
-from netify_agent.store.client import Client, StoreRefused, as_store_error
+from netify_agent.store.client import Client, StoreError, StoreRefused, as_store_error
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.entries import AT_ONCE, Before, Entries
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
@@ -164,13 +164,16 @@ class StoreWriter:
         try:
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.watch(meta)
-                text, writer = pipe.hmget(meta, "seq", "writer")
+                text, writer, schema = pipe.hmget(meta, "seq", "writer", "schema")
                 stored = int(text or 0)
                 if writer not in (self._writer, self._replaced, None):
                     raise StoreRefused(
                         f"another netify-agent writes to gateway '{self._gateway}' in this Redis: give "
                         "each its own 'gateway' name"
                     )
+                if schema not in (None, str(SCHEMA)):
+                    self.claim()  # Redis came back as an older version of us had left it
+                    raise StoreError("Redis came back with data of an older schema, which is taken over")
                 if stored == sequence and writer == self._writer:
                     yield None
                     return

@@ -4,7 +4,7 @@
 
 import { ApiError, get, request } from './api.js';
 
-const SILENCE_MS = 40_000; // the stream says something every 15 s: longer silence means that it is dead
+const SILENCE_MS = 40_000; // the stream says something every 5 s: longer silence means that it is dead
 const RETRY_MS = 2000;
 const STREAM_AGAIN_MS = 60_000;
 

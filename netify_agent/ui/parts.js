@@ -90,18 +90,6 @@ export function deviceCell() {
   };
 }
 
-/** A column that shows one figure of an item. */
-export function figureColumn(id, label, style, kind, value) {
-  return {
-    id, label, style: `figure ${style}`, descending: true,
-    compare: (one, other) => value(one) - value(other),
-    cell: () => {
-      const figure = kind();
-      return { node: figure.node, update: (item) => figure.update(value(item)) };
-    },
-  };
-}
-
 /** Columns of traffic that devices, applications and protocols share. */
 export const downColumn = (style = '') => traffic('bytes_down', 'Down', 'down', style);
 export const upColumn = (style = 'middle') => traffic('bytes_up', 'Up', 'up', style);

@@ -31,7 +31,7 @@ LONG_TASKS = """() => {
 def judge(measured: float, bound: float) -> None:
     """Fail above the bound: but the clock on the wall says nothing where others take the processors."""
     load, processors = os.getloadavg()[0], os.cpu_count() or 1
-    if measured >= bound and load > 2 * processors:
+    if bound <= measured < 5 * bound and load > 2 * processors:
         pytest.skip(f"{measured:.0f} ms with a load of {load:.0f} on {processors} processors: no measurement")
     assert measured < bound
 
