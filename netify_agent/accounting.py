@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from netify_agent.batch import MAX_ADDRESSES, Batch, FlowState, Instance
-from netify_agent.counters import BadCounters, Counters, read_counters
+from netify_agent.counters import BadCounters, read_counters
 from netify_agent.description import (
     UNDESCRIBED,
     Description,
@@ -44,6 +44,8 @@ _KNOWN_TYPES = frozenset(
         "endpoints",
     )
 )
+
+_OF_FLOWS = frozenset(("flow", "flow_stats", "flow_purge"))
 
 Record = Mapping[str, Any]
 
@@ -89,7 +91,7 @@ class Accountant:
     @property
     def pending_changes(self) -> int:
         """Rows and flow states that changed since the last :meth:`take`."""
-        return self._ledger.batch.size
+        return self._ledger.batch.size + len(self._ledger.changed)
 
     def connected(self, source: str) -> None:
         """A connection to ``source`` (an endpoint's URL) begins: its netifyd may be another process."""
@@ -101,23 +103,26 @@ class Accountant:
         :param records: objects with a ``type``; whatever else is in them is checked here.
         :param source: URL of the endpoint they came from.
         """
-        table = self._table
+        table, taken = self._table, self.records
         for record in records:
             kind = record["type"]
-            self.records[kind if kind in _KNOWN_TYPES else "unknown"] += 1
-            if kind in ("flow", "flow_stats", "flow_purge"):
-                flow = record.get("flow")
-                digest = flow.get("digest") if isinstance(flow, dict) else None
-                if not isinstance(flow, dict) or not is_digest(digest):
+            taken[kind if kind in _KNOWN_TYPES else "unknown"] += 1
+            if kind in _OF_FLOWS:
+                fields = record.get("flow")
+                digest = fields.get("digest") if type(fields) is dict else None
+                if type(fields) is not dict or not is_digest(digest):
                     self.rejected[f"{kind} without digest"] += 1
                     continue
                 table.sequence += 1
-                if "digest_prev" in flow:
-                    table.rename(digest, flow["digest_prev"])
+                if "digest_prev" in fields:
+                    table.rename(digest, fields["digest_prev"])
+                flow = table.live.get(digest) or table.find(digest)
+                if flow is not None:
+                    self._ledger.touch(flow)
                 if kind == "flow":
-                    self._describe(digest, flow, record, source)
+                    self._describe(digest, flow, fields, record, source)
                 else:
-                    self._counters(digest, flow, source, kind == "flow_purge")
+                    self._counters(digest, flow, fields, source, kind == "flow_purge")
             elif kind == "agent_status":
                 self._status(record, source)
                 self._addresses(record.get("devices"))
@@ -128,12 +133,21 @@ class Accountant:
         """Hand over all changes since the last call and begin a new batch.
 
         :param bucket: start of the history bucket that begins now, seconds since the epoch.
-        :returns: the changes, stamped with the bucket in which they began to gather.
+        :returns: the changes, stamped with the bucket in which they began to gather. The states of its flows
+            come with :meth:`freeze`.
         """
         batch = self._ledger.take(bucket)
         batch.epoch, batch.evicted = self._horizon.epoch, self._horizon.evicted
         batch.instances = dict(self._horizon.instances)
         return batch
+
+    def freeze(self, most: int | None = None) -> bool:
+        """Write the states of flows, as they were at :meth:`take`, into the batch that was taken last.
+
+        :param most: how many at once, so that it takes no longer than the listener can wait; None: all.
+        :returns: whether any are left: the batch is complete when there are none.
+        """
+        return self._ledger.freeze(most)
 
     def restore(
         self,
@@ -180,7 +194,7 @@ class Accountant:
         if current is not None and not current.ended and current.digest == digest:
             current.born = stored.born
         else:
-            self._ledger.batch.flows[digest] = None
+            self._ledger.changed[digest] = None
         if current is None or over or another_life(stored.first_seen, current.first_seen):
             stored.ended = True
             self._horizon.settle(stored)
@@ -194,6 +208,7 @@ class Accountant:
 
         Live flows are counted as flows anew.
         """
+        self._ledger.freeze()
         forget_corrections(self._ledger.batch)
         for flow in self._table.flows():
             flow.forget_counts()
@@ -251,10 +266,12 @@ class Accountant:
 
     # -- what a flow is --------------------------------------------------------------------------
 
-    def _describe(self, digest: str, fields: dict[str, Any], record: Record, source: str) -> None:
+    def _describe(
+        self, digest: str, flow: Flow | None, fields: dict[str, Any], record: Record, source: str
+    ) -> None:
         told = describe(fields, record.get("interface"))
-        self._horizon.heard(told.last_seen)
-        flow = self._table.find(digest)
+        if self._horizon.epoch is None:
+            self._horizon.heard(told.last_seen)
         if flow is not None and flow.digest != digest and _is_earlier(flow, told):
             self._ledger.batch.counters["records_repeated"] += 1
             return  # An earlier detection of a flow that has since been refined under a new digest.
@@ -275,7 +292,8 @@ class Accountant:
         flow.last_seen = max(told.last_seen, flow.last_seen)  # a repeated one is of the past
         self._learn(told)
         self._ledger.describe(flow, told)
-        self._horizon.settle(flow)
+        if flow.held_bytes or flow.held_packets:
+            self._horizon.settle(flow)
         self._ledger.save(flow)
 
     def _begin(self, digest: str, old: Flow | None, key: Key, peer: Key | None, source: str) -> Flow:
@@ -304,42 +322,60 @@ class Accountant:
 
     # -- what a flow carried ---------------------------------------------------------------------
 
-    def _counters(self, digest: str, fields: dict[str, Any], source: str, purge: bool) -> None:
+    def _counters(
+        self, digest: str, flow: Flow | None, fields: dict[str, Any], source: str, purge: bool
+    ) -> None:
         try:
-            counters = read_counters(fields)
+            up, down, packets_up, packets_down, total, total_packets, seen = read_counters(fields)
         except BadCounters as error:
             self.rejected[str(error)] += 1
             return
-        table = self._table
-        self._horizon.heard(counters.seen)
-        flow = table.live.get(digest) or table.find(digest)
+        if self._horizon.epoch is None:
+            self._horizon.heard(seen)
         if flow is None:
             flow = self._begin(digest, None, UNDESCRIBED, None, source)
-        if counters.total < 0 or counters.total_packets < 0:
-            counters = counters.completed(max(flow.total_bytes, 0), max(flow.total_packets, 0))
-        life: Flow | None = flow
-        if flow.ended or counters.total <= flow.total_bytes:
-            life = self._life(flow, digest, counters, source)
-        if life is None:
-            self._ledger.batch.counters["records_repeated"] += 1
-            if purge:
-                flow.over = flow.ended  # The end of one that we had let go.
-            return
-        life.touched = table.sequence
-        self._count(life, counters)
-        if purge:
-            table.end(life, over=True)
+        if total < 0:  # the record has none: what was known before and the interval
+            total = max(flow.total_bytes, 0) + up + down
+        if total_packets < 0:
+            total_packets = max(flow.total_packets, 0) + packets_up + packets_down
+        if flow.ended or total <= flow.total_bytes:
+            life = self._life(flow, digest, total, up + down, seen, source)
+            if life is None:
+                self._ledger.batch.counters["records_repeated"] += 1
+                if purge:
+                    flow.over = flow.ended  # The end of one that we had let go.
+                return
+            flow = life
+        flow.touched = self._table.sequence
+        if seen:
+            flow.last_seen = seen
+        if (
+            flow.total_bytes == total - up - down
+            and flow.total_packets == total_packets - packets_up - packets_down
+            and flow.total_bytes >= 0
+        ):
+            flow.total_bytes, flow.total_packets = total, total_packets
+            if up or down or packets_up or packets_down:
+                self._ledger.count(flow, up, down, packets_up, packets_down)
         else:
-            self._ledger.save(life)
+            self._count(flow, up, down, packets_up, packets_down, total, total_packets)
+        if flow.held_bytes or flow.held_packets:
+            self._horizon.settle(flow)
+        if purge:
+            self._table.end(flow, over=True)
+        else:
+            self._ledger.save(flow)
 
-    def _life(self, flow: Flow, digest: str, counters: Counters, source: str) -> Flow | None:
-        """The life of the flow's ends that ``counters`` are of; None if they only repeat what is known."""
-        total, grown = counters.total, counters.up + counters.down
+    def _life(self, flow: Flow, digest: str, total: int, grown: int, seen: int, source: str) -> Flow | None:
+        """The life of the flow's ends that counters are of; None if they only repeat what is known.
+
+        :param total: bytes of that life so far; :param grown: those of the interval; :param seen: its end.
+        """
         if total == flow.total_bytes and not grown and not flow.ended:
             return flow
         if total <= flow.total_bytes:
             # Only a later life can be seen later, and with less or with all in its first record.
-            if counters.seen <= flow.last_seen or (total == flow.total_bytes and not total == grown > 0):
+            if seen <= flow.last_seen or (total == flow.total_bytes and not total == grown > 0):
                 return None
         elif not flow.over or 0 < flow.total_bytes == total - grown:
             self._table.readmit(flow)
@@ -349,9 +385,17 @@ class Accountant:
         later.total_bytes = later.total_packets = 0  # It began after the one before, so all of it is ours.
         return later
 
-    def _count(self, flow: Flow, counters: Counters) -> None:
-        """Count what the totals prove to be new."""
-        up, down, packets_up, packets_down, total, total_packets, seen = counters
+    def _count(
+        self,
+        flow: Flow,
+        up: int,
+        down: int,
+        packets_up: int,
+        packets_down: int,
+        total: int,
+        total_packets: int,
+    ) -> None:
+        """Count what the totals prove to be new, which is not what the interval says."""
         if flow.total_bytes < 0:
             # Its first counters: what it carried before them is known to be ours only if it began
             # on our watch (trap 6).
@@ -360,7 +404,6 @@ class Accountant:
             flow.total_bytes, flow.total_packets = flow.held_bytes, flow.held_packets
         grown, grown_packets = total - flow.total_bytes, max(total_packets - flow.total_packets, 0)
         flow.total_bytes, flow.total_packets = total, max(total_packets, flow.total_packets)
-        flow.last_seen = seen or flow.last_seen
         missed, missed_packets = grown - up - down, grown_packets - packets_up - packets_down
         if missed < 0 or missed_packets < 0:
             # The interval claims more than the total grew by: the total is believed.
@@ -372,8 +415,6 @@ class Accountant:
             self._ledger.count(flow, up, down, packets_up, packets_down)
         if missed > 0 or missed_packets > 0:
             self._ledger.count_missed(flow, max(missed, 0), max(missed_packets, 0))
-        if flow.held_bytes or flow.held_packets:
-            self._horizon.settle(flow)
 
 
 def _is_earlier(flow: Flow, told: Description) -> bool:

@@ -49,8 +49,8 @@ class Instance(NamedTuple):
 class Row:
     """Changes of one (device, application, protocol): signed counts, and when it was seen.
 
-    ``fresh_up`` and ``fresh_down`` are the bytes among them that passed in this very interval, and were
-    not merely moved here: what rates are made of.
+    ``moved_up`` and ``moved_down`` are the bytes among them that were merely moved here or away; the rest
+    passed in this very interval: what rates are made of.
 
     ``first_seen`` and ``last_seen`` are netifyd's clock in milliseconds since the epoch, 0 unknown.
     """
@@ -60,9 +60,9 @@ class Row:
         "bytes_up",
         "first_seen",
         "flows",
-        "fresh_down",
-        "fresh_up",
         "last_seen",
+        "moved_down",
+        "moved_up",
         "packets_down",
         "packets_up",
     )
@@ -70,7 +70,7 @@ class Row:
     def __init__(self) -> None:
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self.first_seen = self.last_seen = 0
-        self.fresh_up = self.fresh_down = 0
+        self.moved_up = self.moved_down = 0
 
     def counts(self) -> tuple[int, int, int, int, int]:
         """The five counters: bytes up, bytes down, packets up, packets down, flows."""
@@ -106,7 +106,8 @@ class Batch:
     :ivar moved: corrections of totals alone: bytes reclassified (trap 4) after their bucket was closed.
     :ivar moved_mirrored: the same for mirrored rows.
     :ivar categories: application tag to netifyd's category id.
-    :ivar flows: state of each live flow that changed; None for one that is no longer live.
+    :ivar flows: state of each live flow that changed; None for one that is no longer live. To be filled by
+        :meth:`~netify_agent.accounting.Accountant.freeze`.
     :ivar ended: last state of flows that were live, the latest last: :data:`MAX_ENDED` of them at most.
     :ivar details: what flows of ``flows`` and ``ended`` are, as far as it was told in this interval.
     :ivar replaced: digest to those in the store whose flow goes on under it.

@@ -5,7 +5,7 @@ It keeps no state and believes nothing that can't be: whatever leaves here is a 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from netify_agent.description import timestamp
 
@@ -17,32 +17,11 @@ class BadCounters(Exception):
     """The record's counters can't be used; the message says why."""
 
 
-class Counters(NamedTuple):
-    """The numbers of one record: bytes of whole frames, and packets, as netifyd 4.4.5 counts them.
-
-    :ivar up: sent by the local side since the flow's last record; :ivar down: sent by the other side.
-    :ivar total: of the flow's life so far, both directions; -1 where the record doesn't say.
-    :ivar seen: netifyd's clock at the latest packet, milliseconds since the epoch; 0 unknown.
-    """
-
-    up: int
-    down: int
-    packets_up: int
-    packets_down: int
-    total: int
-    total_packets: int
-    seen: int
-
-    def completed(self, total: int, total_packets: int) -> Counters:
-        """The same with totals: where the record has none, what was known before and the interval."""
-        return self._replace(
-            total=self.total if self.total >= 0 else total + self.up + self.down,
-            total_packets=(
-                self.total_packets
-                if self.total_packets >= 0
-                else total_packets + self.packets_up + self.packets_down
-            ),
-        )
+#: The numbers of one record, bytes of whole frames and packets as netifyd 4.4.5 counts them: bytes sent by
+#: the local side since the flow's last record, by the other side, packets likewise; bytes and packets of the
+#: flow's life so far, in both directions, -1 where the record doesn't say; netifyd's clock at the latest
+#: packet, milliseconds since the epoch, 0 unknown.
+Counters = tuple[int, int, int, int, int, int, int]
 
 
 def read_counters(fields: dict[str, Any]) -> Counters:
@@ -58,14 +37,12 @@ def read_counters(fields: dict[str, Any]) -> Counters:
         raise BadCounters(f"counters without {error.args[0]}") from error
     total, total_packets = fields.get("total_bytes", -1), fields.get("total_packets", -1)
     # Told apart from bool too, which is an int. Together they are in range if none has a bit beyond it.
-    kinds = type(up) is type(down) is type(packets_up) is type(packets_down) is type(total)
     if not (
-        kinds
-        and type(total) is type(total_packets) is int
+        type(up) is type(down) is type(packets_up) is type(packets_down) is type(total) is int
+        and type(total_packets) is int
         and 0 <= up | down | packets_up | packets_down < _MAX_COUNT
         and -1 <= total < _MAX_COUNT
         and -1 <= total_packets < _MAX_COUNT
     ):
         raise BadCounters("counters out of range")
-    seen = timestamp(fields.get("last_seen_at"))
-    return Counters(up, down, packets_up, packets_down, total, total_packets, seen)
+    return up, down, packets_up, packets_down, total, total_packets, timestamp(fields.get("last_seen_at"))

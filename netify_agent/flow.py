@@ -6,6 +6,7 @@ from netify_agent.batch import FlowState
 from netify_agent.description import UNDESCRIBED, Key
 
 Counts = tuple[int, int, int, int, int]  # bytes up, bytes down, packets up, packets down, flows
+_NOTHING = (0, 0, 0, 0)  # one for all flows that began in the bucket that is still open
 
 
 def split(amount: int, up: int, down: int) -> tuple[int, int]:
@@ -25,20 +26,22 @@ class Flow:
     :ivar source: URL of the endpoint that told of it.
     :ivar key: row of the local side; :ivar peer: row of the other side, if that is a device too.
     :ivar touched: arrival number of the last record.
+    :ivar bucket: start of the history bucket that it was last counted in, seconds since the epoch; -1: none.
     :ivar born: generation of the batch that first holds its digest; -1 if the store held it before.
     :ivar first_seen: 0 while no ``flow`` record came.
     :ivar total_bytes: netifyd's cumulative counter as accounted so far; -1 before the first counters.
     :ivar flows: how many flows its rows count for it: 1, or 0 after the store lost them.
     :ivar risk: the score of its risks, as last told; 0 for none.
     :ivar held_bytes: carried before its first record, and not yet known to be ours to count.
+    :ivar saved: generation of the latest batch that takes its state as a live flow; -1 for none.
     :ivar ended: no longer in the table of live flows.
     :ivar over: netifyd itself has ended it, so that further counters mean a new life.
     """
 
     __slots__ = (
-        "_bucket",
         "_mark",
         "born",
+        "bucket",
         "bytes_down",
         "bytes_up",
         "digest",
@@ -54,6 +57,7 @@ class Flow:
         "packets_up",
         "peer",
         "risk",
+        "saved",
         "source",
         "total_bytes",
         "total_packets",
@@ -63,14 +67,13 @@ class Flow:
     def __init__(self, digest: str, source: str) -> None:
         self.digest = digest
         self.source = source
-        self.born = -1
         self.key: Key = UNDESCRIBED
         self.peer: Key | None = None
-        self.touched = self.first_seen = self.last_seen = 0
-        self.total_bytes = self.total_packets = -1
-        self.held_bytes = self.held_packets = self.risk = 0
+        self.born = self.saved = self.total_bytes = self.total_packets = self.bucket = -1
+        self.touched = self.first_seen = self.last_seen = self.held_bytes = self.held_packets = self.risk = 0
+        self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self.ended = self.over = False
-        self.forget_counts()
+        self._mark = _NOTHING
 
     @classmethod
     def restored(cls, digest: str, state: FlowState) -> Flow:
@@ -108,22 +111,20 @@ class Flow:
     def forget_counts(self) -> None:
         """Nothing that was counted so far can be moved any more: another life, or a store that lost it."""
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
-        self._bucket = -1
-        self._mark = (0, 0, 0, 0)
+        self.bucket = -1
+        self._mark = _NOTHING
 
-    def count(self, up: int, down: int, packets_up: int, packets_down: int, bucket: int) -> None:
-        """Add bytes and packets, counted in the history bucket that starts at ``bucket`` (s)."""
-        if self._bucket != bucket:
-            self._bucket = bucket
-            self._mark = (self.bytes_up, self.bytes_down, self.packets_up, self.packets_down)
-        self.bytes_up += up
-        self.bytes_down += down
-        self.packets_up += packets_up
-        self.packets_down += packets_down
+    def begin(self, bucket: int) -> None:
+        """What is counted from now on is of the history bucket that starts at ``bucket`` (s)."""
+        self.bucket = bucket
+        counted = self.bytes_up or self.bytes_down or self.packets_up or self.packets_down
+        self._mark = (
+            (self.bytes_up, self.bytes_down, self.packets_up, self.packets_down) if counted else _NOTHING
+        )
 
     def recent(self, bucket: int) -> Counts:
         """What was counted in the history bucket ``bucket``, which is still open; without the flow itself."""
-        if self._bucket != bucket:
+        if self.bucket != bucket:
             return 0, 0, 0, 0, 0
         up, down, packets_up, packets_down = self._mark
         return (
@@ -153,7 +154,7 @@ class Flow:
         self.packets_up += other.packets_up
         self.packets_down += other.packets_down
         self.flows += other.flows
-        self._bucket = bucket
+        self.bucket = bucket
         self._mark = (
             self.bytes_up - mine[0] - theirs[0],
             self.bytes_down - mine[1] - theirs[1],

@@ -13,32 +13,59 @@ from netify_agent.flow import Counts, Flow, split
 class Ledger:
     """Changes since the last :meth:`take`.
 
-    :ivar batch: the changes so far.
+    :ivar batch: the changes so far, but for the states of flows.
+    :ivar changed: live flows whose state goes into that batch; None for one that is no longer live.
     :ivar generation: number of batches taken.
     """
 
     def __init__(self, bucket: int) -> None:
         """Begin in the history bucket that starts at ``bucket``, seconds since the epoch."""
         self.batch = Batch(bucket)
+        self.changed: dict[str, Flow | None] = {}
         self.generation = 0
+        self._taken = self.batch
+        self._liquid: dict[str, Flow | None] = {}  # of the batch that was taken: states still to be written
 
     def take(self, bucket: int) -> Batch:
-        """Return the batch and begin another in ``bucket`` (start, seconds since the epoch)."""
-        taken, self.batch = self.batch, Batch(bucket)
+        """Return the batch and begin another in ``bucket`` (start, seconds since the epoch).
+
+        The states of its flows come with :meth:`freeze`: all at once, they would take the listener too long.
+        """
+        self.freeze()
+        self._taken, self.batch = self.batch, Batch(bucket)
+        self._liquid, self.changed = self.changed, {}
         self.generation += 1
-        return taken
+        return self._taken
+
+    def freeze(self, most: int | None = None) -> bool:
+        """Write states of up to ``most`` flows (None: of all) into the batch that was taken last.
+
+        :returns: whether any are left.
+        """
+        liquid, flows = self._liquid, self._taken.flows
+        for _ in range(len(liquid) if most is None else min(most, len(liquid))):
+            digest, flow = liquid.popitem()
+            flows[digest] = flow.state() if flow is not None else None
+        return bool(liquid)
+
+    def touch(self, flow: Flow) -> None:
+        """``flow`` is about to change: the batch that was taken last is to have its state from before."""
+        if self._liquid and flow.saved == self.generation - 1 and flow.digest in self._liquid:
+            del self._liquid[flow.digest]
+            self._taken.flows[flow.digest] = flow.state()
 
     def count(self, flow: Flow, up: int, down: int, packets_up: int, packets_down: int) -> None:
         """Add bytes and packets to the flow and to the rows that it belongs to."""
         batch = self.batch
-        flow.count(up, down, packets_up, packets_down, batch.bucket)
-        row = _add(batch.counted, flow.key, flow, up, down, packets_up, packets_down, 0)
-        row.fresh_up += up
-        row.fresh_down += down
+        if flow.bucket != batch.bucket:
+            flow.begin(batch.bucket)
+        flow.bytes_up += up
+        flow.bytes_down += down
+        flow.packets_up += packets_up
+        flow.packets_down += packets_down
+        _add(batch.counted, flow.key, flow, up, down, packets_up, packets_down)
         if flow.peer is not None:
-            row = _add(batch.mirrored, flow.peer, flow, down, up, packets_down, packets_up, 0)
-            row.fresh_up += down
-            row.fresh_down += up
+            _add(batch.mirrored, flow.peer, flow, down, up, packets_down, packets_up)
 
     def count_missed(self, flow: Flow, missed: int, packets: int) -> None:
         """Count bytes and packets proven by a total alone, in the flow's own proportion (trap 5)."""
@@ -53,9 +80,9 @@ class Ledger:
         if not flows:
             return
         flow.flows += flows
-        _add(self.batch.counted, flow.key, flow, 0, 0, 0, 0, flows)
+        _add(self.batch.counted, flow.key, flow, 0, 0, 0, 0).flows += flows
         if flow.peer is not None:
-            _add(self.batch.mirrored, flow.peer, flow, 0, 0, 0, 0, flows)
+            _add(self.batch.mirrored, flow.peer, flow, 0, 0, 0, 0).flows += flows
 
     def move(self, flow: Flow, key: Key, peer: Key | None) -> None:
         """Give ``flow`` to ``key`` (and ``peer``), and with it what it counted elsewhere (trap 4).
@@ -79,13 +106,19 @@ class Ledger:
         if not any(part):
             return
         up, down, packets_up, packets_down, flows = (sign * value for value in part)
-        _add(rows, flow.key, flow, up, down, packets_up, packets_down, flows)
+        row = _add(rows, flow.key, flow, up, down, packets_up, packets_down)
+        row.flows += flows
+        row.moved_up += up
+        row.moved_down += down
         if flow.peer is not None:
-            _add(mirrored, flow.peer, flow, down, up, packets_down, packets_up, flows)
+            row = _add(mirrored, flow.peer, flow, down, up, packets_down, packets_up)
+            row.flows += flows
+            row.moved_up += down
+            row.moved_down += up
 
     def adopt(self, flow: Flow) -> None:
         """``flow`` begins to go by its digest, which the store holds only if this batch is to remove it."""
-        flow.born = -1 if flow.digest in self.batch.flows else self.generation
+        flow.born = -1 if flow.digest in self.changed else self.generation
         self.batch.ended.pop(flow.digest, None)  # of an earlier life, or of this one before it went on
         self.batch.placed.add(flow.digest)
 
@@ -100,7 +133,9 @@ class Ledger:
     def save(self, flow: Flow) -> None:
         """The flow's state goes to the store with this batch; with that it is live there, or over."""
         if not flow.ended:
-            self.batch.flows[flow.digest] = flow.state()
+            if flow.saved != self.generation:
+                flow.saved = self.generation
+                self.changed[flow.digest] = flow
             return
         batch, digest = self.batch, flow.digest
         batch.placed.discard(digest)
@@ -113,10 +148,13 @@ class Ledger:
 
     def unsave(self, flow: Flow) -> None:
         """The flow is no longer live in the store after this batch, if it ever got there."""
+        saved = self.changed.get(flow.digest)
+        if saved is not None:  # perhaps another flow, that this one turns out to be
+            saved.saved = -1
         if flow.born == self.generation:
-            self.batch.flows.pop(flow.digest, None)
+            self.changed.pop(flow.digest, None)
         else:
-            self.batch.flows[flow.digest] = None
+            self.changed[flow.digest] = None
 
     def replace(self, old: Flow, digest: str, *, known: bool = False) -> None:
         """What the store and this batch hold of ``old`` goes on under ``digest``.
@@ -158,14 +196,14 @@ def forget_corrections(batch: Batch) -> None:
     batch.moved.clear()
     batch.moved_mirrored.clear()
     for row in (*batch.counted.values(), *batch.mirrored.values()):
+        fresh_up, fresh_down = row.bytes_up - row.moved_up, row.bytes_down - row.moved_down
         row.bytes_up, row.bytes_down = max(row.bytes_up, 0), max(row.bytes_down, 0)
+        row.moved_up, row.moved_down = row.bytes_up - fresh_up, row.bytes_down - fresh_down
         row.packets_up, row.packets_down = max(row.packets_up, 0), max(row.packets_down, 0)
         row.flows = 0
 
 
-def _add(
-    rows: Rows, key: Key, flow: Flow, up: int, down: int, packets_up: int, packets_down: int, flows: int
-) -> Row:
+def _add(rows: Rows, key: Key, flow: Flow, up: int, down: int, packets_up: int, packets_down: int) -> Row:
     """Add to the row of ``key``, as seen in ``flow``'s time, and return it."""
     row = rows.get(key)
     if row is None:
@@ -174,7 +212,8 @@ def _add(
     row.bytes_down += down
     row.packets_up += packets_up
     row.packets_down += packets_down
-    row.flows += flows
-    row.first_seen = row.first_seen or flow.first_seen
-    row.last_seen = flow.last_seen or row.last_seen
+    if not row.first_seen:
+        row.first_seen = flow.first_seen
+    if flow.last_seen:
+        row.last_seen = flow.last_seen
     return row

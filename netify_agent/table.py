@@ -73,6 +73,7 @@ class FlowTable:
 
     def end(self, flow: Flow, *, over: bool) -> None:
         """The flow leaves; it is remembered for a while, for records that come late."""
+        self._ledger.touch(flow)
         flow.ended, flow.over = True, over
         self._horizon.settle(flow)
         del self.live[flow.digest]
@@ -121,8 +122,10 @@ class FlowTable:
 
     def _go_on(self, old: Flow, digest: str) -> None:
         """``old`` goes on as ``digest``, unless that is already another flow of the same two ends."""
+        self._ledger.touch(old)
         current = self._here(digest)
         if current is not None:
+            self._ledger.touch(current)
             differ = another_life(old.first_seen, current.first_seen)
             if old.touched > current.touched and (differ or (current.over and not old.over)):
                 self.forget(current)  # an earlier life

@@ -28,6 +28,7 @@ KEPT_BYTES = 4 << 20  # in all of them: a flush of 100 devices with 20 applicati
 FINAL_FLUSH_S = 10.0  # how long a stop may try to get the last flush out
 _BACKOFF_S = (0.5, 15.0)
 _IDLE_S = 0.5
+_FLOWS_AT_ONCE = 500  # states written while the listener waits: 0.3 ms
 _COMPLAIN_S = 600.0  # between two lines in the log about the same outage
 
 
@@ -194,6 +195,10 @@ class Writer:
         now_s = int(time.time())
         with self._lock:
             batch = self._accountant.take(now_s - now_s % self._bucket_s)
+        left = True
+        while left:
+            with self._lock:
+                left = self._accountant.freeze(_FLOWS_AT_ONCE)
         if not batch.bucket:  # the first one: the accountant knows no clock
             batch.bucket = self._opened_s - self._opened_s % self._bucket_s
         taken_at = time.monotonic()

@@ -124,6 +124,7 @@ class Books:
         """Apply a batch; history goes on in ``bucket``."""
         self.bucket = bucket or self.bucket
         batch = self.accountant.take(self.bucket)
+        self.accountant.freeze()
         self.apply(batch)
         return batch
 

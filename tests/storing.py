@@ -109,6 +109,7 @@ class Book:
         """The next flush, not applied yet. ``self.bucket`` may have been moved on before."""
         self.sequence += 1
         batch = self.accountant.take(self.bucket)
+        self.accountant.freeze()
         return Flush(self.sequence, batch, at_ms or int(time.time() * 1000), elapsed_ms)
 
     def flush(self, *records: Record, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:

@@ -1284,3 +1284,40 @@ def test_a_flow_let_go_between_two_status_reports_counts_once() -> None:
     books.crash().connect(status(105, at=T0 + 5000))
     books.feed(flow("a", born=T0 + 5000), stats("a", 1, 2, 33, at=T0 + 7000)).flush()
     assert books.gateway == (11, 22)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param([stats("a", 1, 2, 33, at=T0 + 9)], id="counters"),
+        pytest.param([stats("a", 1, 2, 90, at=T0 + 9)], id="counters that missed some"),
+        pytest.param([flow("a", app="netify.other", last_seen_at=T0 + 9)], id="another application"),
+        pytest.param([purge("a", 1, 2, 33, at=T0 + 9)], id="its end"),
+        pytest.param([stats("a", 1, 2, 3, at=T0 + 9)], id="another life"),
+        pytest.param([flow("b", digest_prev=["a"])], id="another digest"),
+        pytest.param([stats("b", 1, 2, 3), flow("b", digest_prev=["a"])], id="what was another flow"),
+        pytest.param([flow("b"), flow("c"), flow("d")], id="no room for it"),
+        pytest.param([status(3, at=T0 + 9)], id="another netifyd"),
+    ],
+)
+@pytest.mark.parametrize("most", [0, None])
+def test_a_batch_has_the_states_of_the_moment_when_it_was_taken(later: list[Any], most: int | None) -> None:
+    """However much happens until they are written into it."""
+    books = Books(max_flows=2).connect(status(), flow("a"), stats("a", 10, 20, 30, at=T0 + 1))
+    batch = books.accountant.take(books.bucket)
+    books.accountant.freeze(most)
+    books.connect(*later)
+    while books.accountant.freeze(1):
+        pass
+    key = Key(MAC, NETFLIX, "HTTP/S")
+    assert batch.flows == {"a": FlowState(SOURCE, key, None, T0, T0 + 1, 30, 3, 10, 20, 1, 2, 0, 0)}
+    books.apply(batch)
+    books.flush()
+
+
+def test_a_batch_that_was_not_completed_is_complete_before_the_next_one(books: Books) -> None:
+    books.feed(flow("a"), flow("b"))
+    batch = books.accountant.take(books.bucket)
+    assert not batch.flows and books.accountant.freeze(1)
+    books.accountant.take(books.bucket)
+    assert batch.flows.keys() == {"a", "b"}

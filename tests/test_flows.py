@@ -223,6 +223,7 @@ def test_what_waits_for_a_redis_that_is_away_is_bounded(
         books.feed(purge(second, 1, 2, 3))
     books.feed(named("b17", "late.example", digest_prev=["a17"]))
     batch = books.accountant.take(300)
+    books.accountant.freeze()
 
     assert list(batch.ended) == ["b18", "b19", "b17"]
     assert batch.details.keys() == batch.ended.keys()
@@ -241,6 +242,7 @@ def test_a_store_that_went_back_is_told_the_place_of_every_live_flow(books: Book
     """It may hold them where they were before they moved."""
     books.feed(flow("a"), flow("b"), stats("b", 1, 2, 3)).flush()
     batch: Batch = books.feed(stats("b", 1, 2, 6)).accountant.take(300)
+    books.accountant.freeze()
     assert batch.placed == set()
     netify_agent.ledger.forget_corrections(batch)
     assert batch.placed == {"b"}

@@ -72,10 +72,11 @@ class Change:
         if self.interval is not self.lasting and not moved:
             self.interval.add(key, counts)
         application = key.application
-        if not moved and (row.fresh_up or row.fresh_down):
+        up, down = row.bytes_up - row.moved_up, row.bytes_down - row.moved_down
+        if not moved and (up or down):
             sums = self.fresh.setdefault(application, [0, 0])
-            sums[0] += row.fresh_up
-            sums[1] += row.fresh_down
+            sums[0] += up
+            sums[1] += down
         if max(counts) <= 0:
             return
         if row.first_seen:

@@ -115,6 +115,7 @@ class _Table:
             for part in parts:
                 self._accountant.feed(self._reader.feed(part), "bench")
             self._accountant.take(0)
+            self._accountant.freeze()
 
 
 def main() -> None:
