@@ -211,6 +211,7 @@ class Daemon:
     def __init__(self, directory: Path, redis_url: str, netifyd: str, **settings: Any) -> None:
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
+        self.wrapper: list[str] = []  # a command that makes itself the agent, given as its arguments
         self.trusted: str | None = None  # the file of the one certificate that is trusted
         self.config = directory / "netify-agent.yaml"
         self.log = directory / "agent.log"
@@ -233,7 +234,7 @@ class Daemon:
         """Start it and wait for its API."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "netify_agent", "run", "--config", str(self.config)],
+                [*self.wrapper, sys.executable, "-m", "netify_agent", "run", "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(environment or {})},

@@ -31,6 +31,8 @@ class World:
 
     :ivar chance: all that is random in this run comes from it.
     :ivar delivered: what has reached the agent.
+    :ivar server: the Redis that holds the accounts; :ivar servers: all that there were.
+    :ivar redis_ails: a fault of Redis lasts on while another one strikes.
     :ivar own_disk: whether Redis' files lie on a small disk of their own.
     :ivar noisy: a traceback in the agent's log is the fault's own doing.
     """
@@ -44,14 +46,12 @@ class World:
         self.noisy = False
         self.peak_kib = 0
         self.wall_s = 0  # how far the agent's clock is off, seconds
-        data = directory / "redis"
-        data.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(data)]
-        self.own_disk = not subprocess.run(mount, capture_output=True).returncode
-        self.redis = RedisServer(data)
-        self.redis.start()
-        self.replica: RedisServer | None = None
-        self.proxy = Proxy(directory / "proxy.sock", self.redis.socket)
+        self.redis_ails = False
+        self._data = directory / "redis"
+        self.own_disk = False
+        self.server = RedisServer(self._data)
+        self.servers = [self.server]
+        self.proxy = Proxy(directory / "proxy.sock", self.server.socket)
         self.netifyd = StandIn(directory / "netifyd.sock")
         self.daemon = Daemon(directory, self.proxy.url, f"unix://{self.netifyd.path}")
         self.connected = False
@@ -70,6 +70,19 @@ class World:
             self.seed * 100 + self._lives, DEVICES, HOURS, version=self.version, start_ms=start_ms
         )
         return simulation, simulation.records()
+
+    def begin(self) -> None:
+        """Start Redis, on a disk of its own where that can be, and the agent."""
+        self._data.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(self._data)]
+        self.own_disk = not subprocess.run(mount, capture_output=True).returncode
+        self.server.start()
+        self.start()
+
+    def serve_from(self, server: RedisServer) -> None:
+        """Another Redis behind the address that the agent knows."""
+        self.server = server
+        self.proxy.target = server.socket
 
     # -- the agent ---------------------------------------------------------------------------------
 
@@ -209,8 +222,7 @@ class World:
 
     def verdict(self) -> list[str]:
         """What is wrong at the end; nothing, if all is well."""
-        server = self.replica or self.redis
-        client = connect(server.url, None)
+        client = connect(self.server.url, None)
         wrong = self.delivered.check(
             client, self.daemon.get("/")[1], self.daemon.get("/applications?limit=10000")[1]
         )
@@ -233,8 +245,7 @@ class World:
             self.daemon.process.wait()
         self.proxy.close()
         self.netifyd.close()
-        self.redis.kill()
-        if self.replica is not None:
-            self.replica.kill()
-        if self.own_disk:
-            subprocess.run(["umount", "--lazy", str(self.redis.socket.parent)], check=True)
+        for server in self.servers:
+            server.kill()
+        if self._data.is_mount():
+            subprocess.run(["umount", "--lazy", str(self._data)], check=True)
