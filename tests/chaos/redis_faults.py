@@ -209,7 +209,7 @@ def _replicate(world: World) -> tuple[int, RedisServer]:
         master.config_set("port", str(free_port()))
     folder = world.directory / f"replica{len(world.servers)}"
     folder.mkdir()
-    replica = RedisServer(folder)
+    replica = RedisServer(folder, "--bind", "127.0.0.1")
     world.servers.append(replica)
     replica.start()
     client = connect(replica.url, None)

@@ -49,7 +49,8 @@ class World:
         self.redis_ails = False
         self._data = directory / "redis"
         self.own_disk = False
-        self.server = RedisServer(self._data)
+        # If it listens on a port later: others may have the same one on another address.
+        self.server = RedisServer(self._data, "--bind", "127.0.0.1")
         self.servers = [self.server]
         self.proxy = Proxy(directory / "proxy.sock", self.server.socket)
         self.netifyd = StandIn(directory / "netifyd.sock")
