@@ -8,7 +8,6 @@ again.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import random
 import signal
 import sys
@@ -16,6 +15,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -138,8 +138,13 @@ def _outcomes(seeds: list[int], jobs: int, only: str | None, times: int) -> Iter
     if jobs == 1:
         yield from map(one, seeds)
         return
-    with multiprocessing.Pool(jobs, _mind_signals) as pool:
-        yield from pool.imap_unordered(one, seeds)
+    with ProcessPoolExecutor(jobs, initializer=_mind_signals) as pool:
+        try:
+            for future in as_completed([pool.submit(one, seed) for seed in seeds]):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # those under way end and clean up
+            raise
 
 
 def main() -> int:
