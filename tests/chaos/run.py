@@ -35,6 +35,8 @@ _PARTIES = ("netifyd", "Redis", "agent", "clients")
 _ORDER = [name for party in _PARTIES for name in FAULTS if FAULTS[name].party == party]
 _LASTING = [name for name in _ORDER if FAULTS[name].strike is not None]
 
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 Step = tuple[str, ...]  # one fault; or two, the second of which lasts while the first one strikes
 
 
@@ -123,12 +125,13 @@ def run(only: str | None, times: int, seed: int) -> Outcome:
 
 def _end(number: int, _frame: object) -> None:
     """End as by an exception, so that nothing is left behind: no process, no mount, no directory."""
-    signal.signal(number, signal.SIG_IGN)
+    for one in _ENDING:  # a second one must not interrupt that
+        signal.signal(one, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def _mind_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in _ENDING:
         signal.signal(number, _end)
 
 
