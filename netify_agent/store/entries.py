@@ -8,12 +8,12 @@ first reads what the store holds of the flows that began, moved or ended in it, 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from netify_agent.batch import MAX_ENDED, Batch, FlowState
-from netify_agent.description import Key
+from netify_agent.description import Details, Key
 from netify_agent.store.client import StoreRefused
 from netify_agent.store.encoding import decode_state, encode
 from netify_agent.store.layout import Keys
@@ -98,13 +98,14 @@ class Entries:
             if digest not in live and digest not in batch.ended
         ]
         _remove(pipe.hdel, keys.details, gone)
-        told = {digest: encode(details) for digest, details in batch.details.items()}
+        _write(pipe, keys.details, batch.details)
+        told_before: dict[str, str] = {}
         for digest, earlier in batch.replaced.items():
             known = [before.details[name] for name in earlier if name in before.details]
-            if known and (digest in live or digest in batch.ended):
-                told.setdefault(digest, known[-1])
-        for part in _parts(list(told)):
-            pipe.hset(keys.details, mapping={digest: told[digest] for digest in part})
+            if known and digest not in batch.details and (digest in live or digest in batch.ended):
+                told_before[digest] = known[-1]
+        for part in _parts(list(told_before)):
+            pipe.hset(keys.details, mapping={digest: told_before[digest] for digest in part})
 
     def _queue_indexes(
         self, pipe: Any, live: dict[str, FlowState], ended: dict[str, FlowState], before: Before
@@ -168,9 +169,10 @@ def _read(pipe: Any, key: str, digests: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _write(pipe: Any, key: str, states: dict[str, FlowState]) -> None:
-    for part in _parts(list(states)):
-        pipe.hset(key, mapping={digest: encode(states[digest]) for digest in part})
+def _write(pipe: Any, key: str, records: Mapping[str, FlowState | Details]) -> None:
+    """Encoded a part at a time, so that the text of all is never there at once."""
+    for part in _parts(list(records)):
+        pipe.hset(key, mapping={digest: encode(records[digest]) for digest in part})
 
 
 def _remove(command: Any, key: str, digests: Iterable[str]) -> None:

@@ -8,8 +8,10 @@ flush, or as many as it takes to cover one report of each flow.
 from __future__ import annotations
 
 import json
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from netify_agent.store.changes import Fresh
@@ -26,10 +28,17 @@ class DeviceRates(NamedTuple):
     applications: dict[str, Pair]
 
 
+class _Packed(NamedTuple):
+    """A :data:`Fresh` in a fifth of the memory: tags, and in their order bytes up and down of each."""
+
+    tags: tuple[str, ...]
+    bytes: array[float]  # exact up to 2**53: nobody moves more in 14 s
+
+
 class _Interval(NamedTuple):
     sequence: int
     elapsed_ms: int
-    bytes: dict[str, Fresh]
+    bytes: dict[str, _Packed]
 
 
 class RateWindow:
@@ -59,11 +68,12 @@ class RateWindow:
         """
         now = self._intervals[-1]
         if fresh and now.elapsed_ms < WINDOW_MS:  # else no later flush will look back at it
-            now.bytes[name] = fresh
+            now.bytes[name] = _Packed(tuple(fresh), array("d", chain.from_iterable(fresh.values())))
         sums = {tag: list(pair) for tag, pair in fresh.items()}
         for interval in self._intervals:
-            if interval is not now:
-                for tag, (up, down) in interval.bytes.get(name, {}).items():
+            if interval is not now and (known := interval.bytes.get(name)) is not None:
+                amounts = map(int, known.bytes)
+                for tag, up, down in zip(known.tags, amounts, amounts, strict=True):
                     pair = sums.setdefault(tag, [0, 0])
                     pair[0] += up
                     pair[1] += down
