@@ -13,6 +13,7 @@ from faults import LONG, NotHere, fault, lasting, traffic
 from support import eventually
 from world import World
 
+_AT_REST = 100  # files: some 30 are the agent's own
 _TCP_REPAIR = getattr(socket, "TCP_REPAIR", 19)  # linux/tcp.h
 
 
@@ -77,6 +78,7 @@ def takers_of_nothing(world: World) -> Iterator[None]:
 @fault("clients", "clients vanish without a word")
 def half_open(world: World) -> None:
     """Their kernel forgets the connections: nothing comes any more, not even an end. The agent lets go."""
+    eventually(lambda: _files(world) < _AT_REST, "the agent has let go of the clients of the faults before")
     before = _files(world)
     vanished = []
     for number in range(200):
