@@ -13,7 +13,6 @@ from faults import LONG, NotHere, fault, lasting, traffic
 from support import eventually
 from world import World
 
-_AT_REST = 100  # files: some 30 are the agent's own
 _TCP_REPAIR = getattr(socket, "TCP_REPAIR", 19)  # linux/tcp.h
 
 
@@ -78,8 +77,7 @@ def takers_of_nothing(world: World) -> Iterator[None]:
 @fault("clients", "clients vanish without a word")
 def half_open(world: World) -> None:
     """Their kernel forgets the connections: nothing comes any more, not even an end. The agent lets go."""
-    eventually(lambda: _files(world) < _AT_REST, "the agent has let go of the clients of the faults before")
-    before = _files(world)
+    before = _files_at_rest(world)
     vanished = []
     for number in range(200):
         client = socket.create_connection(("127.0.0.1", world.daemon.port), 10, ("127.0.0.2", 0))
@@ -111,6 +109,19 @@ def _files(world: World) -> int:
     """How many files the agent has open."""
     assert world.daemon.process is not None
     return len(os.listdir(f"/proc/{world.daemon.process.pid}/fd"))
+
+
+def _files_at_rest(world: World) -> int:
+    """The same, when it has let go of the clients of the faults before."""
+    counts = [_files(world)]
+
+    def at_rest() -> bool:
+        time.sleep(0.5)
+        counts.append(_files(world))
+        return len(counts) > 6 and len(set(counts[-6:])) == 1
+
+    eventually(at_rest, "the agent has let go of the clients of the faults before")
+    return counts[-1]
 
 
 def _answers(world: World) -> None:
