@@ -206,7 +206,7 @@ class Accountant:
     def forget_counts(self) -> None:
         """The store lost what it held: later corrections must not take from rows that are not there.
 
-        Live flows are counted as flows anew.
+        Live flows are counted as flows anew; :meth:`dirty_all` is to follow, which places them.
         """
         self._ledger.freeze()
         forget_corrections(self._ledger.batch)

@@ -50,9 +50,11 @@ class Ledger:
 
     def touch(self, flow: Flow) -> None:
         """``flow`` is about to change: the batch that was taken last is to have its state from before."""
-        if self._liquid and flow.saved == self.generation - 1 and flow.digest in self._liquid:
+        if self._liquid and self._liquid.get(flow.digest) is flow:
+            self._taken.flows[flow.digest] = (
+                flow.state()
+            )  # first: where memory ran out, it is still to be done
             del self._liquid[flow.digest]
-            self._taken.flows[flow.digest] = flow.state()
 
     def count(self, flow: Flow, up: int, down: int, packets_up: int, packets_down: int) -> None:
         """Add bytes and packets to the flow and to the rows that it belongs to."""

@@ -130,6 +130,8 @@ class FlowTable:
             if old.touched > current.touched and (differ or (current.over and not old.over)):
                 self.forget(current)  # an earlier life
                 current = None
+                if self._here(old.digest) is not old:
+                    return  # it was the first to make room for that one among those that are over
             elif differ:
                 return
         table = self.ended if old.ended else self.live

@@ -199,6 +199,7 @@ class Writer:
         while left:
             with self._lock:
                 left = self._accountant.freeze(_FLOWS_AT_ONCE)
+            time.sleep(0)  # else the lock is taken again before the listener has woken up
         if not batch.bucket:  # the first one: the accountant knows no clock
             batch.bucket = self._opened_s - self._opened_s % self._bucket_s
         taken_at = time.monotonic()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from books import IP, MAC, OTHER, OTHER_IP, SOURCE, T0, Books, Record, flow, purge, stats, status
@@ -14,7 +15,7 @@ from support import CAPTURES
 
 from netify_agent.batch import FlowState, Instance
 from netify_agent.description import UNDESCRIBED, Key
-from netify_agent.flow import split
+from netify_agent.flow import Flow, split
 from netify_agent.stream import RecordReader
 
 NETFLIX, YOUTUBE, DNS = "netify.netflix", "netify.youtube", "netify.dns"
@@ -1321,3 +1322,50 @@ def test_a_batch_that_was_not_completed_is_complete_before_the_next_one(books: B
     assert not batch.flows and books.accountant.freeze(1)
     books.accountant.take(books.bucket)
     assert batch.flows.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("most", [0, 1])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param([purge("b", 0, 0, 30, at=T0 + 2)], id="its end"),
+        pytest.param([status(3, at=T0 + 9)], id="another netifyd"),
+    ],
+)
+def test_a_flow_that_goes_back_to_a_digest_does_not_undo_that_it_had_left_it(
+    end: list[Any], most: int
+) -> None:
+    books = Books().connect(status(), flow("a"), stats("a", 10, 20, 30))
+    books.flush()
+    books.feed(flow("b", app="netify.other", digest_prev=["a"]))
+    batch = books.accountant.take(books.bucket)
+    books.accountant.freeze(most)
+    books.connect(*end).feed(flow("a", digest_prev=["b"]))
+    books.accountant.freeze()
+    assert batch.flows["a"] is None
+    books.apply(batch)
+    books.flush()
+
+
+def test_a_state_that_memory_is_too_short_for_is_written_later(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.feed(flow("a"), stats("a", 10, 20, 30))
+    batch = books.accountant.take(books.bucket)
+    with monkeypatch.context() as short:
+        short.setattr(Flow, "state", Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            books.feed(stats("a", 1, 2, 33, at=T0 + 1))
+    books.accountant.freeze()
+    state = batch.flows["a"]
+    assert state is not None and state.total_bytes == 30
+
+
+def test_a_flow_that_makes_room_for_the_one_that_it_goes_on_as_is_let_go(books: Books) -> None:
+    """An earlier life has to make room among the flows that are over, and this flow is the first there."""
+    books.feed(flow("b"), flow("a", born=T0 + 5), purge("a", 1, 2, 3, at=T0 + 6))
+    for number in range(99):
+        books.feed(flow(f"c{number}"), purge(f"c{number}", 1, 2, 3))
+    books.feed(stats("b", 1, 2, 3, at=T0 + 9, digest_prev=["a"])).flush()
+    assert books.totals[MAC][:2] == [100, 200]
+    assert books.unattributed[:2] == [1, 2]
