@@ -28,6 +28,8 @@ KEPT_BYTES = 4 << 20  # in all of them: a flush of 100 devices with 20 applicati
 FINAL_FLUSH_S = 10.0  # how long a stop may try to get the last flush out
 _BACKOFF_S = (0.5, 15.0)
 _IDLE_S = 0.5
+_TURN_S = 0.0005
+_NEVER = threading.Event()
 _FLOWS_AT_ONCE = 500  # states written while the listener waits: 0.3 ms
 _COMPLAIN_S = 600.0  # between two lines in the log about the same outage
 
@@ -126,7 +128,7 @@ class Writer:
                         self.status.error,
                     )
                     return
-                time.sleep(_IDLE_S)
+                _NEVER.wait(_IDLE_S)
             if not again:
                 break
         self.status.finished = True
@@ -199,7 +201,7 @@ class Writer:
         while left:
             with self._lock:
                 left = self._accountant.freeze(_FLOWS_AT_ONCE)
-            time.sleep(0)  # else the lock is taken again before the listener has woken up
+            _NEVER.wait(_TURN_S)  # else the lock is taken again before the listener has woken up
         if not batch.bucket:  # the first one: the accountant knows no clock
             batch.bucket = self._opened_s - self._opened_s % self._bucket_s
         taken_at = time.monotonic()
