@@ -270,8 +270,7 @@ class Accountant:
         self, digest: str, flow: Flow | None, fields: dict[str, Any], record: Record, source: str
     ) -> None:
         told = describe(fields, record.get("interface"))
-        if self._horizon.epoch is None:
-            self._horizon.heard(told.last_seen)
+        self._horizon.heard(told.last_seen)
         if flow is not None and flow.digest != digest and _is_earlier(flow, told):
             self._ledger.batch.counters["records_repeated"] += 1
             return  # An earlier detection of a flow that has since been refined under a new digest.
@@ -292,8 +291,7 @@ class Accountant:
         flow.last_seen = max(told.last_seen, flow.last_seen)  # a repeated one is of the past
         self._learn(told)
         self._ledger.describe(flow, told)
-        if flow.held_bytes or flow.held_packets:
-            self._horizon.settle(flow)
+        self._horizon.settle(flow)
         self._ledger.save(flow)
 
     def _begin(self, digest: str, old: Flow | None, key: Key, peer: Key | None, source: str) -> Flow:
@@ -330,8 +328,7 @@ class Accountant:
         except BadCounters as error:
             self.rejected[str(error)] += 1
             return
-        if self._horizon.epoch is None:
-            self._horizon.heard(seen)
+        self._horizon.heard(seen)
         if flow is None:
             flow = self._begin(digest, None, UNDESCRIBED, None, source)
         if total < 0:  # the record has none: what was known before and the interval
@@ -359,8 +356,7 @@ class Accountant:
                 self._ledger.count(flow, up, down, packets_up, packets_down)
         else:
             self._count(flow, up, down, packets_up, packets_down, total, total_packets)
-        if flow.held_bytes or flow.held_packets:
-            self._horizon.settle(flow)
+        self._horizon.settle(flow)
         if purge:
             self._table.end(flow, over=True)
         else:

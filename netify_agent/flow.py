@@ -33,7 +33,6 @@ class Flow:
     :ivar flows: how many flows its rows count for it: 1, or 0 after the store lost them.
     :ivar risk: the score of its risks, as last told; 0 for none.
     :ivar held_bytes: carried before its first record, and not yet known to be ours to count.
-    :ivar saved: generation of the latest batch that takes its state as a live flow; -1 for none.
     :ivar ended: no longer in the table of live flows.
     :ivar over: netifyd itself has ended it, so that further counters mean a new life.
     """
@@ -57,7 +56,6 @@ class Flow:
         "packets_up",
         "peer",
         "risk",
-        "saved",
         "source",
         "total_bytes",
         "total_packets",
@@ -69,7 +67,7 @@ class Flow:
         self.source = source
         self.key: Key = UNDESCRIBED
         self.peer: Key | None = None
-        self.born = self.saved = self.total_bytes = self.total_packets = self.bucket = -1
+        self.born = self.total_bytes = self.total_packets = self.bucket = -1
         self.touched = self.first_seen = self.last_seen = self.held_bytes = self.held_packets = self.risk = 0
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self.ended = self.over = False

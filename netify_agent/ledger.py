@@ -135,9 +135,7 @@ class Ledger:
     def save(self, flow: Flow) -> None:
         """The flow's state goes to the store with this batch; with that it is live there, or over."""
         if not flow.ended:
-            if flow.saved != self.generation:
-                flow.saved = self.generation
-                self.changed[flow.digest] = flow
+            self.changed[flow.digest] = flow
             return
         batch, digest = self.batch, flow.digest
         batch.placed.discard(digest)
@@ -150,9 +148,6 @@ class Ledger:
 
     def unsave(self, flow: Flow) -> None:
         """The flow is no longer live in the store after this batch, if it ever got there."""
-        saved = self.changed.get(flow.digest)
-        if saved is not None:  # perhaps another flow, that this one turns out to be
-            saved.saved = -1
         if flow.born == self.generation:
             self.changed.pop(flow.digest, None)
         else:

@@ -120,6 +120,17 @@ class Books:
         fresh.flush()
         return fresh
 
+    def live_through(self, records: list[Record], *, flush_every: int, crash_every: int) -> None:
+        """Feed ``records`` with flushes, new buckets and crashes between; the books must stay in order."""
+        for index, record in enumerate(records):
+            self.feed(record)
+            if index % flush_every == flush_every - 1:
+                self.connect().flush(300 + index // (2 * flush_every) * 300)
+            if index % crash_every == crash_every - 1:
+                self.crash()
+        self.flush()
+        assert len(self.flows) == self.accountant.live_flows
+
     def flush(self, bucket: int | None = None) -> Batch:
         """Apply a batch; history goes on in ``bucket``."""
         self.bucket = bucket or self.bucket

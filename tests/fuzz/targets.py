@@ -61,14 +61,7 @@ def accounting(data: bytes) -> None:
     books = Books(2 if small else 1000)
     reader = RecordReader(1 << 16)
     records = reader.feed(data[1:] + b"\n")
-    for index, record in enumerate(records):
-        books.feed(record)
-        if index % 4 == 3:
-            books.connect().flush(300 + index // 8 * 300)
-        if index % 11 == 10:
-            books.crash()
-    books.flush()
-    assert len(books.flows) == books.accountant.live_flows
+    books.live_through(records, flush_every=4, crash_every=11)
 
 
 class Web:
