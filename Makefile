@@ -8,9 +8,7 @@
 PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest -n 4 --dist worksteal
 BENCH = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python tests/bench
 REPORT = .venv/bin/python -m coverage report
-PROVEN = netify_agent/stream.py,netify_agent/description.py,netify_agent/accounting.py
-PROVEN := $(PROVEN),netify_agent/flow.py,netify_agent/table.py,netify_agent/horizon.py
-PROVEN := $(PROVEN),netify_agent/counters.py,netify_agent/ledger.py,netify_agent/batch.py
+PROVEN = netify_agent/accounting/*,netify_agent/netifyd/framing.py,netify_agent/netifyd/flow_*.py
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -75,6 +73,7 @@ lint: setup ## check style and types
 	.venv/bin/python -m ruff check .
 	.venv/bin/python -m ruff format --check .
 	.venv/bin/python -m mypy
+	.venv/bin/lint-imports --no-cache
 
 clean: ## remove .venv, the caches and the data of `make run`; refused while that runs
 	@if [ -e .run/lock ] && ! flock -n .run/lock true; then \

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
-from netify_agent.accounting import Accountant
-from netify_agent.api.tls import server_context
-from netify_agent.config import ConfigError, Endpoint, Settings
-from netify_agent.listener import Listener
+from netify_agent.accounting.accountant import Accountant
+from netify_agent.api.http.tls import server_context
+from netify_agent.config.settings import ConfigError, Endpoint, Settings
+from netify_agent.netifyd.listener import Listener
 from netify_agent.store.client import StoreError, connect
-from netify_agent.store.read import StoreReader
+from netify_agent.store.reader import StoreReader
 
 PATIENCE_S = 5.0  # netifyd speaks at once
 

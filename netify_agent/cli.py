@@ -9,11 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from netify_agent import __version__, interpreter, log
+from netify_agent import __version__
 from netify_agent.check import check
-from netify_agent.config import ConfigError, Settings, load
-from netify_agent.simulator import command as simulate
-from netify_agent.supervisor import Supervisor
+from netify_agent.config.settings import ConfigError, Settings, load
+from netify_agent.daemon import journal, runtime
+from netify_agent.daemon.supervisor import Supervisor
 
 DEFAULT_CONFIG = "/etc/netify-agent.yaml"
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
@@ -35,14 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), help="overrides the file's"
     )
-    simulate.add_arguments(commands.add_parser("simulate", help="stand in for netifyd"))
+    simulate = commands.add_parser("simulate", help="stand in for netifyd")
+    if (arguments or sys.argv[1:])[:1] == ["simulate"]:
+        # Imported only here: the daemon has no use for it, and it would cost it memory.
+        from netify_agent.simulator import command as simulator
+
+        simulator.add_arguments(simulate)
+        return simulator.run(parser.parse_args(arguments))
     commands.add_parser("version", help="print the version")
     options = parser.parse_args(arguments)
     if options.command == "version":
         print(f"netify-agent {__version__}")
         return 0
-    if options.command == "simulate":
-        return simulate.run(options)
     try:
         path, settings = _settings(options.config)
     except ConfigError as error:
@@ -50,18 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EX_CONFIG
     if options.command == "check":
         return check(path, settings)
-    log.set_up(options.log_level or settings.log_level)
+    journal.set_up(options.log_level or settings.log_level)
     faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: say where it was
-    interpreter.prepare()
+    runtime.prepare()
     return Supervisor(path, settings, options.log_level).run()
 
 
 def _complain(error: ConfigError) -> None:
     """Print every problem; in the journal as an error."""
-    if not log.in_journal():
+    if not journal.in_journal():
         print(error, file=sys.stderr)
         return
-    log.set_up("error")
+    journal.set_up("error")
     for problem in error.problems:
         logging.error("%s", problem)
 

@@ -17,19 +17,19 @@ from typing import Any
 from storing import PHONE, SOURCE, TUNNEL, YOUTUBE, Book
 from support import free_port, short_directory
 
-from netify_agent.api.access import Access
-from netify_agent.api.app import Api
-from netify_agent.api.flushes import Flushes
-from netify_agent.api.parts import Parts
-from netify_agent.api.server import WebServer
-from netify_agent.config import Endpoint, MetricsSettings, Resolution, Settings, WebSettings
+from netify_agent.api.flush_log import FlushLog
+from netify_agent.api.http.access import Access
+from netify_agent.api.http.app import Api
+from netify_agent.api.http.server import WebServer
+from netify_agent.api.services import Services
+from netify_agent.config.settings import Endpoint, MetricsSettings, Resolution, Settings, WebSettings
+from netify_agent.daemon.metrics import expose
+from netify_agent.daemon.status import Status
 from netify_agent.enrich import Directory
-from netify_agent.listener import ListenerStatus
-from netify_agent.status import Status
+from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.store.client import connect
-from netify_agent.store.read import StoreReader
-from netify_agent.vitals import expose
-from netify_agent.writer import WriterStatus
+from netify_agent.store.flusher import FlusherStatus
+from netify_agent.store.reader import StoreReader
 
 GATEWAY = "gw-api"
 ALIVE = {"status": "ok", "checks": {"web": "ok"}}  # what /healthz says
@@ -71,8 +71,8 @@ class Scene:
     web: WebSettings
     directory: Directory
     listener: ListenerStatus = field(default_factory=lambda: ListenerStatus(SOURCE))
-    writing: WriterStatus = field(default_factory=WriterStatus)
-    flushes: Flushes = field(default_factory=Flushes)
+    writing: FlusherStatus = field(default_factory=FlusherStatus)
+    flushes: FlushLog = field(default_factory=FlushLog)
     alive: dict[str, str | None] = field(default_factory=lambda: {"web": None})
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     gateway: str = GATEWAY
@@ -86,7 +86,7 @@ class Scene:
         self.status = Status(settings, self.writing, self.book.accountant, reader)
         self.status.listeners = [self.listener]
         self.status.event_clients = lambda: self.flushes.followers
-        self.parts = Parts(
+        self.parts = Services(
             settings,
             reader,
             self.directory,

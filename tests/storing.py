@@ -6,14 +6,14 @@ import time
 from collections import Counter, defaultdict
 from typing import Any
 
-from netify_agent.accounting import Accountant
+from netify_agent.accounting.accountant import Accountant
 from netify_agent.store.client import connect
 from netify_agent.store.encoding import decode_state
-from netify_agent.store.flows import FlowReader
+from netify_agent.store.flow_reader import FlowReader
 from netify_agent.store.layout import Keys
-from netify_agent.store.read import StoreReader
-from netify_agent.store.usage import UsageReader
-from netify_agent.store.write import Flush, StoreWriter
+from netify_agent.store.reader import StoreReader
+from netify_agent.store.usage_reader import UsageReader
+from netify_agent.store.writer import Flush, StoreWriter
 
 LAPTOP, PHONE, TUNNEL = "02:00:00:00:00:01", "02:00:00:00:00:02", "10.8.0.2"
 NETFLIX, YOUTUBE = "netify.netflix", "netify.youtube"

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from netify_agent.config import TlsSettings
+from netify_agent.config.settings import TlsSettings
 
 CAPTURES = Path(__file__).parents[2] / "shared" / "captures"
 WAIT_S = 60.0  # how long a test waits for what must happen; generous, for slow machines

@@ -6,7 +6,7 @@ import pytest
 from support import CAPTURES
 
 from netify_agent.enrich.risks import risk_name
-from netify_agent.stream import RecordReader
+from netify_agent.netifyd.framing import RecordReader
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class Exposition:
     """One answer to a scrape, in the making."""
 
     def __init__(self) -> None:
-        self._parts: list[str] = []
+        self._services: list[str] = []
 
     def family(self, name: str, kind: Kind, told: str, samples: Iterable[tuple[Labels, Value]]) -> None:
         """Add a family: all samples of one name. Once a name, and no two samples with the same labels.
@@ -37,8 +37,8 @@ class Exposition:
             f"{name}{_braces(labels)} {_number(value)}\n" for labels, value in samples if value is not None
         ]
         if lines:
-            self._parts.append(f"# HELP {name} {told.translate(_IN_HELP)}\n# TYPE {name} {kind}\n")
-            self._parts += lines
+            self._services.append(f"# HELP {name} {told.translate(_IN_HELP)}\n# TYPE {name} {kind}\n")
+            self._services += lines
 
     def single(self, name: str, kind: Kind, told: str, value: Value) -> None:
         """Add a family of one sample without labels."""
@@ -46,7 +46,7 @@ class Exposition:
 
     def body(self) -> bytes:
         """All of it. What is no Unicode text (a lone surrogate) comes out as ``?``."""
-        return "".join(self._parts).encode("utf-8", "replace")
+        return "".join(self._services).encode("utf-8", "replace")
 
 
 def _braces(labels: Labels) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from netify_agent.batch import FlowState
-from netify_agent.description import Details, Key
+from netify_agent.accounting.batch import FlowState
+from netify_agent.netifyd.flow_record import Details, Key
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

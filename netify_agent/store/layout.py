@@ -7,7 +7,7 @@ from __future__ import annotations
 
 SCHEMA = 2
 
-#: Codes of the counters of a row, in the order of :meth:`netify_agent.batch.Row.counts`.
+#: Codes of the counters of a row, in the order of :meth:`netify_agent.accounting.batch.Row.counts`.
 COUNTERS = ("bu", "bd", "pu", "pd", "fl")
 #: What the codes are called in answers.
 COUNTER_NAMES = {

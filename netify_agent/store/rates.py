@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from netify_agent.store.changes import Fresh
+from netify_agent.store.deltas import Fresh
 
 WINDOW_MS = 14_000  # netifyd 4.4.5 reports each 15 s; a second for timers that are not exact
 

@@ -54,7 +54,7 @@ class Devices:
 
 
 @dataclass
-class Picture(Devices):
+class NetworkSnapshot(Devices):
     """The devices, the gateway, and what stands beside them in its sum."""
 
     gateway: Counted

@@ -17,8 +17,8 @@ from storing import Book
 from traffic import Traffic
 from worker import obey
 
+from netify_agent.netifyd.framing import RecordReader
 from netify_agent.store.client import connect
-from netify_agent.stream import RecordReader
 
 
 class Flusher:

@@ -25,11 +25,11 @@ else:
 from traffic import Traffic, framed
 from worker import obey
 
-from netify_agent import interpreter
-from netify_agent.accounting import Accountant
-from netify_agent.listener import CHUNK_BYTES
+from netify_agent.accounting.accountant import Accountant
+from netify_agent.daemon import runtime as interpreter
+from netify_agent.netifyd.framing import RecordReader
+from netify_agent.netifyd.listener import CHUNK_BYTES
 from netify_agent.simulator import Simulation
-from netify_agent.stream import RecordReader
 
 _RECORDS = 30_000  # of a simulated stream
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from netify_agent.api.server import WebServer
-from netify_agent.config import Endpoint, WebSettings
+from netify_agent.api.http.server import WebServer
+from netify_agent.config.settings import Endpoint, WebSettings
 
 
 def main() -> None:

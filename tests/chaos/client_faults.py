@@ -98,11 +98,11 @@ def half_open(world: World) -> None:
     world.deliver(200)
     _answers(world)
 
-    def let_go() -> bool:
+    def note_eviction() -> bool:
         traffic(world, 0.5, most=10)
         return _files(world) < before + 20
 
-    eventually(let_go, "the agent closes what has been silent for 15 s")
+    eventually(note_eviction, "the agent closes what has been silent for 15 s")
 
 
 def _files(world: World) -> int:

@@ -113,7 +113,7 @@ def run(only: str | None, times: int, seed: int) -> Outcome:
                 if not world.connected:
                     world.connect()
                 world.measure()
-            world.settle()
+            world.resolve()
             wrong = world.verdict()
         except Exception as error:
             log = world.daemon.log.read_text(errors="replace")[-2000:] if world.daemon.log.is_file() else ""

@@ -208,7 +208,7 @@ class World:
 
     # -- the end -----------------------------------------------------------------------------------
 
-    def settle(self) -> None:
+    def resolve(self) -> None:
         """Everything is well again, read and flushed."""
         self.revive()
         if not self.connected:

@@ -19,7 +19,7 @@ PACKAGE = next(iter((CHECKOUT / "dist").glob("netify-agent_*_all.deb")), None)
 # A hook that exists in this test only: the listener never comes back from connecting.
 _WEDGE = """
 import os, time
-from netify_agent.listener import Listener
+from netify_agent.netifyd.listener import Listener
 
 connect = Listener._connect
 
@@ -32,7 +32,7 @@ Listener._connect = wedged
 """
 
 
-def settle(machine: Machine) -> dict[str, dict[str, int]]:
+def resolve(machine: Machine) -> dict[str, dict[str, int]]:
     """The totals, once two flushes have gone by and they do not change."""
     before = machine.totals()
     while True:
@@ -144,7 +144,7 @@ def test_a_steady_state_logs_nothing_and_takes_little(machine: Machine, figures:
 
 def test_a_reboot_brings_all_of_it_back_with_the_counters(machine: Machine) -> None:
     machine.silence()
-    before = settle(machine)
+    before = resolve(machine)
     machine.reboot()
     eventually(lambda: machine.totals() == before, "the counters are back")
     machine.stream("--seed 1")
@@ -185,7 +185,7 @@ def truth(machine: Machine) -> dict[str, dict[str, int]]:
     machine.silence()
     # As docs/operations.md asks: without it a killed Redis falls back by minutes.
     machine.sh("redis-cli config set appendonly yes; redis-cli config rewrite")
-    return settle(machine)
+    return resolve(machine)
 
 
 def check(machine: Machine, truth: dict[str, dict[str, int]]) -> None:

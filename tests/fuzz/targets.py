@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from books import Books
+from reference_store import ReferenceStore
 from serving import Scene
 
-from netify_agent.config import ConfigError, Settings, parse
-from netify_agent.stream import DROP_REASONS, RecordReader
+from netify_agent.config.settings import ConfigError, Settings, parse
+from netify_agent.netifyd.framing import DROP_REASONS, RecordReader
 
 Target = Callable[[bytes], None]
 MAX_RECORD = 4096
@@ -58,7 +58,7 @@ def config(data: bytes) -> None:
 def accounting(data: bytes) -> None:
     """Any records whatever are accounted for, and the books stay in order at each flush."""
     small = data[:1] < b"\x80"
-    books = Books(2 if small else 1000)
+    books = ReferenceStore(2 if small else 1000)
     reader = RecordReader(1 << 16)
     records = reader.feed(data[1:] + b"\n")
     books.live_through(records, flush_every=4, crash_every=11)

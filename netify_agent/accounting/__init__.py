@@ -1,0 +1,1 @@
+"""Records to changes of counters. No I/O."""

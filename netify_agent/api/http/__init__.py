@@ -1,0 +1,1 @@
+"""HTTP: server, access, request parameters, response cache."""

@@ -1,0 +1,166 @@
+"""From a request to its answer: the rules that hold for every path, and the way to the route.
+
+Bottle finds the route; an answer that is kept since the last flush is found even before.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import bottle
+
+from netify_agent.api.http import parameters
+from netify_agent.api.http.access import METHODS, Access
+from netify_agent.api.http.negotiation import quality, takes_gzip
+from netify_agent.api.http.problems import Problem
+from netify_agent.api.http.response_cache import (
+    Encoded,
+    Entry,
+    ResponseCache,
+    State,
+    matches,
+    name_of,
+    not_modified,
+    packed_name,
+)
+from netify_agent.api.http.route import VARY, Environ, Reply, Request, Route, encode, json_reply
+from netify_agent.api.routes import dashboard as pages
+from netify_agent.api.routes.all_routes import all_routes
+from netify_agent.api.services import Services
+from netify_agent.store.client import StoreError
+
+log = logging.getLogger(__name__)
+
+_NO_BODY = frozenset((204, 304))
+_AWAY_S = 15  # when to ask again for what Redis did not tell, at the latest
+
+
+class Api:
+    """The routes of one gateway. :meth:`app` is the WSGI application."""
+
+    def __init__(self, services: Services, access: Access) -> None:
+        self._services = services
+        self._access = access
+        self._born = f"{time.time_ns():x}"  # other settings give other answers, so other ETags
+        self._kept = ResponseCache()
+        self._routes: dict[str, Route] = {}
+        self._pages: dict[str, tuple[str, str]] = {}  # path to where a browser is sent, and what others get
+        self._bottle = bottle.Bottle()
+        for route in [*all_routes(services), *pages.files()]:
+            self._routes[route.name] = route
+            if route.page is not None:
+                self._pages[route.path] = route.page, route.media_type
+            self._bottle.route(route.path, "GET", route.answer, name=route.name)
+
+    def app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer one request (PEP 3333). Whatever goes wrong is told as a problem."""
+        try:
+            reply = self._reply(environ)
+        except Problem as problem:
+            reply = problem.reply()
+        except StoreError as error:
+            retry = {"Retry-After": str(min(self._services.settings.interval_s, _AWAY_S))}
+            reply = Problem(503, f"Redis: {error}", retry).reply()
+        except Exception:
+            log.exception("%s %r failed", environ["REQUEST_METHOD"], environ["PATH_INFO"][:200])
+            reply = Problem(500, "internal error; the journal says more").reply()
+        headers = self._access.headers(environ, reply.headers)
+        return _send(reply, headers, environ, start_response)
+
+    def _reply(self, environ: Environ) -> Reply:
+        path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
+        self._access.check_host(environ)
+        method, accept = environ["REQUEST_METHOD"], environ.get("HTTP_ACCEPT", "")
+        if path in self._pages and method in ("GET", "HEAD"):
+            page, media_type = self._pages[path]
+            if quality(accept, "text/html") > quality(accept, media_type):
+                # Before the token is looked at: a browser has none until the page has asked for it.
+                return Reply(b"", 303, {"Location": page, "Vary": VARY, "Cache-Control": "no-cache"})
+        self._access.check_token(environ)
+        if method not in ("GET", "HEAD"):
+            if method == "OPTIONS":
+                return Reply(b"", 204, {"Allow": METHODS})
+            raise Problem(405, f"only {METHODS} are allowed here", {"Allow": METHODS})
+        target = f"{query} {path}"  # a decoded path may hold a '?', a query no blank
+        entry = self._kept.get(target)
+        arguments: dict[str, str] = {}
+        if entry is not None:  # its parameters were right before, and are so again
+            route = entry.route
+        else:
+            route, arguments = self._match(path)
+        if not quality(accept, route.media_type):
+            raise Problem(406, f"Accept: expected what allows {route.media_type}, found '{accept[:100]}'")
+        if entry is not None:
+            return self._current(route, entry.values, environ, target, entry)
+        values = parameters.read(route.parameters, query, arguments)
+        if route.cached:
+            return self._current(route, values, environ, target, None)
+        answer = route.answer(Request(values, environ))
+        if isinstance(answer, Reply):
+            return answer
+        return json_reply(answer)
+
+    def _match(self, path: str) -> tuple[Route, dict[str, str]]:
+        """The route of a path, and what stands in its places. Raises Problem."""
+        try:
+            path = path.encode("latin-1").decode()
+        except UnicodeError:
+            raise Problem(400, "the path: expected UTF-8, found other bytes") from None
+        try:
+            found, arguments = self._bottle.match({"REQUEST_METHOD": "GET", "PATH_INFO": path})
+        except bottle.HTTPError:
+            raise Problem(404, "no such path") from None
+        return self._routes[found.name], arguments
+
+    def _current(
+        self, route: Route, values: Mapping[str, Any], environ: Environ, target: str, entry: Entry | None
+    ) -> Reply:
+        """The answer as of the last flush, 304 for who has it already.
+
+        :param entry: what is kept of it, perhaps of an earlier flush.
+        """
+        state = self._state()
+        if entry is not None and entry.state == state:
+            return entry.encoded.reply(environ)
+        etag = name_of(state, target)
+        known = environ.get("HTTP_IF_NONE_MATCH")
+        if known is not None:
+            packed = takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+            for name in (etag, packed_name(etag)) if packed else (etag,):
+                if matches(known, f'"{name}"'):
+                    return not_modified(f'"{name}"')
+        with self._kept.making(target):
+            entry = self._kept.get(target)
+            if entry is None or entry.state != state:
+                document = route.answer(Request(values, environ, state.at_ms))
+                if isinstance(document, Reply):
+                    return document
+                body = encode(document)
+                if self._state() != state:  # a flush came between: what is named is unclear
+                    return json_reply(document, cache_control="no-cache")
+                entry = Entry(route, values, state, Encoded(body, route.media_type, etag))
+                self._kept.put(target, entry)
+        return entry.encoded.reply(environ)
+
+    def _state(self) -> State:
+        sequence, at_ms = self._services.reader.last_flush()
+        return State(sequence, at_ms, self._services.directory.generation, self._born)
+
+
+def _send(
+    reply: Reply, headers: list[tuple[str, str]], environ: Environ, start_response: Callable[..., Any]
+) -> Iterable[bytes]:
+    """Hand ``reply`` with its ``headers`` to the web server."""
+    body = reply.body
+    if isinstance(body, bytes):
+        if reply.status not in _NO_BODY:
+            headers.append(("Content-Length", str(len(body))))
+        body = [body]
+    if environ["REQUEST_METHOD"] == "HEAD":
+        body = []
+    start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", headers)
+    return body

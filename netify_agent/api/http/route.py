@@ -1,0 +1,151 @@
+"""What a route is: declared once, and everything else comes from it.
+
+The router, the checks of parameters, ``/openapi.json`` and the tables of docs/api.md are all made from
+these declarations. **To add a route**, write in a module of your own
+
+.. code-block:: python
+
+    def routes(parts: Parts) -> list[Route]:
+        def answer(asked: Asked) -> Document:
+            return {"gateway": parts.settings.gateway, "flows": ... asked["limit"] ...}
+
+        schema = schemas.record("Flows", {**schemas.HEAD, "flows": schemas.listing(FLOW), ...})
+        return [Route("/flows", "flows", "Live and recently ended flows.", answer,
+                      parameters=(parameters.limit(100), ...), schema=schema, cached=True)]
+
+and name that module in :func:`netify_agent.api.routes.all_routes.all_routes`. ``answer`` returns a
+document (JSON), or a :class:`Reply` for everything else; it raises
+:class:`~netify_agent.api.http.problems.Problem` where there is no answer.
+Then run ``python tools/api_reference.py docs/api.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Schema = dict[str, Any]  #: JSON Schema 2020-12, as OpenAPI 3.1 uses it
+Document = dict[str, Any]
+Environ = dict[str, Any]  #: of WSGI
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+VARY = "Accept, Accept-Encoding"
+
+
+_to_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def encode(document: Document) -> bytes:
+    """``document`` as one line of JSON in UTF-8; a lone surrogate, which is no text, becomes ``?``.
+
+    Lists in it are encoded an element at a time: json's encoder is one step of the interpreter, and all
+    of ``GET /`` in one kept every other thread waiting.
+    """
+    members = []
+    for name, value in document.items():
+        if isinstance(value, list):
+            told = b"[" + b",".join([_to_bytes(element) for element in value]) + b"]"
+        else:
+            told = _to_bytes(value)
+        members.append(_to_bytes(name) + b":" + told)
+    return b"{" + b",".join(members) + b"}\n"
+
+
+def _to_bytes(value: Any) -> bytes:
+    return _to_text(value).encode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a route.
+
+    :ivar schema: what it may be; its ``default`` is told to clients.
+    :ivar read: its text to what the route works with; ValueError says what was expected.
+    :ivar default: what the route gets where it is absent.
+    :ivar in_path: whether it is a part of the path, and not of the query.
+    """
+
+    name: str
+    description: str
+    schema: Schema
+    read: Callable[[str], Any]
+    default: Any = None
+    in_path: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request whose parameters are right.
+
+    :ivar values: value by name of parameter, for each that the route declares.
+    :ivar environ: of WSGI, for what is no parameter.
+    :ivar at_ms: when the flush was taken that a cached answer is to show, our clock; 0 before the first.
+    """
+
+    values: Mapping[str, Any]
+    environ: Environ
+    at_ms: int = 0
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+
+@dataclass
+class Reply:
+    """A response, where it is more than a document with status 200.
+
+    :ivar body: all of it, or the pieces of a stream.
+    """
+
+    body: bytes | Iterable[bytes] = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def json_reply(document: Document, status: int = 200, cache_control: str = "no-store") -> Reply:
+    """A document that is not kept."""
+    headers = {"Content-Type": JSON, "Cache-Control": cache_control, "Vary": VARY}
+    return Reply(encode(document), status, headers)
+
+
+@dataclass(frozen=True)
+class OtherResponse:
+    """A status of a route besides 200 and those that every route has.
+
+    :ivar schema: of its body; None: a problem.
+    """
+
+    description: str
+    schema: Schema | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path and all that is known of it.
+
+    :ivar path: as Bottle writes it: ``/<device>/history``.
+    :ivar name: ``operationId``.
+    :ivar summary: one sentence for the reference.
+    :ivar schema: of the answer's document, or of each event of a stream; None for other text.
+    :ivar media_type: of the answer.
+    :ivar cached: whether the document changes with a flush only: it gets an ETag, and is built and
+        encoded once a flush. Redis is asked for it, so 503 may be the answer.
+    :ivar lasting: whether it stays the same as long as we run, and has an ETag for that.
+    :ivar page: where a browser, which prefers HTML, is sent instead.
+    :ivar others: further statuses.
+    """
+
+    path: str
+    name: str
+    summary: str
+    answer: Callable[[Request], Document | Reply]
+    parameters: tuple[Parameter, ...] = ()
+    schema: Schema | None = None
+    media_type: str = JSON
+    cached: bool = False
+    lasting: bool = False
+    page: str | None = None
+    others: Mapping[int, OtherResponse] = field(default_factory=dict)

@@ -1,0 +1,148 @@
+"""``/flows``: live and recently ended flows, and what is risky about those of a device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from netify_agent.api.documents import rfc3339
+from netify_agent.api.http import paging, parameters
+from netify_agent.api.http.problems import bad_parameter
+from netify_agent.api.http.route import Document, Request, Route
+from netify_agent.api.services import Services
+from netify_agent.api.spec import schemas
+from netify_agent.enrich import Directory
+from netify_agent.enrich.risks import risk_name
+from netify_agent.netifyd.flow_record import Details
+from netify_agent.store.flow_reader import FlowFilter, FlowReader, FlowRow, Place, RiskRow
+
+LIMIT = 100  # flows of a page, where a request does not say
+MAX_SCORE = 65535
+
+#: IANA's protocol numbers; others are told as numbers.
+_TRANSPORTS = {
+    1: "icmp",
+    2: "igmp",
+    6: "tcp",
+    17: "udp",
+    41: "ipv6",
+    47: "gre",
+    50: "esp",
+    51: "ah",
+    58: "icmpv6",
+    132: "sctp",
+}
+
+
+_UNTOLD = Details(None, None, None, None, None, None, None, None, None, None, ())
+
+
+def routes(services: Services) -> list[Route]:
+    """The route of flows."""
+    documents, reader = services.documents, FlowReader(services.reader)
+
+    def flows(request: Request) -> Document:
+        wanted = FlowFilter(request["device"], request["application"], request["active"], request["min_risk"])
+        page = reader.page(wanted, request["limit"], _place(request["cursor"]))
+        names = {device: documents.identity(known)["name"] for device, known in page.devices.items()}
+        told = [_flow(services.directory, row, names, page.categories) for row in page.rows]
+        return {
+            **documents.head(page.at_ms),
+            "flows": [paging.chosen(flow, request["fields"]) for flow in told],
+            "total": page.total,
+            "next": _cursor(page.rows[-1]) if page.more and page.rows else None,
+        }
+
+    return [
+        Route(
+            "/flows",
+            "flows",
+            "Live flows and those that ended within the last hour, the latest first.",
+            flows,
+            parameters=(
+                parameters.limit(LIMIT),
+                paging.cursor(),
+                parameters.choice("sort", ("last_seen",), "last_seen", "What to sort by; then by digest."),
+                parameters.choice("order", ("desc",), "desc", "The latest come first."),
+                parameters.fields(schemas.FLOW),
+                parameters.device("device", in_path=False),
+                parameters.text("application", "Only flows of this application (its tag)."),
+                parameters.flag("active", None, "Only live flows, or only those that are over."),
+                parameters.whole("min_risk", 0, MAX_SCORE, 0, "Only flows of at least this risk score."),
+            ),
+            schema=schemas.FLOWS,
+            cached=True,
+        )
+    ]
+
+
+def risks(rows: list[RiskRow]) -> list[Document]:
+    """What is risky about the flows of a device, for ``GET /<mac>``."""
+    return [
+        {
+            "id": row.risk,
+            "name": risk_name(row.risk),
+            "flows": row.flows,
+            "score": row.score,
+            "last_seen": rfc3339(row.last_seen or None),
+        }
+        for row in rows
+    ]
+
+
+def _place(cursor: paging.Place | None) -> Place | None:
+    """Where to go on."""
+    if cursor is None:
+        return None
+    seen = cursor.value
+    if (cursor.sort, cursor.order) != ("last_seen", "desc") or not (
+        isinstance(seen, int) and 0 <= seen < 1 << 43
+    ):
+        raise bad_parameter("cursor", paging.write_cursor(cursor), paging.EXPECTED)
+    return Place(seen, cursor.name)
+
+
+def _cursor(row: FlowRow) -> str:
+    return paging.write_cursor(paging.Place("last_seen", "desc", row.state.last_seen, row.digest, 0))
+
+
+def _flow(
+    directory: Directory, row: FlowRow, names: Mapping[str, str | None], categories: Mapping[str, int]
+) -> Document:
+    """A flow as its local side sees it.
+
+    :param names: what devices are called.
+    :param categories: application to netifyd's category id; 0 none.
+    """
+    state, details = row.state, row.details or _UNTOLD
+    device, application = state.key.device, state.key.application
+    name, category = directory.application(application, categories[application] or None)
+    transport = details.transport
+    return {
+        "digest": row.digest,
+        "device": device,
+        "device_name": names[device] if device else None,
+        "peer": state.peer.device if state.peer else None,
+        "interface": details.interface,
+        "ip_version": details.ip_version,
+        "transport": _TRANSPORTS.get(transport, str(transport)) if transport else None,
+        "local_ip": details.local_ip,
+        "local_port": details.local_port,
+        "other_ip": details.other_ip,
+        "other_port": details.other_port,
+        "other_type": details.other_type,
+        "local_origin": details.local_origin,
+        "host": details.host,
+        "application": application,
+        "application_name": name,
+        "category": category,
+        "protocol": state.key.protocol,
+        "risk_score": state.risk,
+        "risks": [{"id": risk, "name": risk_name(risk)} for risk in details.risks],
+        "first_seen": rfc3339(state.first_seen or None),
+        "last_seen": rfc3339(state.last_seen or None),
+        "active": row.active,
+        "bytes_up": state.bytes_up,
+        "bytes_down": state.bytes_down,
+        "packets_up": state.packets_up,
+        "packets_down": state.packets_down,
+    }

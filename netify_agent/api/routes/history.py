@@ -1,0 +1,79 @@
+"""``/history`` and ``/<device>/history``: which buckets a request asks for, and the answer."""
+
+from __future__ import annotations
+
+from netify_agent.api.http import parameters
+from netify_agent.api.http.problems import Problem, bad_parameter
+from netify_agent.api.http.route import Document, OtherResponse, Parameter, Request, Route
+from netify_agent.api.services import Services
+from netify_agent.api.spec import schemas
+from netify_agent.config.settings import Resolution
+from netify_agent.store.layout import GATEWAY
+
+MAX_BUCKETS = 2000  # of one history answer
+
+
+def routes(services: Services) -> list[Route]:
+    """The routes of the gateway's history and of a device's."""
+    resolutions = {resolution.name: resolution for resolution in services.settings.history}
+    documents, reader = services.documents, services.reader
+
+    def of_device(request: Request) -> Document:
+        device, resolution = request["device"], resolutions[request["resolution"]]
+        starts = wanted(request, resolution)
+        if not reader.knows(device):
+            raise Problem(404, f"no device {device} has been seen")
+        buckets = reader.history(device, resolution.step_s, starts)
+        return documents.history(device, resolution.step_s, buckets, applications=request["applications"])
+
+    def of_gateway(request: Request) -> Document:
+        resolution = resolutions[request["resolution"]]
+        buckets = reader.history(GATEWAY, resolution.step_s, wanted(request, resolution))
+        return documents.history(None, resolution.step_s, buckets, applications=request["applications"])
+
+    return [
+        Route(
+            "/history",
+            "history",
+            "The gateway's past in steps, oldest first. Steps without traffic are left out.",
+            of_gateway,
+            parameters=tuple(_parameters(list(resolutions))),
+            schema=schemas.HISTORY,
+            cached=True,
+        ),
+        Route(
+            "/<device>/history",
+            "device_history",
+            "A device's past in steps, oldest first. Steps without traffic are left out.",
+            of_device,
+            parameters=(parameters.device(), *_parameters(list(resolutions))),
+            schema=schemas.DEVICE_HISTORY,
+            cached=True,
+            others={404: OtherResponse("No such device has been seen.")},
+        ),
+    ]
+
+
+def _parameters(names: list[str]) -> list[Parameter]:
+    return [
+        parameters.choice("resolution", names, names[0], "How long a step is."),
+        parameters.moment("from", f"Begin; all that is kept if absent, {MAX_BUCKETS:,} steps at most."),
+        parameters.moment("to", "End; the last flush if absent. Every step that touches the range is told."),
+        parameters.flag("applications", False, "Whether to give the applications of each step, by tag."),
+    ]
+
+
+def wanted(request: Request, resolution: Resolution) -> range:
+    """Starts of the buckets that a request asks for, seconds since the epoch. Raises Problem."""
+    step = resolution.step_s
+    now = request.at_ms // 1000
+    to = now if request["to"] is None else request["to"]
+    since = to - (MAX_BUCKETS - 1) * step if request["from"] is None else request["from"]
+    given = parameters.as_given(request, "from")
+    if request["to"] is not None and since > to:
+        raise bad_parameter("from", given, "a time that is not after 'to'")
+    earliest = now - resolution.keep_s
+    starts = range(max(since, earliest - step) // step * step, min(to, now) + 1, step)
+    if len(starts) > MAX_BUCKETS:
+        raise bad_parameter("from", given, f"a time that makes at most {MAX_BUCKETS} buckets")
+    return starts

@@ -1,0 +1,177 @@
+"""``/openapi.json``: the OpenAPI 3.1 document of exactly the routes that are declared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from netify_agent import __version__
+from netify_agent.api.http.response_cache import Encoded
+from netify_agent.api.http.route import (
+    JSON,
+    PROBLEM,
+    Document,
+    OtherResponse,
+    Parameter,
+    Reply,
+    Request,
+    Route,
+    Schema,
+    encode,
+)
+from netify_agent.api.spec import schemas
+
+#: Statuses that every path may have, and what they mean.
+COMMON = {
+    400: OtherResponse(
+        "A parameter that is unknown, repeated, empty, no UTF-8 or wrong; `parameter` names it."
+    ),
+    401: OtherResponse("Tokens are configured, and the request brings none of them."),
+    403: OtherResponse("The `Host` header names another machine."),
+    405: OtherResponse("A method other than GET, HEAD and OPTIONS."),
+    406: OtherResponse("`Accept` excludes what this path gives."),
+    413: OtherResponse("The body is larger than 16 KiB."),
+    414: OtherResponse("Path and query are longer than 4,096 bytes."),
+    429: OtherResponse(
+        "Too many wrong tokens; `Retry-After` says when to come again with another wrong one."
+    ),
+    431: OtherResponse("The headers are larger than 16 KiB."),
+    500: OtherResponse("A mistake of ours; the journal has more."),
+}
+#: Headers that a status comes with.
+_HEADERS = {
+    303: {"Location": "Where to go instead."},
+    304: {"ETag": "The name of what the client has."},
+    401: {"WWW-Authenticate": "`Bearer`, as tokens are."},
+    405: {"Allow": "The methods that are."},
+    429: {"Retry-After": "Seconds."},
+    503: {"Retry-After": "Seconds, where it is Redis that does not answer."},
+}
+_ETAG = {"ETag": "The name of this very answer, for `If-None-Match`."}
+NOT_MODIFIED = "Nothing has changed since the answer that `If-None-Match` names."
+AWAY = OtherResponse("Redis does not answer; `detail` says why, `Retry-After` when to come again.")
+
+
+def route(others: Sequence[Route]) -> Route:
+    """The route of the document about ``others`` and itself."""
+
+    def answer(request: Request) -> Reply:
+        return encoded.reply(request.environ)
+
+    own = Route(
+        "/openapi.json", "openapi", "This API as an OpenAPI 3.1 document.", answer, schema=_ANY, lasting=True
+    )
+    body = encode(document([*others, own]))
+    encoded = Encoded.of_content(body, JSON)
+    return own
+
+
+_ANY: Schema = {"type": "object"}
+
+
+def document(routes: Sequence[Route]) -> Document:
+    """The OpenAPI document of ``routes``."""
+    components: dict[str, Schema] = {}
+    paths = {openapi_path(one): {"get": _operation(one, components)} for one in routes}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "netify-agent",
+            "version": __version__,
+            "description": "What a gateway's devices and applications move, as netifyd sees it. Counters are "
+            "exact; bytes are whole captured frames, rates are bits per second.",
+        },
+        "paths": paths,
+        "security": [{}, {"token": []}],
+        "components": {
+            "schemas": {name: components[name] for name in sorted(components)},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Where `web.tokens_file` is configured; `/healthz` needs none.",
+                }
+            },
+        },
+    }
+
+
+def openapi_path(one: Route) -> str:
+    """The path of a route as OpenAPI writes it: ``/{device}/history``."""
+    return re.sub(r"<(\w+)(:\w+)?>", r"{\1}", one.path)
+
+
+def statuses(one: Route) -> dict[int, OtherResponse]:
+    """The statuses of a route, but for 200, 303 and 304."""
+    found = {**COMMON, **({503: AWAY} if one.cached else {}), **one.others}
+    return dict(sorted(found.items()))
+
+
+def _operation(one: Route, components: dict[str, Schema]) -> Document:
+    named = one.cached or one.lasting
+    body = one.schema or {"type": "string"}
+    responses = {200: _response("The answer.", _ETAG if named else {}, one.media_type, body, components)}
+    if one.page is not None:
+        responses[303] = _response(f"A browser is sent to {one.page}.", _HEADERS[303])
+    if named:
+        responses[304] = _response(NOT_MODIFIED, _HEADERS[304])
+    for status, other in statuses(one).items():
+        media_type, schema = (PROBLEM, schemas.PROBLEM) if other.schema is None else (JSON, other.schema)
+        headers = _HEADERS.get(status, {})
+        responses[status] = _response(other.description, headers, media_type, schema, components)
+    return {
+        "operationId": one.name,
+        "summary": one.summary,
+        "parameters": [_parameter(parameter) for parameter in one.parameters],
+        "responses": {str(status): responses[status] for status in sorted(responses)},
+    }
+
+
+def _parameter(parameter: Parameter) -> Document:
+    document: Document = {
+        "name": parameter.name,
+        "in": "path" if parameter.in_path else "query",
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+    if parameter.in_path:
+        document["required"] = True
+    if parameter.schema.get("type") == "array":
+        document |= {"style": "form", "explode": False}
+    return document
+
+
+def _response(
+    description: str,
+    headers: Mapping[str, str],
+    media_type: str | None = None,
+    schema: Schema | None = None,
+    components: dict[str, Schema] | None = None,
+) -> Document:
+    """What an answer looks like; one without a ``media_type`` has no body."""
+    document: Document = {"description": description}
+    if headers:
+        document["headers"] = {
+            name: {"description": told, "schema": {"type": "string"}} for name, told in headers.items()
+        }
+    if media_type is not None:
+        document["content"] = {
+            media_type: {"schema": _named(schema, {} if components is None else components)}
+        }
+    return document
+
+
+def _named(schema: Any, components: dict[str, Schema]) -> Any:
+    """``schema`` with every part that has a title moved to ``components`` and named in its place."""
+    if isinstance(schema, list):
+        return [_named(part, components) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    title = schema.get("title")
+    if not isinstance(title, str):
+        return {key: _named(value, components) for key, value in schema.items()}
+    whole = {key: _named(value, components) for key, value in schema.items() if key != "title"}
+    if components.setdefault(title, whole) != whole:
+        raise ValueError(f"two schemas are called {title}")
+    return {"$ref": f"#/components/schemas/{title}"}

@@ -1,0 +1,1 @@
+"""Configuration: YAML and secret files to frozen settings."""

@@ -1,0 +1,71 @@
+"""Files that hold secrets: a password, or tokens a line each; and where systemd puts the service's own.
+
+No error of these ever shows a part of a secret.
+"""
+
+import os
+import re
+
+from netify_agent.config.yaml_reader import ConfigError
+
+MIN_TOKEN = 16  # characters; with 62 different ones that is 95 bits, too many to guess over a network
+_MAX_TOKEN = 512
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what may follow 'Bearer' (RFC 6750 section 2.1)
+_COMMENT = re.compile(r"(^|\s)#.*")
+_MAX_FILE_BYTES = 1 << 20
+
+
+def text_of_file(path: str) -> str:
+    """The UTF-8 text of a file of at most 1 MiB. Raises ConfigError, never showing the content."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{path}: can't be read: {reason}") from None
+    if len(data) > _MAX_FILE_BYTES:
+        raise ConfigError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes, found more")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{path}:{line}: expected UTF-8, found other bytes") from None
+
+
+def credential(name: str) -> str | None:
+    """The path of a credential that systemd gave to the service (systemd.exec(5)), None if it gave none."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    path = os.path.join(directory, name) if directory else None
+    return path if path and os.path.exists(path) else None
+
+
+def password(path: str) -> str:
+    """The content of a file less its line end. Raises ConfigError, also for no content."""
+    found = text_of_file(path).rstrip("\r\n")
+    if not found:
+        raise ConfigError(f"{path}: expected a password, found nothing")
+    return found
+
+
+def tokens(path: str) -> tuple[str, ...]:
+    """The tokens of a file, one a line, with ``#`` comments. Raises ConfigError, also for none."""
+    found = []
+    problems = []
+    for number, line in enumerate(text_of_file(path).split("\n"), 1):
+        token = _COMMENT.sub("", line).strip()
+        if not token:
+            continue
+        found.append(token)
+        if not MIN_TOKEN <= len(token) <= _MAX_TOKEN:
+            size = f"{MIN_TOKEN} to {_MAX_TOKEN} characters"
+            problems.append(f"{path}:{number}: expected a token of {size}, found {len(token)}")
+        elif not _TOKEN.fullmatch(token):
+            problems.append(
+                f"{path}:{number}: expected a token of ASCII letters, digits and any of -._~+/"
+                " ('=' at its end only), found something else"
+            )
+    if not found:
+        problems.append(f"{path}: expected a token on a line of its own, found none")
+    if problems:
+        raise ConfigError(*problems)
+    return tuple(found)

@@ -1,0 +1,225 @@
+"""The settings of the agent: ``/etc/netify-agent.yaml`` to typed, validated, frozen dataclasses.
+
+Each section is a class that says of each key what is allowed and what it is when absent. It must not know
+how YAML is walked (that is ``yaml_reader``) nor what anyone does with a setting.
+"""
+
+import re
+import socket
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import yaml
+
+from netify_agent.config import secrets, types, yaml_reader
+from netify_agent.config.types import Endpoint, Resolution
+from netify_agent.config.yaml_reader import ConfigError, parsed, reads, section
+
+__all__ = [
+    "ConfigError",
+    "DeviceSettings",
+    "Endpoint",
+    "MetricsSettings",
+    "NameSettings",
+    "NetifydSettings",
+    "RedisSettings",
+    "Resolution",
+    "Settings",
+    "TlsSettings",
+    "WebSettings",
+    "load",
+    "parse",
+]
+
+_path = parsed(types.absolute_path)
+_no_path = yaml_reader.optional(_path)
+
+
+def _host_name() -> str:
+    """The host name; what can't stand in a gateway's name becomes '-', so that the defaults always work."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63] or "gateway"
+
+
+def _gateway(node: yaml.Node) -> str:
+    return _host_name() if yaml_reader.is_null(node) else parsed(types.gateway_name)(node)
+
+
+@dataclass(frozen=True)
+class NetifydSettings:
+    """Where netifyd is, and how much of what it says is held in memory."""
+
+    endpoints: tuple[Endpoint, ...] = field(
+        default=(Endpoint("unix", path="/var/run/netifyd/netifyd.sock"),),
+        metadata=reads(yaml_reader.list_of(parsed(Endpoint.from_url), least=1)),
+    )
+    # The largest record of netifyd 4.4.5, its definitions, has 18,704 bytes: this is 56 times as much.
+    max_record_bytes: int = field(
+        default=1 << 20, metadata=reads(yaml_reader.integer(4096, 64 << 20), "max_record")
+    )
+    max_flows: int = field(default=200_000, metadata=reads(yaml_reader.integer(1000, 10_000_000)))
+
+
+@dataclass(frozen=True, repr=False)
+class RedisSettings:
+    """Where Redis is. ``url`` may hold a password: show ``safe_url`` instead."""
+
+    url: str = field(default="redis://127.0.0.1:6379/0", metadata=reads(parsed(types.redis_url, secret=True)))
+    password_file: str | None = field(default=None, metadata=reads(_no_path))
+
+    @property
+    def safe_url(self) -> str:
+        """The URL without user and password, for people."""
+        scheme, _, rest = self.url.partition("://")
+        _, at, place = rest.rpartition("@")
+        return f"{scheme}://{'***@' if at else ''}{place}"
+
+    def password(self) -> str | None:
+        """The content of ``password_file`` less its line end, None if that is not set. Raises ConfigError."""
+        if self.password_file is None:
+            return None
+        try:
+            return secrets.password(self.password_file)
+        except ConfigError as error:
+            raise ConfigError(f"redis.password_file: {error}") from None
+
+    def __repr__(self) -> str:
+        return f"RedisSettings(url={self.safe_url!r}, password_file={self.password_file!r})"
+
+
+@dataclass(frozen=True)
+class TlsSettings:
+    """The PEM files of HTTPS, both or none: the certificate with its chain, and its private key."""
+
+    certificate: str | None = field(default=None, metadata=reads(_no_path))
+    key: str | None = field(default=None, metadata=reads(_no_path))
+
+
+def _both_or_none(tls: TlsSettings) -> yaml_reader.Conflict | None:
+    if (tls.certificate is None) == (tls.key is None):
+        return None
+    given, absent = ("certificate", "key") if tls.key is None else ("key", "certificate")
+    return yaml_reader.Conflict((given, absent), f"expected web.tls.{absent} beside it, found none")
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """Where the REST API listens, and whom it answers.
+
+    ``hosts`` are names (in lower case) and addresses (without brackets), ``cors_origins`` are spelled as
+    browsers do.
+    """
+
+    listen: Endpoint = field(
+        default=Endpoint("tcp", host="127.0.0.1", port=7000), metadata=reads(parsed(types.listen))
+    )
+    threads: int = field(default=4, metadata=reads(yaml_reader.integer(1, 64)))
+    hosts: tuple[str, ...] = field(default=(), metadata=reads(yaml_reader.list_of(parsed(types.host_header))))
+    allow_unauthenticated: bool = field(default=False, metadata=reads(yaml_reader.boolean))
+    tokens_file: str | None = field(default=None, metadata=reads(_no_path))
+    tls: TlsSettings = field(default=TlsSettings(), metadata=reads(section(TlsSettings, _both_or_none)))
+    cors_origins: tuple[str, ...] = field(
+        default=(), metadata=reads(yaml_reader.list_of(parsed(types.origin)))
+    )
+
+    @property
+    def tokens_path(self) -> str | None:
+        """The file of tokens: ``tokens_file``, else systemd's credential ``tokens``; None without both."""
+        return self.tokens_file or secrets.credential("tokens")
+
+    def tokens(self) -> tuple[str, ...]:
+        """One of these must come with each request; empty: nothing is asked for. Raises ConfigError."""
+        if self.tokens_path is None:
+            return ()
+        try:
+            return secrets.tokens(self.tokens_path)
+        except ConfigError as error:
+            raise ConfigError(*(f"web.tokens_file: {problem}" for problem in error.problems)) from None
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """Of how many devices and applications ``/metrics`` tells one by one."""
+
+    devices: int = field(default=100, metadata=reads(yaml_reader.integer(0, 10_000)))
+    applications: int = field(default=100, metadata=reads(yaml_reader.integer(0, 10_000)))
+
+
+@dataclass(frozen=True)
+class DeviceSettings:
+    """How long a device that is no longer seen is remembered, in seconds."""
+
+    forget_after_s: int = field(
+        default=400 * 86400, metadata=reads(parsed(types.duration(86400)), "forget_after")
+    )
+
+
+@dataclass(frozen=True)
+class NameSettings:
+    """Where names of devices, vendors and categories come from; any of these files may be missing."""
+
+    vendors: str = field(default="/usr/share/ieee-data", metadata=reads(_path))
+    hosts: tuple[str, ...] = field(default=("/etc/hosts",), metadata=reads(yaml_reader.list_of(_path)))
+    leases: tuple[str, ...] = field(
+        default=(
+            "/var/lib/misc/dnsmasq.leases",
+            "/var/lib/dhcp/dhcpd.leases",
+            "/var/lib/kea/kea-leases4.csv",
+            "/var/lib/systemd/network/dhcp-server-lease/*",
+        ),
+        metadata=reads(yaml_reader.list_of(_path)),
+    )
+    reverse_dns: bool = field(default=False, metadata=reads(yaml_reader.boolean))
+    categories: str = field(default="/etc/netify.d/netify-categories.json", metadata=reads(_path))
+
+
+def _one_password(redis: RedisSettings) -> yaml_reader.Conflict | None:
+    if redis.password_file is None or urlsplit(redis.url).password is None:
+        return None
+    return yaml_reader.Conflict(("password_file", "url"), "expected one password, found one in redis.url too")
+
+
+def _safe_web(web: WebSettings) -> yaml_reader.Conflict | None:
+    if web.listen.scheme == "unix" and web.tls.certificate is not None:
+        text = f"expected no TLS on a Unix socket, found web.listen: {web.listen}"
+        return yaml_reader.Conflict(("tls", "listen"), text)
+    if (
+        web.listen.scheme == "unix"
+        or web.listen.is_loopback
+        or web.allow_unauthenticated
+        or web.tokens_path is not None
+    ):
+        return None
+    found = str(web.listen)[len("tcp://") :]
+    text = (
+        "expected a loopback address or a unix socket, as there are no tokens (to listen here, set"
+        f" web.tokens_file; or, to answer whoever asks, web.allow_unauthenticated: true), found '{found}'"
+    )
+    return yaml_reader.Conflict(("listen", "allow_unauthenticated", "tokens_file"), text)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be configured. The flush interval ``interval_s`` is in seconds."""
+
+    gateway: str = field(default_factory=_host_name, metadata=reads(_gateway))
+    interval_s: int = field(default=15, metadata=reads(yaml_reader.integer(1, 3600), "interval"))
+    log_level: str = field(default="info", metadata=reads(parsed(types.log_level)))
+    netifyd: NetifydSettings = field(default=NetifydSettings(), metadata=reads(section(NetifydSettings)))
+    redis: RedisSettings = field(
+        default=RedisSettings(), metadata=reads(section(RedisSettings, _one_password))
+    )
+    web: WebSettings = field(default=WebSettings(), metadata=reads(section(WebSettings, _safe_web)))
+    metrics: MetricsSettings = field(default=MetricsSettings(), metadata=reads(section(MetricsSettings)))
+    history: tuple[Resolution, ...] = field(default=types.DEFAULT_HISTORY, metadata=reads(types.history))
+    devices: DeviceSettings = field(default=DeviceSettings(), metadata=reads(section(DeviceSettings)))
+    names: NameSettings = field(default=NameSettings(), metadata=reads(section(NameSettings)))
+
+
+def parse(text: str, source: str) -> Settings:
+    """Read settings from YAML text; ``source`` names it in errors. Raises ConfigError with all problems."""
+    return yaml_reader.read_document(text, source, section(Settings))
+
+
+def load(path: str | None) -> Settings:
+    """Read settings from a file; None gives the defaults. Raises ConfigError with all problems."""
+    return Settings() if path is None else parse(secrets.text_of_file(path), path)

@@ -1,0 +1,223 @@
+"""What a single value of the configuration may be: endpoints, hosts, paths, URLs, durations, resolutions.
+
+Parsers of text, which raise ``Expected``, and the types they make. It must not know any key.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+import yaml
+
+from netify_agent.config import yaml_reader
+from netify_agent.config.yaml_reader import Expected, Problem, Refused, parsed
+
+_MAX_SOCKET_PATH_BYTES = 107  # unix(7): sun_path is 108 bytes and ends in a NUL
+_UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_MAX_DURATION_S = 36500 * 86400
+_MAX_RESOLUTIONS = 6
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # of a host name; '_' stands in container networks' names
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A stream socket: ``path`` if unix, ``host`` (a v6 address without brackets) and ``port`` if tcp."""
+
+    scheme: Literal["unix", "tcp"]
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def from_url(cls, url: str, shape: str = "unix:///path or tcp://host:port") -> "Endpoint":
+        """Read ``unix:///path`` or ``tcp://host:port``. Raises Expected, a ValueError, saying ``shape``."""
+        if url.startswith("unix:///"):
+            return cls("unix", path=_socket_path(url[len("unix://") :]))
+        match = re.fullmatch(r"tcp://(?:\[([^]]*:[^]]*)]|([^]:[]+)):([0-9]{1,5})", url)
+        if not match or not (host := _host(match[1] or match[2])):
+            raise Expected(shape)
+        if not 1 <= int(match[3]) <= 65535:
+            raise Expected(f"{shape} with a port from 1 to 65535")
+        return cls("tcp", host=host, port=int(match[3]))
+
+    def __str__(self) -> str:
+        if self.scheme == "unix":
+            return f"unix://{self.path}"
+        return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether this is a tcp endpoint that only this machine can reach."""
+        if self.scheme == "unix":
+            return False
+        if self.host == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """History in buckets of ``step_s`` seconds, each kept for ``keep_s`` seconds.
+
+    ``name`` is the step in its largest whole unit: ``5m``, also where ``300s`` was written.
+    """
+
+    step_s: int
+    keep_s: int
+    name: str
+
+
+def _host(text: str) -> str:
+    """An address or host name in its one spelling; empty if it is neither."""
+    if not re.fullmatch(r"[A-Za-z0-9_.:%-]{1,253}", text):
+        return ""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        name = text.lower()
+    labels = name.split(".")
+    # A last label of digits is a mistyped IPv4 address (RFC 3696 section 2), at which resolvers guess.
+    if labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
+        return ""
+    return name
+
+
+def _socket_path(path: str) -> str:
+    if path.endswith("/") or len(path.encode()) > _MAX_SOCKET_PATH_BYTES:
+        raise Expected(f"a socket path of at most {_MAX_SOCKET_PATH_BYTES} bytes that names no directory")
+    return path
+
+
+def listen(text: str) -> Endpoint:
+    """``host:port``, ``[v6]:port`` or ``unix:///path``: where to listen. Raises Expected."""
+    url = text if text.startswith("unix:") else f"tcp://{text}"
+    return Endpoint.from_url(url, "host:port, [v6]:port or unix:///path")
+
+
+def host_header(text: str) -> str:
+    """A name or address that a client may ask for, as ``Endpoint.host`` spells it. Raises Expected."""
+    host = _host(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+    if not host:
+        raise Expected("a host name or address without a port")
+    return host
+
+
+def origin(text: str) -> str:
+    """A web page's origin as browsers write it, without a default port (RFC 6454 section 6.2).
+
+    Raises Expected, also for ``*`` and ``null``: these are every page there is.
+    """
+    match = re.fullmatch(r"(https?)://(?:\[([^]]*:[^]]*)]|([^]:[/]+))(?::([0-9]{1,5}))?/?", text.lower())
+    host = _host(match[2] or match[3]) if match else ""
+    if not match or not host or not 1 <= int(match[4] or 1) <= 65535:
+        raise Expected("an origin of web pages such as https://grafana.example.net")
+    port = f":{int(match[4])}" if match[4] and int(match[4]) != {"http": 80, "https": 443}[match[1]] else ""
+    return f"{match[1]}://[{host}]{port}" if ":" in host else f"{match[1]}://{host}{port}"
+
+
+def absolute_path(text: str) -> str:
+    """Raises Expected for a path that depends on the working directory."""
+    if not text.startswith("/"):
+        raise Expected("an absolute path")
+    return text
+
+
+def redis_url(text: str) -> str:
+    """Check a URL as ``from_url`` of redis-py 3.5.3 to 8.1 reads it. Raises Expected."""
+    shape = Expected("redis://host:port/db, rediss://host:port/db or unix:///path?db=0")
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise shape from None
+    if not text.startswith(("redis://", "rediss://", "unix://")) or re.search(r"[\s#]", text):
+        raise shape
+    if url.query and not re.fullmatch(r"db=[0-9]{1,6}", url.query):
+        raise Expected("nothing but db=<number> after the '?' of the URL")
+    if url.scheme == "unix":
+        if url.netloc.rpartition("@")[2] or not url.path.startswith("/"):
+            raise shape
+        _socket_path(url.path)
+    elif port == 0 or not _host(url.hostname or "") or not re.fullmatch(r"(/[0-9]{0,6})?", url.path):
+        raise shape
+    elif url.path.strip("/") and url.query:
+        raise Expected("one number of a database, not one in the path and one after the '?'")
+    return text
+
+
+def log_level(text: str) -> str:
+    """A level of logging, in lower case. Raises Expected."""
+    if text not in ("debug", "info", "warning", "error"):
+        raise Expected("debug, info, warning or error")
+    return text
+
+
+def gateway_name(text: str) -> str:
+    """A name that can stand in a Redis key. Raises Expected."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,63}", text):
+        raise Expected("a name of 1 to 63 letters, digits, '.', '_' and '-'")
+    return text
+
+
+def _spell(seconds: int) -> str:
+    """A duration in its largest whole unit."""
+    unit = next(unit for unit, unit_s in _UNIT_S.items() if seconds % unit_s == 0)
+    return f"{seconds // _UNIT_S[unit]}{unit}"
+
+
+def duration(least_s: int) -> Callable[[str], int]:
+    """A parser of ``<number>s|m|h|d`` of at least ``least_s`` seconds."""
+
+    def parse_duration(text: str) -> int:
+        match = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
+        seconds = int(match[1]) * _UNIT_S[match[2]] if match else 0
+        if not least_s <= seconds <= _MAX_DURATION_S:
+            limits = f"{_spell(least_s)} to {_spell(_MAX_DURATION_S)}"
+            raise Expected(f"a duration such as 90s, 5m, 1h or 31d, from {limits}")
+        return seconds
+
+    return parse_duration
+
+
+DEFAULT_HISTORY = (
+    Resolution(300, 2 * 86400, "5m"),
+    Resolution(3600, 31 * 86400, "1h"),
+    Resolution(86400, 400 * 86400, "1d"),
+)
+
+
+def history(node: yaml.Node) -> tuple[Resolution, ...]:
+    """Resolutions by step, each a multiple of the shortest, whose buckets thus lie within one of each."""
+    if yaml_reader.is_null(node):
+        return DEFAULT_HISTORY
+    given, problems = yaml_reader.pairs(node, "resolutions with how long each is kept, such as 5m: 2d")
+    if not 1 <= len(given) <= _MAX_RESOLUTIONS:
+        text = f"expected 1 to {_MAX_RESOLUTIONS} resolutions, found {len(given)}"
+        problems.append(Problem(yaml_reader.line_of(node), text))
+    read = parsed(duration(60))
+    found: dict[int, tuple[Resolution, yaml.Node]] = {}
+    for key, (key_node, keep_node) in given.items():
+        try:
+            step_s = read(key_node)
+            keep_s = parsed(duration(step_s))(keep_node)
+            if step_s in found:
+                raise yaml_reader.refusal(key_node, f"each resolution once ({_spell(step_s)})", " again")
+            found[step_s] = Resolution(step_s, keep_s, _spell(step_s)), key_node
+        except Refused as refused:
+            problems += [problem.under(yaml_reader.key_shown(key)) for problem in refused.problems]
+    for step_s, (resolution, key_node) in found.items():
+        if step_s % min(found):
+            wrong = yaml_reader.refusal(
+                key_node, f"a multiple of the shortest resolution, {_spell(min(found))}"
+            )
+            problems += [problem.under(resolution.name) for problem in wrong.problems]
+    if problems:
+        raise Refused(*problems)
+    return tuple(found[step_s][0] for step_s in sorted(found))

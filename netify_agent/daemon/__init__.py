@@ -1,0 +1,1 @@
+"""Threads, signals, systemd, status and metrics."""

@@ -1,0 +1,225 @@
+"""The daemon's own metrics, and netifyd's: what ``/metrics`` tells beside the network's traffic.
+
+Counters are since this process began, or since a reload changed ``netifyd:``; a Prometheus that sees one
+begin anew at zero counts on rightly. What the store holds is not read here.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+
+from netify_agent import __version__
+from netify_agent.api.exposition import Exposition
+from netify_agent.daemon.status import Status
+from netify_agent.netifyd.framing import DROP_REASONS
+from netify_agent.netifyd.health import DROPS
+from netify_agent.netifyd.listener import ListenerStatus
+
+
+def expose(status: Status, out: Exposition, redis_up: bool) -> None:
+    """Add the daemon's families to ``out``.
+
+    :param redis_up: whether Redis has just answered; being ready needs that too.
+    """
+    _process(status, out)
+    _records(status, out)
+    _flush_log(status, out)
+    ready = redis_up and not any(status.checks(ask_redis=False).values())
+    out.single("netify_agent_ready", "gauge", "Whether /readyz would say ready.", int(ready))
+    out.single(
+        "netify_agent_web_queue_length",
+        "gauge",
+        "Requests that wait for a thread of the web server.",
+        status.web_queue(),
+    )
+    out.single(
+        "netify_agent_event_clients", "gauge", "Clients of /events connected now.", status.event_clients()
+    )
+    _streams(status.listeners, out)
+    _netifyd(status.listeners, out)
+
+
+def _process(status: Status, out: Exposition) -> None:
+    labels = {"version": __version__, "python": platform.python_version()}
+    out.family("netify_agent_build_info", "gauge", "Version of netify-agent.", [(labels, 1)])
+    out.single(
+        "netify_agent_start_time_seconds",
+        "gauge",
+        "Start of the process, since the epoch.",
+        int(status.started),
+    )
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    out.single(
+        "process_cpu_seconds_total",
+        "counter",
+        "CPU time of this process, user and system, in seconds.",
+        round(used.ru_utime + used.ru_stime, 6),
+    )
+    out.single("process_resident_memory_bytes", "gauge", "Memory of this process.", _resident_bytes())
+
+
+def _resident_bytes() -> int | None:
+    """By proc(5); None where that is not mounted."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def _records(status: Status, out: Exposition) -> None:
+    accountant = status.accountant
+    out.family(
+        "netify_agent_records_total",
+        "counter",
+        "Records of netifyd taken, by type.",
+        [({"type": kind}, count) for kind, count in sorted(dict(accountant.records).items())],
+    )
+    out.family(
+        "netify_agent_records_rejected_total",
+        "counter",
+        "Records of netifyd that could not be used, by what was wrong with them.",
+        [({"reason": reason}, count) for reason, count in sorted(dict(accountant.rejected).items())],
+    )
+    out.single("netify_agent_live_flows", "gauge", "Flows that are followed now.", accountant.live_flows)
+    out.single("netify_agent_max_flows", "gauge", "The most that may be (max_flows).", accountant.max_flows)
+    out.single(
+        "netify_agent_pending_changes",
+        "gauge",
+        "Changed rows and flows that are not in Redis yet.",
+        accountant.pending_changes + status.writer.pending,
+    )
+
+
+def _flush_log(status: Status, out: Exposition) -> None:
+    writer = status.writer
+    for name, told, count in (
+        ("flushes", "Flushes that Redis took.", writer.flushes),
+        ("flush_failures", "Attempts at a flush that failed, and were repeated.", writer.failures),
+        (
+            "flushes_repeated",
+            "Flushes given again to a Redis that had gone back to an older state.",
+            writer.repeated,
+        ),
+        ("flushes_lost", "Flushes that Redis had taken and then lost for good.", writer.lost),
+    ):
+        out.single(f"netify_agent_{name}_total", "counter", told, count)
+    out.single(
+        "netify_agent_flush_interval_seconds",
+        "gauge",
+        "Seconds between two flushes, as configured.",
+        status.settings.interval_s,
+    )
+    if writer.flushes:
+        out.single(
+            "netify_agent_flush_duration_seconds",
+            "gauge",
+            "How long the latest flush took.",
+            round(writer.flush_ms / 1000, 6),
+        )
+        out.single(
+            "netify_agent_last_flush_timestamp_seconds",
+            "gauge",
+            "When Redis took the latest flush, since the epoch.",
+            writer.last_flush,
+        )
+
+
+def _streams(listeners: list[ListenerStatus], out: Exposition) -> None:
+    """How reading from each netifyd goes."""
+    for name, told, counts in (
+        ("connections", "Connections to netifyd so far.", [one.connections for one in listeners]),
+        ("stream_bytes", "Bytes read from netifyd.", [one.bytes for one in listeners]),
+        ("stream_records", "Records read from netifyd.", [one.records for one in listeners]),
+        (
+            "stream_repaired_records",
+            "Records whose text was no UTF-8, used all the same.",
+            [one.repaired for one in listeners],
+        ),
+    ):
+        out.family(
+            f"netify_agent_{name}_total",
+            "counter",
+            told,
+            [({"endpoint": one.endpoint}, count) for one, count in zip(listeners, counts, strict=True)],
+        )
+    out.family(
+        "netify_agent_stream_drops_total",
+        "counter",
+        "Records, or runs of bytes without one, that were dropped of the stream, by reason.",
+        [
+            ({"endpoint": one.endpoint, "reason": reason}, one.drops.get(reason, 0))
+            for one in listeners
+            for reason in DROP_REASONS
+        ],
+    )
+    out.family(
+        "netify_agent_connected",
+        "gauge",
+        "Whether there is a connection to netifyd.",
+        [({"endpoint": one.endpoint}, int(one.connected)) for one in listeners],
+    )
+    out.family(
+        "netify_agent_last_record_timestamp_seconds",
+        "gauge",
+        "Arrival of the latest record, since the epoch.",
+        [({"endpoint": one.endpoint}, one.last_record or None) for one in listeners],
+    )
+
+
+def _netifyd(listeners: list[ListenerStatus], out: Exposition) -> None:
+    """What each netifyd says of itself, while it is connected; packets are counted on from before."""
+    out.family(
+        "netifyd_info",
+        "gauge",
+        "Version of netifyd, as it says.",
+        [({"endpoint": one.endpoint, "version": one.agent}, 1) for one in listeners if one.connected],
+    )
+    for name, told, attribute in (
+        ("netifyd_uptime_seconds", "Seconds since netifyd started, as it says.", "uptime_s"),
+        ("netifyd_flows", "Flows that netifyd tracks.", "flows"),
+        (
+            "netifyd_memory_bytes",
+            "Resident memory of netifyd; the most it ever had where it only tells that (4.x).",
+            "memory_bytes",
+        ),
+    ):
+        out.family(
+            name,
+            "gauge",
+            told,
+            [({"endpoint": one.endpoint}, getattr(one.netifyd, attribute)) for one in listeners],
+        )
+    out.family(
+        "netifyd_cpu_seconds_total",
+        "counter",
+        "CPU time of netifyd in seconds, as it says.",
+        [
+            ({"endpoint": one.endpoint, "mode": mode}, value)
+            for one in listeners
+            for mode, value in (("user", one.netifyd.cpu_user_s), ("system", one.netifyd.cpu_system_s))
+        ],
+    )
+    interfaces = [
+        ({"endpoint": one.endpoint, "interface": name}, counters)
+        for one in listeners
+        for name, counters in one.netifyd.interfaces.items()
+    ]
+    out.family(
+        "netifyd_interface_packets_total",
+        "counter",
+        "Packets that netifyd captured, since the agent first heard of the interface.",
+        [(labels, counters.packets) for labels, counters in interfaces],
+    )
+    out.family(
+        "netifyd_interface_dropped_packets_total",
+        "counter",
+        "Packets that netifyd lost: the kernel's ring (capture), its own queue, libpcap (pcap).",
+        [
+            ({**labels, "reason": reason}, counters.dropped.get(reason))
+            for labels, counters in interfaces
+            for reason in DROPS
+        ],
+    )

@@ -1,0 +1,131 @@
+"""How the daemon is doing: the document of ``/status``, the checks of ``/readyz``, systemd's one line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from netify_agent import __version__
+from netify_agent.accounting.accountant import Accountant
+from netify_agent.api.documents import rfc3339
+from netify_agent.config.settings import Settings
+from netify_agent.netifyd.listener import ListenerStatus
+from netify_agent.store.client import StoreError
+from netify_agent.store.flusher import FlusherStatus
+from netify_agent.store.reader import StoreReader
+
+STALE_S = 60.0  # netifyd 4.4.5 sends an agent_status every 15 s: four of them missing is no stream
+
+
+def about(count: int) -> str:
+    """``count`` to its first digit, rounded down: systemd is told of a change only now and then."""
+    unit = 10 ** (len(str(count)) - 1)
+    return str(count) if count < 10 else f"{count // unit * unit}+"
+
+
+class Status:
+    """Looks at all parts and changes none.
+
+    :ivar settings: the configuration in force.
+    :ivar writer: how flushing goes; :ivar accountant: what was counted.
+    :ivar listeners: one for each endpoint.
+    :ivar started: when this process began, our clock, seconds since the epoch.
+    :ivar web_queue: how many requests wait for a thread; :ivar event_clients: how many follow ``/events``.
+    """
+
+    def __init__(
+        self, settings: Settings, writer: FlusherStatus, accountant: Accountant, reader: StoreReader
+    ) -> None:
+        self.settings = settings
+        self.writer = writer
+        self.accountant = accountant
+        self.listeners: list[ListenerStatus] = []
+        self.started = time.time()
+        self.web_queue: Callable[[], int] = lambda: 0
+        self.event_clients: Callable[[], int] = lambda: 0
+        self._reader = reader
+
+    def line(self) -> str:
+        """One line for ``systemctl status``."""
+        checks = {name: reason for name, reason in self.checks(ask_redis=False).items() if reason}
+        if checks:
+            return "; ".join(f"{name}: {reason}" for name, reason in checks.items())
+        records = sum(listener.records for listener in self.listeners)
+        flows = self.accountant.live_flows
+        return f"netifyd connected, {about(records)} records, {about(flows)} live flows, Redis takes flushes"
+
+    def checks(self, *, ask_redis: bool = True) -> dict[str, str | None]:
+        """Each condition of being ready, with what is wrong with it, or None."""
+        return {"netifyd": self._netifyd(), "redis": self._redis(ask_redis), "flushes": self._flush_log()}
+
+    def _netifyd(self) -> str | None:
+        now = time.time()
+        wrong = []
+        for listener in self.listeners:
+            if not listener.connected:
+                wrong.append(f"{listener.endpoint}: {listener.error or 'not connected'}")
+            elif now - max(listener.last_record, listener.connected_since) > STALE_S:
+                wrong.append(f"{listener.endpoint}: no record for {STALE_S:.0f} s")
+        return "; ".join(wrong) or None
+
+    def _flush_log(self) -> str | None:
+        limit = self.settings.interval_s + STALE_S
+        late = time.time() - max(self.writer.last_flush, self.started) > limit
+        return f"Redis took none for more than {limit:.0f} s" if late else None
+
+    def _redis(self, ask: bool) -> str | None:
+        if self.writer.error is not None:
+            return self.writer.error
+        if ask:
+            try:
+                self._reader.ping()
+            except StoreError as error:
+                return str(error)
+        return None
+
+    def document(self) -> dict[str, Any]:
+        """The body of ``/status``; docs/api.md says what each key means. What never happened is null."""
+        now = time.time()
+        try:
+            counters: dict[str, int] | None = self._reader.counters()
+        except StoreError:
+            counters = None
+        return {
+            "version": __version__,
+            "gateway": self.settings.gateway,
+            "started_at": _moment(self.started),
+            "uptime_s": int(now - self.started),
+            "interval": self.settings.interval_s,
+            "checks": {name: reason or "ok" for name, reason in self.checks().items()},
+            "listeners": [_listener(listener, now) for listener in self.listeners],
+            "accounting": {
+                "live_flows": self.accountant.live_flows,
+                "pending_changes": self.accountant.pending_changes,
+                "records": dict(self.accountant.records),
+                "rejected": dict(self.accountant.rejected),
+                "counters": counters,
+            },
+            "flushes": {
+                **vars(self.writer),
+                "last_flush": _moment(self.writer.last_flush),
+                "flush_ms": round(self.writer.flush_ms, 3) if self.writer.flushes else None,
+            },
+            "web": {"queue": self.web_queue(), "event_clients": self.event_clients()},
+        }
+
+
+def _listener(status: ListenerStatus, now: float) -> dict[str, Any]:
+    return {
+        **vars(status),
+        "connected_since": _moment(status.connected_since) if status.connected else None,
+        "last_record": _moment(status.last_record),
+        "lag_s": round(now - status.last_record, 3) if status.last_record else None,
+        "netifyd": asdict(status.netifyd),
+    }
+
+
+def _moment(seconds: float) -> str | None:
+    """RFC 3339, or None for 0, which stands for never."""
+    return rfc3339(int(seconds * 1000)) if seconds else None

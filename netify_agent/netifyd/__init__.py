@@ -1,0 +1,1 @@
+"""What netifyd sends, turned into records."""

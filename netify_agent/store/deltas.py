@@ -1,0 +1,156 @@
+"""A batch summed up: what each hash of the store must grow by. Plain data in, plain data out.
+
+One owner of rows at a time, so that the sums of a large network are never there at once: neither the memory
+that they would take nor the time to let go of it, in which no other thread could run.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from netify_agent.accounting.batch import Batch, Row, Rows
+from netify_agent.netifyd.flow_record import Key
+from netify_agent.store.layout import GATEWAY
+
+Sums = list[int]  # bytes up, bytes down, packets up, packets down, flows
+Counts = tuple[int, int, int, int, int]
+Fresh = dict[str, list[int]]  # bytes up and down by application
+
+
+def _zeros() -> Sums:
+    return [0, 0, 0, 0, 0]
+
+
+class Tally:
+    """Growth of rows: of all together, of each application and of each protocol."""
+
+    __slots__ = ("applications", "protocols", "total")
+
+    def __init__(self) -> None:
+        self.total = _zeros()
+        self.applications: defaultdict[str, Sums] = defaultdict(_zeros)
+        self.protocols: defaultdict[str, Sums] = defaultdict(_zeros)
+
+    def add(self, key: Key, counts: Counts) -> None:
+        """Add five counters to the total, the application's and the protocol's."""
+        up, down, packets_up, packets_down, flows = counts
+        for sums in (self.total, self.applications[key.application], self.protocols[key.protocol]):
+            sums[0] += up
+            sums[1] += down
+            sums[2] += packets_up
+            sums[3] += packets_down
+            sums[4] += flows
+
+
+class Change:
+    """Growth of one device, or of the gateway.
+
+    ``first_seen`` and ``last_seen`` (application to netifyd's ms) only name rows that grew: what merely
+    moved away was not seen.
+
+    :ivar name: the device, or :data:`~netify_agent.store.layout.GATEWAY`.
+    :ivar lasting: growth of the totals.
+    :ivar interval: growth of the history: without what was moved after its bucket was closed.
+    :ivar fresh: bytes of this interval: what rates are made of.
+    """
+
+    __slots__ = ("first_seen", "fresh", "interval", "last_seen", "lasting", "name")
+
+    def __init__(self, name: str, moved: bool) -> None:
+        """``moved``: rows will come that are no part of the interval."""
+        self.name = name
+        self.lasting = Tally()
+        self.interval = Tally() if moved else self.lasting
+        self.fresh: Fresh = {}
+        self.first_seen: dict[str, int] = {}
+        self.last_seen: dict[str, int] = {}
+
+    def add(self, key: Key, row: Row, counts: Counts, moved: bool) -> None:
+        """Add a row; ``counts`` are its counters."""
+        self.lasting.add(key, counts)
+        if self.interval is not self.lasting and not moved:
+            self.interval.add(key, counts)
+        application = key.application
+        up, down = row.bytes_up - row.moved_up, row.bytes_down - row.moved_down
+        if not moved and (up or down):
+            sums = self.fresh.setdefault(application, [0, 0])
+            sums[0] += up
+            sums[1] += down
+        if max(counts) <= 0:
+            return
+        if row.first_seen:
+            known = self.first_seen.get(application, row.first_seen)
+            self.first_seen[application] = min(known, row.first_seen)
+        if row.last_seen:
+            self.last_seen[application] = max(self.last_seen.get(application, 0), row.last_seen)
+
+
+class Summary:
+    """What one batch changes.
+
+    :ivar devices: those that it tells of.
+    :ivar unattributed: growth of what belongs to no device, once :meth:`changes` has been read.
+    :ivar mirrored: growth of what stands at two devices, once, just so.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        """``batch`` must not change any more."""
+        self.unattributed, self.mirrored = _zeros(), _zeros()
+        self._moved = bool(batch.moved)
+        self._parts = (
+            _Part(batch.counted, gateway=True, moved=False),
+            _Part(batch.moved, gateway=True, moved=True),
+            _Part(batch.mirrored, gateway=False, moved=False),
+            _Part(batch.moved_mirrored, gateway=False, moved=True),
+        )
+        self.devices: set[str] = {
+            # A flow record told of it, even where it changed no counter.
+            name
+            for name, note in batch.devices.items()
+            if note.interface is not None or note.hint is not None
+        }
+        for part in self._parts:
+            self.devices.update(name for name in part.keys if name is not None)
+
+    def changes(self) -> Iterator[Change]:
+        """Every device in turn, then the gateway. To be read once."""
+        gateway = Change(GATEWAY, self._moved)
+        for part, key, row in self._rows(None):
+            counts = row.counts()
+            _add(self.unattributed if part.gateway else self.mirrored, counts)
+            if part.gateway:
+                gateway.add(key, row, counts, part.moved)
+        for device in self.devices:
+            change = Change(device, any(part.moved and device in part.keys for part in self._parts))
+            for part, key, row in self._rows(device):
+                counts = row.counts()
+                change.add(key, row, counts, part.moved)
+                if part.gateway:
+                    gateway.add(key, row, counts, part.moved)
+                else:
+                    _add(self.mirrored, counts)
+            yield change
+        if gateway.lasting.applications:
+            yield gateway
+
+    def _rows(self, device: str | None) -> Iterator[tuple[_Part, Key, Row]]:
+        for part in self._parts:
+            for key in part.keys.get(device, ()):
+                yield part, key, part.rows[key]
+
+
+class _Part:
+    """One of the four kinds of rows of a batch, by device."""
+
+    def __init__(self, rows: Rows, *, gateway: bool, moved: bool) -> None:
+        """``gateway``: it changes by them too. ``moved``: the history doesn't."""
+        self.rows, self.gateway, self.moved = rows, gateway, moved
+        self.keys: defaultdict[str | None, list[Key]] = defaultdict(list)
+        for key in rows:
+            self.keys[key.device].append(key)
+
+
+def _add(sums: Sums, counts: Iterable[int]) -> None:
+    for index, count in enumerate(counts):
+        sums[index] += count

@@ -1,0 +1,346 @@
+"""Batches to Redis: each applied exactly once, whatever happens to Redis, to the network or to us.
+
+A batch carries a sequence number and is one MULTI/EXEC that also stores it, under WATCH of where it is
+stored. A reply that is lost is no doubt for long: the next attempt reads the number first.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+import redis
+
+from netify_agent.accounting.batch import MAX_ADDRESSES, Batch, FlowState, Instance
+from netify_agent.store.client import Client, StoreError, StoreRefused, as_store_error
+from netify_agent.store.deltas import Change, Summary, Sums, Tally
+from netify_agent.store.encoding import decode_state
+from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter
+from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
+from netify_agent.store.migrate import users_of_protocols
+from netify_agent.store.rates import RateWindow
+from netify_agent.store.transaction import Sent, Transaction, repeat
+
+_FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
+
+
+@dataclass(frozen=True)
+class Flush:
+    """A batch on its way.
+
+    :ivar sequence: its number: one more than that of the flush before.
+    :ivar at_ms: our clock when it was taken, milliseconds since the epoch.
+    :ivar elapsed_ms: since the flush before was taken; what rates are divided by.
+    """
+
+    sequence: int
+    batch: Batch
+    at_ms: int
+    elapsed_ms: int
+
+
+class _Forgotten(NamedTuple):
+    """What is left of a device that is to be dropped."""
+
+    applications: list[str]
+    protocols: list[str]
+    counters: Sums
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What an earlier run left. ``sequence`` is that of its last flush, 0 for a new store."""
+
+    sequence: int
+    flows: dict[str, FlowState]
+    epoch: int | None
+    evicted: int
+    instances: dict[str, Instance]
+
+
+class Rewound(Exception):
+    """Redis came back with an older state, or with none: it holds flushes up to ``sequence`` only."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"Redis holds flushes up to number {sequence} only")
+        self.sequence = sequence
+
+
+class StoreWriter:
+    """The writing side of one gateway's store.
+
+    Every method raises :class:`~netify_agent.store.client.StoreError` where Redis can't be reached or
+    refuses, with nothing changed or with an outcome that the next :meth:`apply` finds out;
+    :class:`StoreRefused` where trying again can't help.
+    """
+
+    def __init__(self, client: Client, gateway: str, history: dict[int, int], forget_after_s: int) -> None:
+        """Nothing is sent yet.
+
+        :param history: seconds a bucket covers, to seconds it is kept.
+        :param forget_after_s: a device silent for so long is dropped.
+        """
+        self._client = client
+        self._gateway = gateway
+        self._keys = Keys(gateway)
+        self._flow_writer = FlowWriter(self._keys)
+        self._history = history
+        self._forget_after_s = forget_after_s
+        self._writer = uuid.uuid4().hex
+        self._window = RateWindow()
+        self._moving: set[str] = set()  # those that the last flush gave a rate
+        self._sent = Sent(0, b"")  # the latest flush
+        self._replaced: str | None = None  # who wrote before we claimed the store
+
+    def claim(self) -> Restored:
+        """Become the one writer of this gateway and return what was stored."""
+        meta_key = self._keys.meta
+        try:
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.watch(meta_key)
+                meta = pipe.hgetall(meta_key)
+                schema = int(meta.get("schema", "") if meta else SCHEMA)
+                if schema > SCHEMA:
+                    raise StoreRefused(
+                        f"the data of gateway '{self._gateway}' in Redis is of schema {schema}; this "
+                        f"netify-agent knows schemas up to {SCHEMA}: upgrade it, or use another database"
+                    )
+                missing = users_of_protocols(pipe, self._keys) if schema < 2 else {}
+                pipe.multi()
+                pipe.hgetall(self._keys.flows)
+                for key, devices in missing.items():
+                    pipe.zadd(key, devices)
+                pipe.hset(meta_key, mapping={"schema": SCHEMA, "writer": self._writer})
+                flows: dict[str, str] = pipe.execute()[0]
+            if meta.get("writer") != self._writer:  # else the reply to an earlier claim was lost
+                self._replaced = meta.get("writer")
+            return Restored(
+                int(meta.get("seq", 0)),
+                {digest: decode_state(text) for digest, text in flows.items()},
+                int(meta["epoch"]) if "epoch" in meta else None,
+                int(meta.get("evicted", 0)),
+                {source: Instance(*pair) for source, pair in json.loads(meta.get("instances", "{}")).items()},
+            )
+        except redis.RedisError as error:
+            raise as_store_error(error, self._gateway) from error
+        except (ValueError, TypeError, AttributeError) as error:
+            raise StoreRefused(
+                f"{meta_key} in Redis does not hold what netify-agent stores there: use another database"
+            ) from error
+
+    def apply(self, flush: Flush) -> Sent:
+        """Apply ``flush``, unless it has been applied already.
+
+        :returns: what :meth:`repeat` needs to apply it again.
+        :raises Rewound: where the flush before this one is missing.
+        """
+        with self._watching(flush.sequence) as pipe:
+            if pipe is None:
+                return self._sent
+            forgotten = self._silent(pipe, flush.at_ms)
+            before = self._flow_writer.read(pipe, flush.batch, flush.at_ms)
+            with Transaction(pipe.connection) as transaction:
+                self._queue(transaction, flush, forgotten, before)
+                self._sent = transaction.commit()
+                refused = [f"{name} of {key} ({why})" for name, key, why in transaction.refused()]
+        _complain(flush.sequence, refused)
+        return self._sent
+
+    def repeat(self, sequence: int, sent: Sent) -> None:
+        """Apply flush ``sequence`` once more, to a Redis that has forgotten it; else as :meth:`apply`."""
+        with self._watching(sequence) as pipe:
+            refused = repeat(pipe.connection, sent) if pipe is not None else []
+        _complain(sequence, refused)
+
+    @contextmanager
+    def _watching(self, sequence: int) -> Iterator[Any]:
+        """A pipeline with the number of the last flush under WATCH; None if flush ``sequence`` is applied."""
+        meta = self._keys.meta
+        try:
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.watch(meta)
+                text, writer, schema = pipe.hmget(meta, "seq", "writer", "schema")
+                stored = int(text or 0)
+                if writer not in (self._writer, self._replaced, None):
+                    raise StoreRefused(
+                        f"another netify-agent writes to gateway '{self._gateway}' in this Redis: give "
+                        "each its own 'gateway' name"
+                    )
+                if schema not in (None, str(SCHEMA)):
+                    self.claim()  # Redis came back as an older version of us had left it
+                    raise StoreError("Redis came back with data of an older schema, which is taken over")
+                if stored == sequence and writer == self._writer:
+                    yield None
+                    return
+                if stored < sequence - 1:
+                    raise Rewound(stored)
+                if stored >= sequence:
+                    raise StoreRefused(f"flush {stored} in Redis is none of ours: another agent writes there")
+                yield pipe
+                pipe.watching = False  # EXEC has ended it
+        except redis.RedisError as error:
+            raise as_store_error(error, self._gateway) from error
+
+    def moving_devices(self) -> set[str]:
+        """Devices that have a rate since the last flush."""
+        return self._moving - {GATEWAY}
+
+    def _silent(self, pipe: Any, now_ms: int) -> dict[str, _Forgotten]:
+        """Some of the devices that are due to be forgotten."""
+        latest = now_ms - self._forget_after_s * 1000
+        devices = pipe.zrangebyscore(self._keys.devices, "-inf", latest, 0, _FORGET_AT_ONCE)
+        return {
+            device: _Forgotten(
+                _rows_in(pipe.hkeys(self._keys.applications(device))),
+                _rows_in(pipe.hkeys(self._keys.protocols(device))),
+                [int(count or 0) for count in pipe.hmget(self._keys.totals(device), COUNTERS)],
+            )
+            for device in devices
+        }
+
+    def _queue(
+        self, pipe: Transaction, flush: Flush, forgotten: dict[str, _Forgotten], before: Before
+    ) -> None:
+        batch = flush.batch
+        summary = Summary(batch)
+        self._queue_meta(pipe, flush)
+        self._window.begin(flush.sequence, flush.elapsed_ms)
+        rates: dict[str, str] = {}
+        for change in summary.changes():
+            self._queue_totals(pipe, change)
+            if change.name != GATEWAY:
+                self._queue_device(pipe, change, flush)
+            self._queue_history(pipe, change.name, change.interval, batch.bucket)
+            rates[change.name] = self._window.add(change.name, change.fresh)
+        self._queue_rates(pipe, rates)
+        pipe.grow(self._keys.unattributed, "", summary.unattributed)
+        pipe.grow(self._keys.mirrored, "", summary.mirrored)
+        self._flow_writer.queue(pipe, batch, flush.at_ms, before)
+        for name, count in batch.counters.items():
+            pipe.hincrby(self._keys.counters, name, count)
+        if batch.categories:
+            pipe.hset(self._keys.categories, mapping=batch.categories)
+        for device, what in forgotten.items():
+            if device not in summary.devices:
+                self._queue_forget(pipe, device, what)
+
+    def _queue_meta(self, pipe: Transaction, flush: Flush) -> None:
+        meta: dict[str, str | int] = {
+            "seq": flush.sequence,
+            "at": flush.at_ms,
+            "elapsed": flush.elapsed_ms,
+            "writer": self._writer,
+            "schema": SCHEMA,
+            "evicted": flush.batch.evicted,
+            "instances": json.dumps(flush.batch.instances),
+        }
+        if flush.batch.epoch is not None:
+            meta["epoch"] = flush.batch.epoch
+        pipe.hset(self._keys.meta, mapping=meta)
+
+    def _queue_totals(self, pipe: Transaction, change: Change) -> None:
+        name, tally = change.name, change.lasting
+        pipe.grow(self._keys.totals(name), "", tally.total)
+        applications = self._keys.applications(name)
+        for tag, sums in tally.applications.items():
+            pipe.grow(applications, ":" + tag, sums)
+        for tag, first in change.first_seen.items():
+            pipe.hsetnx(applications, f"{FIRST_SEEN}:{tag}", first)
+        if change.last_seen:
+            pipe.hset(
+                applications, mapping={f"{LAST_SEEN}:{tag}": at for tag, at in change.last_seen.items()}
+            )
+        for protocol, sums in tally.protocols.items():
+            pipe.grow(self._keys.protocols(name), ":" + protocol, sums)
+
+    def _queue_device(self, pipe: Transaction, change: Change, flush: Flush) -> None:
+        device = change.name
+        key = self._keys.totals(device)
+        fields: dict[str, str | int] = {}
+        if change.last_seen:
+            fields[LAST_SEEN] = max(change.last_seen.values())
+            pipe.hsetnx(key, FIRST_SEEN, min(change.first_seen.values(), default=fields[LAST_SEEN]))
+        note = flush.batch.devices.get(device)
+        if note is not None:
+            if note.interface is not None:
+                fields["interface"] = note.interface
+            if note.hint is not None:
+                fields["hint"] = note.hint
+            if note.addresses:
+                addresses = self._keys.addresses(device)
+                seen = {ip: at for ip, at in note.addresses.items() if at}
+                listed = {ip: 0 for ip, at in note.addresses.items() if not at}
+                if seen:
+                    pipe.zadd(addresses, seen)
+                if listed:
+                    pipe.zadd(addresses, listed, nx=True)  # netifyd lists it, but not when it was seen
+                pipe.zremrangebyrank(addresses, 0, -1 - MAX_ADDRESSES)
+        if fields:
+            pipe.hset(key, mapping=fields)
+        pipe.zadd(self._keys.devices, {device: flush.at_ms})
+        for tag, sums in change.lasting.applications.items():
+            _use(pipe, self._keys.users(tag), device, sums)
+        for protocol, sums in change.lasting.protocols.items():
+            _use(pipe, self._keys.protocol_users(protocol), device, sums)
+
+    def _queue_history(self, pipe: Transaction, name: str, tally: Tally, bucket: int) -> None:
+        if not any(tally.total[:4]) and not any(any(sums[:2]) for sums in tally.applications.values()):
+            return
+        for step, keep in self._history.items():
+            start = bucket - bucket % step
+            key = self._keys.bucket(step, start, name)
+            pipe.grow(key, "", tally.total[:4])
+            for tag, sums in tally.applications.items():
+                pipe.grow(key, ":" + tag, sums[:2])
+            pipe.expireat(key, start + step + keep)
+
+    def _queue_rates(self, pipe: Transaction, rates: dict[str, str]) -> None:
+        """These rates alone replace those of the last flush; what is not named is at rest."""
+        pipe.delete(self._keys.rates)
+        moving = (pair for pair in chain(rates.items(), self._window.rest(rates)) if pair[1])
+        self._moving = set()
+        while part := dict(islice(moving, AT_ONCE)):
+            pipe.hset(self._keys.rates, part)
+            self._moving.update(part)
+
+    def _queue_forget(self, pipe: Transaction, device: str, what: _Forgotten) -> None:
+        """Drop a device; its counters stay in a sum, so that the gateway's total still adds up."""
+        keys = self._keys
+        pipe.grow(keys.forgotten, "", what.counters)
+        for tag in what.applications:
+            pipe.zrem(keys.users(tag), device)
+        for protocol in what.protocols:
+            pipe.zrem(keys.protocol_users(protocol), device)
+        pipe.zrem(keys.devices, device)
+        pipe.delete(
+            keys.totals(device), keys.applications(device), keys.protocols(device), keys.addresses(device)
+        )
+        self._flow_writer.queue_forget(pipe, device)
+
+
+def _complain(sequence: int, refused: Sequence[str]) -> None:
+    """Raises StoreRefused if Redis ``refused`` some commands of a flush that it took."""
+    if refused:
+        raise StoreRefused(
+            f"Redis took flush {sequence} but refused {len(refused)} of its commands, {refused[0]} for one: "
+            "somebody else writes to this gateway's keys"
+        )
+
+
+def _rows_in(fields: list[str]) -> list[str]:
+    """Names of the rows of a hash with fields ``code:name``."""
+    return sorted({field.partition(":")[2] for field in fields})
+
+
+def _use(pipe: Transaction, key: str, device: str, sums: Sums) -> None:
+    """Queue what a device moved more with what ``key`` ranks the users of; who moved nothing is no user."""
+    amount = sums[0] + sums[1]
+    if sums[0] or sums[1]:
+        pipe.zincrby(key, amount, device)
+        if amount < 0:
+            pipe.zremrangebyscore(key, "-inf", 0)

@@ -1,0 +1,499 @@
+"""Promises of ``/events``, over real sockets: nothing is missed, nobody is held up, all ends in time."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from records import account
+from serving import ALIVE, Scene, a_scene, assert_problem
+from storing import LAPTOP, PHONE, TUNNEL
+from support import WAIT_S, Daemon, RedisServer, StandIn, certificate, eventually
+
+from netify_agent.api.http.server import EVENT_CLIENTS
+from netify_agent.api.routes import events as module
+from netify_agent.store.layout import Keys
+from netify_agent.store.network_summary import NetworkSummary, NetworkSummaryReader
+
+DEVICE = [
+    *("device", "mac", "ip", "name", "active", "last_seen"),
+    *("bytes_up", "bytes_down", "packets_up", "packets_down", "flows", "rate_up", "rate_down"),
+]
+
+
+@dataclass
+class Event:
+    name: str
+    id: str
+    data: Any
+
+    @property
+    def devices(self) -> set[str]:
+        return {device["device"] for device in self.data["devices"]}
+
+
+class Client:
+    """Follows the events as the standard says, and remembers what came."""
+
+    def __init__(
+        self,
+        port: int,
+        last_event_id: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        **headers: str,
+    ) -> None:
+        if tls is None:
+            self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+        else:
+            self._connection = http.client.HTTPSConnection("localhost", port, timeout=WAIT_S, context=tls)
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        self._connection.request("GET", "/events", headers=headers)
+        self.answer = self._connection.getresponse()
+        self.comments: list[str] = []
+        self.retry: str | None = None
+
+    def next(self) -> Event | None:
+        """The next event, None at the end of the stream."""
+        fields: dict[str, str] = {}
+        end = time.monotonic() + WAIT_S
+        while line := self.answer.readline().decode():
+            assert time.monotonic() < end, "nothing but comments came"
+            text = line.rstrip("\n")
+            if not text and "data" in fields:
+                return Event(fields["event"], fields["id"], json.loads(fields["data"]))
+            name, _, value = text.partition(": " if ": " in text else ":")
+            if not name and text:
+                self.comments.append(value)
+            elif name == "retry":
+                self.retry = value
+            elif name:
+                fields[name] = value
+        assert not fields, "an event was cut"
+        return None
+
+    def event(self) -> Event:
+        found = self.next()
+        assert found is not None, "the stream ended"
+        return found
+
+    def comment(self) -> str:
+        """The next comment; there may be no event before it."""
+        while line := self.answer.readline().decode():
+            if line.startswith(":"):
+                return line[1:].strip()
+            assert line == "\n" or line.startswith("retry"), line
+        raise AssertionError("the stream ended")
+
+    def close(self) -> None:
+        self._connection.close()
+        self.answer.close()
+
+
+class Events:
+    """A scene, and flushes that are applied and told as the supervisor does."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.said = scene.book.netifyd
+        self.clients: list[Client] = []
+
+    def flush(self, *records: dict[str, Any], at_ms: int | None = None) -> int:
+        flush = self.scene.book.flush(*records, at_ms=at_ms, elapsed_ms=15_000)
+        self.scene.flushes.applied(
+            flush.sequence,
+            flush.at_ms,
+            flush.batch.changed_devices(),
+            self.scene.book.writer.moving_devices(),
+        )
+        return flush.sequence
+
+    def follow(self, last_event_id: object = None) -> Client:
+        client = Client(self.scene.port, None if last_event_id is None else str(last_event_id))
+        self.clients.append(client)
+        return client
+
+    def followers(self, count: int) -> None:
+        eventually(lambda: self.scene.flushes.followers == count, f"{count} follow")
+
+
+@pytest.fixture
+def events(shared_redis: RedisServer, tmp_path: Path) -> Iterator[Events]:
+    scene = a_scene(shared_redis.url, tmp_path, gateway=f"gw-{tmp_path.name}")
+    scene.start()
+    events = Events(scene)
+    yield events
+    for client in events.clients:
+        client.close()
+    scene.flushes.close()
+    scene.stop()
+
+
+# -- what is told ----------------------------------------------------------------------------------
+
+
+def test_an_event_is_what_the_openapi_document_says(events: Events) -> None:
+    events.flush(events.said.flow("a"), events.said.stats("a", 1500, 3000))
+    event = events.follow().event()
+    assert event.devices
+    document = events.scene.get("/openapi.json")
+    components = document["components"]
+    [told] = document["paths"]["/events"]["get"]["responses"]["200"]["content"].values()
+    whole = {"id": event.id, "event": event.name, "data": json.dumps(event.data)}
+    Draft202012Validator({**told["schema"], "components": components}).validate(whole)
+    data = components["schemas"]["Event"]["properties"]["data"]["contentSchema"]
+    Draft202012Validator({**data, "components": components}).validate(event.data)
+
+
+def test_each_flush_is_told_with_what_it_changed(events: Events) -> None:
+    said = events.said
+    events.flush(said.flow("a"), said.stats("a", 1500, 3000), said.flow("b", TUNNEL), said.stats("b", 15, 30))
+    client = events.follow()
+    assert client.answer.status == 200
+    assert client.answer.headers["Content-Type"] == "text/event-stream"
+    assert client.answer.headers["Cache-Control"] == "no-store"
+    first = client.event()
+    assert client.retry == "2000"
+    assert (first.name, first.id) == ("flush", "1")
+    network = events.scene.get("/")
+    assert list(first.data) == ["sequence", "generated_at", "interval", "totals", "devices"]
+    assert first.data["sequence"] == 1
+    for key in ("generated_at", "interval", "totals"):
+        assert first.data[key] == network[key]
+    told = {device["device"]: device for device in first.data["devices"]}
+    assert set(told) == {LAPTOP, TUNNEL}
+    for device in network["devices"]:
+        of_event = told[device["mac"] or device["ip"]]
+        assert list(of_event) == DEVICE
+        assert {key: of_event[key] for key in DEVICE[1:]} == {key: device[key] for key in DEVICE[1:]}
+    events.flush(said.stats("b", 1, 2))
+    second = client.event()
+    assert (second.name, second.id, second.data["sequence"]) == ("flush", "2", 2)
+    assert second.data["totals"]["bytes_up"] == 1516
+    # The laptop carried nothing, so its rate is another one now.
+    told = {device["device"]: device for device in second.data["devices"]}
+    assert told[LAPTOP]["rate_up"] == 0
+    assert (told[LAPTOP]["bytes_up"], told[TUNNEL]["bytes_up"]) == (1500, 16)
+    events.flush(said.stats("b", 1, 2))
+    assert client.event().devices == {TUNNEL}
+
+
+def test_a_device_that_falls_silent_is_told_to_be_inactive(events: Events) -> None:
+    said = events.said
+    now = int(time.time() * 1000)
+    events.flush(said.flow("a"), said.stats("a", 1, 1), at_ms=now)
+    client = events.follow()
+    assert client.event().data["devices"][0]["active"] is True
+    events.flush(at_ms=now + 60_000)
+    assert [device["active"] for device in client.event().data["devices"]] == [True]  # at rest now
+    events.flush(at_ms=now + 60_001)
+    (silent,) = client.event().data["devices"]
+    assert (silent["device"], silent["active"]) == (LAPTOP, False)
+    events.flush(at_ms=now + 75_000)
+    assert client.event().data["devices"] == []
+
+
+def test_who_comes_before_the_first_flush_waits_for_it(events: Events) -> None:
+    clients = [events.follow(), events.follow(7)]
+    events.flush(events.said.flow("a"), events.said.stats("a", 1, 1))
+    told = [client.event() for client in clients]
+    assert [event.name for event in told] == ["flush", "reset"]  # nobody knows what was before
+    assert [event.id for event in told] == ["1", "1"]
+
+
+# -- going on --------------------------------------------------------------------------------------
+
+
+def test_missed_flushes_come_in_one_event(events: Events) -> None:
+    said = events.said
+    events.flush(said.flow("a"), said.stats("a", 1, 1))
+    client = events.follow()
+    known = client.event().id
+    client.close()
+    events.flush(said.flow("b", PHONE), said.stats("b", 1, 1))
+    events.flush(said.flow("c", TUNNEL), said.stats("c", 1, 1))
+    events.flush(said.stats("c", 1, 1))
+    again = events.follow(known)
+    event = again.event()
+    assert (event.name, event.id) == ("flush", "4")
+    assert event.devices == {LAPTOP, PHONE, TUNNEL}  # the laptop has come to rest
+    assert events.follow(2).event().devices == {PHONE, TUNNEL}
+    events.flush(said.stats("a", 1, 1))
+    assert again.event().id == "5"
+
+
+def test_who_knows_the_latest_hears_of_the_next(events: Events) -> None:
+    known = events.flush(events.said.flow("a"), events.said.stats("a", 1, 1))
+    client = events.follow(known)
+    events.followers(1)
+    events.flush()
+    assert client.event().id == str(known + 1)
+
+
+@pytest.mark.parametrize("unknown", ["0", "99", "-1", "x", "1x", "١", "1" * 400])
+def test_an_id_that_is_not_known_begins_anew(events: Events, unknown: str) -> None:
+    events.flush(events.said.flow("a"), events.said.stats("a", 1, 1))
+    client = Client(events.scene.port, unknown.encode().decode("latin-1"))
+    events.clients.append(client)
+    event = client.event()
+    assert (event.name, event.id, event.data["devices"]) == ("reset", "1", [])
+    assert event.data["totals"]["bytes_up"] == 1
+    events.flush(events.said.stats("a", 1, 1))
+    event = client.event()
+    assert (event.name, event.id, event.devices) == ("flush", "2", {LAPTOP})
+
+
+def test_redis_that_lost_flushes_sends_who_follows_to_begin_anew(events: Events) -> None:
+    said = events.said
+    events.flush(said.flow("a"), said.stats("a", 1, 1))
+    events.flush()
+    events.flush()
+    client = events.follow()
+    assert client.event().id == "3"
+    scene = events.scene
+    scene.book.client.hset(Keys(scene.gateway).meta, "seq", 2)
+    scene.flushes.applied(2, int(time.time() * 1000), [LAPTOP], [])
+    assert client.next() is None
+    again = events.follow(3)
+    assert again.event().name == "reset"
+    scene.book.client.hset(Keys(scene.gateway).meta, "seq", 3)
+    scene.flushes.applied(3, int(time.time() * 1000), [LAPTOP], [])
+    event = again.event()
+    assert (event.name, event.id, event.devices) == ("flush", "3", {LAPTOP})  # and goes on from there
+
+
+# -- many, slow and gone ---------------------------------------------------------------------------
+
+
+def test_the_store_is_read_once_for_all_who_follow(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    changed = NetworkSummaryReader.changed
+
+    def counted(*arguments: Any) -> NetworkSummary:
+        reads.append(arguments)
+        return changed(*arguments)
+
+    monkeypatch.setattr(NetworkSummaryReader, "changed", counted)
+    clients = [events.follow() for _ in range(8)]
+    events.followers(8)
+    for count in range(1, 4):
+        events.flush(events.said.flow("a"), events.said.stats("a", 1, 1))
+        assert {client.event().id for client in clients} == {str(count)}
+        assert len(reads) == count
+
+
+def test_one_too_many_is_asked_to_come_again_later(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0.2)
+    clients = [events.follow() for _ in range(EVENT_CLIENTS)]
+    events.followers(EVENT_CLIENTS)
+    answer = events.scene.ask("/events")
+    assert_problem(answer, 503)
+    assert int(answer.headers["Retry-After"]) > 0
+    assert events.scene.get("/status")["web"]["event_clients"] == EVENT_CLIENTS
+    assert events.scene.get("/healthz") == ALIVE
+    clients[0].close()
+    eventually(lambda: events.scene.flushes.followers < EVENT_CLIENTS, "its place is free again")
+    another = events.follow()
+    assert another.answer.status == 200
+
+
+def test_a_client_that_is_gone_gives_its_place_back(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
+    for _ in range(3):
+        events.follow().close()
+    events.followers(0)
+
+
+def test_a_client_that_takes_nothing_is_dropped(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    big = b":" + b"x" * (1 << 20) + b"\n\n"
+    monkeypatch.setattr(module.Events, "_event", lambda self, name, span: big)
+    monkeypatch.setattr(events.scene.server._patience, "_idle_s", 1)
+    with socket.create_connection(("127.0.0.1", events.scene.port)) as client:
+        client.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        events.followers(1)
+
+        def dropped() -> bool:
+            events.flush()
+            return events.scene.flushes.followers == 0
+
+        eventually(dropped, "it is dropped")
+    assert events.scene.get("/healthz") == ALIVE
+
+
+def test_a_stream_ends_by_itself_and_the_client_goes_on(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert module.LASTING_S == 900
+    events.flush()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "LASTING_S", 0)
+        assert events.follow().next() is None
+        events.followers(0)
+    events.flush()
+    assert events.follow(1).event().id == "2"
+
+
+def test_a_silent_network_is_shown_to_be_alive(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert module.HEARTBEAT_S <= 15
+    monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
+    client = events.follow()
+    assert client.comment() == client.comment() == ""
+
+
+def test_the_end_of_the_server_ends_all_streams_at_once(events: Events) -> None:
+    events.flush()
+    clients = [events.follow() for _ in range(EVENT_CLIENTS)]
+    for client in clients:
+        client.event()
+    events.scene.flushes.close()
+    for client in clients:
+        assert client.next() is None
+    events.followers(0)
+
+
+# -- Redis, HTTP, the daemon -----------------------------------------------------------------------
+
+
+def test_while_redis_is_away_the_stream_stays_and_says_so(directory: Path, tmp_path: Path) -> None:
+    # With everysec, Redis may put writing off for 2 s, and a kill would take the flush back.
+    redis_server = RedisServer(directory, "--appendfsync", "always")
+    redis_server.start()
+    scene = a_scene(redis_server.url, tmp_path)
+    scene.start()
+    events = Events(scene)
+    try:
+        events.flush(events.said.flow("a"), events.said.stats("a", 1, 1))
+        redis_server.kill()
+        client = events.follow()
+        assert client.comment().startswith("Redis: ")
+        redis_server.start()
+        events.flush(events.said.stats("a", 1, 1))
+        event = client.event()
+        assert (event.name, event.id, event.data["totals"]["bytes_up"]) == ("flush", "2", 2)
+        # Who is in step needs Redis no more than the first who asked.
+        redis_server.kill()
+        assert events.follow().event().data == event.data
+    finally:
+        scene.flushes.close()
+        scene.stop()
+        redis_server.kill()
+
+
+def test_a_flush_that_the_store_does_not_show_any_more_is_told_with_the_next(events: Events) -> None:
+    """Between being told of a flush and reading it, the next one came."""
+    said = events.said
+    events.flush(said.flow("a"), said.stats("a", 1, 1))
+    client = events.follow()
+    assert client.event().id == "1"
+    second = events.scene.book.flush(said.flow("b", PHONE), said.stats("b", 1, 1))
+    third = events.scene.book.flush(said.flow("c", TUNNEL), said.stats("c", 1, 1))
+    events.scene.flushes.applied(second.sequence, second.at_ms, [PHONE], [])
+    events.scene.flushes.applied(third.sequence, third.at_ms, [TUNNEL], [])
+    event = client.event()
+    assert (event.id, event.devices) == ("3", {LAPTOP, PHONE, TUNNEL})  # the laptop has come to rest
+
+
+def test_head_opens_no_stream(events: Events) -> None:
+    answer = events.scene.ask("/events", "HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["Content-Type"] == "text/event-stream"
+    assert events.scene.flushes.followers == 0
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"), [("text/event-stream", 200), ("*/*", 200), ("application/json", 406)]
+)
+def test_only_who_takes_events_gets_them(events: Events, accept: str, status: int) -> None:
+    assert events.scene.ask("/events", "HEAD", Accept=accept).status == status
+
+
+@pytest.mark.parametrize("path", ["/events", "/metrics"])
+def test_a_parameter_is_refused(events: Events, path: str) -> None:
+    assert_problem(events.scene.ask(f"{path}?since=1"), 400)
+    assert events.scene.flushes.followers == 0
+
+
+def test_old_http_gets_the_bare_stream(events: Events) -> None:
+    events.flush()
+    with socket.create_connection(("127.0.0.1", events.scene.port), timeout=WAIT_S) as client:
+        client.sendall(b"GET /events HTTP/1.0\r\n\r\n")
+        with client.makefile("rb") as lines:
+            assert lines.readline().startswith(b"HTTP/1.0 200")
+            while lines.readline() != b"\r\n":
+                pass
+            assert [lines.readline() for _ in range(3)] == [b"retry: 2000\n", b"\n", b"id: 1\n"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
+def test_curl_follows(events: Events) -> None:
+    events.flush(events.said.flow("a"), events.said.stats("a", 1, 1))
+    url = f"http://127.0.0.1:{events.scene.port}/events"
+    with subprocess.Popen(["curl", "-sN", url], stdout=subprocess.PIPE, text=True) as curl:
+        assert curl.stdout is not None
+        try:
+            lines = [curl.stdout.readline() for _ in range(6)]
+        finally:
+            curl.kill()
+    assert lines[:4] == ["retry: 2000\n", "\n", "id: 1\n", "event: flush\n"]
+    assert lines[4].startswith('data: {"sequence":1,')
+    assert lines[5] == "\n"
+
+
+def test_the_daemon_tells_of_its_flushes_and_a_stop_is_not_held_up(daemon: Daemon, netifyd: StandIn) -> None:
+    daemon.start()
+    clients = [Client(daemon.port) for _ in range(3)]
+    account(netifyd, daemon)
+    for client in clients:
+        while not (event := client.event()).data["devices"]:
+            pass
+        assert event.data["totals"]["bytes_down"] == 1000
+    daemon.write_config()
+    daemon.signal(signal.SIGHUP)  # who follows comes back, by the rules of the new configuration
+    for client in clients:
+        while client.next() is not None:
+            pass
+    resumed = Client(daemon.port, event.id)
+    assert resumed.event().name == "flush"
+    assert daemon.stop() == 0
+    while resumed.next() is not None:
+        pass
+
+
+def test_events_are_followed_by_https_and_with_a_token_that_is_good(
+    daemon: Daemon, netifyd: StandIn, directory: Path
+) -> None:
+    files = certificate(directory)
+    tokens = directory / "tokens"
+    tokens.write_text("0123456789abcdef\n")
+    daemon.settings["web"]["tls"] = {"certificate": files.certificate, "key": files.key}
+    daemon.settings["web"]["tokens_file"] = str(tokens)
+    daemon.base, daemon.trusted = f"https://localhost:{daemon.port}", files.certificate
+    daemon.write_config()
+    daemon.start()
+    tls = ssl.create_default_context(cafile=files.certificate)
+    good = {"Authorization": "Bearer 0123456789abcdef"}
+    assert Client(daemon.port, tls=tls).answer.status == 401
+    clients = [Client(daemon.port, tls=tls, **good) for _ in range(3)]
+    for client in clients:
+        assert client.answer.status == 200
+        first = client.event()
+        assert int(client.event().id) == int(first.id) + 1
+    tokens.write_text("fedcba9876543210\n")
+    daemon.signal(signal.SIGHUP)
+    for client in clients:
+        while client.next() is not None:  # who may follow is asked anew
+            pass
+    assert Client(daemon.port, tls=tls, **good).answer.status == 401
+    assert daemon.stop() == 0

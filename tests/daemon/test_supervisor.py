@@ -1,0 +1,345 @@
+"""Promises of the process: signals, exit codes, what systemd is told, what a broken part leads to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from records import account, stats_record, status_record
+from support import WAIT_S, Daemon, RedisServer, StandIn, eventually, framed, free_port
+
+from netify_agent import __version__
+from netify_agent.daemon.liveness import Liveness
+from netify_agent.daemon.worker import Worker
+
+FLOW = "a" * 40
+
+
+class ServiceManager:
+    """systemd's end of sd_notify(3): a datagram socket that remembers what it was told."""
+
+    def __init__(self, path: Path) -> None:
+        self.environment = {"NOTIFY_SOCKET": str(path)}
+        self.told: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                self.told += self._socket.recv(65536).decode().splitlines()
+            except OSError:
+                return
+
+    def count(self, message: str) -> int:
+        return self.told.count(message)
+
+    def statuses(self) -> list[str]:
+        return [line[len("STATUS=") :] for line in self.told if line.startswith("STATUS=")]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(directory: Path) -> Iterator[ServiceManager]:
+    listening = ServiceManager(directory / "notify.sock")
+    yield listening
+    listening.close()
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``netify-agent`` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "netify_agent", *arguments], capture_output=True, text=True, timeout=WAIT_S
+    )
+
+
+def test_sigterm_flushes_what_is_in_memory_and_exits_0(
+    directory: Path, redis_server: RedisServer, netifyd: StandIn
+) -> None:
+    daemon = Daemon(directory, redis_server.url, f"unix://{netifyd.path}", interval=3600)
+    daemon.start()
+    account(netifyd, daemon)
+    assert daemon.stop() == 0
+    daemon.start()
+    assert daemon.get("/")[1]["totals"]["bytes_down"] == 1000
+    assert daemon.stop() == 0
+
+
+def test_sigint_stops_as_sigterm_does(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.signal(signal.SIGINT)
+    assert eventually(lambda: daemon.exited() is not None, "it exits")
+    assert daemon.exited() == 0
+
+
+def test_a_stop_that_can_not_flush_says_so_and_exits_1(
+    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
+) -> None:
+    daemon.start()
+    account(netifyd, daemon)
+    redis_server.kill()
+    assert daemon.stop() == 1
+    assert "stopping without the last flush" in daemon.log.read_text()
+
+
+def test_a_storm_of_signals_neither_blocks_nor_breaks(daemon: Daemon) -> None:
+    daemon.start()
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        daemon.signal(signal.SIGHUP)
+        time.sleep(0.0015)
+    assert daemon.stop() == 0
+
+
+def test_systemd_is_told_of_start_progress_reload_and_stop(
+    daemon: Daemon, netifyd: StandIn, manager: ServiceManager
+) -> None:
+    daemon.start({**manager.environment, "WATCHDOG_USEC": "300000"})
+    eventually(lambda: manager.count("READY=1") == 1, "READY")
+    eventually(lambda: manager.count("WATCHDOG=1") >= 3, "the watchdog is fed")
+    account(netifyd, daemon)
+    eventually(lambda: any("Redis takes flushes" in line for line in manager.statuses()), "a status line")
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: manager.count("READY=1") == 2, "READY after the reload")
+    assert manager.told.index("RELOADING=1") < len(manager.told) - 1 - manager.told[::-1].index("READY=1")
+    assert any(line.startswith("MONOTONIC_USEC=") for line in manager.told)
+    assert daemon.stop() == 0
+    eventually(lambda: manager.count("STOPPING=1") == 1, "STOPPING")
+
+
+def test_the_status_line_says_what_is_wrong(
+    daemon: Daemon, redis_server: RedisServer, netifyd: StandIn, manager: ServiceManager
+) -> None:
+    netifyd.close()
+    daemon.start(manager.environment)
+    eventually(lambda: any("no such socket" in line for line in manager.statuses()), "the missing socket")
+    redis_server.kill()
+    eventually(lambda: any("redis:" in line for line in manager.statuses()), "the missing Redis")
+
+
+def test_the_watchdog_is_not_fed_while_a_thread_is_stuck(
+    daemon: Daemon, manager: ServiceManager, tmp_path: Path
+) -> None:
+    """The daemon's own code with one limit shortened and one body wedged, in a process of its own."""
+    wedge = (
+        "import sys, threading\n"
+        "from netify_agent.daemon import supervisor\n"
+        "from netify_agent.netifyd.listener import Listener\n"
+        "supervisor._LISTENER_LIMIT_S = 1.0\n"
+        "def stuck(self, stop, beat):\n"
+        "    beat(); threading.Event().wait()\n"
+        "Listener.run = stuck\n"
+        "from netify_agent.cli import main\n"
+        f"sys.exit(main(['run', '--config', {str(daemon.config)!r}]))\n"
+    )
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", wedge],
+            stderr=file,
+            env={**os.environ, **manager.environment, "WATCHDOG_USEC": "300000"},
+        )
+    try:
+        eventually(lambda: "no progress: listener" in log.read_text(), "the stuck thread is named")
+        time.sleep(1)  # what was under way
+        fed = manager.count("WATCHDOG=1")
+        time.sleep(2)
+        assert manager.count("WATCHDOG=1") == fed > 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_thread_that_dies_takes_the_process_down(daemon: Daemon, tmp_path: Path) -> None:
+    dying = (
+        "import sys\n"
+        "from netify_agent.netifyd.listener import Listener\n"
+        "def run(self, stop, beat):\n"
+        "    raise RuntimeError('the sky is falling')\n"
+        "Listener.run = run\n"
+        "from netify_agent.cli import main\n"
+        f"sys.exit(main(['run', '--config', {str(daemon.config)!r}]))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", dying], capture_output=True, text=True, timeout=WAIT_S)
+    assert done.returncode == 1
+    assert "listener" in done.stderr
+    assert "the sky is falling" in done.stderr
+
+
+def test_a_second_agent_on_the_same_store_stops_the_first(
+    daemon: Daemon, directory: Path, redis_server: RedisServer, netifyd: StandIn
+) -> None:
+    daemon.start()
+    (directory / "second").mkdir()
+    second = Daemon(directory / "second", redis_server.url, f"unix://{netifyd.path}")
+    second.start()
+    try:
+        eventually(lambda: daemon.exited() is not None, "the first gives way")
+        assert daemon.exited() == 1
+        assert "another netify-agent writes to gateway 'gw1'" in daemon.log.read_text()
+    finally:
+        assert second.stop() == 0
+
+
+def test_a_reload_takes_over_what_can_change_while_running(
+    daemon: Daemon, directory: Path, netifyd: StandIn
+) -> None:
+    daemon.start()
+    account(netifyd, daemon)
+    other = StandIn(directory / "other.sock")
+    daemon.settings["interval"] = 2
+    daemon.settings["netifyd"]["endpoints"] = [f"unix://{other.path}"]
+    daemon.write_config()
+    daemon.signal(signal.SIGHUP)
+    other.accept()
+    other.send(framed(stats_record(FLOW, 1000, 2000)))
+    eventually(lambda: daemon.get("/status")[1]["interval"] == 2, "the new interval")
+    eventually(lambda: daemon.get("/")[1]["totals"]["bytes_down"] == 2000, "the other netifyd is read")
+    assert daemon.stop() == 0
+    other.close()
+
+
+def test_a_reload_moves_the_api(daemon: Daemon) -> None:
+    daemon.start()
+    port = free_port()
+    daemon.settings["web"]["listen"] = f"127.0.0.1:{port}"
+    daemon.write_config()
+    daemon.signal(signal.SIGHUP)
+    daemon.base = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return daemon.get("/healthz")[0] == 200
+        except OSError:
+            return False
+
+    eventually(answers, "the API answers at its new place")
+    assert daemon.stop() == 0
+
+
+def test_a_reload_to_a_taken_port_keeps_the_api_where_it_was(daemon: Daemon) -> None:
+    daemon.start()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        daemon.settings["web"]["listen"] = f"127.0.0.1:{taken.getsockname()[1]}"
+        daemon.write_config()
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: "listens there already" in daemon.log.read_text(), "the refusal is logged")
+        eventually(lambda: daemon.get("/healthz")[0] == 200, "the API answers where it was")
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("interval: soon", "interval"),
+        ("netifyd: {endpoints: [ftp://x]}", "netifyd.endpoints[0]"),
+        ("{", "netify-agent.yaml:"),
+        ("intervall: 15", "did you mean"),
+    ],
+)
+def test_a_reload_of_a_broken_file_is_refused_and_nothing_changes(
+    text: str, complaint: str, daemon: Daemon, netifyd: StandIn
+) -> None:
+    daemon.start()
+    account(netifyd, daemon)
+    daemon.write_config(text)
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: "reload refused" in daemon.log.read_text(), "the refusal is logged")
+    assert complaint in daemon.log.read_text()
+    daemon.flushed()
+    assert daemon.get("/")[1]["totals"]["bytes_down"] == 1000
+    daemon.write_config()
+    assert daemon.stop() == 0
+
+
+def test_what_says_where_accounts_are_kept_waits_for_a_restart(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.settings["gateway"] = "gw2"
+    daemon.write_config()
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: "gateway changed, which takes effect" in daemon.log.read_text(), "it is logged")
+    daemon.flushed()
+    assert daemon.get("/")[1]["gateway"] == "gw1"
+    assert daemon.stop() == 0
+
+
+def test_a_wrong_configuration_is_refused_at_the_start_with_exit_code_78(tmp_path: Path) -> None:
+    config = tmp_path / "a.yaml"
+    config.write_text("interval: 0\nweb: {listen: '127.0.0.1:70000'}\n")
+    done = command("run", "--config", str(config))
+    assert done.returncode == 78
+    lines = done.stderr.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"{config}:1: interval: expected")
+    assert lines[1].startswith(f"{config}:2: web.listen: expected")
+
+
+def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
+    done = command("run", "--config", str(tmp_path / "none.yaml"))
+    assert done.returncode == 78
+    assert f"{tmp_path}/none.yaml: can't be read: No such file or directory" in done.stderr
+
+
+def test_a_port_that_is_taken_ends_the_start_with_one_clear_line(daemon: Daemon) -> None:
+    with socket.create_server(("127.0.0.1", daemon.port)):
+        done = command("run", "--config", str(daemon.config))
+    assert done.returncode == 1
+    assert f"web.listen: can't listen on tcp://127.0.0.1:{daemon.port}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_unreadable_password_file_is_named(daemon: Daemon) -> None:
+    daemon.settings["redis"]["password_file"] = "/nonexistent/password"
+    daemon.write_config()
+    done = command("run", "--config", str(daemon.config))
+    assert done.returncode == 1
+    assert "/nonexistent/password" in done.stderr
+
+
+def test_version_is_the_package_s() -> None:
+    assert command("version").stdout == f"netify-agent {__version__}\n"
+
+
+def test_a_wrong_command_line_exits_2() -> None:
+    assert command("dance").returncode == 2
+    assert command().returncode == 2
+
+
+def test_check_says_what_it_found_and_its_exit_code_tells(
+    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
+) -> None:
+    greeting = threading.Thread(target=lambda: (netifyd.accept(), netifyd.send(framed(status_record()))))
+    greeting.start()
+    done = command("check", "--config", str(daemon.config))
+    greeting.join()
+    assert done.returncode == 0, done.stdout
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok", "ok"]
+
+    netifyd.close()
+    redis_server.kill()
+    done = command("check", "--config", str(daemon.config))
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("WRONG redis: unix://")
+    assert lines[2].startswith(f"WRONG netifyd: unix://{netifyd.path}: no such socket")
+
+
+def test_a_worker_that_returns_unasked_has_died() -> None:
+    liveness = Liveness()
+    worker = Worker("brief", lambda stop, beat: None, liveness, 10)
+    eventually(lambda: worker.died, "it is noticed")
+    lasting = Worker("lasting", lambda stop, beat: (stop.wait(), None)[1], liveness, 10)
+    assert not lasting.died
+    assert lasting.stop(WAIT_S)
+    assert not lasting.died

@@ -1,0 +1,190 @@
+"""Promises of the reader of one endpoint: it finds netifyd, stays with it, and names what is not one."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from records import flow_record, stats_record, status_record
+from support import StandIn, eventually, framed
+
+from netify_agent.accounting.accountant import Accountant
+from netify_agent.config.settings import Endpoint
+from netify_agent.netifyd import listener as module
+from netify_agent.netifyd.listener import Listener
+
+Reading = Callable[[Endpoint], Listener]
+
+
+@pytest.fixture
+def reading() -> Iterator[Reading]:
+    """Starts listeners and ends them after the test."""
+    stop = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def start(endpoint: Endpoint) -> Listener:
+        listener = Listener(endpoint, Accountant(1000), threading.Lock(), 1 << 20)
+        threads.append(threading.Thread(target=listener.run, args=(stop, lambda: None)))
+        threads[-1].start()
+        return listener
+
+    yield start
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def unix(path: Path) -> Endpoint:
+    return Endpoint("unix", path=str(path))
+
+
+def test_a_unix_socket_is_read_and_netifyd_s_version_noted(netifyd: StandIn, reading: Reading) -> None:
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    netifyd.send(framed(b'{"type":"agent_hello","agent_version":"4.4.5"}\n', status_record()))
+    eventually(lambda: listener.status.records == 2, "both records are read")
+    assert listener.status.connected
+    assert listener.status.agent == "4.4.5"
+    assert listener.status.error is None
+
+
+def test_what_netifyd_measured_ends_with_the_connection_and_what_it_counted_does_not(
+    netifyd: StandIn, reading: Reading
+) -> None:
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    told = {"type": "agent_status", "uptime": 3, "flow_count": 5, "stats": {"br0": {"raw": 7}}}
+    netifyd.send(framed(json.dumps(told).encode() + b"\n"))
+    eventually(lambda: listener.status.netifyd.uptime_s == 3, "its words are heard")
+    assert listener.status.netifyd.flows == 5
+    netifyd.drop()
+    eventually(lambda: listener.status.netifyd.uptime_s is None, "they are known to be of the past")
+    assert listener.status.netifyd.interfaces["br0"].packets == 7
+
+
+def test_a_tcp_endpoint_is_read(reading: Reading) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listener = reading(Endpoint("tcp", host="127.0.0.1", port=server.getsockname()[1]))
+        client, _ = server.accept()
+        with client:
+            client.sendall(framed(status_record()))
+            eventually(lambda: listener.status.records == 1, "the record is read")
+
+
+def test_it_comes_back_to_a_netifyd_that_went_away(netifyd: StandIn, reading: Reading) -> None:
+    listener = reading(unix(netifyd.path))
+    for count in range(1, 4):
+        netifyd.accept()
+        netifyd.send(framed(status_record()))
+        eventually(lambda count=count: listener.status.records == count, "the record is read")  # type: ignore[misc]
+        netifyd.drop()
+    eventually(lambda: listener.status.error == "netifyd closed the connection", "the reason is noted")
+    assert listener.status.connections == 3
+
+
+def test_it_finds_a_socket_that_appears_later(directory: Path, reading: Reading) -> None:
+    listener = reading(unix(directory / "late.sock"))
+    eventually(lambda: listener.status.error == "no such socket: is netifyd running?", "the reason is noted")
+    late = StandIn(directory / "late.sock")
+    late.accept()
+    eventually(lambda: listener.status.connected, "it connects")
+    late.close()
+
+
+def test_a_stale_socket_is_told_from_a_missing_one(directory: Path, reading: Reading) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(directory / "stale.sock"))
+    listener = reading(unix(directory / "stale.sock"))
+    eventually(lambda: "connection refused" in (listener.status.error or ""), "the reason is noted")
+
+
+@pytest.mark.parametrize(
+    ("greeting", "found"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "an SSH server"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "an HTTP server"),
+        (gzip.compress(b"{}", mtime=0) + b"\n", "gzip-compressed data"),
+        (b"\x82\xa4type\xa5hello\n", "msgpack data"),
+        (bytes(range(200, 256)) + b"\n", "expected netifyd's JSON records"),
+        (b"x" * 200_000, "bytes that hold no record"),
+    ],
+)
+def test_a_peer_that_is_no_netifyd_is_named(
+    greeting: bytes, found: str, netifyd: StandIn, reading: Reading, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    netifyd.send(greeting)
+    error = eventually(lambda: listener.status.error, "it is named")
+    assert found in error
+    assert error.startswith("expected netifyd's JSON records")
+    assert error in caplog.text
+
+
+def test_a_peer_that_says_nothing_is_given_up(
+    netifyd: StandIn, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.5)
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    eventually(lambda: (listener.status.error or "").endswith("found nothing"), "it is given up")
+
+
+def test_the_same_trouble_is_logged_once(
+    directory: Path, reading: Reading, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = reading(unix(directory / "none.sock"))
+    eventually(lambda: listener.status.error, "the first attempt")
+    threading.Event().wait(1.5)  # some more attempts: they begin a quarter of a second apart
+    assert caplog.text.count("no such socket") == 1
+
+
+def test_drops_of_all_connections_add_up(netifyd: StandIn, reading: Reading) -> None:
+    listener = reading(unix(netifyd.path))
+    for _ in range(2):
+        netifyd.accept()
+        netifyd.send(framed(status_record()) + b"garbage\n" + framed(flow_record("a" * 40))[:-30])
+        netifyd.drop()
+    netifyd.accept()
+    eventually(lambda: listener.status.drops == {"malformed": 2, "truncated": 2}, "the drops are counted")
+
+
+def test_drops_are_told_while_the_connection_lasts(netifyd: StandIn, reading: Reading) -> None:
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    netifyd.send(framed(status_record()) + b"garbage\n")
+    eventually(lambda: listener.status.drops == {"malformed": 1}, "the drop is counted")
+    assert listener.status.connected
+
+
+def test_a_peer_that_vanishes_without_a_word_is_left(
+    netifyd: StandIn, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_S", 1.0)
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    netifyd.send(framed(status_record()))
+    eventually(lambda: "nothing was heard" in (listener.status.error or ""), "it is left")
+    eventually(lambda: listener.status.connections == 2, "and tried again")
+
+
+def test_records_reach_the_accounting_in_order(netifyd: StandIn) -> None:
+    accountant, stop = Accountant(1000), threading.Event()
+    accountant.restore({}, None, 0, {})
+    listener = Listener(unix(netifyd.path), accountant, threading.Lock(), 1 << 20)
+    thread = threading.Thread(target=listener.run, args=(stop, lambda: None))
+    thread.start()
+    netifyd.accept()
+    netifyd.send(framed(status_record(), flow_record("a" * 40), stats_record("a" * 40, 700, 700)))
+    eventually(lambda: listener.status.records == 3, "all is read")
+    stop.set()
+    thread.join()
+    rows = accountant.take(0).counted
+    assert [(key.application, row.bytes_down) for key, row in rows.items() if row.bytes_down] == [
+        ("netify.netflix", 700)
+    ]

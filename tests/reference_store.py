@@ -1,0 +1,239 @@
+"""For tests of the accounting: netifyd's records, and a store in memory that sums batches up."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from netify_agent.accounting.accountant import Accountant
+from netify_agent.accounting.batch import MAX_ENDED, Batch, FlowState, Instance
+from netify_agent.netifyd.flow_record import Details
+from netify_agent.store.deltas import Summary, Tally
+from netify_agent.store.layout import GATEWAY
+
+SOURCE = "unix:///run/netifyd.sock"
+MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
+IP, OTHER_IP = "192.168.1.10", "192.168.1.11"
+T0 = 1_795_466_760_000  # netifyd's clock at the start of a test, ms
+EMPTY = [0, 0, 0, 0, 0]
+
+Record = dict[str, Any]
+
+
+def flow(digest: str, app: str = "netify.netflix", *, born: int = T0, **fields: Any) -> Record:
+    """A flow of MAC to the world, born at ``born`` ms."""
+    told = {
+        "digest": digest,
+        "first_seen_at": born,
+        "last_seen_at": born,
+        "local_mac": MAC,
+        "local_ip": IP,
+        "other_mac": OTHER,
+        "other_ip": "203.0.113.5",
+        "other_type": "remote",
+        "detected_application_name": app,
+        "detected_protocol_name": "HTTP/S",
+        **fields,
+    }
+    return {"type": "flow", "interface": "br0", "internal": True, "flow": told}
+
+
+def stats(
+    digest: str, up: int, down: int, total: int, *, at: int = T0, kind: str = "flow_stats", **fields: Any
+) -> Record:
+    """Counters of bytes; and of a packet for every ten of them."""
+    counted = {
+        "digest": digest,
+        "last_seen_at": at,
+        "local_bytes": up,
+        "local_packets": up // 10,
+        "other_bytes": down,
+        "other_packets": down // 10,
+        "total_bytes": total,
+        "total_packets": total // 10,
+        **fields,
+    }
+    return {"type": kind, "flow": counted}
+
+
+def purge(digest: str, up: int, down: int, total: int, *, at: int = T0, **fields: Any) -> Record:
+    return {**stats(digest, up, down, total, at=at, kind="flow_purge", **fields), "reason": "closed"}
+
+
+def status(uptime: int = 100, *, at: int = T0, **fields: Any) -> Record:
+    return {"type": "agent_status", "uptime": uptime, "timestamp": at // 1000, "flow_count": 0, **fields}
+
+
+def _rows() -> defaultdict[str, list[int]]:
+    return defaultdict(lambda: [0, 0, 0, 0, 0])
+
+
+class ReferenceStore:
+    """An accountant and a store in memory, which gets its batches as Redis would."""
+
+    def __init__(self, max_flows: int = 1000, *, new: bool = True) -> None:
+        """``new``: the (empty) store has been restored from."""
+        self.max_flows = max_flows
+        self.bucket = 300
+        self.totals = _rows()
+        self.applications: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(_rows)
+        self.protocols: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(_rows)
+        self.history: defaultdict[tuple[int, str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
+        self.unattributed, self.mirrored = list(EMPTY), list(EMPTY)
+        self.counters: Counter[str] = Counter()
+        self.flows: dict[str, FlowState] = {}
+        self.ended: dict[str, FlowState] = {}
+        self.details: dict[str, Details] = {}
+        self.instances: dict[str, Instance] = {}
+        self.epoch: int | None = None
+        self.evicted = 0
+        self.accountant = Accountant(max_flows, self.bucket)
+        if new:
+            self.restore()
+
+    def restore(self) -> None:
+        self.accountant.restore(dict(self.flows), self.epoch, self.evicted, self.instances)
+
+    def feed(self, *records: Record, source: str = SOURCE) -> ReferenceStore:
+        self.accountant.feed(records, source)
+        return self
+
+    def connect(self, *records: Record, source: str = SOURCE) -> ReferenceStore:
+        self.accountant.connected(source)
+        return self.feed(*records, source=source)
+
+    def crash(self, *, restore: bool = True) -> ReferenceStore:
+        """The agent is killed and started again; what it had not flushed is lost."""
+        self.accountant = Accountant(self.max_flows, self.bucket)
+        if restore:
+            self.restore()
+        return self
+
+    def lose(self) -> ReferenceStore:
+        """The store comes back empty; the agent goes on with it."""
+        fresh = ReferenceStore(self.max_flows)
+        fresh.accountant, fresh.bucket = self.accountant, self.bucket
+        fresh.accountant.forget_counts()
+        fresh.accountant.dirty_all()
+        fresh.flows = dict(self.flows)  # what it is told to remove is gone already
+        fresh.ended = dict(self.ended)
+        fresh.flush()
+        return fresh
+
+    def live_through(self, records: list[Record], *, flush_every: int, crash_every: int) -> None:
+        """Feed ``records`` with flushes, new buckets and crashes between; the store must stay in order."""
+        for index, record in enumerate(records):
+            self.feed(record)
+            if index % flush_every == flush_every - 1:
+                self.connect().flush(300 + index // (2 * flush_every) * 300)
+            if index % crash_every == crash_every - 1:
+                self.crash()
+        self.flush()
+        assert len(self.flows) == self.accountant.live_flows
+
+    def flush(self, bucket: int | None = None) -> Batch:
+        """Apply a batch; history goes on in ``bucket``."""
+        self.bucket = bucket or self.bucket
+        batch = self.accountant.take(self.bucket)
+        self.accountant.freeze()
+        self.apply(batch)
+        return batch
+
+    def apply(self, batch: Batch) -> None:
+        summary = Summary(batch)
+        for change in summary.changes():
+            name, tally = change.name, change.lasting
+            _add(self.totals[name], tally.total)
+            for rows, changes in (
+                (self.applications[name], tally.applications),
+                (self.protocols[name], tally.protocols),
+            ):
+                for tag, sums in changes.items():
+                    _add(rows[tag], sums)
+            self._history(batch.bucket, name, change.interval)
+        _add(self.unattributed, summary.unattributed)
+        _add(self.mirrored, summary.mirrored)
+        self._flow_writer(batch)
+        for digest, state in batch.flows.items():
+            if state is None:
+                assert digest in self.flows, "the store is told to remove what it never got"
+                del self.flows[digest]
+            else:
+                self.flows[digest] = state
+        self.counters.update(batch.counters)
+        self.instances, self.epoch, self.evicted = batch.instances, batch.epoch, batch.evicted
+        self.check()
+
+    def _flow_writer(self, batch: Batch) -> None:
+        """What is shown of flows; the store relies on what is asserted here."""
+        live = {digest: state for digest, state in batch.flows.items() if state is not None}
+        assert batch.placed <= live.keys()
+        for digest, state in live.items():
+            if digest not in batch.placed:
+                stored = self.flows[digest]
+                assert (stored.key, stored.peer, stored.risk) == (state.key, state.peer, state.risk)
+        assert len(batch.ended) <= MAX_ENDED
+        assert not batch.ended.keys() & live.keys()
+        assert batch.details.keys() <= live.keys() | batch.ended.keys()
+        handed_on = {
+            digest: details
+            for digest, earlier in batch.replaced.items()
+            for details in [self.details[old] for old in earlier if old in self.details][-1:]
+        }
+        for digest in (
+            *(digest for digest, state in batch.flows.items() if state is None),
+            *(old for earlier in batch.replaced.values() for old in earlier),
+        ):
+            if digest not in batch.ended:
+                self.details.pop(digest, None)
+        for digest in (*batch.placed, *(old for earlier in batch.replaced.values() for old in earlier)):
+            self.ended.pop(digest, None)
+        self.ended.update(batch.ended)
+        self.details.update(handed_on)
+        self.details.update(batch.details)
+
+    def _history(self, bucket: int, name: str, tally: Tally) -> None:
+        _add(self.history[bucket, name, ""], [*tally.total[:4], 0])
+        for tag, sums in tally.applications.items():
+            _add(self.history[bucket, name, tag], [*sums[:2], 0, 0, 0])
+
+    def check(self) -> None:
+        """What must always hold: sums agree, and no row is ever below zero."""
+        gateway = self.totals[GATEWAY]
+        devices = [sum(row[i] for name, row in self.totals.items() if name != GATEWAY) for i in range(5)]
+        expected = [gateway[i] + self.mirrored[i] - self.unattributed[i] for i in range(5)]
+        assert devices == expected
+        for name, total in self.totals.items():
+            for rows in (self.applications[name], self.protocols[name]):
+                assert [sum(row[i] for row in rows.values()) for i in range(5)] == total
+                assert all(min(row) >= 0 for row in rows.values())
+        assert all(min(row) >= 0 for row in self.history.values())
+        assert min(*self.unattributed, *self.mirrored) >= 0
+
+    # -- what has been flushed, in bytes up and down ---------------------------------------------
+
+    @property
+    def gateway(self) -> tuple[int, int]:
+        return self.device(GATEWAY)
+
+    def device(self, name: str = MAC) -> tuple[int, int]:
+        up, down, *_ = self.totals.get(name, EMPTY)
+        return up, down
+
+    def app(self, tag: str, name: str = MAC) -> tuple[int, int]:
+        """What ``name`` had of application ``tag``."""
+        up, down, *_ = self.applications[name].get(tag, EMPTY)
+        return up, down
+
+    def count(self, name: str = GATEWAY) -> int:
+        """Number of flows."""
+        return self.totals[name][4]
+
+    def past(self, bucket: int, tag: str = "", name: str = GATEWAY) -> tuple[int, int]:
+        up, down, *_ = self.history.get((bucket, name, tag), EMPTY)
+        return up, down
+
+
+def _add(row: list[int], sums: list[int]) -> None:
+    for index, value in enumerate(sums):
+        row[index] += value

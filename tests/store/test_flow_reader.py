@@ -1,0 +1,308 @@
+"""Pages of flows out of a real Redis: in order, complete, filtered, and at the cost of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from storing import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, Book
+from support import RedisServer
+
+import netify_agent.store.flow_reader
+from netify_agent.netifyd.flow_record import UNKNOWN
+from netify_agent.store.client import StoreError, connect
+from netify_agent.store.flow_reader import FlowFilter, FlowReader, FlowRow, Place, RiskRow
+from netify_agent.store.layout import Keys
+
+T0 = 1_700_000_000_000
+
+
+@pytest.fixture
+def book(shared_redis: RedisServer) -> Iterator[Book]:
+    connect(shared_redis.url, None).flushall()
+    yield Book(shared_redis.url, "gw1")
+
+
+def risky(score: int, *ids: int) -> dict[str, Any]:
+    return {"risks": {"ndpi_risk_score": score, "risks": list(ids)}}
+
+
+def begin(
+    book: Book, digest: str, device: str = LAPTOP, app: str = NETFLIX, seen: int = T0, **fields: Any
+) -> None:
+    book.feed(
+        book.netifyd.flow(digest, device, app, last_seen_at=seen, **fields),
+        book.netifyd.stats(digest, 10, 20, last_seen_at=seen),
+    )
+
+
+def digests(rows: list[FlowRow]) -> list[str]:
+    return [row.digest for row in rows]
+
+
+def all_pages(flows: FlowReader, wanted: FlowFilter, limit: int) -> list[FlowRow]:
+    rows: list[FlowRow] = []
+    after = None
+    for _ in range(1000):
+        page = flows.page(wanted, limit, after)
+        rows += page.rows
+        if not page.more:
+            assert page.total == len(rows)
+            return rows
+        assert len(page.rows) == limit
+        after = Place(rows[-1].state.last_seen, rows[-1].digest)
+    raise AssertionError("pages without an end")
+
+
+def test_a_flow_is_read_as_it_was_told(book: Book) -> None:
+    begin(book, "a", host_server_name="x.example", local_port=51398, other_port=443, **risky(60, 16, 46))
+    book.flush(at_ms=1_800_000_000_000)
+    page = book.flows.page(FlowFilter(), 10)
+    (row,) = page.rows
+    assert (page.sequence, page.at_ms, page.total, page.more) == (1, 1_800_000_000_000, 1, False)
+    assert (row.digest, row.active, row.state.bytes_up, row.state.bytes_down) == ("a", True, 10, 20)
+    assert row.details is not None
+    assert (row.details.host, row.details.local_port, row.details.risks) == ("x.example", 51398, (16, 46))
+    assert [(name, row.addresses, row.hint) for name, row in page.devices.items()] == [
+        (LAPTOP, ["192.168.1.10"], None)
+    ]
+    assert page.categories == {NETFLIX: 7}
+
+
+def test_an_empty_store_has_no_flows(book: Book) -> None:
+    page = book.flows.page(FlowFilter(), 10)
+    assert (page.sequence, page.total, page.rows, page.more) == (0, 0, [], False)
+    assert book.flows.risks(LAPTOP) == []
+
+
+def test_a_flow_that_nobody_described_is_there_without_details(book: Book) -> None:
+    book.flush(book.netifyd.stats("a", 1, 2))
+    (row,) = book.flows.page(FlowFilter(application=UNKNOWN), 10).rows
+    assert (row.state.key.device, row.details) == (None, None)
+
+
+def test_the_latest_come_first_whether_live_or_over(book: Book) -> None:
+    for number, digest in enumerate("abcd"):
+        begin(book, digest, seen=T0 + number)
+    book.flush()
+    book.flush(book.netifyd.stats("b", 0, 0, "flow_purge", last_seen_at=T0 + 1))
+    flows = book.flows
+    assert digests(flows.page(FlowFilter(), 10).rows) == ["d", "c", "b", "a"]
+    assert digests(flows.page(FlowFilter(active=True), 10).rows) == ["d", "c", "a"]
+    assert digests(flows.page(FlowFilter(active=False), 10).rows) == ["b"]
+    book.flush(book.netifyd.stats("a", 1, 1, last_seen_at=T0 + 9))
+    assert digests(flows.page(FlowFilter(), 2).rows) == ["a", "d"]
+
+
+def test_filters_are_exact_alone_and_together(book: Book) -> None:
+    local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
+    begin(book, "a", LAPTOP, NETFLIX, T0 + 5, **risky(10, 46))
+    begin(book, "b", LAPTOP, YOUTUBE, T0 + 4, **risky(100, 36), **local)
+    begin(book, "c", PHONE, NETFLIX, T0 + 3)
+    begin(book, "d", TUNNEL, YOUTUBE, T0 + 2, **risky(60, 16, 46))
+    begin(book, "e", PHONE, YOUTUBE, T0 + 1, **risky(10, 46))
+    book.flush(book.netifyd.purge("d"))
+    flows = book.flows
+
+    def found(**wanted: Any) -> str:
+        page = flows.page(FlowFilter(**wanted), 100)
+        assert page.total == len(page.rows)
+        return "".join(digests(page.rows))
+
+    assert found() == "dabce"
+    assert found(device=PHONE) == "bce"
+    assert found(device="02:00:00:00:00:99") == ""
+    assert found(application=NETFLIX) == "ac"
+    assert found(min_risk=1) == "dabe"
+    assert found(min_risk=11) == "db"
+    assert found(min_risk=61) == "b"
+    assert found(min_risk=101) == ""
+    assert found(device=LAPTOP, application=YOUTUBE) == "b"
+    assert found(device=PHONE, application=YOUTUBE) == "be"
+    assert found(device=PHONE, min_risk=10) == "be"
+    assert found(application=YOUTUBE, min_risk=60, active=True) == "b"
+    assert found(application=YOUTUBE, min_risk=60, active=False) == "d"
+    assert found(device=PHONE, application=YOUTUBE, min_risk=100) == "b"
+    assert found(device=TUNNEL, application=NETFLIX, min_risk=100) == ""
+
+
+def test_pages_go_on_where_the_one_before_ended_even_where_flows_were_seen_at_once(book: Book) -> None:
+    for number in range(40):
+        begin(book, f"{number:02}", seen=T0 + (number > 30), **risky(10 * (number % 3), 46))
+    book.flush(*(book.netifyd.stats(f"{n:02}", 0, 0, "flow_purge", last_seen_at=T0) for n in range(0, 30, 2)))
+    flows = book.flows
+    for wanted in (
+        FlowFilter(),
+        FlowFilter(active=True),
+        FlowFilter(min_risk=1),
+        FlowFilter(device=LAPTOP, min_risk=1),
+    ):
+        whole = digests(flows.page(wanted, 100).rows)
+        assert len(set(whole)) == len(whole) > 10
+        for limit in (1, 3, 7):
+            assert digests(all_pages(flows, wanted, limit)) == whole
+
+
+def test_a_page_goes_on_after_a_flow_that_is_gone(book: Book) -> None:
+    for number, digest in enumerate("abcd"):
+        begin(book, digest, seen=T0 + number)
+    book.flush()
+    flows = book.flows
+    (last,) = flows.page(FlowFilter(), 1).rows
+    assert last.digest == "d"
+    book.flush(book.netifyd.stats("d", 5, 5, last_seen_at=T0 + 50))
+    assert digests(flows.page(FlowFilter(), 10, Place(T0 + 3, "d")).rows) == ["c", "b", "a"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1 << 32), st.integers(1, 60))
+def test_any_page_of_any_flows_is_a_part_of_all_of_them(
+    shared_redis: RedisServer, seed: int, count: int
+) -> None:
+    connect(shared_redis.url, None).flushall()
+    book, random = Book(shared_redis.url, "gw1"), Random(seed)
+    for number in range(count):
+        begin(
+            book,
+            f"{number}",
+            random.choice((LAPTOP, PHONE, TUNNEL)),
+            random.choice((NETFLIX, YOUTUBE)),
+            T0 + random.randrange(5),
+            **risky(random.choice((0, 0, 10, 60)), 46),
+        )
+        if random.random() < 0.3:
+            book.feed(book.netifyd.stats(f"{number}", 0, 0, "flow_purge", last_seen_at=T0))
+        if random.random() < 0.2:
+            book.flush()
+    book.flush()
+    flows = book.flows
+    everything = flows.page(FlowFilter(), 1000).rows
+    assert len(everything) == count
+    for _ in range(10):
+        wanted = FlowFilter(
+            random.choice((None, LAPTOP, PHONE)),
+            random.choice((None, NETFLIX, YOUTUBE)),
+            random.choice((None, True, False)),
+            random.choice((0, 0, 1, 11, 60)),
+        )
+        expected = [
+            row for row in everything if wanted.fits(row.state) and wanted.active in (None, row.active)
+        ]
+        assert all_pages(flows, wanted, random.choice((1, 2, 10, 100))) == expected
+
+
+def test_where_indexes_are_very_long_the_latest_of_the_shortest_are_looked_through(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(netify_agent.store.flow_reader, "LOOKED_THROUGH", 5)
+    for number in range(20):
+        begin(book, f"{number:02}", LAPTOP, (NETFLIX, YOUTUBE)[number % 2], T0 + number)
+    book.flush()
+    page = book.flows.page(FlowFilter(device=LAPTOP, application=YOUTUBE), 100)
+    assert (page.total, digests(page.rows)) == (5, ["19", "17", "15", "13", "11"])
+    begin(book, "risky", LAPTOP, YOUTUBE, T0, **risky(10, 46))
+    book.flush()
+    page = book.flows.page(FlowFilter(device=LAPTOP, application=YOUTUBE, min_risk=1), 100)
+    assert (page.total, digests(page.rows)) == (1, ["risky"])
+
+
+def test_risks_of_a_device_are_summed_up_the_worst_first(book: Book) -> None:
+    local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
+    begin(book, "a", LAPTOP, seen=T0 + 1, **risky(10, 46), **local)
+    begin(book, "b", LAPTOP, seen=T0 + 2, **risky(110, 36, 46))
+    begin(book, "c", LAPTOP, seen=T0 + 3, **risky(10, 47))
+    begin(book, "d", LAPTOP, seen=T0 + 4)
+    begin(book, "e", TUNNEL, seen=T0 + 5, **risky(100, 39))
+    book.flush(book.netifyd.stats("e", 0, 0, "flow_purge", last_seen_at=T0 + 5))
+    flows = book.flows
+    assert flows.risks(LAPTOP) == [
+        RiskRow(46, 2, 110, T0 + 2),
+        RiskRow(36, 1, 110, T0 + 2),
+        RiskRow(47, 1, 10, T0 + 3),
+    ]
+    assert flows.risks(PHONE) == [RiskRow(46, 1, 10, T0 + 1)]
+    assert flows.risks(TUNNEL) == [RiskRow(39, 1, 100, T0 + 5)]
+
+
+def test_a_page_is_of_one_flush_or_none(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin(book, "a")
+    book.flush()
+    flows = book.flows
+    name, left = flows._name, 2
+
+    def flushed_meanwhile(page: Any) -> int:
+        nonlocal left
+        if left:
+            left -= 1
+            book.flush(book.netifyd.stats("a", 1, 1))
+        return name(page)
+
+    monkeypatch.setattr(flows, "_name", flushed_meanwhile)
+    page = flows.page(FlowFilter(), 10)
+    assert (page.sequence, page.rows[0].state.bytes_up) == (3, 12)
+    left = 100
+    with pytest.raises(StoreError, match="faster"):
+        flows.page(FlowFilter(), 10)
+
+
+def test_what_somebody_removed_is_not_shown(book: Book) -> None:
+    begin(book, "a")
+    begin(book, "b")
+    book.flush()
+    book.client.hdel(Keys("gw1").flows, "a")
+    assert digests(book.flows.page(FlowFilter(), 10).rows) == ["b"]
+
+
+def test_a_redis_that_is_away_is_told(redis_server: RedisServer) -> None:
+    book = Book(redis_server.url, "gw1")
+    redis_server.kill()
+    flows = book.flows
+    calls: list[Callable[[], Any]] = [lambda: flows.page(FlowFilter(), 1), lambda: flows.risks(LAPTOP)]
+    for call in calls:
+        with pytest.raises(StoreError):
+            call()
+
+
+def test_commands_and_bytes_of_a_page_do_not_grow_with_the_number_of_flows(book: Book) -> None:
+    flows = book.flows
+    wanted = [
+        FlowFilter(),
+        FlowFilter(device=LAPTOP, active=True),
+        FlowFilter(application=NETFLIX),
+        FlowFilter(min_risk=10),
+        FlowFilter(device=LAPTOP, application=YOUTUBE, min_risk=10),
+    ]
+
+    def costs() -> list[tuple[int, int]]:
+        """Commands of Redis, and bytes that it sent, for each page."""
+        found = []
+        for one in wanted:
+            before = book.client.info("stats")
+            flows.page(one, 5)
+            after = book.client.info("stats")
+            found.append(
+                (
+                    after["total_commands_processed"] - before["total_commands_processed"],
+                    after["total_net_output_bytes"] - before["total_net_output_bytes"],
+                )
+            )
+        return found
+
+    for number in range(10):
+        begin(book, f"{number:04}", seen=T0 + number, **risky(10, 46))
+    begin(book, "youtube", app=YOUTUBE, **risky(10, 46))
+    book.flush()
+    flows.page(FlowFilter(), 5)
+    few = costs()
+    for number in range(2000):
+        begin(book, f"{number:04}", seen=T0 + number, **risky(10, 46))
+    book.flush()
+    many = costs()
+    assert [commands for commands, _ in many] == [commands for commands, _ in few]
+    assert max(commands for commands, _ in many) <= 25
+    for (_, now), (_, before) in zip(many, few, strict=True):
+        assert now < before + 200  # the statistics themselves have longer numbers

@@ -1,0 +1,551 @@
+"""Promises of the writer: whatever becomes of Redis or of the way to it, each flush counts once."""
+
+from __future__ import annotations
+
+import copy
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from storing import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Netifyd, Record, check_entries, counts
+from support import Proxy, RedisServer, eventually
+
+from netify_agent.accounting import batch_builder as builder_module
+from netify_agent.accounting.accountant import Accountant
+from netify_agent.accounting.batch import Batch
+from netify_agent.store import flusher as flusher_module
+from netify_agent.store.client import StoreError, StoreRefused, connect
+from netify_agent.store.flusher import KEPT_BYTES, KEPT_FLUSHES, Flusher
+from netify_agent.store.layout import Keys
+from netify_agent.store.reader import StoreReader
+from netify_agent.store.rows import NetworkSnapshot
+from netify_agent.store.transaction import Sent
+from netify_agent.store.writer import Flush, StoreWriter
+
+HISTORY = {300: 2 * 86400}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flusher_module, "_BACKOFF_S", (0.01, 0.05))
+    monkeypatch.setattr(flusher_module, "_IDLE_S", 0.02)
+
+
+class Rig:
+    """An accountant, its writer in a thread, and a reader that has a way to Redis of its own."""
+
+    def __init__(self, redis_url: str, through: str | None = None, interval_s: float = 0.02) -> None:
+        self.netifyd = Netifyd()
+        self.accountant = Accountant(200_000)
+        self.flushed: list[Flush] = []
+        self.error: BaseException | None = None
+        self.client = connect(redis_url, None)
+        self.reader = StoreReader(self.client, "gw1")
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        store = StoreWriter(connect(through or redis_url, None), "gw1", HISTORY, 86400)
+        self.writer = Flusher(self.accountant, self._lock, store, interval_s, 300, self._note)
+        self.taken: list[Batch] = []
+        self.beats = 0
+        self._thread = threading.Thread(target=self._run)
+
+    def _note(self, flush: Flush) -> None:
+        """Keep a copy: the writer lets go of what is in it."""
+        self.taken.append(flush.batch)
+        self.flushed.append(copy.deepcopy(flush))
+
+    def _run(self) -> None:
+        try:
+            self.writer.run(self._stop, self._beat)
+        except BaseException as error:
+            self.error = error
+
+    def _beat(self) -> None:
+        self.beats += 1
+
+    def start(self) -> Rig:
+        self._thread.start()
+        return self
+
+    def feed(self, *records: Record) -> None:
+        with self._lock:
+            self.accountant.feed(records, SOURCE)
+
+    def attempts(self) -> int:
+        return self.writer.status.flushes + self.writer.status.failures
+
+    def flush(self) -> None:
+        """Wait until all that was fed before is in Redis: a flush may be under way already."""
+        before = self.writer.status.flushes
+        eventually(lambda: self.writer.status.flushes >= before + 2 or self.error, "two more flushes")
+        assert self.error is None
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def snapshot(self) -> NetworkSnapshot:
+        """Between two flushes, which come as fast as once a millisecond here."""
+
+        def read() -> NetworkSnapshot | None:
+            with suppress(StoreError):
+                return self.reader.snapshot()
+            return None
+
+        snapshot: NetworkSnapshot = eventually(read, "a picture that no flush interrupts")
+        return snapshot
+
+    def bytes_down(self) -> dict[str, int]:
+        snapshot = self.snapshot()
+        rows = {row.name: row.counters["bytes_down"] for row in snapshot.devices}
+        return rows | {"gateway": snapshot.gateway.counters["bytes_down"]}
+
+
+@pytest.fixture
+def rigs() -> Iterator[Callable[..., Rig]]:
+    """Makes rigs and ends them."""
+    made: list[Rig] = []
+
+    def make(*arguments: Any, **options: Any) -> Rig:
+        made.append(Rig(*arguments, **options))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        if rig._thread.is_alive():
+            rig.stop()
+
+
+@pytest.fixture
+def proxy(directory: Path, redis_server: RedisServer) -> Iterator[Proxy]:
+    between = Proxy(directory / "proxy.sock", redis_server.socket)
+    yield between
+    between.close()
+
+
+def test_what_was_fed_arrives_each_interval_and_beats_go_on(
+    redis_server: RedisServer, rigs: Callable[..., Rig]
+) -> None:
+    rig = rigs(redis_server.url).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 10, 20))
+    rig.flush()
+    assert rig.bytes_down() == {LAPTOP: 20, "gateway": 20}
+    status = rig.writer.status
+    assert status.restored
+    assert status.error is None
+    assert (status.failures, status.repeated, status.lost) == (0, 0, 0)
+    assert status.last_flush == pytest.approx(time.time(), abs=30)
+    assert status.flush_ms > 0
+    assert status.sequence == rig.flushed[-1].sequence == len(rig.flushed)
+    beats = rig.beats
+    eventually(lambda: rig.beats > beats, "it beats on")
+
+
+def test_the_first_interval_stands_in_its_own_bucket(
+    redis_server: RedisServer, rigs: Callable[..., Rig]
+) -> None:
+    """The accountant knows no clock: what it gathered before its first flush was lost from history."""
+    rig = rigs(redis_server.url)
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 10, 20))
+    rig.start().flush()
+    bucket = rig.flushed[0].batch.bucket
+    assert bucket % 300 == 0
+    assert bucket == pytest.approx(time.time(), abs=330)
+    assert rig.reader.history(LAPTOP, 300, [bucket])[0][1][NETFLIX] == {"bytes_up": 10, "bytes_down": 20}
+
+
+def test_a_stop_flushes_what_has_gathered(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
+    rig = rigs(redis_server.url, interval_s=3600).start()
+    eventually(lambda: rig.writer.status.flushes == 1, "the first flush, which has nothing")
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 10, 20))
+    rig.stop()
+    assert rig.bytes_down() == {LAPTOP: 20, "gateway": 20}
+    assert rig.writer.status.flushes == 2
+
+
+def test_a_stop_flushes_what_was_on_its_way_and_what_has_gathered_since(
+    redis_server: RedisServer, rigs: Callable[..., Rig]
+) -> None:
+    rig = rigs(redis_server.url).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 10, 20))
+    rig.flush()
+    redis_server.kill()
+    rig.feed(rig.netifyd.stats("a", 10, 20))
+    failures = rig.writer.status.failures
+    eventually(lambda: rig.writer.status.failures > failures + 1, "a flush that fails")
+    rig.feed(rig.netifyd.stats("a", 10, 20))
+    rig._stop.set()
+    redis_server.start()
+    rig.stop()
+    assert rig.bytes_down() == {LAPTOP: 60, "gateway": 60}
+
+
+def test_a_stop_without_redis_ends_in_time_and_says_what_becomes_of_the_rest(
+    redis_server: RedisServer,
+    rigs: Callable[..., Rig],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(flusher_module, "FINAL_FLUSH_S", 0.1)
+    rig = rigs(redis_server.url).start()
+    rig.flush()
+    redis_server.kill()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 10, 20))
+    rig.stop()
+    assert "stopping without the last flush" in caplog.text
+    assert rig.error is None
+
+
+def test_a_rival_ends_the_writer_at_once(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
+    rig = rigs(redis_server.url).start()
+    rig.flush()
+    rival = StoreWriter(rig.client, "gw1", HISTORY, 86400)
+
+    def claimed() -> bool:
+        with suppress(StoreError):  # a flush came between
+            rival.claim()
+            return True
+        return False
+
+    eventually(claimed, "the rival has the store")
+    eventually(lambda: rig.error, "the writer ends")
+    assert isinstance(rig.error, StoreRefused)
+
+
+@pytest.fixture
+def synced(directory: Path) -> Iterator[RedisServer]:
+    """Answers no flush before it is in its file. With everysec, Redis may put writing off for 2 s."""
+    server = RedisServer(directory, "--appendfsync", "always")
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_redis_killed_at_any_moment_loses_and_repeats_nothing(
+    synced: RedisServer, rigs: Callable[..., Rig]
+) -> None:
+    chance = random.Random(3)
+    rig = rigs(synced.url, interval_s=0.001).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.flow("b", PHONE, YOUTUBE))
+    sent = 0
+    for _ in range(6):
+        flushes = rig.writer.status.flushes + chance.randrange(5, 40)
+        while rig.writer.status.flushes < flushes:
+            rig.feed(rig.netifyd.stats("a", 1, 1000), rig.netifyd.stats("b", 1, 1000))
+            sent += 1000
+            assert rig.error is None, rig.error
+            time.sleep(0)
+        synced.kill()
+        rig.feed(rig.netifyd.stats("a", 1, 1000), rig.netifyd.stats("b", 1, 1000))
+        sent += 1000
+        synced.start()
+        eventually(lambda: rig.writer.status.error is None or rig.error, "flushes go on")
+    rig.flush()
+    assert rig.bytes_down() == {LAPTOP: sent, PHONE: sent, "gateway": 2 * sent}
+    assert rig.writer.status.failures > 0
+    # Redis may answer before its append-only file has the flush (it puts the write off for a running
+    # fsync, redis.conf: appendfsync everysec): such a flush is given back.
+    assert rig.writer.status.lost == 0
+
+
+def test_replies_that_are_lost_and_requests_that_are_cut_change_no_byte(
+    redis_server: RedisServer, proxy: Proxy, rigs: Callable[..., Rig]
+) -> None:
+    rig = rigs(redis_server.url, through=proxy.url, interval_s=0.001)
+    proxy.break_next("swallow")  # of the claim, too
+    proxy.break_next("cut")
+    rig.start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.flow("b", PHONE, YOUTUBE))
+    chance = random.Random(4)
+    sent = 0
+    for turn in range(60):
+        broken = proxy.broken + 1
+        proxy.break_next("swallow" if chance.random() < 0.6 else "cut")
+        if turn % 10 == 9:
+            proxy.break_next("swallow")  # twice in a row
+            broken += 1
+        while proxy.broken < broken:
+            rig.feed(rig.netifyd.stats("a", 1, 1000), rig.netifyd.stats("b", 1, 1000))
+            sent += 1000
+            time.sleep(0.001)
+            assert rig.error is None, rig.error
+    rig.stop()
+    assert rig.bytes_down() == {LAPTOP: sent, PHONE: sent, "gateway": 2 * sent}
+    status = rig.writer.status
+    assert status.failures >= proxy.broken - 2 >= 64
+    assert (status.repeated, status.lost) == (0, 0)
+    assert rig.snapshot().sequence == status.sequence
+    assert int(rig.client.hget(Keys("gw1").applications(LAPTOP), "fl:" + NETFLIX)) == 1
+
+
+# -- a Redis that forgets --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forgetful(directory: Path) -> Iterator[RedisServer]:
+    """Keeps only the snapshots that it is told to make."""
+    server = RedisServer(directory, "--appendonly", "no")
+    server.start()
+    yield server
+    server.kill()
+
+
+def snapshot(rig: Rig) -> None:
+    before = rig.client.lastsave()
+    eventually(lambda: int(time.time()) > before.timestamp(), "a second that LASTSAVE can tell apart")
+    rig.client.bgsave()
+    eventually(lambda: rig.client.lastsave() > before, "the snapshot is written")
+
+
+def rows_below_zero(rig: Rig) -> list[str]:
+    """Fields of counters below zero, anywhere."""
+    return [
+        f"{key} {name}={value}"
+        for key in rig.client.scan_iter(match="*", count=1000)
+        if rig.client.type(key) == "hash" and not key.endswith((":flows", ":rates", ":meta"))
+        for name, value in rig.client.hgetall(key).items()
+        if value.startswith("-")
+    ]
+
+
+def test_a_redis_back_from_an_older_snapshot_is_given_the_rest_again(
+    forgetful: RedisServer, rigs: Callable[..., Rig]
+) -> None:
+    rig = rigs(forgetful.url, interval_s=0.2).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 1, 1000))
+    rig.flush()
+    snapshot(rig)
+    for _ in range(3):
+        rig.feed(rig.netifyd.stats("a", 1, 1000), rig.netifyd.flow("b"), rig.netifyd.stats("b", 1, 1))
+        rig.flush()
+    forgetful.kill()
+    rig.feed(rig.netifyd.stats("a", 1, 1000), rig.netifyd.purge("b"))
+    forgetful.start()
+    eventually(lambda: rig.writer.status.error is None and rig.writer.status.repeated, "it is given back")
+    rig.flush()
+    assert rig.bytes_down() == {LAPTOP: 5003, "gateway": 5003}
+    assert rig.writer.status.lost == 0
+    assert set(rig.client.hgetall(Keys("gw1").flows)) == {"a"}
+
+
+def test_a_redis_that_dies_while_it_is_given_flushes_again_gets_them_all(
+    forgetful: RedisServer, rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = rigs(forgetful.url, interval_s=0.2).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 1, 1000))
+    rig.flush()
+    snapshot(rig)
+    for _ in range(3):
+        rig.feed(rig.netifyd.stats("a", 1, 1000))
+        rig.flush()
+    calls = 0
+    repeat = StoreWriter.repeat
+
+    def dying(store: StoreWriter, sequence: int, sent: Sent) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # the third flush that is given back
+            forgetful.kill()
+            forgetful.start()
+        repeat(store, sequence, sent)
+
+    forgetful.kill()
+    monkeypatch.setattr(StoreWriter, "repeat", dying)
+    forgetful.start()
+    eventually(lambda: calls > 3 and rig.writer.status.error is None, "it is given back")
+    rig.flush()
+    assert rig.bytes_down() == {LAPTOP: 4000, "gateway": 4000}
+    assert rig.writer.status.lost == 0
+
+
+def test_a_redis_that_lost_everything_lately_is_given_everything_again(
+    redis_server: RedisServer, rigs: Callable[..., Rig]
+) -> None:
+    rig = rigs(redis_server.url, interval_s=0.2).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 1, 1000))
+    rig.feed(rig.netifyd.flow("b", PHONE), rig.netifyd.flow("c", PHONE))
+    rig.flush()
+    rig.feed(rig.netifyd.flow("a", application=YOUTUBE), rig.netifyd.purge("b"))
+    rig.flush()
+    rig.client.flushall()
+    rig.feed(rig.netifyd.stats("a", 1, 1000))
+    eventually(lambda: rig.writer.status.repeated, "it is given back")
+    rig.flush()
+    assert rig.bytes_down() == {LAPTOP: 2000, PHONE: 0, "gateway": 2000}
+    check_entries(rig.client, "gw1")
+    keys = Keys("gw1")
+    held = {key: set(rig.client.hkeys(key)) for key in (keys.flows, keys.ended, keys.details)}
+    assert held == {keys.flows: {"a", "c"}, keys.ended: {"b"}, keys.details: {"a", "b", "c"}}
+
+
+def test_what_redis_lost_for_good_is_counted_and_no_row_falls_below_zero(
+    redis_server: RedisServer, rigs: Callable[..., Rig], caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = rigs(redis_server.url, interval_s=0.01).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 500, 1000))
+    rig.feed(rig.netifyd.flow("b", PHONE), rig.netifyd.stats("b", 500, 1000))
+    rig.feed(rig.netifyd.flow("c"), rig.netifyd.stats("c", 500, 1000), rig.netifyd.purge("c"))
+    before = rig.writer.status.flushes
+    eventually(lambda: rig.writer.status.flushes > before + KEPT_FLUSHES + 2, "more flushes than are kept")
+    with rig._lock:  # so that corrections of lost rows wait in the accountant, too
+        rig.client.flushall()
+        rig.accountant.feed(
+            [rig.netifyd.flow("a", application=YOUTUBE), rig.netifyd.stats("a", 1, 7)], SOURCE
+        )
+    eventually(lambda: rig.writer.status.lost, "the loss is noticed")
+    rig.feed(rig.netifyd.flow("b", PHONE, YOUTUBE), rig.netifyd.flow("c", application=YOUTUBE))
+    rig.feed(rig.netifyd.stats("b", 1, 7))
+    rig.flush()
+    assert rows_below_zero(rig) == []
+    check_entries(rig.client, "gw1")
+    assert "turn on persistence" in caplog.text
+    assert rig.writer.status.lost >= KEPT_FLUSHES
+    snapshot = rig.snapshot()
+    counted = {row.name: row.counters for row in snapshot.devices}
+    assert counted[PHONE] == counts(1, 7, 1, 1, 1)
+    assert counted[LAPTOP]["flows"] == 1
+    assert counted[LAPTOP]["bytes_down"] in (7, 1007)  # what moved within the open bucket may be kept
+    assert snapshot.gateway.counters["bytes_down"] == 7 + counted[LAPTOP]["bytes_down"]
+    assert set(rig.client.hgetall(Keys("gw1").flows)) == {"a", "b"}
+
+
+def test_what_redis_has_taken_is_held_no_longer(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
+    rig = rigs(redis_server.url).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 1, 1000))
+    rig.feed(rig.netifyd.flow("b"), rig.netifyd.purge("b"))
+    rig.flush()
+    rig.flush()
+    assert any(flush.batch.size for flush in rig.flushed)
+    assert [batch.size for batch in rig.taken[:-1]] == [0] * (len(rig.taken) - 1)
+
+
+def test_flushes_kept_for_a_forgetful_redis_are_bounded(
+    redis_server: RedisServer, rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = rigs(redis_server.url, interval_s=0.001).start()
+    eventually(lambda: len(rig.flushed) > 3 * KEPT_FLUSHES, "more flushes than are kept")
+    assert len(rig.writer._applied) <= KEPT_FLUSHES
+    assert KEPT_BYTES == 4 << 20
+    monkeypatch.setattr(flusher_module, "KEPT_BYTES", 8000)
+    for turn in range(5):
+        for number in range(50):
+            rig.feed(rig.netifyd.flow(f"{turn}-{number}"))
+        rig.flush()
+    rig.stop()
+    kept = list(rig.writer._applied)
+    assert sum(len(sent.data) for _, sent in kept) <= 8000
+    assert len(kept) > 1
+    assert kept[-1][0] == rig.writer.status.sequence
+
+
+# -- a Redis that is away --------------------------------------------------------------------------
+
+
+def _outage(rig: Rig, server: RedisServer, turns: int) -> Flush:
+    """Kill Redis, let ``turns`` intervals of the same traffic go by, and return the flush that had them."""
+    server.kill()
+    failures = rig.writer.status.failures
+    rig.feed(rig.netifyd.stats("live", 1, 10))
+    eventually(lambda: rig.writer.status.failures > failures + 1, "a flush that fails")
+    pending = rig.writer._pending
+    assert pending is not None
+    assert rig.writer.status.pending == pending.batch.size  # 0 if it was taken before the record came
+    for turn in range(turns):
+        for device in (LAPTOP, PHONE):
+            for application in (NETFLIX, YOUTUBE):
+                digest = f"{device}{application}{turns}{turn}"
+                rig.feed(rig.netifyd.flow(digest, device, application), rig.netifyd.stats(digest, 1, 10))
+                rig.feed(rig.netifyd.purge(digest))
+        rig.feed(rig.netifyd.stats("live", 1, 10))
+    assert rig.accountant.pending_changes > 0
+    server.start()
+    eventually(lambda: rig.flushed[-1].sequence > pending.sequence, "the flush after the one that waited")
+    eventually(lambda: rig.writer.status.pending == rig.accountant.pending_changes == 0, "nothing waits")
+    return next(flush for flush in rig.flushed if flush.sequence == pending.sequence + 1)
+
+
+def test_an_outage_costs_memory_by_devices_and_applications_not_by_its_length(
+    redis_server: RedisServer, rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And by a bounded number of the flows that ended meanwhile, which are to be shown."""
+    monkeypatch.setattr(builder_module, "MAX_ENDED", 12)  # as many as end in the short one
+    rig = rigs(redis_server.url, interval_s=0.01).start()
+    rig.feed(rig.netifyd.flow("live"))
+    rig.flush()
+    short, long = _outage(rig, redis_server, 3), _outage(rig, redis_server, 1000)
+    assert long.batch.size == short.batch.size
+    rig.flush()
+    sent = 2 * 1003 * 10
+    live = 2 * 10 + 1003 * 10
+    assert rig.bytes_down() == {LAPTOP: sent + live, PHONE: sent, "gateway": 2 * sent + live}
+    assert rig.writer.status.lost == 0
+    assert list(rig.client.hgetall(Keys("gw1").flows)) == ["live"]
+
+
+def test_a_redis_that_is_not_there_at_the_start_is_waited_for(
+    redis_server: RedisServer, rigs: Callable[..., Rig], caplog: pytest.LogCaptureFixture
+) -> None:
+    redis_server.kill()
+    rig = rigs(redis_server.url).start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 10, 20))
+    eventually(lambda: rig.writer.status.failures > 3, "attempts")
+    assert not rig.writer.status.restored
+    assert rig.writer.status.error
+    assert len([record for record in caplog.records if "trying on" in record.message]) == 1
+    redis_server.start()
+    rig.flush()
+    assert rig.writer.status.error is None
+    assert rig.bytes_down() == {LAPTOP: 20, "gateway": 20}
+    bucket = rig.flushed[0].batch.bucket
+    assert rig.reader.history(LAPTOP, 300, [bucket])[0][1][""]["bytes_down"] == 20
+
+
+def test_a_redis_that_hangs_is_given_up_and_its_late_work_counts_once(
+    redis_server: RedisServer, rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netify_agent.store.client.TIMEOUT_S", 0.1)
+    rig = rigs(redis_server.url, interval_s=0.001).start()
+    rig.feed(rig.netifyd.flow("a"))
+    sent = 0
+    for _ in range(5):
+        redis_server.signal(signal.SIGSTOP)
+        failures = rig.writer.status.failures
+        while rig.writer.status.failures < failures + 2:
+            rig.feed(rig.netifyd.stats("a", 1, 10))
+            sent += 10
+            time.sleep(0.01)
+        redis_server.signal(signal.SIGCONT)
+        eventually(lambda: rig.writer.status.error is None, "flushes go on")
+    rig.reader = StoreReader(connect(redis_server.url, None), "gw1")
+    rig.flush()
+    assert rig.bytes_down() == {LAPTOP: sent, "gateway": sent}
+
+
+def test_a_restarted_writer_goes_on_with_the_number_and_the_flows(
+    redis_server: RedisServer, rigs: Callable[..., Rig]
+) -> None:
+    first = rigs(redis_server.url).start()
+    first.feed(first.netifyd.flow("a"), first.netifyd.stats("a", 10, 20))
+    first.stop()
+    second = rigs(redis_server.url)
+    second.netifyd = first.netifyd
+    second.start()
+    eventually(lambda: second.writer.status.restored, "the store is opened")
+    assert second.accountant.live_flows == 1
+    second.feed(second.netifyd.stats("a", 10, 20))
+    second.flush()
+    assert second.bytes_down() == {LAPTOP: 40, "gateway": 40}
+    assert second.writer.status.sequence == first.writer.status.sequence + second.writer.status.flushes
+
+
+def test_a_store_that_never_answers_is_an_error_of_its_own(directory: Path) -> None:
+    store = StoreWriter(connect(f"unix://{directory}/none?db=0", None), "gw1", HISTORY, 86400)
+    with pytest.raises(StoreError):
+        store.claim()
