@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any
 
 from netify_agent.accounting.accountant import Accountant
-from netify_agent.accounting.batch import MAX_ENDED, Batch, FlowState, Instance
+from netify_agent.accounting.batch import MAX_ENDED, Batch, FlowState, SourceState
+from netify_agent.accounting.flow_table import TAG_MARK
 from netify_agent.netifyd.flow_record import Details
 from netify_agent.store.deltas import Summary, Tally
 from netify_agent.store.layout import GATEWAY
 
 SOURCE = "unix:///run/netifyd.sock"
+TAG = TAG_MARK + hashlib.sha256(SOURCE.encode()).hexdigest()[:8]
 MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
 IP, OTHER_IP = "192.168.1.10", "192.168.1.11"
 T0 = 1_795_466_760_000  # netifyd's clock at the start of a test, ms
@@ -84,15 +88,16 @@ class ReferenceStore:
         self.flows: dict[str, FlowState] = {}
         self.ended: dict[str, FlowState] = {}
         self.details: dict[str, Details] = {}
-        self.instances: dict[str, Instance] = {}
-        self.epoch: int | None = None
-        self.evicted = 0
+        self.left_out = list(EMPTY)
+        self.sources: dict[str, SourceState] = {}
+        self.restored = False
         self.accountant = Accountant(max_flows, self.bucket)
         if new:
             self.restore()
 
     def restore(self) -> None:
-        self.accountant.restore(dict(self.flows), self.epoch, self.evicted, self.instances)
+        self.restored = True
+        self.accountant.restore({_full(name): state for name, state in self.flows.items()}, self.sources)
 
     def feed(self, *records: Record, source: str = SOURCE) -> ReferenceStore:
         self.accountant.feed(records, source)
@@ -104,6 +109,7 @@ class ReferenceStore:
 
     def crash(self, *, restore: bool = True) -> ReferenceStore:
         """The agent is killed and started again; what it had not flushed is lost."""
+        self.restored = False
         self.accountant = Accountant(self.max_flows, self.bucket)
         if restore:
             self.restore()
@@ -114,7 +120,6 @@ class ReferenceStore:
         fresh = ReferenceStore(self.max_flows)
         fresh.accountant, fresh.bucket = self.accountant, self.bucket
         fresh.accountant.forget_counts()
-        fresh.accountant.dirty_all()
         fresh.flows = dict(self.flows)  # what it is told to remove is gone already
         fresh.ended = dict(self.ended)
         fresh.flush()
@@ -134,10 +139,27 @@ class ReferenceStore:
     def flush(self, bucket: int | None = None) -> Batch:
         """Apply a batch; history goes on in ``bucket``."""
         self.bucket = bucket or self.bucket
-        batch = self.accountant.take(self.bucket)
-        self.accountant.freeze()
+        batch = self.take(self.bucket)
         self.apply(batch)
         return batch
+
+    def take(self, bucket: int) -> Batch:
+        """The next batch, not applied. Flows of SOURCE are named by their digest alone."""
+        self.accountant.close_batch(bucket)
+        batch = self.finish()
+        assert batch is not None
+        return batch
+
+    def finish(self, most: int | None = None) -> Batch | None:
+        batch = self.accountant.finish_batch(most)
+        return batch and replace(
+            batch,
+            flows={_short(name): state for name, state in batch.flows.items()},
+            ended={_short(name): state for name, state in batch.ended.items()},
+            details={_short(name): details for name, details in batch.details.items()},
+            replaced={_short(name): [*map(_short, old)] for name, old in batch.replaced.items()},
+            placed={*map(_short, batch.placed)},
+        )
 
     def apply(self, batch: Batch) -> None:
         summary = Summary(batch)
@@ -153,6 +175,7 @@ class ReferenceStore:
             self._history(batch.bucket, name, change.interval)
         _add(self.unattributed, summary.unattributed)
         _add(self.mirrored, summary.mirrored)
+        _add(self.left_out, summary.left_out)
         self._flow_writer(batch)
         for digest, state in batch.flows.items():
             if state is None:
@@ -161,7 +184,7 @@ class ReferenceStore:
             else:
                 self.flows[digest] = state
         self.counters.update(batch.counters)
-        self.instances, self.epoch, self.evicted = batch.instances, batch.epoch, batch.evicted
+        self.sources = dict(batch.sources)
         self.check()
 
     def _flow_writer(self, batch: Batch) -> None:
@@ -232,6 +255,14 @@ class ReferenceStore:
     def past(self, bucket: int, tag: str = "", name: str = GATEWAY) -> tuple[int, int]:
         up, down, *_ = self.history.get((bucket, name, tag), EMPTY)
         return up, down
+
+
+def _short(name: str) -> str:
+    return name.removesuffix(TAG)
+
+
+def _full(name: str) -> str:
+    return name if TAG_MARK in name else name + TAG
 
 
 def _add(row: list[int], sums: list[int]) -> None:

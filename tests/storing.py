@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from netify_agent.accounting.accountant import Accountant
+from netify_agent.accounting.flow_table import TAG_MARK
 from netify_agent.store.client import connect
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_reader import FlowReader
@@ -98,9 +101,7 @@ class Book:
         self.sequence = self.restored.sequence
         self.bucket = int(time.time()) // 300 * 300
         self.accountant = Accountant(200_000, self.bucket)
-        self.accountant.restore(
-            self.restored.flows, self.restored.epoch, self.restored.evicted, self.restored.instances
-        )
+        self.accountant.restore(self.restored.flows, self.restored.sources)
 
     def feed(self, *records: Record) -> None:
         self.accountant.feed(records, SOURCE)
@@ -108,8 +109,9 @@ class Book:
     def take(self, *, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
         """The next flush, not applied yet. ``self.bucket`` may have been moved on before."""
         self.sequence += 1
-        batch = self.accountant.take(self.bucket)
-        self.accountant.freeze()
+        self.accountant.close_batch(self.bucket)
+        batch = self.accountant.finish_batch()
+        assert batch is not None
         return Flush(self.sequence, batch, at_ms or int(time.time() * 1000), elapsed_ms)
 
     def flush(self, *records: Record, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
@@ -129,6 +131,16 @@ def everything(client: Any) -> dict[str, Any]:
     return found
 
 
+def flow_id(digest: str) -> str:
+    """The name in Redis of a flow of SOURCE."""
+    return digest + TAG_MARK + hashlib.sha256(SOURCE.encode()).hexdigest()[:8]
+
+
+def digests(ids: Iterable[str]) -> set[str]:
+    """The digests in flow ids."""
+    return {name.partition(TAG_MARK)[0] for name in ids}
+
+
 def indexes(client: Any, gateway: str) -> dict[str, dict[str, int]]:
     """Every index of flows that there is, by the end of its key."""
     found = {}
@@ -136,6 +148,11 @@ def indexes(client: Any, gateway: str) -> dict[str, dict[str, int]]:
         entries = client.zrange(key, 0, -1, withscores=True)
         found[key.partition(":index:")[2]] = {digest: int(seen) for digest, seen in entries}
     return found
+
+
+def indexed(client: Any, gateway: str) -> dict[str, set[str]]:
+    """The digests in every index."""
+    return {name: digests(flows) for name, flows in indexes(client, gateway).items()}
 
 
 def check_entries(client: Any, gateway: str) -> None:

@@ -1,74 +1,128 @@
-"""From when on bytes are ours to count: the decision about what flows carried before we heard of them.
+"""Baseline: from which point in netifyd's time the bytes of a flow are ours to count.
 
-Kept apart because it needs more than the flow itself: when this store first heard of netifyd, which
-process of netifyd that is, and whom we once let go. It knows no records and no flow table.
+A flow may have carried bytes before its first record that reached us. They are ours only if the flow began
+after this store first heard of its netifyd, and after the last flow that we evicted: an evicted flow's bytes
+were counted already. All times are netifyd's own clock, milliseconds since the epoch; that clock can jump.
 """
 
 from __future__ import annotations
 
-from netify_agent.accounting.batch import Instance
-from netify_agent.accounting.batch_builder import BatchBuilder
-from netify_agent.accounting.flow import Flow
+from enum import Enum, auto
 
-_LATE_MS = 60_000  # a record is hardly so much later than the latest agent_status: one comes each 15 s
+from netify_agent.accounting.batch import SourceState
+from netify_agent.netifyd.agent_status import AgentStatus
+
+# netifyd 4.4.5 sends an agent_status each 15 s, so a record is hardly later than this after the latest one,
+# and a clock that is further back than this was set.
+_LATE_MS = 60_000
+
+
+class Claim(Enum):
+    """Whose the bytes are that a flow carried before its first record."""
+
+    OURS = auto()
+    NOT_OURS = auto()
+    UNDECIDED = auto()
 
 
 class Baseline:
-    """What is known of the time before. Times are netifyd's clock, milliseconds since the epoch.
+    """The baseline of one source.
 
-    :ivar epoch: when this store first heard of netifyd; None if it has not.
-    :ivar guessed: the epoch is from a flow's record, for want of an agent_status.
-    :ivar clock: at the latest agent_status; 0 before one came.
-    :ivar evicted: flows born before may have been counted and then let go by us; 0: none was.
-    :ivar instances: the netifyd process behind each source.
-    :ivar restored: what an earlier run stored is known, if there was one.
-    :ivar chains: this netifyd changes digests (v5).
+    :ivar restored: it is known what an earlier run stored, if there was one.
+    :ivar has_chains: this netifyd changes the digests of flows (v5).
     """
 
-    def __init__(self, builder: BatchBuilder) -> None:
-        """Know nothing yet."""
-        self.epoch: int | None = None
-        self.guessed = False
-        self.evicted = 0
-        self.clock = 0
-        self.instances: dict[str, Instance] = {}
+    def __init__(self) -> None:
         self.restored = False
-        self.chains = False
-        self._builder = builder
+        self.has_chains = False
+        self._epoch: int | None = None
+        self._guessed = False  # the epoch is a flow's time, for want of an agent_status
+        self._evicted = 0
+        self._clock = 0  # at the latest agent_status
+        self._start: int | None = None
+        self._uptime = 0
+        # The baseline before netifyd's clock was set back: for flows that began by the clock of that time.
+        self._before_step = 0
 
-    def heard(self, at: int) -> None:
-        """A flow's record of time ``at`` (0: unknown) was the first that this store ever heard."""
-        if self.epoch is None and at:
-            self.epoch, self.guessed = at, True
+    def state(self) -> SourceState:
+        """Return what must be stored."""
+        return SourceState(self._epoch, self._evicted, self._start, self._uptime)
 
-    def resolve(self, flow: Flow) -> None:
-        """Decide about the bytes held of ``flow``, if it can be known by now whose they are (trap 6).
+    def restore(self, stored: SourceState | None) -> bool:
+        """Take back what an earlier run stored; None: nothing.
 
-        Of one that has ended nothing more will be learned. The caller saves the flow.
+        :returns: whether netifyd was restarted since.
         """
-        if not (flow.unclaimed_bytes or flow.unclaimed_packets) or not self.restored:
-            return
-        described = flow.first_seen > 0 or flow.key.device is not None
-        if self.chains and not described and not flow.ended:
-            return  # It may turn out to continue a flow whose bytes are counted already.
-        since = max(self.epoch or 0, self.evicted)
-        instance = self.instances.get(flow.source)
-        born = max(flow.first_seen, instance.start if instance is not None else 0)
-        if born >= since > 0:
-            held, packets = flow.unclaimed_bytes, flow.unclaimed_packets
-            flow.unclaimed_bytes = flow.unclaimed_packets = 0
-            self._builder.count_missed(flow, held, packets)
-        elif described or flow.ended:
-            self.discard(flow)
+        self.restored = True
+        if stored is None:
+            return False
+        arrived = self._start
+        restarted = arrived is not None and stored.start is not None and self._uptime < stored.uptime
+        self._evicted = max(self._evicted, stored.evicted)
+        if stored.epoch is not None:
+            self._epoch, self._guessed = stored.epoch, False
+        if arrived is None:
+            self._start, self._uptime = stored.start, stored.uptime
+        elif restarted:
+            self._begin_process(arrived)
+        return restarted
 
-    def note_eviction(self, flow: Flow) -> None:
-        """``flow``, which may have been counted, is forgotten; a clock gone wild is not believed."""
-        seen = min(flow.last_seen, self.clock + _LATE_MS) if self.clock else flow.last_seen
-        self.evicted = max(self.evicted, seen + 1)
+    def hear(self, at: int) -> None:
+        """Note a flow record of netifyd's time ``at`` (0: unknown): it may be the first that ever arrived."""
+        if self._epoch is None and at:
+            self._epoch, self._guessed = at, True
 
-    def discard(self, flow: Flow) -> None:
-        """The bytes held of ``flow`` are not ours to count, as far as anyone can know."""
-        if flow.unclaimed_bytes or flow.unclaimed_packets:
-            self._builder.batch.counters["bytes_before"] += flow.unclaimed_bytes
-            self._builder.batch.counters["packets_before"] += flow.unclaimed_packets
-            flow.unclaimed_bytes = flow.unclaimed_packets = 0
+    def report(self, status: AgentStatus, *, new_connection: bool) -> bool:
+        """Take an ``agent_status``.
+
+        :param new_connection: it is the first of its connection, so that it may be of another process.
+        :returns: whether netifyd was restarted.
+        """
+        clock, start = status.clock_ms, status.clock_ms - status.uptime_s * 1000
+        if not clock:
+            return False
+        restarted = self._start is not None and new_connection and status.uptime_s < self._uptime
+        if self._epoch is None or self._guessed:
+            # Where netifyd tracked no flow when we came, all that it ever saw is ours to count.
+            epoch = start if status.tracks_no_flow else clock
+            self._epoch = epoch if self._epoch is None else min(epoch, self._epoch)
+            self._guessed = False
+        if restarted:
+            self._begin_process(start)
+        elif self._start is None:
+            self._start = start
+        elif clock < self._clock - _LATE_MS:
+            self._before_step = max(self._epoch, self._evicted)
+            self._epoch, self._evicted = min(self._epoch, clock), min(self._evicted, clock)
+        self._clock, self._uptime = clock, status.uptime_s
+        return restarted
+
+    def _begin_process(self, start: int) -> None:
+        """Everything that a new process of netifyd ever saw is ours, whatever its clock says."""
+        self._start = self._epoch = start
+        self._evicted = self._before_step = 0
+
+    def evict(self, last_seen: int) -> None:
+        """Note that a flow last seen at ``last_seen`` was evicted: its bytes may be reported again."""
+        # A time far ahead of the latest agent_status is not believed.
+        seen = min(last_seen, self._clock + _LATE_MS) if self._clock else last_seen
+        self._evicted = max(self._evicted, seen + 1)
+
+    def claim(self, first_seen: int, *, described: bool, ended: bool) -> Claim:
+        """Decide about the unclaimed bytes of a flow.
+
+        :param first_seen: its first packet; 0 while unknown: then it did not begin before its netifyd.
+        :param described: a description of it arrived.
+        :param ended: it gets no further records.
+        """
+        if not self.restored:
+            return Claim.UNDECIDED
+        if self.has_chains and not described and not ended:
+            return Claim.UNDECIDED  # it may continue a flow whose bytes were counted under another digest
+        began = max(first_seen, self._start or 0)
+        since = max(self._epoch or 0, self._evicted)
+        if self._before_step and first_seen > self._clock + _LATE_MS:
+            since = self._before_step
+        if began >= since > 0:
+            return Claim.OURS
+        return Claim.NOT_OURS if described or ended else Claim.UNDECIDED

@@ -1,26 +1,30 @@
-"""What accounting hands to the store: the changes of one flush interval, as plain data.
+"""The changes of one flush interval, as plain data: what the accounting hands to the store.
 
-Kept apart from both so that the store needs to know no flow table and the accounting no Redis.
+It stands between both, so that the store needs no flow table and the accounting no Redis.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from netify_agent.netifyd.flow_record import Details, Key
 
 MAX_ADDRESSES = 16  # IP addresses remembered of a device
-MAX_ENDED = 10_000  # flows that are shown although they are over
+MAX_ENDED = 10_000  # flows that are shown although they ended
 
 
 class FlowState(NamedTuple):
-    """All that must survive a restart of the agent about one live flow (design: 'Restart').
+    """All that must survive a restart of the agent about one live flow.
 
-    ``total_*`` is netifyd's cumulative counter as last accounted, -1 before the first counters came;
-    ``bytes_*`` and ``packets_*`` are what this flow added to its row, in bytes and packets; ``risk`` is
-    the score of its risks, 0 for none.
+    :ivar source: URL of the endpoint that reported it.
+    :ivar total_bytes: netifyd's cumulative counter as accounted so far; -1 before the first counters.
+    :ivar bytes_up: what this flow added to its row, bytes; packets likewise.
+    :ivar unclaimed_bytes: carried before its first record, and not yet known to be ours.
+    :ivar risk: the score of its risks, 0 for none.
+    :ivar capture: a constant of :mod:`netify_agent.accounting.capture_points`.
     """
 
     source: str
@@ -37,22 +41,30 @@ class FlowState(NamedTuple):
     unclaimed_bytes: int
     unclaimed_packets: int
     risk: int = 0
+    capture: int = 0
 
 
-class Instance(NamedTuple):
-    """One life of a netifyd process: its start (ms since the epoch, its own clock) and uptime (s)."""
+class SourceState(NamedTuple):
+    """What must survive a restart of the agent about one netifyd. Times are netifyd's clock in ms.
 
-    start: int
-    uptime: int
+    :ivar epoch: when this store first heard of it; None if it has not.
+    :ivar evicted: flows that began before may have been counted and then evicted; 0: none was.
+    :ivar start: when its process started; None if it never said.
+    :ivar uptime: of that process at its latest report, seconds.
+    """
+
+    epoch: int | None = None
+    evicted: int = 0
+    start: int | None = None
+    uptime: int = 0
 
 
 class Row:
     """Changes of one (device, application, protocol): signed counts, and when it was seen.
 
-    ``moved_up`` and ``moved_down`` are the bytes among them that were merely moved here or away; the rest
-    passed in this very interval: what rates are made of.
-
-    ``first_seen`` and ``last_seen`` are netifyd's clock in milliseconds since the epoch, 0 unknown.
+    :ivar moved_up: bytes among ``bytes_up`` that were moved here or away, and did not pass in this interval;
+        they are no part of a rate. ``moved_down`` likewise.
+    :ivar first_seen: netifyd's clock, milliseconds since the epoch; 0 unknown. ``last_seen`` likewise.
     """
 
     __slots__ = (
@@ -73,8 +85,18 @@ class Row:
         self.moved_up = self.moved_down = 0
 
     def counts(self) -> tuple[int, int, int, int, int]:
-        """The five counters: bytes up, bytes down, packets up, packets down, flows."""
+        """Return the five counters: bytes up, bytes down, packets up, packets down, flows."""
         return self.bytes_up, self.bytes_down, self.packets_up, self.packets_down, self.flows
+
+    def without_corrections(self) -> Row:
+        """Return only what this row adds, for a store that lost the row it would take from."""
+        row = Row()
+        row.bytes_up, row.bytes_down = max(self.bytes_up, 0), max(self.bytes_down, 0)
+        row.moved_up = row.bytes_up - (self.bytes_up - self.moved_up)
+        row.moved_down = row.bytes_down - (self.bytes_down - self.moved_down)
+        row.packets_up, row.packets_down = max(self.packets_up, 0), max(self.packets_down, 0)
+        row.first_seen, row.last_seen = self.first_seen, self.last_seen
+        return row
 
 
 class DeviceNote:
@@ -96,27 +118,27 @@ class DeviceNote:
 Rows = dict[Key, Row]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batch:
-    """The changes of one interval. Built by the accounting, immutable once taken.
+    """The changes of one interval. Nothing in it changes after it was handed over.
+
+    Flows are named by flow id: digest and source.
 
     :ivar bucket: start of the history bucket that the interval belongs to, seconds since the epoch.
     :ivar counted: changes to the rows of local sides; their sum is the gateway's change.
-    :ivar mirrored: changes to the rows of other sides that are devices too (trap 7): not the gateway's.
-    :ivar moved: corrections of totals alone: bytes reclassified (trap 4) after their bucket was closed.
+    :ivar mirrored: changes to the rows of other sides that are devices too; not the gateway's.
+    :ivar moved: corrections of totals alone: bytes reclassified after their bucket was closed.
     :ivar moved_mirrored: the same for mirrored rows.
+    :ivar left_out: changes of what was captured at interfaces that do not count.
     :ivar categories: application tag to netifyd's category id.
-    :ivar flows: state of each live flow that changed; None for one that is no longer live. To be filled by
-        :meth:`~netify_agent.accounting.accountant.Accountant.freeze`.
-    :ivar ended: last state of flows that were live, the latest last: :data:`MAX_ENDED` of them at most.
-    :ivar details: what flows of ``flows`` and ``ended`` are, as far as it was told in this interval.
-    :ivar replaced: digest to those in the store whose flow goes on under it.
-    :ivar placed: digests of live flows whose row or risk may be another than the store's entry says.
+    :ivar flows: state of each live flow that changed; None for one that is no longer live.
+    :ivar ended: last state of flows that were live, the latest last; at most :data:`MAX_ENDED`.
+    :ivar details: descriptions of flows of ``flows`` and ``ended`` that arrived in this interval.
+    :ivar replaced: flow id to the ids in the store whose flow goes on under it.
+    :ivar placed: ids of live flows whose row or risk may differ from the store's entry.
     :ivar complete: ``flows`` has every live flow, so that no other is live, whatever the store says.
     :ivar counters: the accounting's own counters, by name.
-    :ivar instances: the netifyd process behind each source.
-    :ivar epoch: netifyd's clock (ms) when this store first heard of it, None if it has not.
-    :ivar evicted: netifyd's clock (ms) at the last time a flow was let go for want of room; 0 never.
+    :ivar sources: state of each source, by URL.
     """
 
     bucket: int
@@ -124,6 +146,7 @@ class Batch:
     mirrored: Rows = field(default_factory=dict)
     moved: Rows = field(default_factory=dict)
     moved_mirrored: Rows = field(default_factory=dict)
+    left_out: Rows = field(default_factory=dict)
     devices: dict[str, DeviceNote] = field(default_factory=dict)
     categories: dict[str, int] = field(default_factory=dict)
     flows: dict[str, FlowState | None] = field(default_factory=dict)
@@ -133,38 +156,52 @@ class Batch:
     placed: set[str] = field(default_factory=set)
     complete: bool = False
     counters: Counter[str] = field(default_factory=Counter)
-    instances: dict[str, Instance] = field(default_factory=dict)
-    epoch: int | None = None
-    evicted: int = 0
+    sources: Mapping[str, SourceState] = field(default_factory=dict)
 
     def changed_devices(self) -> set[str]:
-        """Devices that it tells anything of."""
+        """Return the devices that this batch changes anything of."""
         tables = self.counted, self.mirrored, self.moved, self.moved_mirrored
         return {key.device for table in tables for key in table if key.device is not None} | set(self.devices)
 
     @property
     def size(self) -> int:
         """Number of rows, flow states and details in it."""
-        return (
-            len(self.counted)
-            + len(self.mirrored)
-            + len(self.moved)
-            + len(self.moved_mirrored)
-            + len(self.devices)
-            + len(self.flows)
-            + len(self.ended)
-            + len(self.details)
+        return sum(map(len, self._tables()))
+
+    def without_corrections(self) -> Batch:
+        """Return this batch for a store that lost its rows: it only adds, and no flow has counted yet."""
+        return replace(
+            self,
+            counted={key: row.without_corrections() for key, row in self.counted.items()},
+            mirrored={key: row.without_corrections() for key, row in self.mirrored.items()},
+            left_out={key: row.without_corrections() for key, row in self.left_out.items()},
+            moved={},
+            moved_mirrored={},
+            flows={
+                name: state and state._replace(bytes_up=0, bytes_down=0, packets_up=0, packets_down=0)
+                for name, state in self.flows.items()
+            },
+            placed={*self.placed, *(name for name, state in self.flows.items() if state is not None)},
         )
 
     def release(self) -> None:
-        """Let go of all that was counted, piece by piece.
+        """Free the memory piece by piece, when nobody needs the batch any more.
 
-        Freed at once, in one step of the interpreter, a batch of 100,000 flows stops all threads for
-        50 ms.
+        Freed in one step of the interpreter, a batch of 100,000 flows stops all threads for 50 ms.
         """
-        for rows in (self.counted, self.mirrored, self.moved, self.moved_mirrored):
-            while rows:
-                rows.popitem()
-        for flows in (self.flows, self.ended, self.details, self.devices):
-            while flows:
-                flows.popitem()
+        for table in self._tables():
+            while table:
+                table.popitem()
+
+    def _tables(self) -> tuple[dict[Key, Row] | dict[str, object], ...]:
+        return (
+            self.counted,
+            self.mirrored,
+            self.moved,
+            self.moved_mirrored,
+            self.left_out,
+            self.devices,  # type: ignore[return-value]
+            self.flows,
+            self.ended,
+            self.details,
+        )

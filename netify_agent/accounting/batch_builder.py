@@ -1,110 +1,246 @@
-"""The book that accounting writes in: rows of the batch that is being gathered.
-
-Knows how a flow's bytes become changes of rows, and how they move from one row to another; not why.
-"""
+"""Builds the batch of pending changes. Knows how a flow's bytes become changes of rows, and not why."""
 
 from __future__ import annotations
 
-from netify_agent.accounting.batch import MAX_ENDED, Batch, DeviceNote, Row, Rows
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from netify_agent.accounting.batch import MAX_ENDED, Batch, DeviceNote, FlowState, Row, Rows, SourceState
+from netify_agent.accounting.capture_points import LEFT_OUT
 from netify_agent.accounting.flow import Counts, Flow, split
 from netify_agent.netifyd.flow_record import Description, Key
 
 
-class BatchBuilder:
-    """Changes since the last :meth:`take`.
+class _Changes:
+    """Flows that changed in one batch. Their states are written when it is handed over.
 
-    :ivar batch: the changes so far, but for the states of flows.
-    :ivar changed: live flows whose state goes into that batch; None for one that is no longer live.
-    :ivar generation: number of batches taken.
+    :ivar flows: flows whose state goes to the store: as live, or in ``ended``.
+    :ivar removed: ids that the store holds as live and that are not live any more.
+    :ivar ended: flow id to the flow that ended under it, the latest last.
+    """
+
+    def __init__(self) -> None:
+        self.flows: dict[Flow, None] = {}
+        self.removed: dict[str, None] = {}
+        self.ended: dict[str, Flow] = {}
+
+
+class BatchBuilder:
+    """Gathers changes until a batch is taken.
+
+    :ivar counters: the accounting's own counters since the last batch, by name.
     """
 
     def __init__(self, bucket: int) -> None:
         """Begin in the history bucket that starts at ``bucket``, seconds since the epoch."""
-        self.batch = Batch(bucket)
-        self.changed: dict[str, Flow | None] = {}
-        self.generation = 0
-        self._taken = self.batch
-        self._liquid: dict[str, Flow | None] = {}  # of the batch that was taken: states still to be written
+        self._batch = Batch(bucket)
+        self._changes = _Changes()
+        self._number = 0
+        # The batch that is being handed over: states of its flows are still to be written.
+        self._closing: Batch | None = None
+        self._unwritten = _Changes()
+        self._states: dict[str, FlowState | None] = {}
+        self._ended_states: dict[str, FlowState] = {}
 
-    def take(self, bucket: int) -> Batch:
-        """Return the batch and begin another in ``bucket`` (start, seconds since the epoch).
+    @property
+    def counters(self) -> Counter[str]:
+        """The accounting's own counters since the last batch."""
+        return self._batch.counters
 
-        The states of its flows come with :meth:`freeze`: all at once, they would take the listener too long.
+    @property
+    def size(self) -> int:
+        """Number of rows and flow states that changed since the last batch."""
+        return self._batch.size + len(self._changes.flows) + len(self._changes.removed)
+
+    @property
+    def bucket(self) -> int:
+        """Start of the history bucket that is open, seconds since the epoch."""
+        return self._batch.bucket
+
+    # -- handing over ------------------------------------------------------------------------------
+
+    def close(self, bucket: int, sources: dict[str, SourceState]) -> None:
+        """End the batch and begin another one in ``bucket`` (start, seconds since the epoch).
+
+        Nothing happens while a batch is being handed over: the caller was interrupted and goes on with it.
         """
-        self.freeze()
-        self._taken, self.batch = self.batch, Batch(bucket)
-        self._liquid, self.changed = self.changed, {}
-        self.generation += 1
-        return self._taken
+        if self._closing is not None:
+            return
+        self._closing = replace(self._batch, sources=sources)
+        self._unwritten, self._changes = self._changes, _Changes()
+        self._batch = Batch(bucket)
+        self._states, self._ended_states = dict.fromkeys(self._unwritten.removed), {}
+        self._number += 1
 
-    def freeze(self, most: int | None = None) -> bool:
-        """Write states of up to ``most`` flows (None: of all) into the batch that was taken last.
+    def finish(self, most: int | None = None) -> Batch | None:
+        """Write the states of up to ``most`` flows (None: all) of the batch that was closed.
 
-        :returns: whether any are left.
+        All at once would take longer than the listener can wait.
+
+        :returns: the batch when it is complete, else None.
         """
-        liquid, flows = self._liquid, self._taken.flows
-        for _ in range(len(liquid) if most is None else min(most, len(liquid))):
-            digest, flow = liquid.popitem()
-            flows[digest] = flow.state() if flow is not None else None
-        return bool(liquid)
+        flows = self._unwritten.flows
+        for _ in range(len(flows) if most is None else min(most, len(flows))):
+            self._write(next(reversed(flows)))
+        if flows or self._closing is None:
+            return None
+        ended = self._ended_states
+        in_order = {name: ended[name] for name in self._unwritten.ended if name in ended}
+        batch = replace(self._closing, flows=self._states, ended=in_order)
+        self._closing = None
+        return batch
 
-    def touch(self, flow: Flow) -> None:
-        """``flow`` is about to change: the batch that was taken last is to have its state from before."""
-        if self._liquid and self._liquid.get(flow.digest) is flow:
-            self._taken.flows[flow.digest] = (
-                flow.state()
-            )  # first: where memory ran out, it is still to be done
-            del self._liquid[flow.digest]
+    def _write(self, flow: Flow) -> None:
+        """Write the state of a flow into the batch that was closed."""
+        name = flow.id
+        if not flow.ended:
+            self._states[name] = flow.state()
+        elif self._unwritten.ended.get(name) is flow:
+            self._ended_states[name] = flow.state()
+        del self._unwritten.flows[flow]  # last: where memory ran out before, it is still to be done
+
+    def change(self, flow: Flow) -> None:
+        """Call this before changing ``flow``. Its new state goes to the store with this batch.
+
+        The batch that is being handed over gets the state from before.
+        """
+        if flow in self._unwritten.flows:
+            self._write(flow)
+        self._changes.flows[flow] = None
+
+    # -- flows that begin, end and get another digest ------------------------------------------------
+
+    def begin(self, flow: Flow) -> None:
+        """``flow`` is known under its digest from now on: it is new, renamed or resumed."""
+        self.change(flow)
+        name = flow.id
+        flow.born = -1 if name in self._changes.removed else self._number
+        self._changes.ended.pop(name, None)  # of an earlier flow, or of this one before it was resumed
+        self._batch.placed.add(name)
+
+    def end(self, flow: Flow) -> None:
+        """``flow``, which was live, has ended."""
+        self._remove(flow)
+        self.show_ended(flow)
+
+    def show_ended(self, flow: Flow) -> None:
+        """Queue the state of a flow that has ended: the store shows it for a while."""
+        ended, name = self._changes.ended, flow.id
+        self.change(flow)
+        ended.pop(name, None)
+        ended[name] = flow
+        self._batch.placed.discard(name)
+        if len(ended) > MAX_ENDED:
+            oldest = next(iter(ended))
+            del ended[oldest]
+            self._batch.details.pop(oldest, None)
+
+    def hand_on(self, old: Flow, name: str, *, is_described: bool = False) -> None:
+        """What the store and this batch hold of ``old`` goes on under the flow id ``name``.
+
+        :param is_described: the flow of ``name`` has a better description than ``old``.
+        """
+        batch, old_name = self._batch, old.id
+        if not old.ended:
+            self._remove(old)
+        self._changes.flows.pop(old, None)
+        self._changes.ended.pop(old_name, None)
+        batch.placed.discard(old_name)
+        batch.placed.add(name)
+        if old_name == name:
+            return
+        details = batch.details.pop(old_name, None)
+        if not is_described:
+            batch.details.pop(name, None)  # of an earlier flow
+            if details is not None:
+                batch.details[name] = details
+        stored = batch.replaced.pop(old_name, [])
+        if old.born != self._number:
+            stored.append(old_name)
+        self.rename_stored(stored, name)
+
+    def rename_stored(self, stored: list[str], name: str) -> None:
+        """The entries ``stored`` of the store go on under the flow id ``name``."""
+        if name in stored:  # it goes back to a digest that it had before
+            stored.remove(name)
+        if stored:
+            self._batch.replaced.setdefault(name, []).extend(stored)
+
+    def remove_stored(self, name: str) -> None:
+        """The live entry of the flow id ``name`` leaves the store."""
+        self._changes.removed[name] = None
+
+    def _remove(self, flow: Flow) -> None:
+        """The live entry of ``flow`` leaves the store, if it ever got there."""
+        if flow.born != self._number:
+            self._changes.removed[flow.id] = None
+
+    # -- counters --------------------------------------------------------------------------------------
 
     def count(self, flow: Flow, up: int, down: int, packets_up: int, packets_down: int) -> None:
-        """Add bytes and packets to the flow and to the rows that it belongs to."""
-        batch = self.batch
+        """Add bytes and packets to the flow and to its rows. The caller has announced the change."""
+        batch = self._batch
         if flow.bucket != batch.bucket:
-            flow.begin(batch.bucket)
+            flow.open_bucket(batch.bucket)
         flow.bytes_up += up
         flow.bytes_down += down
         flow.packets_up += packets_up
         flow.packets_down += packets_down
+        if flow.capture == LEFT_OUT:
+            _add(batch.left_out, flow.key, flow, up, down, packets_up, packets_down)
+            return
         _add(batch.counted, flow.key, flow, up, down, packets_up, packets_down)
         if flow.peer is not None:
             _add(batch.mirrored, flow.peer, flow, down, up, packets_down, packets_up)
 
     def count_missed(self, flow: Flow, missed: int, packets: int) -> None:
-        """Count bytes and packets proven by a total alone, in the flow's own proportion (trap 5)."""
+        """Count bytes and packets that a total alone proves, in the flow's own proportion."""
         up, down = split(missed, flow.bytes_up, flow.bytes_down)
         packets_up, packets_down = split(packets, flow.packets_up, flow.packets_down)
         self.count(flow, up, down, packets_up, packets_down)
-        self.batch.counters["bytes_missed"] += missed
-        self.batch.counters["packets_missed"] += packets
+        self.counters["bytes_missed"] += missed
+        self.counters["packets_missed"] += packets
 
     def count_flows(self, flow: Flow, flows: int) -> None:
         """Add ``flows`` (negative: take away) to the number of flows of the flow's rows."""
         if not flows:
             return
+        batch = self._batch
         flow.flows += flows
-        _add(self.batch.counted, flow.key, flow, 0, 0, 0, 0).flows += flows
-        if flow.peer is not None:
-            _add(self.batch.mirrored, flow.peer, flow, 0, 0, 0, 0).flows += flows
-
-    def move(self, flow: Flow, key: Key, peer: Key | None) -> None:
-        """Give ``flow`` to ``key`` (and ``peer``), and with it what it counted elsewhere (trap 4).
-
-        Totals move whole. History moves what was counted in the bucket that is still open: a closed
-        bucket stays what it was, so that no bucket can ever hold a negative count.
-        """
-        if flow.key == key and flow.peer == peer:
+        if flow.capture == LEFT_OUT:
+            _add(batch.left_out, flow.key, flow, 0, 0, 0, 0).flows += flows
             return
-        batch = self.batch
-        recent, older = flow.recent(batch.bucket), flow.older(batch.bucket)
-        self._shift(batch.counted, batch.mirrored, flow, -1, recent)
-        self._shift(batch.moved, batch.moved_mirrored, flow, -1, older)
-        flow.key, flow.peer = key, peer
-        batch.placed.add(flow.digest)
-        self._shift(batch.counted, batch.mirrored, flow, 1, recent)
-        self._shift(batch.moved, batch.moved_mirrored, flow, 1, older)
+        _add(batch.counted, flow.key, flow, 0, 0, 0, 0).flows += flows
+        if flow.peer is not None:
+            _add(batch.mirrored, flow.peer, flow, 0, 0, 0, 0).flows += flows
 
-    def _shift(self, rows: Rows, mirrored: Rows, flow: Flow, sign: int, part: Counts) -> None:
-        """Add ``sign`` times ``part`` to the flow's rows."""
+    def move(self, flow: Flow, key: Key, peer: Key | None, capture: int) -> None:
+        """Give ``flow``, and what it counted elsewhere, to other rows. The caller announced the change.
+
+        Totals move whole. History moves what was counted in the open bucket: a closed bucket stays as it was,
+        so that no bucket ever holds a negative count.
+        """
+        batch = self._batch
+        if flow.key != key or flow.peer != peer or (flow.capture == LEFT_OUT) != (capture == LEFT_OUT):
+            recent, older = flow.in_bucket(batch.bucket), flow.before_bucket(batch.bucket)
+            self._shift(flow, -1, recent, older)
+            flow.key, flow.peer, flow.capture = key, peer, capture
+            batch.placed.add(flow.id)
+            self._shift(flow, 1, recent, older)
+        flow.capture = capture
+
+    def _shift(self, flow: Flow, sign: int, recent: Counts, older: Counts) -> None:
+        """Add ``sign`` times both parts of a flow's counters to its rows."""
+        batch = self._batch
+        if flow.capture == LEFT_OUT:
+            self._shift_rows(batch.left_out, None, flow, sign, recent)
+            self._shift_rows(batch.left_out, None, flow, sign, older)
+        else:
+            self._shift_rows(batch.counted, batch.mirrored, flow, sign, recent)
+            self._shift_rows(batch.moved, batch.moved_mirrored, flow, sign, older)
+
+    def _shift_rows(self, rows: Rows, mirrored: Rows | None, flow: Flow, sign: int, part: Counts) -> None:
         if not any(part):
             return
         up, down, packets_up, packets_down, flows = (sign * value for value in part)
@@ -112,92 +248,53 @@ class BatchBuilder:
         row.flows += flows
         row.moved_up += up
         row.moved_down += down
-        if flow.peer is not None:
+        if flow.peer is not None and mirrored is not None:
             row = _add(mirrored, flow.peer, flow, down, up, packets_down, packets_up)
             row.flows += flows
             row.moved_up += down
             row.moved_down += up
 
-    def adopt(self, flow: Flow) -> None:
-        """``flow`` begins to go by its digest, which the store holds only if this batch is to remove it."""
-        flow.born = -1 if flow.digest in self.changed else self.generation
-        self.batch.ended.pop(flow.digest, None)  # of an earlier life, or of this one before it went on
-        self.batch.placed.add(flow.digest)
+    # -- descriptions --------------------------------------------------------------------------------------
 
-    def describe(self, flow: Flow, told: Description) -> None:
-        """``flow`` is what ``told`` says, and the store is to know."""
-        self.move(flow, told.key, told.peer)
-        if flow.risk != told.risk:
-            flow.risk = told.risk
-            self.batch.placed.add(flow.digest)
-        self.batch.details[flow.digest] = told.details
-
-    def save(self, flow: Flow) -> None:
-        """The flow's state goes to the store with this batch; with that it is live there, or over."""
-        if not flow.ended:
-            self.changed[flow.digest] = flow
-            return
-        batch, digest = self.batch, flow.digest
-        batch.placed.discard(digest)
-        batch.ended.pop(digest, None)
-        batch.ended[digest] = flow.state()
-        if len(batch.ended) > MAX_ENDED:
-            oldest = next(iter(batch.ended))
-            del batch.ended[oldest]
-            batch.details.pop(oldest, None)
-
-    def unsave(self, flow: Flow) -> None:
-        """The flow is no longer live in the store after this batch, if it ever got there."""
-        if flow.born == self.generation:
-            self.changed.pop(flow.digest, None)
-        else:
-            self.changed[flow.digest] = None
-
-    def replace(self, old: Flow, digest: str, *, known: bool = False) -> None:
-        """What the store and this batch hold of ``old`` goes on under ``digest``.
-
-        :param known: what is told of the flow of ``digest`` is better.
-        """
-        batch = self.batch
-        if not old.ended:
-            self.unsave(old)
-        batch.placed.discard(old.digest)
-        batch.placed.add(digest)
-        batch.ended.pop(old.digest, None)
-        if old.digest == digest:
-            return
-        details = batch.details.pop(old.digest, None)
-        if not known:
-            batch.details.pop(digest, None)  # of an earlier life
-            if details is not None:
-                batch.details[digest] = details
-        stored = batch.replaced.pop(old.digest, [])
-        if old.born != self.generation:
-            stored.append(old.digest)
-        if digest in stored:  # it goes back to a digest that it had before
-            stored.remove(digest)
-        if stored:
-            batch.replaced.setdefault(digest, []).extend(stored)
+    def describe(self, flow: Flow, description: Description, capture: int) -> None:
+        """Make ``flow`` what the description says, for rows and store. The caller announced the change."""
+        self.move(flow, description.key, description.peer, capture)
+        if flow.risk != description.risk:
+            flow.risk = description.risk
+            self._batch.placed.add(flow.id)
+        self._batch.details[flow.id] = description.details
 
     def note(self, device: str) -> DeviceNote:
-        """What this batch tells of ``device`` besides its bytes."""
-        note = self.batch.devices.get(device)
+        """Return what this batch says of ``device`` besides its bytes, to be added to."""
+        note = self._batch.devices.get(device)
         if note is None:
-            note = self.batch.devices[device] = DeviceNote()
+            note = self._batch.devices[device] = DeviceNote()
         return note
 
+    def categorize(self, application: str, category: int) -> None:
+        """Note netifyd's category id of an application."""
+        self._batch.categories[application] = category
 
-def forget_corrections(batch: Batch) -> None:
-    """Leave in ``batch`` only what it adds: the rows that it takes from are gone from the store."""
-    batch.placed.update(digest for digest, state in batch.flows.items() if state is not None)
-    batch.moved.clear()
-    batch.moved_mirrored.clear()
-    for row in (*batch.counted.values(), *batch.mirrored.values()):
-        fresh_up, fresh_down = row.bytes_up - row.moved_up, row.bytes_down - row.moved_down
-        row.bytes_up, row.bytes_down = max(row.bytes_up, 0), max(row.bytes_down, 0)
-        row.moved_up, row.moved_down = row.bytes_up - fresh_up, row.bytes_down - fresh_down
-        row.packets_up, row.packets_down = max(row.packets_up, 0), max(row.packets_down, 0)
-        row.flows = 0
+    # -- a store that lost its data ------------------------------------------------------------------------
+
+    def forget_corrections(self) -> None:
+        """Redis lost the rows that corrections would take from: this batch only adds."""
+        self._batch = self._batch.without_corrections()
+
+    def change_uncounted(self, flow: Flow) -> None:
+        """Redis lost what ``flow`` counted: it can't be moved any more."""
+        if flow in self._unwritten.flows:
+            self._write(flow)
+        flow.forget_counts()
+
+    def save_all(self, flows: Iterable[Flow]) -> None:
+        """Put every live flow into this batch, for a store that lost them."""
+        names = []
+        for flow in flows:
+            self.change(flow)
+            names.append(flow.id)
+        self._batch.placed.update(names)
+        self._batch = replace(self._batch, complete=True)
 
 
 def _add(rows: Rows, key: Key, flow: Flow, up: int, down: int, packets_up: int, packets_down: int) -> Row:

@@ -1,18 +1,34 @@
-"""One flow of the flow table: whose it is, what was counted of it, and where netifyd's counters stand."""
+"""One flow of the flow table: its row, what was counted of it, and where netifyd's counters stand."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from netify_agent.accounting.batch import FlowState
+from netify_agent.accounting.capture_points import COUNTED, LEFT_OUT
 from netify_agent.netifyd.flow_record import UNDESCRIBED, Key
 
-Counts = tuple[int, int, int, int, int]  # bytes up, bytes down, packets up, packets down, flows
-_NOTHING = (0, 0, 0, 0)  # one for all flows that began in the bucket that is still open
+if TYPE_CHECKING:
+    from netify_agent.accounting.flow_table import FlowTable
+
+
+class Counts(NamedTuple):
+    """Counters of a flow or a row: bytes of whole frames, packets, and the number of flows."""
+
+    bytes_up: int
+    bytes_down: int
+    packets_up: int
+    packets_down: int
+    flows: int
+
+
+_ZERO = Counts(0, 0, 0, 0, 0)  # shared by all flows that began in the open bucket
 
 
 def split(amount: int, up: int, down: int) -> tuple[int, int]:
-    """Divide ``amount`` in the proportion ``up`` : ``down``, rounding in favour of down.
+    """Divide ``amount`` in the proportion ``up`` : ``down``. The remainder goes to down.
 
-    :returns: the two parts, which always add up to ``amount``; halves where no proportion is known.
+    :returns: two parts that add up to ``amount``. Without a known proportion they are halves.
     """
     known = up + down
     part = amount * up // known if known else amount // 2
@@ -20,67 +36,72 @@ def split(amount: int, up: int, down: int) -> tuple[int, int]:
 
 
 class Flow:
-    """A flow, live or lately over. Bytes and packets as netifyd counts them; times in its ms.
+    """A flow, live or ended. Bytes and packets are as netifyd counts them; times are netifyd's clock in ms.
+
+    Call :meth:`~netify_agent.accounting.batch_builder.BatchBuilder.change` before changing one.
 
     :ivar digest: the latest digest.
-    :ivar source: URL of the endpoint that told of it.
-    :ivar key: row of the local side; :ivar peer: row of the other side, if that is a device too.
-    :ivar touched: arrival number of the last record.
+    :ivar table: the flow table of its source.
+    :ivar key: row of the local side.
+    :ivar peer: row of the other side, if that is a device of this network too.
+    :ivar capture: whether it counts: a constant of :mod:`~netify_agent.accounting.capture_points`.
+    :ivar sequence: arrival number of its last record.
     :ivar bucket: start of the history bucket that it was last counted in, seconds since the epoch; -1: none.
-    :ivar born: generation of the batch that first holds its digest; -1 if the store held it before.
-    :ivar first_seen: 0 while no ``flow`` record came.
+    :ivar born: number of the first batch that holds its id; -1 if Redis held an entry under that id before.
+    :ivar first_seen: 0 until a description came.
     :ivar total_bytes: netifyd's cumulative counter as accounted so far; -1 before the first counters.
-    :ivar flows: how many flows its rows count for it: 1, or 0 after the store lost them.
-    :ivar risk: the score of its risks, as last told; 0 for none.
+    :ivar flows: how many flows its rows count for it: 1, or 0 after Redis lost them.
+    :ivar risk: the score of its risks in the last description; 0 for none.
     :ivar unclaimed_bytes: carried before its first record, and not yet known to be ours to count.
-    :ivar ended: no longer in the table of live flows.
-    :ivar over: netifyd itself has ended it, so that further counters mean a new life.
+    :ivar ended: no longer live.
+    :ivar purged: netifyd ended it, so further counters are those of another flow.
     """
 
     __slots__ = (
-        "_mark",
+        "_before_bucket",
         "born",
         "bucket",
         "bytes_down",
         "bytes_up",
+        "capture",
         "digest",
         "ended",
         "first_seen",
         "flows",
         "key",
         "last_seen",
-        "over",
         "packets_down",
         "packets_up",
         "peer",
+        "purged",
         "risk",
-        "source",
+        "sequence",
+        "table",
         "total_bytes",
         "total_packets",
-        "touched",
         "unclaimed_bytes",
         "unclaimed_packets",
     )
 
-    def __init__(self, digest: str, source: str) -> None:
+    def __init__(self, digest: str, table: FlowTable) -> None:
         self.digest = digest
-        self.source = source
+        self.table = table
         self.key: Key = UNDESCRIBED
         self.peer: Key | None = None
+        self.capture = COUNTED
         self.born = self.total_bytes = self.total_packets = self.bucket = -1
-        self.touched = self.first_seen = self.last_seen = self.unclaimed_bytes = self.unclaimed_packets = (
-            self.risk
-        ) = 0
+        self.sequence = self.first_seen = self.last_seen = self.risk = 0
+        self.unclaimed_bytes = self.unclaimed_packets = 0
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
-        self.ended = self.over = False
-        self._mark = _NOTHING
+        self.ended = self.purged = False
+        self._before_bucket = _ZERO
 
     @classmethod
-    def restored(cls, digest: str, state: FlowState) -> Flow:
-        """The flow that an earlier run stored as ``state``."""
-        flow = cls(digest, state.source)
+    def restored(cls, digest: str, table: FlowTable, state: FlowState) -> Flow:
+        """Return the flow that an earlier run stored as ``state``."""
+        flow = cls(digest, table)
         flow.flows = 1
-        flow.key, flow.peer = state.key, state.peer
+        flow.key, flow.peer, flow.capture = state.key, state.peer, state.capture
         flow.first_seen, flow.last_seen = state.first_seen, state.last_seen
         flow.total_bytes, flow.total_packets = state.total_bytes, state.total_packets
         flow.bytes_up, flow.bytes_down = state.bytes_up, state.bytes_down
@@ -89,10 +110,20 @@ class Flow:
         flow.risk = state.risk
         return flow
 
+    @property
+    def id(self) -> str:
+        """The name of the flow in Redis."""
+        return self.digest + self.table.tag
+
+    @property
+    def left_out(self) -> bool:
+        """Whether its bytes are not counted, because of where it was captured."""
+        return self.capture == LEFT_OUT
+
     def state(self) -> FlowState:
-        """What must be stored to go on after a restart."""
+        """Return what must be stored to go on after a restart."""
         return FlowState(
-            self.source,
+            self.table.source,
             self.key,
             self.peer,
             self.first_seen,
@@ -106,59 +137,59 @@ class Flow:
             self.unclaimed_bytes,
             self.unclaimed_packets,
             self.risk,
+            self.capture,
         )
 
     def forget_counts(self) -> None:
-        """Nothing that was counted so far can be moved any more: another life, or a store that lost it."""
+        """Forget what was counted, because Redis lost the rows: it can't be moved to other rows any more."""
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self.bucket = -1
-        self._mark = _NOTHING
+        self._before_bucket = _ZERO
 
-    def begin(self, bucket: int) -> None:
-        """What is counted from now on is of the history bucket that starts at ``bucket`` (s)."""
+    def open_bucket(self, bucket: int) -> None:
+        """What is counted from now on belongs to the history bucket that starts at ``bucket`` (s)."""
         self.bucket = bucket
-        counted = self.bytes_up or self.bytes_down or self.packets_up or self.packets_down
-        self._mark = (
-            (self.bytes_up, self.bytes_down, self.packets_up, self.packets_down) if counted else _NOTHING
-        )
+        counts = Counts(self.bytes_up, self.bytes_down, self.packets_up, self.packets_down, 0)
+        self._before_bucket = counts if any(counts) else _ZERO
 
-    def recent(self, bucket: int) -> Counts:
-        """What was counted in the history bucket ``bucket``, which is still open; without the flow itself."""
+    def in_bucket(self, bucket: int) -> Counts:
+        """Return what was counted in the open history bucket ``bucket``, without the flow itself."""
         if self.bucket != bucket:
-            return 0, 0, 0, 0, 0
-        up, down, packets_up, packets_down = self._mark
-        return (
-            self.bytes_up - up,
-            self.bytes_down - down,
-            self.packets_up - packets_up,
-            self.packets_down - packets_down,
+            return _ZERO
+        before = self._before_bucket
+        return Counts(
+            self.bytes_up - before.bytes_up,
+            self.bytes_down - before.bytes_down,
+            self.packets_up - before.packets_up,
+            self.packets_down - before.packets_down,
             0,
         )
 
-    def older(self, bucket: int) -> Counts:
-        """What was counted in buckets that are closed, and the flow itself."""
-        up, down, packets_up, packets_down, _ = self.recent(bucket)
-        return (
-            self.bytes_up - up,
-            self.bytes_down - down,
-            self.packets_up - packets_up,
-            self.packets_down - packets_down,
+    def before_bucket(self, bucket: int) -> Counts:
+        """Return what was counted in closed buckets, and the flow itself."""
+        recent = self.in_bucket(bucket)
+        return Counts(
+            self.bytes_up - recent.bytes_up,
+            self.bytes_down - recent.bytes_down,
+            self.packets_up - recent.packets_up,
+            self.packets_down - recent.packets_down,
             self.flows,
         )
 
     def absorb(self, other: Flow, bucket: int) -> None:
-        """Take over what was counted of ``other``, which has turned out to be this same flow."""
-        mine, theirs = self.recent(bucket), other.recent(bucket)
+        """Take over the counters of ``other``, which turned out to be this same flow."""
+        mine, theirs = self.in_bucket(bucket), other.in_bucket(bucket)
         self.bytes_up += other.bytes_up
         self.bytes_down += other.bytes_down
         self.packets_up += other.packets_up
         self.packets_down += other.packets_down
         self.flows += other.flows
         self.bucket = bucket
-        self._mark = (
-            self.bytes_up - mine[0] - theirs[0],
-            self.bytes_down - mine[1] - theirs[1],
-            self.packets_up - mine[2] - theirs[2],
-            self.packets_down - mine[3] - theirs[3],
+        self._before_bucket = Counts(
+            self.bytes_up - mine.bytes_up - theirs.bytes_up,
+            self.bytes_down - mine.bytes_down - theirs.bytes_down,
+            self.packets_up - mine.packets_up - theirs.packets_up,
+            self.packets_down - mine.packets_down - theirs.packets_down,
+            0,
         )
         self.first_seen = self.first_seen or other.first_seen

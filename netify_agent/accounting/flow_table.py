@@ -1,159 +1,189 @@
-"""The flow table: which flow a digest means, who is live, who was let go, and what belongs together.
+"""The flow table of one source: which flow a digest means, which flows are live, and which belong together.
 
-Bounded in all its parts. It decides about identities alone; what a record's counters prove is the
-accounting's affair. Order is that of arrival: netifyd's clock can jump (trap 9).
+Bounded in all its parts. It decides about the identity of flows; what the counters of a record prove is the
+accountant's part. The order is that of arrival, because netifyd's clock can jump.
 """
 
 from __future__ import annotations
 
-import heapq
+import hashlib
 from collections import OrderedDict, deque
 from typing import TypeGuard
 
-from netify_agent.accounting.baseline import Baseline
+from netify_agent.accounting.baseline import Baseline, Claim
 from netify_agent.accounting.batch_builder import BatchBuilder
+from netify_agent.accounting.capture_points import CapturePoints, CaptureRules
 from netify_agent.accounting.flow import Flow
 from netify_agent.netifyd.flow_record import UNDESCRIBED, Key
 
 _MAX_CHAIN = 16  # digests that one flow is followed through
-_IDLE_REPORTS = 240  # agent_status records (one each 15 s) after which a silent flow is let go
+_IDLE_REPORTS = 240  # agent_status records, one each 15 s, after which a silent flow is evicted
+TAG_MARK = "@"  # between a digest and the tag of its source, in a flow id
 
 
 class FlowTable:
-    """Flows by digest.
+    """Flows of one source by digest, with the baseline and the capture points of its netifyd.
 
-    :ivar max_flows: live flows kept; may be changed at any time.
-    :ivar sequence: arrival number of the flow record that is being taken.
-    :ivar live: flows that netifyd has not ended and that were not let go.
-    :ivar ended: flows that lately left, for records that come late.
+    :ivar source: URL of the endpoint.
+    :ivar tag: what is appended to a digest to make a flow id.
+    :ivar max_ended: ended flows, and earlier digests, that are remembered.
+    :ivar sequence: arrival number of the record that is being taken, over all sources.
+    :ivar live: flows that netifyd has not ended and that were not evicted.
+    :ivar ended: flows that ended last, for records that come late.
     """
 
-    def __init__(self, max_flows: int, builder: BatchBuilder, baseline: Baseline) -> None:
+    def __init__(self, source: str, builder: BatchBuilder, rules: CaptureRules, max_ended: int) -> None:
         """Start empty."""
-        self.max_flows = max_flows
+        self.source = source
+        self.tag = TAG_MARK + hashlib.sha256(source.encode()).hexdigest()[:8]
+        self.max_ended = max_ended
         self.sequence = 0
         self.live: dict[str, Flow] = {}
         self.ended: OrderedDict[str, Flow] = OrderedDict()
-        self._aliases: OrderedDict[str, str] = OrderedDict()  # earlier digest to the one that replaced it
+        self.baseline = Baseline()
+        self.capture_points = CapturePoints(rules)
+        self._later_digests: OrderedDict[str, str] = OrderedDict()  # earlier digest to the one after it
         self._reports: deque[int] = deque()  # the sequence at each of the latest agent_status records
         self._builder = builder
-        self._baseline = baseline
-
-    @property
-    def _max_ended(self) -> int:
-        return max(self.max_flows // 10, 100)
 
     def flows(self) -> list[Flow]:
-        """Live flows and those that lately left."""
+        """Return the live flows and those that ended last."""
         return [*self.live.values(), *self.ended.values()]
 
     def find(self, digest: str) -> Flow | None:
-        """The flow of a digest: live, lately over, or known by a later digest."""
-        flow = self._here(digest)
+        """Return the flow of a digest: live, ended, or known by a later digest."""
+        flow = self._named(digest)
         for _ in range(_MAX_CHAIN):
-            newer = self._aliases.get(digest) if flow is None else None
-            if newer is None:
+            later = self._later_digests.get(digest) if flow is None else None
+            if later is None:
                 break
-            digest = newer
-            flow = self._here(digest)
+            digest = later
+            flow = self._named(digest)
         return flow
 
-    def _here(self, digest: str) -> Flow | None:
+    def _named(self, digest: str) -> Flow | None:
         return self.live.get(digest) or self.ended.get(digest)
 
-    def insert(self, flow: Flow, key: Key, peer: Key | None) -> None:
-        """A flow begins, as one of ``key`` (and ``peer``). Its digest must be free."""
-        self._aliases.pop(flow.digest, None)
-        flow.touched = self.sequence
-        flow.key, flow.peer = key, peer
-        self._builder.adopt(flow)
-        self.live[flow.digest] = flow
+    def begin(self, digest: str, key: Key, peer: Key | None, capture: int) -> Flow:
+        """A flow begins in the given rows. Its digest must be free."""
+        flow = Flow(digest, self)
+        self._later_digests.pop(digest, None)
+        flow.sequence = self.sequence
+        flow.key, flow.peer, flow.capture = key, peer, capture
+        self._builder.begin(flow)
+        self.live[digest] = flow
         self._builder.count_flows(flow, 1)
-        self.evict()
+        return flow
 
-    def end(self, flow: Flow, *, over: bool) -> None:
-        """The flow leaves; it is remembered for a while, for records that come late."""
-        self._builder.touch(flow)
-        flow.ended, flow.over = True, over
-        self._baseline.resolve(flow)
+    def end(self, flow: Flow, *, purged: bool) -> None:
+        """The flow ends. It is remembered for a while, for records that come late."""
+        self._builder.change(flow)
+        flow.ended, flow.purged = True, purged
+        self.resolve_unclaimed(flow)
         del self.live[flow.digest]
-        self._builder.unsave(flow)
-        self._builder.save(flow)
+        self._builder.end(flow)
         self.ended[flow.digest] = flow
-        if len(self.ended) > self._max_ended:
-            self._baseline.discard(self.ended.popitem(last=False)[1])
+        if len(self.ended) > self.max_ended:
+            self.discard_unclaimed(self.ended.popitem(last=False)[1])
 
     def forget(self, flow: Flow) -> None:
-        """The flow is over and its digest needed for another."""
+        """The flow has ended, and its digest is needed for another one."""
         if not flow.ended:
-            self.end(flow, over=True)
+            self.end(flow, purged=True)
         del self.ended[flow.digest]
-        self._baseline.discard(flow)
+        self.discard_unclaimed(flow)
 
-    def reopen(self, flow: Flow) -> None:
-        """A flow that had left goes on."""
+    def resume(self, flow: Flow) -> None:
+        """A flow that had ended goes on."""
+        self._builder.change(flow)
         del self.ended[flow.digest]
-        flow.ended = flow.over = False
-        flow.touched = self.sequence  # or it would be the first to be let go again
-        self._builder.adopt(flow)
+        flow.ended = flow.purged = False
+        flow.sequence = self.sequence  # or it would be the first to be evicted again
+        self._builder.begin(flow)
         self.live[flow.digest] = flow
-        self._builder.count_flows(flow, 1 - flow.flows)  # a store that lost its row counts it anew
-        self.evict()
+        self._builder.count_flows(flow, 1 - flow.flows)  # a store that lost its row counts it again
 
-    # -- digest chains ---------------------------------------------------------------------------
+    # -- bytes from before the first record ------------------------------------------------------------
+
+    def resolve_unclaimed(self, flow: Flow) -> None:
+        """Count or discard the flow's unclaimed bytes, if it is known by now whose they are."""
+        if not flow.unclaimed_bytes and not flow.unclaimed_packets:
+            return
+        described = flow.first_seen > 0 or flow.key.device is not None
+        claim = self.baseline.claim(flow.first_seen, described=described, ended=flow.ended)
+        if claim is Claim.OURS:
+            missed, packets = flow.unclaimed_bytes, flow.unclaimed_packets
+            self._builder.change(flow)
+            flow.unclaimed_bytes = flow.unclaimed_packets = 0
+            self._builder.count_missed(flow, missed, packets)
+        elif claim is Claim.NOT_OURS:
+            self.discard_unclaimed(flow)
+
+    def discard_unclaimed(self, flow: Flow) -> None:
+        """The flow's unclaimed bytes are not ours to count, as far as can be known."""
+        if flow.unclaimed_bytes or flow.unclaimed_packets:
+            self._builder.counters["bytes_before"] += flow.unclaimed_bytes
+            self._builder.counters["packets_before"] += flow.unclaimed_packets
+            self._builder.change(flow)
+            flow.unclaimed_bytes = flow.unclaimed_packets = 0
+
+    # -- digest chains -----------------------------------------------------------------------------------
 
     def rename(self, digest: str, previous: object) -> None:
-        """A flow goes on as ``digest``; ``previous`` are the digests that it had before (v5)."""
-        self._baseline.chains = True
-        late = self._here(digest) is None and self.find(digest) is not None  # it has been replaced itself
-        for name in previous[:_MAX_CHAIN] if isinstance(previous, list) else ():
-            if not is_digest(name) or name == digest:
+        """A flow goes on as ``digest``; ``previous`` are the digests that it had before (v5), unchecked."""
+        self.baseline.has_chains = True
+        # The flow has a later digest already: this record is late.
+        is_late = self._named(digest) is None and self.find(digest) is not None
+        for earlier in previous[:_MAX_CHAIN] if isinstance(previous, list) else ():
+            if not is_digest(earlier) or earlier == digest:
                 continue
-            old = self._here(name)
-            if old is None and late:
+            old = self._named(earlier)
+            if old is None and is_late:
                 continue
-            if self._aliases.get(name) != digest:
-                self._aliases[name] = digest
-                self._aliases.pop(digest, None)
-                if len(self._aliases) > self._max_ended:
-                    self._aliases.popitem(last=False)
+            if self._later_digests.get(earlier) != digest:
+                self._later_digests[earlier] = digest
+                self._later_digests.pop(digest, None)
+                if len(self._later_digests) > self.max_ended:
+                    self._later_digests.popitem(last=False)
             if old is not None:
-                self._go_on(old, digest)
+                self._continue_as(old, digest)
 
-    def _go_on(self, old: Flow, digest: str) -> None:
-        """``old`` goes on as ``digest``, unless that is already another flow of the same two ends."""
-        self._builder.touch(old)
-        current = self._here(digest)
+    def _continue_as(self, old: Flow, digest: str) -> None:
+        """``old`` goes on as ``digest``, unless that is another flow of the same two ends already."""
+        current = self._named(digest)
         if current is not None:
-            self._builder.touch(current)
-            differ = another_life(old.first_seen, current.first_seen)
-            if old.touched > current.touched and (differ or (current.over and not old.over)):
-                self.forget(current)  # an earlier life
+            differ = is_another_flow(old.first_seen, current.first_seen)
+            if old.sequence > current.sequence and (differ or (current.purged and not old.purged)):
+                self.forget(current)  # an earlier flow
                 current = None
-                if self._here(old.digest) is not old:
-                    return  # it was the first to make room for that one among those that are over
+                if self._named(old.digest) is not old:
+                    return  # it was pushed out of the ended flows to make room for that one
             elif differ:
                 return
+        self._builder.change(old)
         table = self.ended if old.ended else self.live
         del table[old.digest]
         if current is not None:
             self.merge(old, current)
-        else:
-            self._builder.replace(old, digest)
-            old.digest = digest
-            self._builder.adopt(old)
-            table[digest] = old
-            self._builder.save(old)
+            return
+        self._builder.hand_on(old, digest + self.tag)
+        old.digest = digest
+        self._builder.begin(old)
+        table[digest] = old
+        if old.ended:
+            self._builder.show_ended(old)
 
     def merge(self, old: Flow, new: Flow) -> None:
-        """Two entries have turned out to be one flow: ``old`` is what was known of it before."""
-        described = new.key != UNDESCRIBED
-        if described:
-            self._builder.move(old, new.key, new.peer)
+        """Two entries turned out to be one flow: ``old`` is what was known of it before."""
+        self._builder.change(old)
+        self._builder.change(new)
+        is_described = new.key != UNDESCRIBED
+        if is_described:
+            self._builder.move(old, new.key, new.peer, new.capture)
         else:
-            self._builder.move(new, old.key, old.peer)
+            self._builder.move(new, old.key, old.peer, old.capture)
             new.risk = old.risk
-        self._builder.replace(old, new.digest, known=described)
+        self._builder.hand_on(old, new.id, is_described=is_described)
         missed = packets = 0
         if old.total_bytes >= 0:  # else it never had counters: what came before those of new is still open
             if new.total_bytes < 0:
@@ -162,45 +192,37 @@ class FlowTable:
                 missed = max(new.unclaimed_bytes - old.total_bytes, 0)
                 packets = max(new.unclaimed_packets - old.total_packets, 0)
             new.unclaimed_bytes, new.unclaimed_packets = old.unclaimed_bytes, old.unclaimed_packets
-        new.absorb(old, self._builder.batch.bucket)
+        new.absorb(old, self._builder.bucket)
         self._builder.count_flows(new, 1 - new.flows)
         if missed or packets:
             self._builder.count_missed(new, missed, packets)
-        self._baseline.resolve(new)
-        self._builder.save(new)
+        self.resolve_unclaimed(new)
+        if new.ended:
+            self._builder.show_ended(new)
 
-    # -- the bound -------------------------------------------------------------------------------
+    # -- the bound -----------------------------------------------------------------------------------------
 
-    def evict(self) -> None:
-        """Past the bound, let the least recently seen flows go, a part of the table at a time."""
-        excess = len(self.live) - self.max_flows
-        if excess <= 0:
-            return
-        count = excess + self.max_flows // 64
-        for flow in heapq.nsmallest(count, self.live.values(), key=lambda flow: flow.touched):
-            self._remove(flow, "flows_evicted")
+    def evict(self, flow: Flow, counter: str) -> None:
+        """Stop following a flow that netifyd has not ended, and count it as ``counter``."""
+        self.end(flow, purged=False)
+        self.baseline.evict(flow.last_seen)
+        self._builder.counters[counter] += 1
 
     def expire(self) -> None:
-        """Let go of flows whose end we missed. Counted in agent_status records, not in time."""
+        """Evict flows whose end we missed. Call it at each agent_status: they are counted, not timed."""
         self._reports.append(self.sequence)
         if len(self._reports) < _IDLE_REPORTS:
             return
         idle_since = self._reports.popleft()
-        for flow in [flow for flow in self.live.values() if flow.touched < idle_since]:
-            self._remove(flow, "flows_expired")
-
-    def _remove(self, flow: Flow, counter: str) -> None:
-        """Take a flow out that netifyd has not ended, and count it as ``counter``."""
-        self.end(flow, over=False)
-        self._baseline.note_eviction(flow)
-        self._builder.batch.counters[counter] += 1
+        for flow in [flow for flow in self.live.values() if flow.sequence < idle_since]:
+            self.evict(flow, "flows_expired")
 
 
 def is_digest(value: object) -> TypeGuard[str]:
-    """Whether ``value`` can be a digest: 40 hex digits in netifyd 4.4.5; any short ASCII will do."""
-    return isinstance(value, str) and 0 < len(value) <= 128 and value.isascii()
+    """Whether ``value`` can be a digest: 40 hex digits in netifyd 4.4.5; here any short ASCII without '@'."""
+    return isinstance(value, str) and 0 < len(value) <= 128 and value.isascii() and TAG_MARK not in value
 
 
-def another_life(first_seen: int, other: int) -> bool:
+def is_another_flow(first_seen: int, other: int) -> bool:
     """Whether two starts, in netifyd's ms and 0 where unknown, are those of different flows."""
     return 0 < first_seen != other > 0

@@ -44,6 +44,26 @@ def _gateway(node: yaml.Node) -> str:
     return _host_name() if yaml_reader.is_null(node) else parsed(types.gateway_name)(node)
 
 
+_interfaces = yaml_reader.list_of(parsed(types.interface))
+
+
+@dataclass(frozen=True)
+class InterfaceSettings:
+    """Which of netifyd's interfaces count: names, ``role:lan`` or ``role:wan``.
+
+    With both empty, an external interface does not count where the same netifyd watches an internal one.
+    """
+
+    include: tuple[str, ...] = field(default=(), metadata=reads(_interfaces))
+    exclude: tuple[str, ...] = field(default=(), metadata=reads(_interfaces))
+
+
+def _include_or_exclude(interfaces: InterfaceSettings) -> yaml_reader.Conflict | None:
+    if not interfaces.include or not interfaces.exclude:
+        return None
+    return yaml_reader.Conflict(("include", "exclude"), "expected one of include and exclude, found both")
+
+
 @dataclass(frozen=True)
 class NetifydSettings:
     """Where netifyd is, and how much of what it says is held in memory."""
@@ -55,6 +75,9 @@ class NetifydSettings:
     # The largest record of netifyd 4.4.5, its definitions, has 18,704 bytes: this is 56 times as much.
     max_record_bytes: int = field(
         default=1 << 20, metadata=reads(yaml_reader.integer(4096, 64 << 20), "max_record")
+    )
+    interfaces: InterfaceSettings = field(
+        default=InterfaceSettings(), metadata=reads(section(InterfaceSettings, _include_or_exclude))
     )
     max_flows: int = field(default=200_000, metadata=reads(yaml_reader.integer(1000, 10_000_000)))
 

@@ -221,3 +221,15 @@ def history(node: yaml.Node) -> tuple[Resolution, ...]:
     if problems:
         raise Refused(*problems)
     return tuple(found[step_s][0] for step_s in sorted(found))
+
+
+def interface(text: str) -> str:
+    """Read the name of a network interface, or ``role:lan`` or ``role:wan``. Raises Expected."""
+    if text.startswith("role:"):
+        role = text.lower()
+        if role not in ("role:lan", "role:wan"):
+            raise Expected("role:lan or role:wan")
+        return role
+    if not re.fullmatch(r"[!-.0-~]{1,15}", text):
+        raise Expected("the name of an interface (1 to 15 characters), role:lan or role:wan")
+    return text

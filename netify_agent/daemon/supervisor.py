@@ -16,6 +16,7 @@ from ssl import SSLContext
 
 from netify_agent import __version__
 from netify_agent.accounting.accountant import Accountant
+from netify_agent.accounting.capture_points import CaptureRules
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
@@ -65,7 +66,7 @@ class Supervisor:
         self._liveness = Liveness()
         self._signals: SimpleQueue[int] = SimpleQueue()  # of all queues the one that a handler may use
         self._lock = threading.Lock()  # guards the accountant
-        self._accountant = Accountant(settings.netifyd.max_flows)
+        self._accountant = Accountant(settings.netifyd.max_flows, rules=_capture_rules(settings))
         self._flush_log = FlushLog()
         self._listeners: list[Listener] = []
         self._listening: list[Worker] = []
@@ -293,6 +294,7 @@ class Supervisor:
             self._start_names()
         with self._lock:
             self._accountant.max_flows = new.netifyd.max_flows
+            self._accountant.set_capture_rules(_capture_rules(new))
         if replace(new.netifyd, max_flows=0) != replace(old.netifyd, max_flows=0):
             self._stop_listeners()
             self._start_listeners(new)
@@ -333,6 +335,11 @@ class Supervisor:
 def _access_and_tls(settings: Settings) -> tuple[Access, SSLContext | None]:
     """Who may ask, and TLS if it is configured; both from files. Raises ConfigError."""
     return Access(settings.web, settings.web.tokens()), server_context(settings.web.tls)
+
+
+def _capture_rules(settings: Settings) -> CaptureRules:
+    interfaces = settings.netifyd.interfaces
+    return CaptureRules(interfaces.include, interfaces.exclude)
 
 
 def _directory(settings: Settings) -> Directory:

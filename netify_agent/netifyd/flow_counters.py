@@ -1,11 +1,11 @@
-"""What a netifyd ``flow_stats`` or ``flow_purge`` record counted: the one place that reads those fields.
+"""Reads the counters of ``flow_stats`` and ``flow_purge`` records. The one place that knows those fields.
 
-It keeps no state and believes nothing that can't be: whatever leaves here is a usable number.
+It keeps no state. Whatever leaves here is a usable number.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from netify_agent.netifyd.flow_record import timestamp
 
@@ -17,32 +17,53 @@ class BadCounters(Exception):
     """The record's counters can't be used; the message says why."""
 
 
-#: The numbers of one record, bytes of whole frames and packets as netifyd 4.4.5 counts them: bytes sent by
-#: the local side since the flow's last record, by the other side, packets likewise; bytes and packets of the
-#: flow's life so far, in both directions, -1 where the record doesn't say; netifyd's clock at the latest
-#: packet, milliseconds since the epoch, 0 unknown.
-Counters = tuple[int, int, int, int, int, int, int]
+class FlowCounters(NamedTuple):
+    """The counters of one record: bytes of whole frames and packets, as netifyd 4.4.5 counts them.
+
+    :ivar up: bytes that the local side sent since the flow's last record; ``down``: the other side. Packets
+        likewise, 0 where the record does not say.
+    :ivar total: bytes of the flow so far, both directions; -1 where the record does not say. Packets
+        likewise.
+    :ivar seen: netifyd's clock at the latest packet, milliseconds since the epoch; 0 unknown.
+    """
+
+    up: int
+    down: int
+    packets_up: int
+    packets_down: int
+    total: int
+    total_packets: int
+    seen: int
 
 
-def read_counters(fields: dict[str, Any]) -> Counters:
+def read_counters(fields: dict[str, Any]) -> FlowCounters:
     """Read the ``flow`` object of a record with counters.
 
+    Packet counters that are absent or unusable do not make the bytes unusable: they count as not given.
+
     :param fields: as decoded; every field may be missing or of any type.
-    :raises BadCounters: without all of the interval's counters, or where one is no such number.
+    :raises BadCounters: without the interval's bytes, or where they or the total are no such number.
     """
     try:
         up, down = fields["local_bytes"], fields["other_bytes"]
-        packets_up, packets_down = fields["local_packets"], fields["other_packets"]
     except KeyError as error:
         raise BadCounters(f"counters without {error.args[0]}") from error
-    total, total_packets = fields.get("total_bytes", -1), fields.get("total_packets", -1)
-    # Told apart from bool too, which is an int. Together they are in range if none has a bit beyond it.
+    total = fields.get("total_bytes", -1)
+    # bool is an int too, so types are compared. Numbers are in range if none has a bit beyond the limit.
     if not (
-        type(up) is type(down) is type(packets_up) is type(packets_down) is type(total) is int
-        and type(total_packets) is int
-        and 0 <= up | down | packets_up | packets_down < _MAX_COUNT
+        type(up) is type(down) is type(total) is int
+        and 0 <= up | down < _MAX_COUNT
         and -1 <= total < _MAX_COUNT
-        and -1 <= total_packets < _MAX_COUNT
     ):
         raise BadCounters("counters out of range")
-    return up, down, packets_up, packets_down, total, total_packets, timestamp(fields.get("last_seen_at"))
+    packets_up, packets_down = fields.get("local_packets", 0), fields.get("other_packets", 0)
+    total_packets = fields.get("total_packets", -1)
+    if not (
+        type(packets_up) is type(packets_down) is type(total_packets) is int
+        and 0 <= packets_up | packets_down < _MAX_COUNT
+        and -1 <= total_packets < _MAX_COUNT
+    ):
+        packets_up, packets_down, total_packets = 0, 0, -1
+    return FlowCounters(
+        up, down, packets_up, packets_down, total, total_packets, timestamp(fields.get("last_seen_at"))
+    )

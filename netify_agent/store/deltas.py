@@ -91,12 +91,15 @@ class Summary:
 
     :ivar devices: those that it tells of.
     :ivar unattributed: growth of what belongs to no device, once :meth:`changes` has been read.
-    :ivar mirrored: growth of what stands at two devices, once, just so.
+    :ivar mirrored: growth of what stands at two devices, counted once, likewise.
+    :ivar left_out: growth of what was captured at interfaces that do not count.
     """
 
     def __init__(self, batch: Batch) -> None:
         """``batch`` must not change any more."""
-        self.unattributed, self.mirrored = _zeros(), _zeros()
+        self.unattributed, self.mirrored, self.left_out = _zeros(), _zeros(), _zeros()
+        for row in batch.left_out.values():
+            _add(self.left_out, row.counts())
         self._moved = bool(batch.moved)
         self._parts = (
             _Part(batch.counted, gateway=True, moved=False),

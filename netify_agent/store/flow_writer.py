@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netify_agent.accounting.batch import MAX_ENDED, Batch, FlowState
+from netify_agent.accounting.capture_points import LEFT_OUT
 from netify_agent.netifyd.flow_record import Details, Key
 from netify_agent.store.client import StoreRefused
 from netify_agent.store.encoding import decode_state, encode
@@ -142,7 +143,9 @@ class FlowWriter:
 
 
 def _indexes(keys: Keys, state: FlowState, live: bool) -> set[str]:
-    """The indexes that a flow stands in."""
+    """Return the keys of the indexes that a flow stands in. One that does not count is not shown."""
+    if state.capture == LEFT_OUT:
+        return set()
     found = {keys.index(live), keys.index(live, keys.of_application(state.key.application))}
     for key in (state.key, state.peer):
         if key is not None and key.device is not None:

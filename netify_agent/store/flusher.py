@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netify_agent.accounting.accountant import Accountant
-from netify_agent.accounting.batch_builder import forget_corrections
 from netify_agent.store.client import StoreError, StoreRefused
 from netify_agent.store.transaction import Sent
 from netify_agent.store.writer import Flush, Rewound, StoreWriter
@@ -184,7 +183,7 @@ class Flusher:
     def _restore(self) -> None:
         restored = self._store.claim()
         with self._lock:
-            self._accountant.restore(restored.flows, restored.epoch, restored.evicted, restored.instances)
+            self._accountant.restore(restored.flows, restored.sources)
         self.status.sequence = restored.sequence
         self.status.restored = True
         log.info(
@@ -196,14 +195,14 @@ class Flusher:
     def _take(self) -> Flush:
         now_s = int(time.time())
         with self._lock:
-            batch = self._accountant.take(now_s - now_s % self._bucket_s)
-        left = True
-        while left:
+            self._accountant.close_batch(now_s - now_s % self._bucket_s)
+        batch = None
+        while batch is None:
             with self._lock:
-                left = self._accountant.freeze(_FLOWS_AT_ONCE)
+                batch = self._accountant.finish_batch(_FLOWS_AT_ONCE)
             _NEVER.wait(_TURN_S)  # else the lock is taken again before the listener has woken up
         if not batch.bucket:  # the first one: the accountant knows no clock
-            batch.bucket = self._opened_s - self._opened_s % self._bucket_s
+            batch = replace(batch, bucket=self._opened_s - self._opened_s % self._bucket_s)
         taken_at = time.monotonic()
         elapsed_ms = int((taken_at - self._taken_at) * 1000)
         self._taken_at = taken_at
@@ -233,13 +232,8 @@ class Flusher:
         self.status.lost += lost
         self._applied.clear()
         assert self._pending is not None
-        batch = self._pending.batch
-        forget_corrections(batch)
-        for digest, state in batch.flows.items():
-            if state is not None:
-                batch.flows[digest] = state._replace(bytes_up=0, bytes_down=0, packets_up=0, packets_down=0)
-        self._pending = replace(self._pending, sequence=sequence + 1)
+        batch = self._pending.batch.without_corrections()
+        self._pending = replace(self._pending, batch=batch, sequence=sequence + 1)
         self.status.sequence = sequence
         with self._lock:
             self._accountant.forget_counts()
-            self._accountant.dirty_all()

@@ -5,7 +5,7 @@ All keys of a gateway share one hash tag, so that a flush is one transaction on 
 
 from __future__ import annotations
 
-SCHEMA = 2
+SCHEMA = 3
 
 #: Codes of the counters of a row, in the order of :meth:`netify_agent.accounting.batch.Row.counts`.
 COUNTERS = ("bu", "bd", "pu", "pd", "fl")
@@ -26,14 +26,15 @@ class Keys:
 
     :ivar meta: hash: schema, sequence number of the last flush, its time, who writes, netifyd's lives.
     :ivar devices: sorted set: device by arrival of its latest record, milliseconds since the epoch.
-    :ivar flows: hash: digest to the state of a live flow.
-    :ivar ended: hash: digest to the last state of a flow that is over; :ivar ends: sorted set: the same
-        digests by our clock at the flush that ended them, milliseconds since the epoch.
-    :ivar details: hash: digest to what that flow is, live or over, as far as it was told.
+    :ivar flows: hash: flow id (digest and source) to the state of a live flow.
+    :ivar ended: hash: flow id to the last state of a flow that ended.
+    :ivar ends: sorted set: the same ids by our clock at the flush that ended them, ms since the epoch.
+    :ivar details: hash: flow id to the description of that flow, live or ended.
     :ivar scores: set: the risk scores that have an index.
     :ivar rates: hash, replaced by each flush: device to its rates, bits per second.
     :ivar unattributed: hash: counters of flows that belong to no device.
     :ivar mirrored: hash: counters that stand a second time, at the other side of local-to-local flows.
+    :ivar left_out: hash: counters of flows captured at interfaces that do not count.
     :ivar forgotten: hash: counters of devices that were dropped after a long silence.
     :ivar counters: hash: the accounting's own counters, by name.
     :ivar categories: hash: application to netifyd's category id.
@@ -53,6 +54,7 @@ class Keys:
         self.unattributed = self._prefix + "unattributed"
         self.mirrored = self._prefix + "mirrored"
         self.forgotten = self._prefix + "forgotten"
+        self.left_out = self._prefix + "left-out"
         self.counters = self._prefix + "counters"
         self.categories = self._prefix + "categories"
 

@@ -1,13 +1,18 @@
-"""What older schemas lack, made of what they have. Each step is part of the transaction that claims a store.
+"""Migration of stores that an older netify-agent wrote. Each step is part of the claiming transaction.
 
-Schema 2 added ``protocol-users:<protocol>``.
+Schema 2 added ``protocol-users:<protocol>``. Schema 3 names flows by digest and source, and keeps a baseline
+of each source. The accounting gives live flows their new names when it takes them back, and the first flush
+writes them.
 """
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
+from netify_agent.accounting.batch import SourceState
 from netify_agent.store.layout import Keys
 from netify_agent.store.rows import by_name
 
@@ -24,3 +29,19 @@ def users_of_protocols(pipe: Any, keys: Keys) -> dict[str, dict[str, int]]:
             if amount > 0:
                 found[keys.protocol_users(protocol)][device] = amount
     return found
+
+
+def sources_of(meta: Mapping[str, str]) -> dict[str, SourceState]:
+    """Return the state of each source, by URL, from the hash ``meta`` of any schema.
+
+    :raises ValueError, TypeError, AttributeError: where ``meta`` does not hold what was stored there.
+    """
+    if int(meta.get("schema", 3)) >= 3:
+        stored = json.loads(meta.get("sources", "{}"))
+        return {source: SourceState(*state) for source, state in stored.items()}
+    epoch = int(meta["epoch"]) if "epoch" in meta else None
+    evicted = int(meta.get("evicted", 0))
+    return {
+        source: SourceState(epoch, evicted, int(start), int(uptime))
+        for source, (start, uptime) in json.loads(meta.get("instances", "{}")).items()
+    }

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import redis
 
-from netify_agent.accounting.batch import MAX_ADDRESSES, Batch, FlowState, Instance
+from netify_agent.accounting.batch import MAX_ADDRESSES, Batch, FlowState, SourceState
 from netify_agent.store.client import Client, StoreError, StoreRefused, as_store_error
 from netify_agent.store.deltas import Change, Summary, Sums, Tally
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
-from netify_agent.store.migrate import users_of_protocols
+from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
 from netify_agent.store.transaction import Sent, Transaction, repeat
 
@@ -58,9 +58,7 @@ class Restored:
 
     sequence: int
     flows: dict[str, FlowState]
-    epoch: int | None
-    evicted: int
-    instances: dict[str, Instance]
+    sources: dict[str, SourceState]
 
 
 class Rewound(Exception):
@@ -122,9 +120,7 @@ class StoreWriter:
             return Restored(
                 int(meta.get("seq", 0)),
                 {digest: decode_state(text) for digest, text in flows.items()},
-                int(meta["epoch"]) if "epoch" in meta else None,
-                int(meta.get("evicted", 0)),
-                {source: Instance(*pair) for source, pair in json.loads(meta.get("instances", "{}")).items()},
+                sources_of(meta),
             )
         except redis.RedisError as error:
             raise as_store_error(error, self._gateway) from error
@@ -220,6 +216,7 @@ class StoreWriter:
         self._queue_rates(pipe, rates)
         pipe.grow(self._keys.unattributed, "", summary.unattributed)
         pipe.grow(self._keys.mirrored, "", summary.mirrored)
+        pipe.grow(self._keys.left_out, "", summary.left_out)
         self._flow_writer.queue(pipe, batch, flush.at_ms, before)
         for name, count in batch.counters.items():
             pipe.hincrby(self._keys.counters, name, count)
@@ -236,11 +233,8 @@ class StoreWriter:
             "elapsed": flush.elapsed_ms,
             "writer": self._writer,
             "schema": SCHEMA,
-            "evicted": flush.batch.evicted,
-            "instances": json.dumps(flush.batch.instances),
+            "sources": json.dumps(flush.batch.sources),
         }
-        if flush.batch.epoch is not None:
-            meta["epoch"] = flush.batch.epoch
         pipe.hset(self._keys.meta, mapping=meta)
 
     def _queue_totals(self, pipe: Transaction, change: Change) -> None:

@@ -17,6 +17,7 @@ from reference_store import (
     OTHER_IP,
     SOURCE,
     T0,
+    TAG,
     Record,
     ReferenceStore,
     flow,
@@ -26,8 +27,11 @@ from reference_store import (
 )
 from support import CAPTURES
 
-from netify_agent.accounting.batch import FlowState, Instance
+from netify_agent.accounting.accountant import Accountant
+from netify_agent.accounting.batch import FlowState, SourceState
+from netify_agent.accounting.capture_points import CaptureRules
 from netify_agent.accounting.flow import Flow, split
+from netify_agent.accounting.flow_table import TAG_MARK
 from netify_agent.netifyd.flow_record import UNDESCRIBED, Key
 from netify_agent.netifyd.framing import RecordReader
 
@@ -362,7 +366,7 @@ def test_trap_9_records_without_times_are_counted() -> None:
     store.feed(flow("a", born=0), stats("a", 10, 20, 30, at=0), stats("a", 1, 2, 33, at=0)).flush()
 
     assert store.device() == (11, 22)
-    assert store.epoch is None
+    assert store.sources[SOURCE].epoch is None
 
 
 # -- trap 10: hostile text -------------------------------------------------------------------------------
@@ -428,8 +432,8 @@ def test_bytes_and_packets_may_contradict_themselves_separately(store: Reference
     store.feed(stats("a", 100, 200, 1000, total_packets=99)).flush()  # the other way round
     assert sum(store.device()) == 1000
     assert sum(store.totals[MAC][2:4]) == 99
-    store.feed(stats("a", 10, 20, 1030, total_packets=50)).flush()  # packets that shrink
-    assert sum(store.totals[MAC][2:4]) == 99
+    store.feed(stats("a", 10, 20, 1030, total_packets=50)).flush()  # their count began anew
+    assert sum(store.totals[MAC][2:4]) == 99 + 3
 
 
 def test_a_first_total_below_its_own_interval_is_believed(store: ReferenceStore) -> None:
@@ -566,7 +570,7 @@ def test_past_the_bound_the_least_recently_seen_flow_is_let_go_and_counted() -> 
     assert batch.flows["b"] is None
     assert store.flows.keys() == {"a", "c"}
     assert store.counters == {"flows_evicted": 1}
-    assert store.evicted == T0 + 1
+    assert store.sources[SOURCE].evicted == T0 + 1
     assert store.accountant.live_flows == 2
 
 
@@ -846,8 +850,8 @@ def test_chains_are_remembered_within_bounds() -> None:
     store = ReferenceStore(1000).connect(status())
     for number in range(500):
         store.feed(flow(f"new{number}", digest_prev=[f"old{number}"]), purge(f"new{number}", 1, 0, 1))
-    assert len(store.accountant._table._aliases) == 100
-    assert len(store.accountant._table.ended) == 100
+    table = store.accountant._tables[SOURCE]
+    assert len(table._later_digests) == len(table.ended) == 100
 
 
 def test_a_chain_longer_than_anyone_made_is_followed_no_further(store: ReferenceStore) -> None:
@@ -867,7 +871,7 @@ def test_a_new_netifyd_ends_the_flows_of_the_old_one(store: ReferenceStore) -> N
 
     assert store.flows == {}
     assert store.counters == {"netifyd_restarts": 1}
-    assert store.instances == {SOURCE: Instance(T0 + 55_000, 5)}
+    assert store.sources == {SOURCE: SourceState(T0 + 55_000, 0, T0 + 55_000, 5)}
 
 
 def test_all_that_a_new_netifyd_saw_is_ours(store: ReferenceStore) -> None:
@@ -891,7 +895,7 @@ def test_a_restart_concerns_only_the_netifyd_that_restarted(store: ReferenceStor
     store.connect(status(1000), flow("b"), source="tcp://10.0.0.2:7150")
     store.feed(flow("a")).connect(status(5)).flush()
 
-    assert store.flows.keys() == {"b"}
+    assert [state.source for state in store.flows.values()] == ["tcp://10.0.0.2:7150"]
 
 
 def test_a_restart_before_any_counters_counts_the_next_ones_from_nothing(store: ReferenceStore) -> None:
@@ -1106,7 +1110,7 @@ def test_a_flow_that_came_back_and_left_again_leaves_nothing_in_the_store(store:
 def test_all_live_flows_can_be_given_to_a_store_that_lost_them(store: ReferenceStore) -> None:
     store.feed(flow("a"), flow("b"), purge("b", 0, 0, 0)).flush()
     store.flows.clear()
-    store.accountant.dirty_all()
+    store.accountant.save_all()
     store.flush()
 
     assert store.flows.keys() == {"a"}
@@ -1228,7 +1232,8 @@ def test_a_record_of_no_flow_is_rejected_and_counted(store: ReferenceStore, kind
     assert store.gateway == (0, 0)
 
 
-COUNTERS = ("local_bytes", "other_bytes", "local_packets", "other_packets")
+COUNTERS = ("local_bytes", "other_bytes")
+PACKETS = ("local_packets", "other_packets", "total_packets")
 
 
 @pytest.mark.parametrize("name", COUNTERS)
@@ -1243,7 +1248,7 @@ def test_a_record_without_one_of_its_counters_is_rejected_and_counted(
     assert store.device() == (10, 20)
 
 
-@pytest.mark.parametrize("name", [*COUNTERS, "total_bytes", "total_packets"])
+@pytest.mark.parametrize("name", [*COUNTERS, "total_bytes"])
 @pytest.mark.parametrize("value", [None, "5", 5.0, True, [], {}, -2, -(10**30), 1 << 47, 10**30])
 def test_a_counter_that_is_no_count_is_rejected_and_counted(
     store: ReferenceStore, name: str, value: Any
@@ -1336,23 +1341,24 @@ def test_a_flow_let_go_between_two_status_reports_counts_once() -> None:
 def test_a_batch_has_the_states_of_the_moment_when_it_was_taken(later: list[Any], most: int | None) -> None:
     """However much happens until they are written into it."""
     store = ReferenceStore(max_flows=2).connect(status(), flow("a"), stats("a", 10, 20, 30, at=T0 + 1))
-    batch = store.accountant.take(store.bucket)
-    store.accountant.freeze(most)
+    store.accountant.close_batch(store.bucket)
+    batch = store.finish(most) if most is None else None
     store.connect(*later)
-    while store.accountant.freeze(1):
-        pass
+    while batch is None:
+        batch = store.finish(1)
     key = Key(MAC, NETFLIX, "HTTP/S")
     assert batch.flows == {"a": FlowState(SOURCE, key, None, T0, T0 + 1, 30, 3, 10, 20, 1, 2, 0, 0)}
     store.apply(batch)
     store.flush()
 
 
-def test_a_batch_that_was_not_completed_is_complete_before_the_next_one(store: ReferenceStore) -> None:
+def test_a_batch_that_was_not_handed_over_is_handed_over_before_the_next_one(store: ReferenceStore) -> None:
     store.feed(flow("a"), flow("b"))
-    batch = store.accountant.take(store.bucket)
-    assert not batch.flows and store.accountant.freeze(1)
-    store.accountant.take(store.bucket)
-    assert batch.flows.keys() == {"a", "b"}
+    store.accountant.close_batch(store.bucket)
+    assert store.finish(1) is None
+    store.feed(flow("c"))
+    assert store.take(store.bucket).flows.keys() == {"a", "b"}
+    assert store.take(store.bucket).flows.keys() == {"c"}
 
 
 @pytest.mark.parametrize("most", [0, 1])
@@ -1369,11 +1375,11 @@ def test_a_flow_that_goes_back_to_a_digest_does_not_undo_that_it_had_left_it(
     store = ReferenceStore().connect(status(), flow("a"), stats("a", 10, 20, 30))
     store.flush()
     store.feed(flow("b", app="netify.other", digest_prev=["a"]))
-    batch = store.accountant.take(store.bucket)
-    store.accountant.freeze(most)
+    store.accountant.close_batch(store.bucket)
+    batch = store.finish(most) if most else None
     store.connect(*end).feed(flow("a", digest_prev=["b"]))
-    store.accountant.freeze()
-    assert batch.flows["a"] is None
+    batch = batch or store.finish()
+    assert batch is not None and batch.flows["a"] is None
     store.apply(batch)
     store.flush()
 
@@ -1382,14 +1388,13 @@ def test_a_state_that_memory_is_too_short_for_is_written_later(
     store: ReferenceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.feed(flow("a"), stats("a", 10, 20, 30))
-    batch = store.accountant.take(store.bucket)
+    store.accountant.close_batch(store.bucket)
     with monkeypatch.context() as short:
         short.setattr(Flow, "state", Mock(side_effect=MemoryError))
         with pytest.raises(MemoryError):
             store.feed(stats("a", 1, 2, 33, at=T0 + 1))
-    store.accountant.freeze()
-    state = batch.flows["a"]
-    assert state is not None and state.total_bytes == 30
+    batch = store.finish()
+    assert batch is not None and (state := batch.flows["a"]) is not None and state.total_bytes == 30
 
 
 def test_a_flow_that_makes_room_for_the_one_that_it_goes_on_as_is_let_go(store: ReferenceStore) -> None:
@@ -1400,3 +1405,276 @@ def test_a_flow_that_makes_room_for_the_one_that_it_goes_on_as_is_let_go(store: 
     store.feed(stats("b", 1, 2, 3, at=T0 + 9, digest_prev=["a"])).flush()
     assert store.totals[MAC][:2] == [100, 200]
     assert store.unattributed[:2] == [1, 2]
+
+
+# -- packets ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PACKETS)
+@pytest.mark.parametrize("value", [None, "5", True, -2, 1 << 47])
+def test_packets_that_are_no_count_do_not_void_the_bytes(
+    store: ReferenceStore, name: str, value: Any
+) -> None:
+    store.feed(flow("a"), stats("a", 10, 20, 30, **{name: value})).flush()
+
+    assert (store.accountant.rejected, store.device(), store.totals[MAC][2:4]) == ({}, (10, 20), [0, 0])
+
+
+def test_records_without_packets_are_counted_in_bytes(store: ReferenceStore) -> None:
+    records = [stats("a", 1000, 2000, 3000), purge("a", 50, 70, 3120)]
+    for record in records:
+        for name in ("local_packets", "other_packets"):
+            del record["flow"][name]
+    store.feed(flow("a"), *records).flush()
+
+    assert store.device() == (1050, 2070)
+
+
+def test_packets_whose_count_begins_anew_under_way_are_all_counted(store: ReferenceStore) -> None:
+    """netifyd 4.4.5, a second DNS query over the same two ends: its bytes go on, its packets begin at 0."""
+    first = {"local_packets": 1, "other_packets": 1, "total_packets": 2}
+    again = {"local_packets": 0, "other_packets": 1, "total_packets": 1}
+    store.feed(flow("a"), stats("a", 89, 305, 394, **first), purge("a", 0, 305, 788, **again)).flush()
+
+    assert sum(store.device()) == 788
+    assert store.totals[MAC][2:4] == [1, 2]
+
+
+def test_packets_that_begin_anew_and_outgrow_what_was_known_are_all_counted(store: ReferenceStore) -> None:
+    first = {"local_packets": 1, "other_packets": 1, "total_packets": 2}
+    again = {"local_packets": 1, "other_packets": 2, "total_packets": 3}
+    store.feed(flow("a"), stats("a", 89, 305, 394, **first), stats("a", 100, 500, 1083, **again)).flush()
+
+    assert sum(store.device()) == 1083
+    assert store.totals[MAC][2:4] == [2, 3]
+
+
+# -- several sources -------------------------------------------------------------------------------------
+
+BRANCH = "tcp://10.0.0.2:7150"
+
+
+def test_two_sources_may_use_the_same_digest_for_different_flows(store: ReferenceStore) -> None:
+    """Two sites with ``br-lan`` and 192.168.1.0/24: netifyd's digest knows no more of them than that."""
+    store.connect(status(1000), source=BRANCH)
+    store.feed(flow("a"), stats("a", 10, 20, 30))
+    store.feed(flow("a", local_mac=OTHER), stats("a", 100, 200, 300), source=BRANCH).flush()
+    assert (store.device(MAC), store.device(OTHER), store.count()) == ((10, 20), (100, 200), 2)
+
+    store.crash().connect(status(1015)).connect(status(1015), source=BRANCH)
+    store.feed(stats("a", 1, 2, 33)).feed(purge("a", 5, 6, 311), source=BRANCH).flush()
+    assert (store.device(MAC), store.device(OTHER), store.count()) == ((11, 22), (105, 206), 2)
+    assert store.flows.keys() == {"a"}
+
+
+def test_digest_chains_of_two_sources_do_not_meet(store: ReferenceStore) -> None:
+    store.feed(flow("a"), stats("a", 10, 20, 30))
+    store.feed(flow("a", local_mac=OTHER), stats("a", 1, 2, 3), source=BRANCH)
+    store.feed(flow("b", YOUTUBE, local_mac=OTHER, digest_prev=["a"]), source=BRANCH).flush()
+
+    assert (store.app(NETFLIX), store.app(YOUTUBE, OTHER)) == ((10, 20), (1, 2))
+
+
+def test_an_hour_of_silence_is_an_hour_of_the_same_source(store: ReferenceStore) -> None:
+    """Reports of all sources were counted together: with four of them an hour was 15 minutes."""
+    store.feed(flow("a"), flow("b"))
+    for number in range(239):
+        for source in (SOURCE, BRANCH, "tcp://10.0.0.3:7150", "tcp://10.0.0.4:7150"):
+            store.feed(status(number * 15), source=source)
+    assert store.flush().flows.keys() == {"a", "b"}
+    store.feed(status(9999)).flush()
+    assert store.flows.keys() == {"b"}
+
+
+def test_each_source_has_a_baseline_of_its_own(store: ReferenceStore) -> None:
+    """A netifyd that is added later had flows before we came: these bytes are not ours."""
+    store.feed(status(0), flow("a"), stats("a", 1, 2, 3))
+    store.connect(status(1000, at=T0 + 60_000, flow_count=1), source=BRANCH)
+    store.feed(flow("b", born=T0 + 10_000), stats("b", 10, 20, 1000, at=T0 + 61_000), source=BRANCH).flush()
+
+    assert store.gateway == (11, 22)
+    assert store.counters["bytes_before"] == 970
+
+
+def test_flows_of_a_source_that_nobody_listens_to_any_more_end(store: ReferenceStore) -> None:
+    store.feed(flow("a"), stats("a", 10, 20, 30)).feed(flow("b"), source=BRANCH).flush()
+    store.accountant.keep_sources([SOURCE])
+    store.flush()
+
+    assert (store.flows.keys(), store.device()) == ({"a"}, (10, 20))
+
+
+def test_flows_that_an_older_schema_named_by_digest_alone_are_renamed(store: ReferenceStore) -> None:
+    store.feed(flow("a"), stats("a", 10, 20, 30)).flush()
+    old = {name.partition(TAG_MARK)[0]: state for name, state in store.flows.items()}
+    accountant = Accountant(1000, store.bucket)
+    accountant.restore(old, store.sources)
+    accountant.connected(SOURCE)
+    accountant.feed([status(115), stats("a", 1, 2, 40)], SOURCE)
+    accountant.close_batch(store.bucket)
+    batch = accountant.finish_batch()
+
+    assert batch is not None and batch.complete
+    assert batch.replaced == {"a" + TAG: ["a"]}
+    assert batch.flows.keys() == batch.placed == {"a" + TAG}
+    assert batch.counted[Key(MAC, NETFLIX, "HTTP/S")].counts()[:2] == (3, 7)
+
+
+# -- netifyd's clock -------------------------------------------------------------------------------------
+
+MONTH = 30 * 86_400_000
+
+
+def test_a_netifyd_that_comes_back_a_month_earlier_is_ours_from_its_start(store: ReferenceStore) -> None:
+    """A gateway without a battery for its clock: all that the new process ever saw is still ours."""
+    store.connect(status(1000)).feed(flow("a"), stats("a", 1000, 2000, 3000)).flush()
+    back = T0 - MONTH
+    store.connect(status(5, at=back, flow_count=3))
+    store.feed(flow("b", born=back - 2000), stats("b", 10, 20, 100_000, at=back + 1000)).flush()
+
+    assert sum(store.gateway) == 103_000
+    assert "bytes_before" not in store.counters
+
+
+@pytest.mark.parametrize("restore", [True, False], ids=["restored first", "restored later"])
+def test_agent_and_netifyd_may_both_come_back_a_month_earlier(store: ReferenceStore, restore: bool) -> None:
+    store.connect(status(1000)).feed(flow("a"), stats("a", 1000, 2000, 3000)).flush()
+    back = T0 - MONTH
+    store.crash(restore=restore).connect(status(5, at=back, flow_count=3))
+    store.feed(flow("b", born=back - 2000), stats("b", 10, 20, 100_000, at=back + 1000))
+    if not restore:
+        store.restore()
+    store.flush()
+
+    assert sum(store.gateway) == 103_000
+
+
+def test_a_clock_that_is_set_back_hides_no_flow_that_begins_after(store: ReferenceStore) -> None:
+    back = T0 - MONTH
+    store = ReferenceStore().connect(status(100, flow_count=1))
+    store.feed(flow("before", born=T0 - 50_000), stats("before", 1, 2, 500)).feed(status(115, at=back))
+    store.feed(flow("after", born=back + 5), stats("after", 10, 20, 100, at=back + 9)).flush()
+    store.feed(flow("quiet", born=T0 - 40_000), stats("quiet", 1, 1, 900, at=back + 9)).flush()
+
+    assert sum(store.gateway) == 3 + 100 + 2
+    assert store.counters["bytes_before"] == 497 + 898
+
+
+# -- capture points --------------------------------------------------------------------------------------
+
+ROUTER_MAC, WAN_IP = "02:00:00:00:00:fe", "198.51.100.7"
+LAN_AND_WAN = {
+    "br-lan": {"addr": ["192.168.1.1"], "mac": "02:00:00:00:00:fd", "role": "LAN"},
+    "wan": {"addr": [WAN_IP], "mac": ROUTER_MAC, "role": "WAN"},
+}
+
+
+def outside(digest: str, **fields: Any) -> Any:
+    """What the WAN interface shows of a connection."""
+    fields = {"local_mac": ROUTER_MAC, "local_ip": WAN_IP, "ip_nat": True, **fields}
+    return {**flow(digest, **fields), "interface": "wan", "internal": False}
+
+
+def check_one_device(store: ReferenceStore) -> None:
+    assert (store.gateway, store.device()) == ((10, 20), (10, 20))
+    assert store.device(ROUTER_MAC) == (0, 0)
+    assert store.left_out[:2] == [10, 20]
+    assert "wan flow" not in store.flush().placed
+
+
+@pytest.mark.parametrize(
+    "seen_outside",
+    [
+        pytest.param({}, id="NAT"),
+        pytest.param({"ip_nat": False, "local_ip": "2001:db8::10"}, id="IPv6"),
+        pytest.param({"ip_nat": False}, id="netifyd without connection tracking"),
+    ],
+)
+@pytest.mark.parametrize("announced", [True, False], ids=["roles", "no roles"])
+def test_a_packet_seen_at_lan_and_wan_counts_once(
+    store: ReferenceStore, seen_outside: dict[str, Any], announced: bool
+) -> None:
+    store.feed(status(interfaces=LAN_AND_WAN) if announced else status())
+    store.feed(outside("wan flow", **seen_outside), {**stats("wan flow", 4, 8, 12), "internal": False})
+    store.feed(flow("a"), stats("a", 10, 20, 30))
+    store.feed(stats("wan flow", 6, 12, 30)).flush()
+    check_one_device(store)
+
+    store.crash().connect(status(200)).feed(purge("wan flow", 0, 0, 30)).flush()
+    check_one_device(store)
+
+
+def test_counters_from_outside_before_their_description_are_left_out_too(store: ReferenceStore) -> None:
+    store.feed(status(interfaces=LAN_AND_WAN), flow("a"), stats("a", 10, 20, 30))
+    store.feed({**stats("wan flow", 10, 20, 30), "interface": "wan", "internal": False}).flush()
+    assert store.gateway == (10, 20)
+    store.feed(outside("wan flow")).flush()
+    check_one_device(store)
+
+
+def test_traffic_of_the_gateway_itself_counts_where_conntrack_proves_it(
+    store: ReferenceStore,
+) -> None:
+    own = {"ip_nat": False, "conntrack": {"id": 1, "mark": 0}}
+    store.feed(status(interfaces=LAN_AND_WAN), flow("a"), stats("a", 10, 20, 30))
+    store.feed(outside("own", **own), stats("own", 1, 2, 3))
+    store.feed(outside("routed", **own, local_ip="192.0.2.77"), stats("routed", 4, 5, 9)).flush()
+
+    assert (store.gateway, store.device(ROUTER_MAC)) == ((11, 22), (1, 2))
+    assert store.left_out[:2] == [4, 5]
+
+
+def test_a_netifyd_that_watches_only_the_outside_counts_all_of_it(store: ReferenceStore) -> None:
+    store.feed(status(interfaces={"wan": LAN_AND_WAN["wan"]}), outside("b"), stats("b", 1, 2, 3)).flush()
+
+    assert store.gateway == store.device(ROUTER_MAC) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("rules", "gateway"),
+    [
+        (CaptureRules(include=("wan",)), (1, 2)),
+        (CaptureRules(include=("role:lan",)), (10, 20)),
+        (CaptureRules(exclude=("br-lan",)), (1, 2)),
+        (CaptureRules(exclude=("role:wan",)), (10, 20)),
+        (CaptureRules(exclude=("wg0",)), (11, 22)),
+    ],
+)
+def test_which_interfaces_count_can_be_configured(rules: CaptureRules, gateway: tuple[int, int]) -> None:
+    store = ReferenceStore()
+    store.accountant.set_capture_rules(rules)
+    store.feed(status(interfaces=LAN_AND_WAN), {**flow("a"), "interface": "br-lan"}, stats("a", 10, 20, 30))
+    store.feed(outside("b"), stats("b", 1, 2, 3)).flush()
+
+    assert store.gateway == gateway
+    assert store.left_out[:2] == [11 - gateway[0], 22 - gateway[1]]
+
+
+def test_the_status_can_say_which_interfaces_count(store: ReferenceStore) -> None:
+    store.feed(status(interfaces=LAN_AND_WAN))
+
+    assert store.accountant.capture_points() == {SOURCE: [("br-lan", "lan", True), ("wan", "wan", False)]}
+
+
+def test_netifyd_5_tells_its_interfaces_in_a_record_of_their_own(store: ReferenceStore) -> None:
+    store.feed(outside("b"), stats("b", 1, 2, 3))
+    store.feed({"type": "interfaces", **LAN_AND_WAN}).flush()
+
+    assert (store.gateway, store.left_out[:2]) == ((0, 0), [1, 2])
+
+
+# -- netifyd 5's descriptions ----------------------------------------------------------------------------
+
+
+def test_the_last_description_by_arrival_counts_whatever_its_type(store: ReferenceStore) -> None:
+    for kind, app in (("flow", "Unknown"), ("flow_dpi_update", NETFLIX), ("flow_dpi_complete", YOUTUBE)):
+        store.feed({**flow("a", app, local_bytes=6583, total_bytes=0), "type": kind})
+    store.feed(stats("a", 10, 20, 30)).flush()
+
+    assert (store.device(), store.app(YOUTUBE)) == ((10, 20), (10, 20))
+
+
+def test_a_flow_may_be_described_by_its_completion_alone(store: ReferenceStore) -> None:
+    store.feed(stats("a", 10, 20, 30), {**flow("a"), "type": "flow_dpi_complete"}).flush()
+
+    assert store.device() == (10, 20)

@@ -8,7 +8,6 @@ import pytest
 from reference_store import MAC, OTHER, OTHER_IP, T0, ReferenceStore, flow, purge, stats, status
 
 import netify_agent.accounting.batch_builder
-from netify_agent.accounting.batch import Batch
 from netify_agent.netifyd.flow_record import UNDESCRIBED, Key
 
 NETFLIX, YOUTUBE = "netify.netflix", "netify.youtube"
@@ -222,8 +221,7 @@ def test_what_waits_for_a_redis_that_is_away_is_bounded(
         store.feed(named(first, "x.example", digest_prev=[]), named(second, "y.example", digest_prev=[first]))
         store.feed(purge(second, 1, 2, 3))
     store.feed(named("b17", "late.example", digest_prev=["a17"]))
-    batch = store.accountant.take(300)
-    store.accountant.freeze()
+    batch = store.take(300)
 
     assert list(batch.ended) == ["b18", "b19", "b17"]
     assert batch.details.keys() == batch.ended.keys()
@@ -241,11 +239,9 @@ def test_both_sides_of_a_local_flow_are_told(store: ReferenceStore) -> None:
 def test_a_store_that_went_back_is_told_the_place_of_every_live_flow(store: ReferenceStore) -> None:
     """It may hold them where they were before they moved."""
     store.feed(flow("a"), flow("b"), stats("b", 1, 2, 3)).flush()
-    batch: Batch = store.feed(stats("b", 1, 2, 6)).accountant.take(300)
-    store.accountant.freeze()
+    batch = store.feed(stats("b", 1, 2, 6)).take(300)
     assert batch.placed == set()
-    netify_agent.accounting.batch_builder.forget_corrections(batch)
-    assert batch.placed == {"b"}
+    assert batch.without_corrections().placed == {"b"}
 
-    store.accountant.dirty_all()
-    assert store.accountant.take(300).placed == {"a", "b"}
+    store.accountant.forget_counts()
+    assert store.take(300).placed == {"a", "b"}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from reference_store import SOURCE, T0, Record, ReferenceStore, flow, stats, status
 
 from netify_agent.accounting.accountant import Accountant
-from netify_agent.accounting.batch import Instance
+from netify_agent.accounting.batch import SourceState
 
 seeds = st.integers(0, 1 << 32)  # of the network; a shorter run of the same seed is a shorter history
 thorough = settings(max_examples=500)
@@ -92,7 +92,7 @@ def test_agents_that_stop_in_order_and_netifyds_that_restart_lose_nothing(
                 for life in network.live[:2]:
                     network.carry(life)
                     network.count(life)
-            if not store.accountant._baseline.restored:
+            if not store.restored:
                 store.restore()
         elif event < 0.08:
             for life in list(network.live):
@@ -257,10 +257,17 @@ def test_no_records_at_all_raise(records: list[Record], max_flows: int) -> None:
 
 
 @settings(max_examples=100)
-@given(st.dictionaries(st.text(max_size=3), st.builds(Instance, st.integers(), st.integers())), st.integers())
-def test_a_store_of_another_netifyd_or_time_is_no_crash(instances: dict[str, Instance], epoch: int) -> None:
+@given(
+    st.dictionaries(
+        st.sampled_from([SOURCE, "tcp://other"]),
+        st.builds(
+            SourceState, st.none() | st.integers(), st.integers(), st.none() | st.integers(), st.integers()
+        ),
+    )
+)
+def test_a_store_of_another_netifyd_or_time_is_no_crash(sources: dict[str, SourceState]) -> None:
     accountant = Accountant(10)
     accountant.feed([status(), flow("a"), stats("a", 1, 2, 30)], SOURCE)
-    accountant.restore({}, epoch, 0, instances)
+    accountant.restore({}, sources)
 
     assert accountant.live_flows == 1

@@ -114,8 +114,8 @@ class _Table:
         for parts in reports:
             for part in parts:
                 self._accountant.feed(self._reader.feed(part), "bench")
-            self._accountant.take(0)
-            self._accountant.freeze()
+            self._accountant.close_batch(0)
+            self._accountant.finish_batch()
 
 
 def main() -> None:

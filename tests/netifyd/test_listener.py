@@ -184,7 +184,10 @@ def test_records_reach_the_accounting_in_order(netifyd: StandIn) -> None:
     eventually(lambda: listener.status.records == 3, "all is read")
     stop.set()
     thread.join()
-    rows = accountant.take(0).counted
+    accountant.close_batch(0)
+    batch = accountant.finish_batch()
+    assert batch is not None
+    rows = batch.counted
     assert [(key.application, row.bytes_down) for key, row in rows.items() if row.bytes_down] == [
         ("netify.netflix", 700)
     ]

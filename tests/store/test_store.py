@@ -22,15 +22,18 @@ from storing import (
     YOUTUBE,
     Book,
     counts,
+    digests,
     everything,
+    flow_id,
 )
 from support import RedisServer, eventually, free_port
 
 from netify_agent.accounting.batch import MAX_ADDRESSES
 from netify_agent.simulator.simulation import Simulation
 from netify_agent.store.client import StoreError, StoreRefused, connect
+from netify_agent.store.encoding import decode_details
 from netify_agent.store.flow_reader import FlowFilter, Place
-from netify_agent.store.layout import Keys
+from netify_agent.store.layout import SCHEMA, Keys
 from netify_agent.store.rates import RateWindow
 from netify_agent.store.reader import StoreReader
 from netify_agent.store.usage_reader import UsageReader
@@ -69,7 +72,9 @@ def test_a_simulated_network_is_read_back_to_the_byte(shared_redis: RedisServer,
     simulation = Simulation(5, 15, 0.5, version=version, profile="office", start_ms=start_s * 1000)
     book = Book(shared_redis.url, "gw1")
     book.accountant.feed([json.loads(payload) for payload in simulation.opening()], SOURCE)
-    book.accountant.take(start_s // 300 * 300)
+    book.bucket = start_s // 300 * 300
+    book.take()
+    book.sequence -= 1
     for index, (at_ms, payload) in enumerate(simulation.records()):
         book.feed(json.loads(payload))
         if index % 500 == 499:
@@ -177,9 +182,9 @@ def test_hostile_names_go_in_and_come_out_as_they_are(book: Book, text: str) -> 
         flush.batch.counted[key._replace(application=text, protocol=text)] = flush.batch.counted.pop(key)
     flush.batch.devices[LAPTOP].hint = text
     flush.batch.categories[text] = 9
-    flush.batch.flows["a"] = flush.batch.flows["a"]._replace(  # type: ignore[union-attr]
+    flush.batch.flows[flow_id("a")] = flush.batch.flows[flow_id("a")]._replace(  # type: ignore[union-attr]
         source=text,
-        key=flush.batch.flows["a"].key._replace(application=text),  # type: ignore[union-attr]
+        key=flush.batch.flows[flow_id("a")].key._replace(application=text),  # type: ignore[union-attr]
     )
     book.writer.apply(flush)
     found = book.reader.device(LAPTOP)
@@ -197,7 +202,7 @@ def test_hostile_names_go_in_and_come_out_as_they_are(book: Book, text: str) -> 
     _, rows = book.usage.applications(3)
     assert [(row.name, row.category, row.users) for row in rows] == [(text, 9, [(LAPTOP, 16)])]
     assert book.reader.history(LAPTOP, 300, [book.bucket])[0][1][text] == {"bytes_up": 7, "bytes_down": 9}
-    assert book.writer.claim().flows["a"].key.application == text
+    assert book.writer.claim().flows[flow_id("a")].key.application == text
 
 
 def test_bytes_that_are_no_text_are_replaced_not_fatal(book: Book) -> None:
@@ -354,9 +359,10 @@ def test_a_rival_that_claims_between_check_and_commit_wins(book: Book, shared_re
 
 
 def test_a_store_of_a_newer_schema_is_refused_untouched(book: Book, shared_redis: RedisServer) -> None:
-    book.client.hset(Keys("gw1").meta, "schema", 3)
+    book.client.hset(Keys("gw1").meta, "schema", SCHEMA + 1)
     before = everything(book.client)
-    with pytest.raises(StoreRefused, match="of schema 3; this netify-agent knows schemas up to 2: upgrade"):
+    told = f"of schema {SCHEMA + 1}; this netify-agent knows schemas up to {SCHEMA}: upgrade"
+    with pytest.raises(StoreRefused, match=told):
         Book(shared_redis.url, "gw1")
     assert everything(book.client) == before
 
@@ -390,7 +396,36 @@ def test_a_redis_that_goes_back_to_schema_1_is_taken_over_again(book: Book) -> N
         book.writer.apply(flush)
     book.writer.apply(flush)
     assert book.client.zrange(keys.protocol_users("HTTP/S"), 0, -1, withscores=True) == [(LAPTOP, 33)]
-    assert book.client.hget(keys.meta, "schema") == "2"
+    assert book.client.hget(keys.meta, "schema") == str(SCHEMA)
+
+
+def test_flows_of_schema_2_are_renamed_and_go_on(book: Book, shared_redis: RedisServer) -> None:
+    """It named them by digest alone, and had one baseline for all sources."""
+    keys, said = Keys("gw1"), book.netifyd
+    source = {"type": "agent_status", "timestamp": 1_700_000_000, "uptime": 50, "flow_count": 0}
+    book.flush(source, said.flow("a", host_server_name="x.example"), said.stats("a", 10, 20))
+    book.flush(said.flow("b"), said.purge("b"))
+    for key in (keys.flows, keys.ended, keys.details):
+        for name, text in book.client.hgetall(key).items():
+            book.client.hdel(key, name)
+            text = json.dumps(json.loads(text)[:-1]) if key != keys.details else text
+            book.client.hset(key, name.partition("@")[0], text)
+    for key in (keys.ends, *book.client.scan_iter("*:index:*")):
+        for name, seen in book.client.zrange(key, 0, -1, withscores=True):
+            book.client.zrem(key, name)
+            book.client.zadd(key, {name.partition("@")[0]: seen})
+    old = {"schema": 2, "epoch": 1_699_999_950_000, "evicted": 0}
+    book.client.hset(keys.meta, mapping={**old, "instances": json.dumps({SOURCE: [1_699_999_950_000, 50]})})
+    book.client.hdel(keys.meta, "sources")
+
+    again = Book(shared_redis.url, "gw1")
+    assert again.restored.sources == {SOURCE: (1_699_999_950_000, 0, 1_699_999_950_000, 50)}
+    again.netifyd = said
+    again.flush(said.stats("a", 1, 2))
+    check_entries(book.client, "gw1")
+    assert book.client.hkeys(keys.flows) == book.client.hkeys(keys.details) == [flow_id("a")]
+    assert decode_details(book.client.hget(keys.details, flow_id("a"))).host == "x.example"
+    assert device_counts(again)[LAPTOP] == counts(11, 22, 3, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -491,9 +526,10 @@ def test_a_claim_gives_back_every_live_flow_exactly(book: Book, shared_redis: Re
     )
     restored = StoreWriter(book.client, "gw1", {300: 600}, 86400).claim()
     assert restored.flows == flush.batch.flows
-    assert set(restored.flows) == set("abcde")
-    assert restored.instances == flush.batch.instances == {SOURCE: (1_699_999_950_000, 50)}
-    assert (restored.sequence, restored.epoch, restored.evicted) == (1, 1_699_999_950_000, 0)
+    assert digests(restored.flows) == set("abcde")
+    start = 1_699_999_950_000
+    assert restored.sources == flush.batch.sources == {SOURCE: (start, 0, start, 50)}
+    assert restored.sequence == 1
     again = Book(shared_redis.url, "gw1")
     again.flush(book.netifyd.purge("a"))
     assert set(again.writer.claim().flows) == set("bcde")

@@ -1,0 +1,135 @@
+"""Capture points: at which of a netifyd's interfaces traffic counts, so that no packet counts twice.
+
+netifyd can watch a gateway's LAN and WAN at once. A connection from the LAN to the Internet is then two flows
+with two digests: one with the address of the device, and one with the address of the gateway (NAT,
+``ip_nat``) or of the same device (IPv6). Only the first tells whose traffic it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from netify_agent.netifyd.agent_status import Interface
+
+#: The flow counts.
+COUNTED = 0
+#: Captured at an external interface; it counts as long as netifyd is not known to watch an internal one.
+EXTERNAL = 1
+#: The flow does not count.
+LEFT_OUT = 2
+
+_MAX_INTERFACES = 64
+
+
+class CaptureRules(NamedTuple):
+    """Which interfaces count (configuration ``netifyd.interfaces``): names, ``role:lan`` or ``role:wan``.
+
+    :ivar include: if not empty, only these count.
+    :ivar exclude: these do not count.
+
+    With both empty, an external interface does not count where the same netifyd watches an internal one.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+class CapturePoint(NamedTuple):
+    """An interface that netifyd captures at.
+
+    :ivar role: netifyd's word for it in lower case, ``lan`` or ``wan``; None if it did not say.
+    :ivar counted: whether its traffic counts; that of the gateway itself may count even where this is False.
+    """
+
+    name: str
+    role: str | None
+    counted: bool
+
+
+class CapturePoints:
+    """The capture points of one netifyd.
+
+    :ivar watches_internal: it watches an internal interface.
+    """
+
+    def __init__(self, rules: CaptureRules) -> None:
+        self.rules = rules
+        self.watches_internal = False
+        self._interfaces: dict[str, Interface] = {}
+        self._own_addresses: frozenset[str] = frozenset()
+        self._external: dict[str, bool] = {}  # by name, as the flows' own ``internal`` says
+
+    def reset(self) -> None:
+        """Forget what was learned: netifyd is another process, which may watch other interfaces."""
+        self.watches_internal = False
+        self._interfaces.clear()
+        self._external.clear()
+
+    def learn(self, interfaces: Mapping[str, Interface]) -> None:
+        """Take netifyd's list of its interfaces (v4: in ``agent_status``, v5: ``interfaces``)."""
+        if not interfaces:
+            return
+        self._interfaces = dict(interfaces)
+        self._own_addresses = frozenset(
+            address for interface in interfaces.values() for address in interface.addresses
+        )
+        self.watches_internal = self.watches_internal or any(
+            interface.role == "lan" for interface in interfaces.values()
+        )
+
+    def place(self, interface: object, internal: object, fields: Mapping[str, Any] | None = None) -> int:
+        """Decide whether a flow counts.
+
+        :param interface: the record's ``interface``; :param internal: its ``internal``, both unchecked.
+        :param fields: the ``flow`` object of a description; None if there is none yet.
+        :returns: one of the constants of this module.
+        """
+        name = interface if isinstance(interface, str) else ""
+        known = self._interfaces.get(name)
+        role = known.role if known is not None else None
+        include, exclude = self.rules
+        if include:
+            return COUNTED if _named(name, role, include) else LEFT_OUT
+        if exclude:
+            return LEFT_OUT if _named(name, role, exclude) else COUNTED
+        external = role == "wan" or (role is None and internal is False)
+        if name and (name in self._external or len(self._external) < _MAX_INTERFACES):
+            self._external[name] = external
+        if not external:
+            self.watches_internal = self.watches_internal or role == "lan" or internal is True
+            return COUNTED
+        if fields is not None and self._is_own(fields):
+            return COUNTED
+        return LEFT_OUT if self.watches_internal else EXTERNAL
+
+    def _is_own(self, fields: Mapping[str, Any]) -> bool:
+        """Whether an external flow is proven to be the gateway's own, which no internal interface sees.
+
+        Without connection tracking netifyd can't know of NAT: then nothing is proven.
+        """
+        return (
+            fields.get("ip_nat") is False
+            and isinstance(fields.get("conntrack"), Mapping)
+            and isinstance(address := fields.get("local_ip"), str)
+            and address.lower() in self._own_addresses
+        )
+
+    def points(self) -> list[CapturePoint]:
+        """Return the interfaces that are known, by name."""
+        include, exclude = self.rules
+        points = []
+        for name in sorted({*self._interfaces, *self._external}):
+            known = self._interfaces.get(name)
+            role = known.role if known is not None else None
+            if include or exclude:
+                counted = _named(name, role, include) if include else not _named(name, role, exclude)
+            else:
+                external = role == "wan" or (role is None and self._external.get(name, False))
+                counted = not (external and self.watches_internal)
+            points.append(CapturePoint(name, role, counted))
+        return points
+
+
+def _named(name: str, role: str | None, rules: Collection[str]) -> bool:
+    return name in rules or (role is not None and f"role:{role}" in rules)
