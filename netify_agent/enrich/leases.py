@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 #: Addresses kept of one file. One gateway serves fewer.
 MAX_ADDRESSES = 50_000
 
+#: How often files are read that change while they are read. The next refresh reads them again.
+_ATTEMPTS = 2
+
 _Row = TypeVar("_Row")
 
 _KEA_SUFFIXES = (kea.COMPLETED, kea.PREVIOUS, kea.INPUT)
@@ -70,15 +73,23 @@ class NameFiles:
         :returns: whether a name changed.
         """
         leases = self._lease_files()
-        beside = (path + suffix for path in leases for suffix in _KEA_SUFFIXES)
-        watched = (*leases, *beside, *self._hosts, *self._ethers)
-        stamps = {path: found for path in watched if (found := stamp(path)) is not None}
+        stamps = self._stamp(leases)
         if stamps == self._stamps and now < self.names.expires_at:
             return False
-        self._stamps = stamps
         self._complaints = {path: told for path, told in self._complaints.items() if path in stamps}
-        before, self.names = self.names, self._read(leases, now)
-        return (before.by_mac, before.by_ip) != (self.names.by_mac, self.names.by_ip)
+        for _ in range(_ATTEMPTS):
+            self._stamps = stamps
+            names = self._read(leases, now)
+            stamps = self._stamp(leases)
+            if stamps == self._stamps:
+                break  # no file was renamed or written in the meantime
+        before, self.names = self.names, names
+        return (before.by_mac, before.by_ip) != (names.by_mac, names.by_ip)
+
+    def _stamp(self, leases: list[str]) -> dict[str, Stamp]:
+        beside = (path + suffix for path in leases for suffix in _KEA_SUFFIXES)
+        watched = (*leases, *beside, *self._hosts, *self._ethers)
+        return {path: found for path in watched if (found := stamp(path)) is not None}
 
     def _lease_files(self) -> list[str]:
         """The paths of the lease files. One without wildcards need not exist, as Kea can have renamed it."""

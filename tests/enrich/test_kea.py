@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from enrich.lease_files import EARLIER, KEA4, KEA6, LATER, MAC, NOW, kea, read
+from netify_agent.enrich import lease_formats, leases
+from netify_agent.enrich.lease_formats import Lease
 from netify_agent.enrich.leases import NameFiles, Names
 
 LLT = "00:01:00:01:2c:aa:bb:cc:" + MAC
@@ -133,6 +136,20 @@ class TestCleanUp:
 
     def test_a_lease_file_that_was_just_renamed_costs_no_name(self, tmp_path: Path) -> None:
         assert self.read(tmp_path, _1=kea("10.0.0.1", "a")) == {"10.0.0.1": "a"}
+
+    def test_a_clean_up_that_begins_while_the_files_are_read_costs_no_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, moved = tmp_path / "kea.csv", tmp_path / "kea.csv.1"
+
+        def begin(name: str) -> Iterator[Lease]:
+            if not moved.exists():
+                path.rename(moved)
+                path.write_text(KEA4)
+            return lease_formats.read_leases(name)
+
+        monkeypatch.setattr(leases, "read_leases", begin)
+        assert self.read(tmp_path, **{"": kea("10.0.0.1", "a")}) == {"10.0.0.1": "a"}
 
     def test_a_change_of_any_of_them_is_noticed(self, tmp_path: Path) -> None:
         self.read(tmp_path, **{"": kea("10.0.0.1", "a")})
