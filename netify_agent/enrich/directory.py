@@ -108,6 +108,7 @@ class Directory:
             if any(ip not in known.ips for ip in ips[:MAX_ADDRESSES]):
                 known.ips = tuple(dict.fromkeys((*ips, *known.ips)))[:MAX_ADDRESSES]
                 self._fresh[device] = known
+                self._generation += 1  # `name` uses these addresses where it is given none
                 self._wake.set()
             if hint and hint != known.hint and (name := clean_name(hint)) and name != known.hint:
                 known.hint = name

@@ -313,6 +313,7 @@ class TestGeneration:
             return seen[-1] > seen[-2]
 
         directory.note(MAC, [IP], None)
+        assert grew(), "addresses"
         directory.refresh()
         assert grew(), "vendor"
         directory.refresh()
