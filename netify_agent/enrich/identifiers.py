@@ -86,7 +86,7 @@ def clean_ip(text: str) -> str | None:
     """Return an IP address as RFC 5952 and netifyd write it; None for anything else."""
     text = text.strip()
     try:
-        return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))  # ten times as fast
+        return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))  # faster than ipaddress
     except (OSError, ValueError):
         pass
     try:
