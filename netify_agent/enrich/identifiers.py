@@ -85,8 +85,8 @@ def mac_of_client_id(identifier: bytes) -> str | None:
 def clean_ip(text: str) -> str | None:
     """Return an IP address as RFC 5952 and netifyd write it; None for anything else."""
     text = text.strip()
-    try:
-        return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))  # faster than ipaddress
+    try:  # faster than ipaddress
+        return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
     except (OSError, ValueError):
         pass
     try:
