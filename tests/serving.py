@@ -174,8 +174,9 @@ def served(scene: Scene) -> Iterator[Scene]:
     scene.writing.error = None
     scene.start()
     try:
-        scene.get("/")
-        scene.directory.refresh()  # what was asked about for the first time is looked up
+        for row in scene.parts.reader.picture(applications=False).devices:  # as the daemon does at its start
+            scene.directory.note(row.name, row.addresses, row.hint)
+        scene.directory.refresh()
         yield scene
     finally:
         scene.stop()

@@ -178,16 +178,20 @@ class DeviceSettings:
 
 @dataclass(frozen=True)
 class NameSettings:
-    """Where names of devices, vendors and categories come from; any of these files may be missing."""
+    """Where names of devices, vendors and categories are read from; any of these files may be missing."""
 
     vendors: str = field(default="/usr/share/ieee-data", metadata=reads(_path))
     hosts: tuple[str, ...] = field(default=("/etc/hosts",), metadata=reads(yaml_reader.list_of(_path)))
+    ethers: tuple[str, ...] = field(default=("/etc/ethers",), metadata=reads(yaml_reader.list_of(_path)))
     leases: tuple[str, ...] = field(
         default=(
             "/var/lib/misc/dnsmasq.leases",
             "/var/lib/dhcp/dhcpd.leases",
+            "/var/lib/dhcp/dhcpd6.leases",
             "/var/lib/kea/kea-leases4.csv",
+            "/var/lib/kea/kea-leases6.csv",
             "/var/lib/systemd/network/dhcp-server-lease/*",
+            "/opt/AdGuardHome/data/leases.json",
         ),
         metadata=reads(yaml_reader.list_of(_path)),
     )

@@ -348,6 +348,7 @@ def _directory(settings: Settings) -> Directory:
         vendors=names.vendors,
         hosts=names.hosts,
         leases=names.leases,
+        ethers=names.ethers,
         reverse_dns=names.reverse_dns,
         categories=names.categories,
     )

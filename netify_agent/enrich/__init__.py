@@ -1,7 +1,7 @@
-"""What the network does not say: vendors, host names, application names and categories.
+"""Vendors, host names, application names, categories and descriptions of risks.
 
-Stands beside the accounting: it reads files of the gateway (and, only when asked to, reverse DNS) and
-answers from memory. It knows neither Redis nor HTTP, and no other part of the agent.
+Independent of the accounting: reads files of the gateway (and, only if configured, reverse DNS) and answers
+from memory. Imports neither Redis nor HTTP code, and no other part of the agent.
 """
 
 from netify_agent.enrich.applications import Categories, display_name

@@ -1,7 +1,7 @@
-"""Names and categories of applications as people write them.
+"""Display names of applications and names of their categories.
 
-netifyd speaks of tags (`netify.google-ads`) and category ids (3). The names of the categories stand in
-netifyd's own file and are read from there, so that they follow its updates. Knows nothing of flows.
+netifyd sends tags (`netify.google-ads`) and category ids (3). The names of the categories are read from
+netifyd's own file, so that they follow its updates.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 _PREFIX = "netify."
 
-#: Application categories of netifyd 4.4.5, measured in its stream; used while its own file is out of reach.
+#: Application categories of netifyd 4.4.5, as found in its stream; used if its own file is not readable.
 BUILT_IN_CATEGORIES = {3: "advertiser", 12: "games", 24: "social-media", 29: "streaming-media", 35: "cdn"}
 
-#: Whole tags whose name is not their words.
+#: Tags whose name cannot be derived from their words.
 _NAMES = {
     "casalemedia": "Casale Media",
     "disney-plus": "Disney+",
@@ -30,7 +30,7 @@ _NAMES = {
     "visualstudio": "Visual Studio",
 }
 
-#: Words whose capitalisation is not a first capital letter.
+#: Words that are not written with an initial capital.
 _SPELLINGS = (
     "AccuWeather AliExpress AOL AppNexus AWS BBC BitTorrent ByteDance CDN CloudFront CNN ConnectWise "
     "CrowdStrike DAZN DHCP DigiCert DNS DocuSign DoubleVerify EA eBay ESPN FaceTime FIFA GitHub GitLab "
@@ -44,9 +44,9 @@ _WORDS = {word.lower(): word for word in _SPELLINGS.split()}
 
 @functools.lru_cache(maxsize=1024)
 def display_name(tag: str) -> str:
-    """The name of an application for people: `netify.google-ads` is Google Ads.
+    """Return the display name of an application: Google Ads for `netify.google-ads`.
 
-    A tag without netifyd's prefix (`Unknown`, a custom application) is shown as it is.
+    A tag without netifyd's prefix (`Unknown`, a custom application) is returned unchanged.
     """
     key = tag[len(_PREFIX) :]
     if not key or not tag.startswith(_PREFIX):
@@ -60,7 +60,7 @@ def display_name(tag: str) -> str:
 class Categories:
     """Names of application categories, from netifyd's netify-categories.json (4.4.5: in /etc/netify.d).
 
-    One thread may call `refresh` while others ask.
+    One thread may call `refresh` while others call `category_name`.
     """
 
     def __init__(self, path: str) -> None:
@@ -70,9 +70,11 @@ class Categories:
         self.refresh()
 
     def refresh(self) -> bool:
-        """Reads the file again if it changed; tells whether any name did.
+        """Read the file again if it changed.
 
-        A missing or broken file leaves the built-in table, and is no error.
+        If it is missing or malformed, the built-in table is used.
+
+        :returns: whether a name changed.
         """
         now = stamp(self._path)
         if now == self._stamp:
@@ -82,14 +84,15 @@ class Categories:
         return before != self._names
 
     def category_name(self, category_id: int) -> str | None:
-        """The name of an application category, such as `streaming-media`; None for 0 and unknown ids."""
+        """Return the name of an application category (`streaming-media`), None for 0 and unknown ids."""
         return self._names.get(category_id)
 
     def _read(self) -> dict[int, str]:
         try:
-            return _names_by_id(read_json(self._path)) or BUILT_IN_CATEGORIES
+            with open(self._path, "rb") as file:
+                return _names_by_id(read_json(file)) or BUILT_IN_CATEGORIES
         except (OSError, ValueError) as error:
-            log.warning("cannot read categories of %s: %s; using the built-in ones", self._path, error)
+            log.warning("cannot read categories from %s: %s; using the built-in ones", self._path, error)
             return BUILT_IN_CATEGORIES
 
 
@@ -101,7 +104,7 @@ def _names_by_id(content: Any) -> dict[int, str]:
         return {number: tag for tag, number in tags.items() if type(number) is int and number > 0 and tag}
     index = content.get("application_index")
     if isinstance(index, dict):
-        # The older form has no ids: netifyd numbers its lists from 1 in the order of their names
+        # The older form has no ids. netifyd numbers the categories from 1 in alphabetical order
         # (ndCategories::LoadLegacy in netifyd 4.4 and 5).
         members = sorted(tag for tag, apps in index.items() if isinstance(apps, list))
         return dict(enumerate(members, start=1))

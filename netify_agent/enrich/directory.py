@@ -1,7 +1,7 @@
-"""The directory of a network: who made a device, what it is called, what an application is.
+"""The directory of a network: names and vendors of devices, names and categories of applications.
 
-The one part of this package that the daemon uses. Requests are answered from memory; files and reverse
-DNS are read by `run`, in a thread of its own. Knows devices by their key only, and nothing of traffic.
+This is the part of the package that the daemon uses. Requests are answered from memory. `run` reads files
+and starts reverse DNS lookups, in its own thread.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from netify_agent.enrich.leases import NameFiles
 from netify_agent.enrich.reverse import ReverseNames, keep_lookups_short, reverse_name
 from netify_agent.enrich.vendors import VendorRegistry
 
-#: Devices remembered; past it the one noted longest ago is forgotten.
+#: Devices kept. If there are more, the one noted longest ago is forgotten.
 MAX_DEVICES = 20_000
 
-#: Addresses of one device remembered, and looked up when it has no better name.
+#: IP addresses kept of one device, and looked up if it has no other name.
 MAX_ADDRESSES = 4
 
-#: Seconds between two looks at the files, and at least between two batches of new devices.
+#: Seconds between two checks of the files, and minimum seconds between two batches of new devices.
 FILES_EVERY = 30.0
 BATCH_EVERY = 1.0
 
-#: Longest wait of the loop in seconds, so that it shows a sign of life at least once a second.
+#: Longest wait of the loop in seconds, so that it calls `beat` more than once a second.
 _TICK = 0.5
 
 
@@ -41,14 +41,7 @@ class _Device:
 
 
 class Directory:
-    """Names, vendors and categories. Thread-safe; only `refresh` and `run` read files.
-
-    `vendors` is the directory of the ieee-data package, `hosts` are hosts(5) files, `leases` glob patterns
-    of DHCP lease files, `categories` is netifyd's netify-categories.json; whatever is missing costs its
-    answers and is no error. `reverse_dns` allows to ask the system's resolver for the addresses of devices
-    that have no other name; without it nothing leaves the gateway. `clock` counts seconds and never goes
-    back, `wall` is in seconds since the epoch.
-    """
+    """Names, vendors and categories. Thread-safe; only `refresh` and `run` read files."""
 
     def __init__(
         self,
@@ -58,12 +51,25 @@ class Directory:
         leases: Sequence[str],
         reverse_dns: bool,
         categories: str,
+        ethers: Sequence[str] = (),
         resolve: Callable[[str], str | None] = reverse_name,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        """Read nothing yet but the categories. Any file may be missing.
+
+        :param vendors: folder of the ieee-data package.
+        :param hosts: paths of hosts(5) files.
+        :param leases: glob patterns of DHCP lease files.
+        :param reverse_dns: whether to ask the system's resolver for addresses of devices without another
+            name. Otherwise nothing leaves the gateway.
+        :param categories: path of netifyd's netify-categories.json.
+        :param ethers: paths of ethers(5) files.
+        :param clock: monotonic clock in seconds.
+        :param wall: clock in seconds since the epoch.
+        """
         self._vendors = VendorRegistry(vendors)
-        self._files = NameFiles(hosts=hosts, leases=leases)
+        self._files = NameFiles(hosts=hosts, leases=leases, ethers=ethers)
         self._categories = Categories(categories)
         self._clock = clock
         self._wall = wall
@@ -80,38 +86,56 @@ class Directory:
 
     @property
     def generation(self) -> int:
-        """A number that grows whenever an answer may have changed."""
+        """A number that increases whenever an answer may have changed."""
         return self._generation
 
     def note(self, device: str, ips: Sequence[str], hint: str | None) -> None:
-        """Tells of a device that was seen.
+        """Add a device that was seen, or update what is known of it. Its vendor and name are looked up soon.
 
-        :param device: its lower-case MAC, or its IP when it has none.
-        :param ips: addresses it has now, as netifyd spells them.
-        :param hint: a name the stream itself gave (DHCP, mDNS), as it came; the last one is remembered.
+        :param device: its lower-case MAC address, or its IP address if it has none.
+        :param ips: its current IP addresses, as netifyd spells them.
+        :param hint: a name from the stream (DHCP, mDNS), not cleaned. None keeps the previous one.
         """
         with self._lock:
-            self._note(device, ips, hint)
+            known = self._devices.get(device)
+            if known is None:
+                known = self._devices[device] = self._fresh[device] = _Device(device)
+                self._wake.set()
+                if len(self._devices) > MAX_DEVICES:
+                    self._fresh.pop(self._devices.popitem(last=False)[0], None)
+            else:
+                self._devices.move_to_end(device)
+            if any(ip not in known.ips for ip in ips[:MAX_ADDRESSES]):
+                known.ips = tuple(dict.fromkeys((*ips, *known.ips)))[:MAX_ADDRESSES]
+                self._fresh[device] = known
+                self._generation += 1  # `name` uses these addresses where it is given none
+                self._wake.set()
+            if hint and hint != known.hint and (name := clean_name(hint)) and name != known.hint:
+                known.hint = name
+                self._generation += 1
 
     def name(self, device: str, ips: Sequence[str], hint: str | None) -> str | None:
-        """What a device is called, or None: by the lease of its MAC, by the lease or hosts(5) line of an
-        address (`ips`, or those last noted where that is empty), by its hint (this one, or else the last
-        one noted), by reverse DNS.
+        """Return the name of a device, or None. Changes nothing.
 
-        Asking about an unknown device makes it known, so that a later answer can be better.
+        The first source that has a name wins: ethers(5), the lease of the MAC address, the lease of an IP
+        address, hosts(5), the hint, reverse DNS.
+
+        :param device: its lower-case MAC address, or its IP address if it has none.
+        :param ips: its IP addresses; if empty, those noted last are used.
+        :param hint: a name from the stream, not cleaned; if None, the one noted last is used.
         """
         names = self._files.names
         if found := names.by_mac.get(device):
             return found
-        known = self._known(device, ips, hint)
-        addresses = ips or known.ips
+        known = self._devices.get(device)
+        addresses = ips or (known.ips if known else (device,))
         for ip in addresses:
             if found := names.by_ip.get(ip):
                 return found
         if hint and (found := clean_name(hint)):
             return found
-        if found := known.hint:
-            return found
+        if known and known.hint:
+            return known.hint
         if self._reverse is not None:
             for ip in addresses:
                 if found := self._reverse.name(ip):
@@ -119,18 +143,21 @@ class Directory:
         return None
 
     def vendor(self, device: str) -> str | None:
-        """Who made a device, or None. Asking about an unknown device makes it known."""
-        return self._known(device, (), None).vendor
+        """Return the vendor of a device, None if it is unknown or the device was not noted."""
+        known = self._devices.get(device)
+        return known.vendor if known else None
 
     def application(self, tag: str, category_id: int | None) -> tuple[str, str | None]:
-        """Display name of an application and the name of its category (None for id 0 or unknown ids)."""
+        """Return the names of an application and of its category (None for id 0 and unknown ids)."""
         return display_name(tag), None if category_id is None else self._categories.category_name(category_id)
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Keeps the answers current until `stop` is set; `beat` is called more than once a second.
+        """Keep the answers current until `stop` is set, then return within half a second.
 
-        Looks at the files every `FILES_EVERY` seconds and at new devices at once, but not more than once
-        in `BATCH_EVERY` seconds; looks up one address after the other. Ends within half a second.
+        Checks the files every `FILES_EVERY` seconds. Looks up new devices at once, but no more than one
+        batch in `BATCH_EVERY` seconds, and one address at a time.
+
+        :param beat: called more than once a second.
         """
         files_due = batch_due = self._clock()
         while not stop.is_set():
@@ -147,9 +174,9 @@ class Directory:
             self._wake.clear()
 
     def refresh(self) -> None:
-        """Reads the files that changed and brings every known device up to date.
+        """Read the files that changed, and update every device.
 
-        Blocks while it reads; not to be called while `run` runs, which does it.
+        Blocks while it reads. Do not call it while `run` is running, which does the same.
         """
         changed = self._files.refresh(self._wall())
         changed |= self._categories.refresh()
@@ -162,39 +189,13 @@ class Directory:
             self._reverse.keep_only({ip for entry in known.values() for ip in entry.ips})
         self._update(known)
 
-    def _note(self, device: str, ips: Sequence[str], hint: str | None) -> _Device:
-        """The entry of a device, brought up to date. To be called with the lock held."""
-        known = self._devices.get(device)
-        if known is None:
-            known = self._devices[device] = self._fresh[device] = _Device(device)
-            self._wake.set()
-            if len(self._devices) > MAX_DEVICES:
-                self._fresh.pop(self._devices.popitem(last=False)[0], None)
-        else:
-            self._devices.move_to_end(device)
-        if any(ip not in known.ips for ip in ips[:MAX_ADDRESSES]):
-            known.ips = tuple(dict.fromkeys((*ips, *known.ips)))[:MAX_ADDRESSES]
-            self._fresh[device] = known
-            self._wake.set()
-        if hint and hint != known.hint and (name := clean_name(hint)) and name != known.hint:
-            known.hint = name
-            self._generation += 1
-        return known
-
-    def _known(self, device: str, ips: Sequence[str], hint: str | None) -> _Device:
-        known = self._devices.get(device)
-        if known is None:
-            with self._lock:
-                known = self._note(device, ips, hint)
-        return known
-
     def _update_fresh(self) -> None:
         with self._lock:
             fresh, self._fresh = self._fresh, {}
         self._update(fresh)
 
     def _update(self, devices: dict[str, _Device]) -> None:
-        """Vendors of these devices, and which of their addresses are to be looked up."""
+        """Look up the vendors of these devices, and queue their addresses for reverse DNS."""
         changed = False
         for device, vendor in self._vendors.lookup(devices).items():
             entry = devices[device]

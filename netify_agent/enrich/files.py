@@ -1,31 +1,33 @@
-"""Reading files that other programs own: change detection and bounded reads.
+"""Bounded reading of files that belong to other programs, and detection of changes to them.
 
-Shared by everything here that reads a registry, a lease file or a table, because each of them can be
-missing, replaced while being read, enormous, or not a file at all. Knows no format but JSON's.
+A registry, lease file or table can be missing, replaced while it is read, very large, or not a file at
+all. The only file format this module knows is JSON.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-#: Longest piece of a line handed on at once, in bytes; no line of a known format comes near it.
+#: Longest piece of a line that is returned at once, in bytes. Lines of the known formats are far shorter.
 MAX_LINE = 64 * 1024
 
-#: Largest JSON file read, in bytes. Decoded, JSON takes about ten times its size in memory.
+#: Largest JSON file that is read, in bytes. Decoded JSON takes about ten times its size in memory.
 MAX_JSON = 2 * 1024 * 1024
 
 Stamp = tuple[int, int, int, int]
 
 
 def stamp(path: str) -> Stamp | None:
-    """What changes when a file does: modification and status time (ns), size (bytes), inode.
+    """Return values that change whenever a file does: mtime (ns), ctime (ns), size (bytes), inode.
 
-    The status time catches a change of permissions, the inode a replacement by rename. None for whatever
-    is missing, out of reach or not a regular file (reading a FIFO would block for ever).
+    The ctime reveals changed permissions, the inode a replacement by rename.
+
+    :returns: None if the path is missing, out of reach or no regular file (opening a FIFO would block).
     """
     try:
         found = os.stat(path)
@@ -37,18 +39,28 @@ def stamp(path: str) -> Stamp | None:
 
 
 def lines(file: BinaryIO) -> Iterator[bytes]:
-    """The rest of an open file line by line; a line over `MAX_LINE` bytes comes in pieces."""
-    return iter(lambda: file.readline(MAX_LINE), b"")
+    """Yield the rest of a file line by line, without a UTF-8 byte order mark at the start of the file.
+
+    A line longer than `MAX_LINE` bytes is yielded in pieces.
+    """
+    if file.tell() == 0 and file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
+        file.seek(0)
+    while line := file.readline(MAX_LINE):
+        yield line
 
 
-def read_json(path: str) -> Any:
-    """The decoded content of a JSON file.
+def decode(line: bytes) -> str:
+    """Decode UTF-8 and strip white space. Invalid bytes become lone surrogates, so that no input raises."""
+    return line.decode("utf-8", "surrogateescape").strip()
+
+
+def read_json(file: BinaryIO) -> Any:
+    """Decode the rest of a JSON file.
 
     :raises OSError: it cannot be read.
-    :raises ValueError: it is larger than `MAX_JSON` bytes, no JSON, or nested too deeply.
+    :raises ValueError: it is larger than `MAX_JSON` bytes, is not JSON, or is nested too deeply.
     """
-    with open(path, "rb") as file:
-        content = file.read(MAX_JSON + 1)
+    content = file.read(MAX_JSON + 1)
     if len(content) > MAX_JSON:
         raise ValueError(f"larger than {MAX_JSON} bytes")
     try:

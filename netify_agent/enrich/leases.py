@@ -1,7 +1,6 @@
-"""Host names from what the gateway already knows: DHCP leases and hosts(5) files.
+"""Host names by MAC address and by IP address, from lease files, ethers(5) and hosts(5).
 
-Turns files into two small tables, by MAC and by address, and tells when they changed. Which of several
-names a device gets is not decided here but by its caller.
+Which of several names a device gets is decided in `directory`.
 """
 
 from __future__ import annotations
@@ -9,30 +8,34 @@ from __future__ import annotations
 import glob
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TypeVar
 
-from netify_agent.enrich.files import Stamp, lines, stamp
-from netify_agent.enrich.identifiers import clean_ip, clean_name, is_host_address
-from netify_agent.enrich.lease_formats import Lease, read_leases
+from netify_agent.enrich.files import Stamp, stamp
+from netify_agent.enrich.identifiers import clean_ip
+from netify_agent.enrich.lease_formats import KNOWN, Lease, UnknownFormat, is_kea, kea, read_leases
+from netify_agent.enrich.static_files import read_ethers, read_hosts
 
 log = logging.getLogger(__name__)
 
-#: Addresses remembered of one file; more are in no network that one gateway serves.
+#: Addresses kept of one file. One gateway serves fewer.
 MAX_ADDRESSES = 50_000
 
-#: How much of a hosts file is read, in bytes.
-MAX_HOSTS_FILE = 16 * 1024 * 1024
+#: How often files are read that change while they are read. The next refresh reads them again.
+_ATTEMPTS = 2
 
 _Row = TypeVar("_Row")
+
+_KEA_SUFFIXES = (kea.COMPLETED, kea.PREVIOUS, kea.INPUT)
 
 
 @dataclass(frozen=True)
 class Names:
-    """Host names by lower-case MAC and by address (RFC 5952 spelling).
+    """Host names by lower-case MAC address and by IP address (RFC 5952 spelling).
 
-    `expires_at` is when the first of the leases behind them ends, in seconds since the epoch.
+    :ivar expires_at: when the first of the leases behind them ends, in seconds since the epoch.
     """
 
     by_mac: dict[str, str] = field(default_factory=dict)
@@ -41,81 +44,134 @@ class Names:
 
 
 class NameFiles:
-    """The names of a set of files: `hosts` are paths of hosts(5) files, `leases` glob patterns.
+    """The names in a set of files.
 
-    An address's lease goes before its line in a hosts file, an earlier file before a later one. Read by one
-    thread; `names` may be used by any.
+    A MAC address gets its name from ethers(5), else from a lease; an IP address from a lease, else from
+    hosts(5). An earlier file takes precedence over a later one. One thread calls `refresh`; any thread may
+    use `names`.
     """
 
-    def __init__(self, *, hosts: Sequence[str], leases: Sequence[str]) -> None:
+    def __init__(self, *, hosts: Sequence[str], leases: Sequence[str], ethers: Sequence[str] = ()) -> None:
+        """`hosts` and `ethers` are paths, `leases` are glob patterns. Any of these files may be missing.
+
+        The files that Kea's lease file clean-up puts beside a lease file are found without being named.
+        """
         self.names = Names()
         self._hosts = tuple(hosts)
+        self._ethers = tuple(ethers)
         self._leases = tuple(leases)
         self._stamps: dict[str, Stamp] = {}
-        self._unreadable: set[str] = set()
+        self._complaints: dict[str, str] = {}
 
     def refresh(self, now: float) -> bool:
-        """Reads the files again if one of them changed or a lease ended; tells whether any name did.
+        """Read the files again if one of them changed or a lease ended.
 
-        `now` is in seconds since the epoch. A file that cannot be read costs its names and one warning.
+        A file that cannot be read or has an unknown format is logged once, and again when the reason
+        changes.
+
+        :param now: seconds since the epoch.
+        :returns: whether a name changed.
         """
-        leases = tuple(dict.fromkeys(path for pattern in self._leases for path in sorted(glob.glob(pattern))))
-        stamps = {path: found for path in leases + self._hosts if (found := stamp(path)) is not None}
+        leases = self._lease_files()
+        stamps = self._stamp(leases)
         if stamps == self._stamps and now < self.names.expires_at:
             return False
-        self._stamps = stamps
-        by_mac: dict[str, str] = {}
+        self._complaints = {path: told for path, told in self._complaints.items() if path in stamps}
+        for _ in range(_ATTEMPTS):
+            self._stamps = stamps
+            names = self._read(leases, now)
+            stamps = self._stamp(leases)
+            if stamps == self._stamps:
+                break  # no file was renamed or written in the meantime
+        before, self.names = self.names, names
+        return (before.by_mac, before.by_ip) != (names.by_mac, names.by_ip)
+
+    def _stamp(self, leases: list[str]) -> dict[str, Stamp]:
+        beside = (path + suffix for path in leases for suffix in _KEA_SUFFIXES)
+        watched = (*leases, *beside, *self._hosts, *self._ethers)
+        return {path: found for path in watched if (found := stamp(path)) is not None}
+
+    def _lease_files(self) -> list[str]:
+        """The paths of the lease files. One without wildcards need not exist, as Kea can have renamed it."""
+        paths: dict[str, None] = {}
+        for pattern in self._leases:
+            literal = glob.escape(pattern) == pattern
+            paths.update(dict.fromkeys([pattern] if literal else sorted(glob.glob(pattern))))
+        return list(paths)
+
+    def _read(self, leases: list[str], now: float) -> Names:
+        leased: dict[str, str] = {}
         by_ip: dict[str, str] = {}
         expires_at = math.inf
         for path in leases:
+            if self._belongs_to_another(path, leases):
+                continue
             in_file: dict[str, str] = {}
-            for lease in self._try(path, _current_leases):
-                if lease.expires <= now or lease.name is None:
+            for lease in self._current_leases(path, now):
+                if lease.name is None:
                     continue
                 expires_at = min(expires_at, lease.expires)
                 by_ip.setdefault(lease.ip, lease.name)
                 if lease.mac is not None:
                     in_file[lease.mac] = lease.name
-            by_mac = in_file | by_mac
+            leased = in_file | leased
+        hosts: dict[str, str] = {}
         for path in self._hosts:
-            for ip, name in self._try(path, _read_hosts):
-                by_ip.setdefault(ip, name)
-        before, self.names = self.names, Names(by_mac, by_ip, expires_at)
-        return (before.by_mac, before.by_ip) != (by_mac, by_ip)
+            for ip, name in islice(self._rows(path, read_hosts), MAX_ADDRESSES):
+                hosts.setdefault(ip, name)
+        fixed: dict[str, str] = {}
+        for path in self._ethers:
+            for mac, host in islice(self._rows(path, read_ethers), MAX_ADDRESSES):
+                # An IP address refers to its line in a hosts file.
+                if found := hosts.get(host) if clean_ip(host) else host:
+                    fixed.setdefault(mac, found)
+        return Names(leased | fixed, hosts | by_ip, expires_at)
 
-    def _try(self, path: str, read: Callable[[str], list[_Row]]) -> list[_Row]:
+    def _current_leases(self, path: str, now: float) -> list[Lease]:
+        """The leases that have not ended, in the order of their last rows."""
+        latest: dict[str, Lease] = {}
+        for member in self._journal(path):
+            for lease in self._rows(member, read_leases):
+                latest.pop(lease.ip, None)
+                if lease.expires > now and len(latest) < MAX_ADDRESSES:
+                    latest[lease.ip] = lease
+        return list(latest.values())
+
+    def _journal(self, path: str) -> list[str]:
+        """The files that hold the leases of `path`, oldest first, in the order in which Kea reads them."""
+        if not self._is_kea_journal(path):
+            return [path]
+        completed = path + kea.COMPLETED
+        older = [completed] if completed in self._stamps else [path + kea.PREVIOUS, path + kea.INPUT]
+        return [*older, path]
+
+    def _is_kea_journal(self, path: str) -> bool:
+        # A file that is missing or empty has just been renamed, if there is one of the clean-up.
+        candidates = (path, *(path + suffix for suffix in _KEA_SUFFIXES))
+        present = (is_kea(candidate) for candidate in candidates if candidate in self._stamps)
+        return next((found for found in present if found is not None), False)
+
+    def _belongs_to_another(self, path: str, paths: Sequence[str]) -> bool:
+        """Whether a path is a file of the clean-up of a Kea lease file among `paths`."""
+        for suffix in (*_KEA_SUFFIXES, *kea.WORK_FILES):
+            base = path.removesuffix(suffix)
+            if base != path and base in paths and self._is_kea_journal(base):
+                return True
+        return False
+
+    def _rows(self, path: str, read: Callable[[str], Iterator[_Row]]) -> Iterator[_Row]:
+        """The rows of a file, none if it is missing. Errors are logged once."""
         if path not in self._stamps:
-            return []
+            return
+        complaint = ""
         try:
-            rows = read(path)
+            yield from read(path)
         except OSError as error:
-            if path not in self._unreadable:
-                log.warning("cannot read %s: %s; the names in it stay unknown", path, error.strerror)
-                self._unreadable.add(path)
-            return []
-        self._unreadable.discard(path)
-        return rows
-
-
-def _current_leases(path: str) -> list[Lease]:
-    """The last row of each address, in the order in which those rows stand."""
-    latest: dict[str, Lease] = {}
-    for lease in read_leases(path):
-        if latest.pop(lease.ip, None) is not None or len(latest) < MAX_ADDRESSES:
-            latest[lease.ip] = lease
-    return list(latest.values())
-
-
-def _read_hosts(path: str) -> list[tuple[str, str]]:
-    """Address and canonical name of each line of hosts(5) that names another host than this one."""
-    rows: list[tuple[str, str]] = []
-    with open(path, "rb") as file:
-        for line in lines(file):
-            fields = line.decode("utf-8", "surrogateescape").partition("#")[0].split()
-            if len(fields) >= 2:
-                ip, name = clean_ip(fields[0]), clean_name(fields[1])
-                if ip and name and is_host_address(ip):
-                    rows.append((ip, name))
-            if file.tell() > MAX_HOSTS_FILE or len(rows) >= MAX_ADDRESSES:
-                break
-    return rows
+            complaint = f"cannot read {path}: {error.strerror}; names in it are not used"
+        except UnknownFormat as error:
+            complaint = f"unknown format of {path}: it starts with {error.found}; known formats: {KNOWN}"
+        except ValueError as error:
+            complaint = f"cannot read {path}: {error}; names in it are not used"
+        if complaint and complaint != self._complaints.get(path):
+            log.warning("%s", complaint)
+        self._complaints[path] = complaint

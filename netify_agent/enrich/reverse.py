@@ -1,7 +1,7 @@
-"""Reverse DNS that nobody waits for: one lookup at a time in a thread of its own, answers cached.
+"""Reverse DNS in the background: one lookup at a time in a thread of its own, with a cache.
 
-The system's resolver is used as it is configured; it can take seconds (through systemd-resolved even
-minutes), so neither a request nor the loop that asks for lookups ever waits for it.
+The system's resolver can take seconds (through systemd-resolved even minutes). Therefore neither a request
+nor the loop that starts lookups waits for it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from typing import NamedTuple
 
 from netify_agent.enrich.identifiers import clean_name
 
-#: Seconds for which a name is good, and for which a failure is not tried again.
+#: Seconds until a name is looked up again, and until a failed lookup is repeated.
 NAME_TTL = 3600.0
 FAILURE_TTL = 600.0
 
-#: The h_errno values of netdb.h that mean: there is no such name. Others are failures of the resolver.
+#: The h_errno values of netdb.h for an address without a name. Others are failures of the resolver.
 _HOST_NOT_FOUND = 1
 _NO_DATA = 4
 
 
 def reverse_name(ip: str) -> str | None:
-    """The name the system's resolver gives an address, None when there is none. Blocks.
+    """Ask the system's resolver for the name of an address. Blocks.
 
-    :raises OSError: the resolver did not answer, or the address is none.
+    :returns: None if the address has no name.
+    :raises OSError: the resolver did not answer, or `ip` is no IP address.
     """
     try:
         return socket.gethostbyaddr(ip)[0]
@@ -37,9 +38,9 @@ def reverse_name(ip: str) -> str | None:
 
 
 def keep_lookups_short() -> None:
-    """Has the C library's resolver ask each server once, for one second (resolv.conf(5)).
+    """Make the C library's resolver ask each server once, for one second (resolv.conf(5)).
 
-    To be called before the process resolves anything; what the environment already says stays.
+    Call this before the process resolves anything. An existing RES_OPTIONS is kept.
     """
     os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 
@@ -50,11 +51,7 @@ class _Answer(NamedTuple):
 
 
 class ReverseNames:
-    """A cache of reverse DNS, filled by background lookups. Thread-safe; no method blocks.
-
-    `clock` counts seconds and never goes back. `done` is called from the lookup's thread after each one,
-    with whether the name of the address changed.
-    """
+    """A cache of reverse DNS, filled by background lookups. Thread-safe; no method blocks."""
 
     def __init__(
         self,
@@ -63,6 +60,12 @@ class ReverseNames:
         clock: Callable[[], float],
         done: Callable[[bool], None],
     ) -> None:
+        """Start with an empty cache.
+
+        :param resolve: returns the name of an address or None; raises OSError if the resolver failed.
+        :param clock: monotonic clock in seconds.
+        :param done: called after each lookup, in its thread, with whether the name of the address changed.
+        """
         self._resolve = resolve
         self._clock = clock
         self._done = done
@@ -71,21 +74,24 @@ class ReverseNames:
         self._busy = False
 
     def name(self, ip: str) -> str | None:
-        """The name last found. It is given out past its TTL until a new lookup has said otherwise."""
+        """Return the name found last, None if there is none. It stays valid until the next lookup ends."""
         answer = self._answers.get(ip)
         return answer.name if answer else None
 
     def is_due(self, ip: str) -> bool:
-        """Whether the address was never looked up, or too long ago."""
+        """Whether the address was never looked up, or the result has expired."""
         answer = self._answers.get(ip)
         return answer is None or answer.expires <= self._clock()
 
     def is_busy(self) -> bool:
-        """Whether a lookup is under way."""
+        """Whether a lookup is running."""
         return self._busy
 
     def start(self, ip: str) -> bool:
-        """Starts the lookup of an address; False, and nothing started, while another is under way."""
+        """Start the lookup of an address.
+
+        :returns: False, without a lookup, while another one is running.
+        """
         with self._lock:
             if self._busy:
                 return False
@@ -94,7 +100,7 @@ class ReverseNames:
         return True
 
     def keep_only(self, ips: Collection[str]) -> None:
-        """Forgets the answers for all other addresses."""
+        """Forget the results for all other addresses."""
         with self._lock:
             self._answers = {ip: answer for ip, answer in self._answers.items() if ip in ips}
 
@@ -104,7 +110,7 @@ class ReverseNames:
             found = self._resolve(ip)
             name = clean_name(found) if found else None
         except (OSError, UnicodeError):
-            # A resolver out of order is no reason to forget what a device is called.
+            # A failure of the resolver does not invalidate a known name.
             name = before
             ttl = FAILURE_TTL
         else:

@@ -1,11 +1,10 @@
-"""What netifyd finds suspicious about a flow, in words for who owns the gateway.
+"""Descriptions of netifyd's flow risks for the owner of a gateway.
 
-netifyd has a numbering of its own (``nd_risk_id_t`` in nd-risks.h of netifyd 4, ``ndRisk::Id`` in
-nd-risks.hpp of netifyd 5, which adds to the end), into which it translates nDPI's ``ndpi_risk_enum``; a
-number of nDPI's would mean something else. That 4.4.5 sends its own was measured: 10 stood only with HTTP
-hosts that are IP addresses, 4 with VNC and TeamViewer, 25 with SSH, 36 with TLS 1.0 (in nDPI's numbering
-these are a certificate for another name, a binary download, strange HTTP content and clear-text passwords).
-The words are ours.
+netifyd has its own numbers for risks (``nd_risk_id_t`` in nd-risks.h of netifyd 4, ``ndRisk::Id`` in
+nd-risks.hpp of netifyd 5, which appends to the same list) and translates nDPI's ``ndpi_risk_enum`` to them.
+Records of netifyd 4.4.5 confirm this: 10 occurs only with HTTP hosts that are IP addresses, 4 with VNC and
+TeamViewer, 25 with SSH, 36 with TLS 1.0. In nDPI's numbering these numbers mean a certificate for another
+name, a binary download, suspicious HTTP content and a clear-text password.
 """
 
 from __future__ import annotations
@@ -73,5 +72,5 @@ _NAMES = {
 
 
 def risk_name(risk: int) -> str:
-    """What ``risk``, an id of netifyd's, means; its number if that is newer than this table."""
+    """Return the description of a risk of netifyd's numbering; for a newer one a text with its number."""
     return _NAMES.get(risk, f"Risk number {risk} of netifyd")

@@ -1,7 +1,7 @@
-"""The vendor of a MAC, offline, from the CSV files of the ieee-data package.
+"""Vendors of MAC addresses, from the CSV files of the ieee-data package.
 
-The registry has 46,000 rows; a gateway has some hundred devices. So the registry is never held: a batch
-of MACs is resolved by one streaming scan and only the answers stay. Knows nothing of devices or names.
+The registry has 46,000 rows, a gateway some hundred devices. Therefore the registry is not kept in memory:
+one scan resolves a batch of MAC addresses, and only the results are kept.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from netify_agent.enrich.identifiers import clean_mac
 
 log = logging.getLogger(__name__)
 
-#: The files by registry: MA-S (36 bits), IAB (36), MA-M (28), MA-L (24). The length of an assignment, not
-#: the file it stands in, says how many bits it has.
+#: The files of the registries MA-S (36 bits), IAB (36), MA-M (28) and MA-L (24); the package has them in
+#: Debian 10 and later and in Ubuntu. An assignment has four bits per hex digit, whatever file it is in.
 FILES = ("oui36.csv", "iab.csv", "mam.csv", "oui.csv")
 
-#: Answers kept from earlier batches, in MACs.
+#: Results kept from earlier batches, in MAC addresses.
 CACHE_SIZE = 20_000
 
 _PREFIX_DIGITS = (9, 7, 6)
-#: Owners that say nothing of who made a device: a registrant who asked not to be named, and the authority
-#: itself, which owns the 24-bit blocks that it hands out in smaller pieces.
+#: Owners that are no vendors: registrants that asked not to be named, and the registration authority, which
+#: holds the 24-bit blocks that it assigns in smaller ones.
 _NOBODY = frozenset(("private", "ieee registration authority"))
 
 
@@ -38,11 +38,11 @@ class VendorRegistry:
         self._cache: dict[str, str | None] = {}
 
     def lookup(self, macs: Iterable[str]) -> dict[str, str | None]:
-        """The vendor of each MAC, None where nobody is known to have made it.
+        """Return the vendor of each MAC address, None if it is unknown.
 
         The longest registered prefix wins. Locally administered and multicast addresses have no vendor.
-        Reads the files only for MACs not asked about before, or again once a file changed; a missing or
-        broken file costs its answers and is no error.
+        The files are read only for addresses that are not cached, and again after a change. A missing file
+        is ignored; one that cannot be read is logged.
         """
         asked = list(macs)
         stamps = tuple(stamp(path) for path in self._paths)
@@ -72,7 +72,7 @@ class VendorRegistry:
 
 
 def _prefixes(mac: str) -> tuple[bytes, ...]:
-    """The prefixes to look for, longest first; none for a MAC that no registry can know."""
+    """The prefixes to look for, longest first; none for a MAC address that no registry assigns."""
     clean = clean_mac(mac)
     if clean is None or int(clean[:2], 16) & 0x03:
         return ()
@@ -84,7 +84,8 @@ def _collect(path: str, wanted: set[bytes], owners: dict[bytes, str | None]) -> 
     try:
         with open(path, "rb") as file:
             for line in lines(file):
-                # An address can span lines; its continuation is a line like any other that matches nothing.
+                # Only postal addresses, the last column, span lines. Their other lines match no prefix, and
+                # reading line by line keeps a damaged row from taking the rest of the file with it.
                 fields = line.split(b",", 2)
                 if len(fields) < 3 or (prefix := fields[1].upper()) not in wanted or prefix in owners:
                     continue
@@ -95,4 +96,4 @@ def _collect(path: str, wanted: set[bytes], owners: dict[bytes, str | None]) -> 
                 owner = " ".join(row[2].split())
                 owners[prefix] = owner if owner.isprintable() and owner.lower() not in _NOBODY else None
     except OSError as error:
-        log.warning("cannot read vendor registry %s: %s", path, error.strerror)
+        log.warning("cannot read the vendor registry %s: %s", path, error.strerror)

@@ -68,7 +68,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert settings.devices.forget_after_s == 34560000
     assert settings.names.vendors == "/usr/share/ieee-data"
     assert settings.names.hosts == ("/etc/hosts",)
-    assert len(settings.names.leases) == 4
+    assert len(settings.names.leases) == 7
+    assert settings.names.ethers == ("/etc/ethers",)
     assert settings.names.reverse_dns is False
     assert settings.names.categories == "/etc/netify.d/netify-categories.json"
 
@@ -88,7 +89,7 @@ web: {listen: "[::]:80", threads: 64, hosts: [Gw.LAN, "[FD00::1]", 192.0.2.1], a
 metrics: {devices: 0, applications: 10000}
 history: {24h: 400d, 60s: 1m}
 devices: {forget_after: 24h}
-names: {vendors: /v, hosts: [], leases: [/l*, /m], reverse_dns: true, categories: /c}
+names: {vendors: /v, hosts: [], ethers: [/e], leases: [/l*, /m], reverse_dns: true, categories: /c}
 """,
         "f.yaml",
     )
@@ -108,7 +109,7 @@ names: {vendors: /v, hosts: [], leases: [/l*, /m], reverse_dns: true, categories
     assert settings.metrics == MetricsSettings(0, 10000)
     assert settings.history == (Resolution(60, 60, "1m"), Resolution(86400, 34560000, "1d"))
     assert settings.devices.forget_after_s == 86400
-    assert settings.names == type(settings.names)("/v", (), ("/l*", "/m"), True, "/c")
+    assert settings.names == type(settings.names)("/v", (), ("/e",), ("/l*", "/m"), True, "/c")
 
 
 def test_settings_can_not_be_changed_by_accident() -> None:

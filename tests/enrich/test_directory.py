@@ -16,6 +16,7 @@ from netify_agent.enrich.reverse import FAILURE_TTL, NAME_TTL
 
 MAC = "00:22:72:01:02:03"
 IP = "192.168.1.2"
+OTHER = "02:00:00:00:00:07"
 OTHER_IP = "192.168.1.3"
 NOW = 1_700_000_000.0
 VENDOR = "American Micro-Fuel Device Corp."
@@ -49,6 +50,7 @@ class Network:
         return Directory(
             vendors=str(self.folder),
             hosts=[str(self.folder / "hosts")],
+            ethers=[str(self.folder / "ethers")],
             leases=[str(self.folder / "*.leases")],
             reverse_dns=reverse_dns,
             categories=str(self.folder / "categories.json"),
@@ -87,6 +89,7 @@ class TestNames:
     def test_each_source_gives_way_to_a_better_one(self, network: Network) -> None:
         directory = network.directory(reverse_dns=True)
         network.zone[IP] = "reverse.example.org"
+        directory.note(MAC, [IP], None)
         assert directory.name(MAC, [IP], None) is None
         with running(directory):
             eventually(lambda: directory.name(MAC, [IP], None) == "reverse.example.org")
@@ -101,12 +104,18 @@ class TestNames:
         network.put("b.leases", f"0 {MAC} 10.9.9.9 by-mac *\n")
         directory.refresh()
         assert directory.name(MAC, [IP], "mdns-hint") == "by-mac"
+        network.put("ethers", f"{MAC} from-ethers\n")
+        directory.refresh()
+        assert directory.name(MAC, [IP], "mdns-hint") == "from-ethers"
 
     def test_a_device_without_a_mac_is_named_by_its_address(self, network: Network) -> None:
         network.lease("tunnel")
         directory = network.directory()
         directory.refresh()
         assert directory.name(IP, [], None) == "tunnel"
+        network.wall += 3600  # the lease has ended
+        directory.refresh()
+        assert directory.name(IP, [], None) is None
 
     def test_the_hint_asked_with_goes_before_the_one_noted(self, network: Network) -> None:
         directory = network.directory()
@@ -128,28 +137,31 @@ class TestNames:
         assert directory.name(MAC, [], None) == "laptop"
         assert directory.name(MAC, ["192.168.1.77"], None) is None
 
-    def test_an_ended_lease_gives_its_name_back(self, network: Network) -> None:
-        network.lease("laptop")
-        directory = network.directory()
+    def test_asking_changes_nothing(self, network: Network) -> None:
+        directory = network.directory(reverse_dns=True)
+        network.zone[IP] = "reverse.example.org"
+        directory.note(OTHER, [OTHER_IP], None)
+        before = directory.generation
+        with running(directory):
+            assert directory.name(MAC, [IP], "asked") == "asked"
+            assert directory.name(OTHER, [IP], "asked") == "asked"
+            assert directory.vendor(MAC) is None
+            assert directory.generation == before
+            eventually(lambda: network.asked == [OTHER_IP])
         directory.refresh()
-        network.wall += 3600
-        directory.refresh()
-        assert directory.name(MAC, [IP], None) is None
+        assert (
+            directory.name(MAC, [], None) is directory.name(OTHER, [], None) is directory.vendor(MAC) is None
+        )
 
 
 class TestVendors:
     def test_a_noted_device_gets_its_vendor(self, network: Network) -> None:
         directory = network.directory()
         directory.note(MAC, [IP], None)
+        directory.note(IP, [IP], None)
         assert directory.vendor(MAC) is None
         directory.refresh()
-        assert directory.vendor(MAC) == VENDOR
-
-    def test_a_device_only_asked_about_gets_its_vendor_too(self, network: Network) -> None:
-        directory = network.directory()
-        assert directory.vendor(MAC) is None
-        directory.refresh()
-        assert directory.vendor(MAC) == VENDOR
+        assert (directory.vendor(MAC), directory.vendor(IP)) == (VENDOR, None)
 
     def test_a_registry_that_appears_later_is_used(self, network: Network) -> None:
         (network.folder / "oui.csv").rename(network.folder / "away")
@@ -160,12 +172,6 @@ class TestVendors:
         (network.folder / "away").rename(network.folder / "oui.csv")
         directory.refresh()
         assert directory.vendor(MAC) == VENDOR
-
-    def test_a_device_without_a_mac_has_no_vendor(self, network: Network) -> None:
-        directory = network.directory()
-        directory.note(IP, [IP], None)
-        directory.refresh()
-        assert directory.vendor(IP) is None
 
 
 def test_applications_have_a_name_and_a_category(network: Network) -> None:
@@ -191,7 +197,7 @@ class TestReverseDns:
             eventually(lambda: directory.name(MAC, [IP], None) == "old")
             network.zone[IP] = "new"
             network.now += NAME_TTL - 1
-            directory.note("02:00:00:00:00:07", [OTHER_IP], None)
+            directory.note(OTHER, [OTHER_IP], None)
             eventually(lambda: network.asked == [IP, OTHER_IP])
             assert directory.name(MAC, [IP], None) == "old"
             network.now += FILES_EVERY
@@ -205,7 +211,7 @@ class TestReverseDns:
         with running(directory):
             eventually(lambda: network.asked == [IP])
             network.now += FAILURE_TTL - 1
-            directory.note("02:00:00:00:00:07", [OTHER_IP], None)
+            directory.note(OTHER, [OTHER_IP], None)
             eventually(lambda: network.asked == [IP, OTHER_IP])
             network.now += FILES_EVERY
             eventually(lambda: network.asked == [IP, OTHER_IP, IP])
@@ -232,7 +238,7 @@ class TestReverseDns:
         with running(directory):
             eventually(lambda: directory.name(MAC, [IP], None) == "laptop")
             directory.note(MAC, [IP, "fd00::2"], None)
-            directory.note("02:00:00:00:00:07", [OTHER_IP], None)
+            directory.note(OTHER, [OTHER_IP], None)
             network.now += 1
             eventually(lambda: OTHER_IP in network.asked)
         assert network.asked == [IP, OTHER_IP]
@@ -264,7 +270,7 @@ class TestLoop:
     def test_a_new_device_is_looked_at_without_waiting_for_the_files(self, network: Network) -> None:
         directory = network.directory()
         with running(directory):
-            eventually(lambda: directory.name(MAC, [], None) is None)
+            directory.note(OTHER, [OTHER_IP], None)
             network.now += 1
             directory.note(MAC, [IP], None)
             eventually(lambda: directory.vendor(MAC) == VENDOR)
@@ -297,6 +303,7 @@ class TestGeneration:
             return seen[-1] > seen[-2]
 
         directory.note(MAC, [IP], None)
+        assert grew(), "addresses"
         directory.refresh()
         assert grew(), "vendor"
         directory.refresh()
