@@ -75,7 +75,7 @@ def _rows() -> defaultdict[str, list[int]]:
 class ReferenceStore:
     """An accountant and a store in memory, which gets its batches as Redis would."""
 
-    def __init__(self, max_flows: int = 1000, *, new: bool = True) -> None:
+    def __init__(self, max_flows: int = 1000, *, new: bool = True, max_shown: int = MAX_ENDED) -> None:
         """``new``: the (empty) store has been restored from."""
         self.max_flows = max_flows
         self.bucket = 300
@@ -91,7 +91,7 @@ class ReferenceStore:
         self.left_out = list(EMPTY)
         self.sources: dict[str, SourceState] = {}
         self.restored = False
-        self.accountant = Accountant(max_flows, self.bucket)
+        self.accountant = Accountant(max_flows, self.bucket, max_shown=max_shown)
         if new:
             self.restore()
 

@@ -13,6 +13,7 @@ from netify_agent.accounting.flow_table import TAG_MARK
 from netify_agent.store.client import connect
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_reader import FlowReader
+from netify_agent.store.flow_writer import FlowWriterLimits
 from netify_agent.store.layout import Keys
 from netify_agent.store.reader import StoreReader
 from netify_agent.store.usage_reader import UsageReader
@@ -90,13 +91,17 @@ class Book:
         *,
         history: dict[int, int] | None = None,
         forget_after_s: int = FORGET_AFTER_S,
+        flow_limits: FlowWriterLimits | None = None,
     ) -> None:
+        self.url = url
         self.client = connect(url, None)
         self.netifyd = Netifyd()
         self.reader = StoreReader(connect(url, None), gateway)
         self.flows = FlowReader(self.reader)
         self.usage = UsageReader(self.reader)
-        self.writer = StoreWriter(connect(url, None), gateway, history or HISTORY, forget_after_s)
+        self.writer = StoreWriter(
+            connect(url, None), gateway, history or HISTORY, forget_after_s, flow_limits
+        )
         self.restored = self.writer.claim()
         self.sequence = self.restored.sequence
         self.bucket = int(time.time()) // 300 * 300

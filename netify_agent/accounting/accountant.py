@@ -17,7 +17,7 @@ from enum import Enum, auto
 from itertools import chain
 from typing import Any
 
-from netify_agent.accounting.batch import MAX_ADDRESSES, Batch, FlowState, SourceState
+from netify_agent.accounting.batch import MAX_ADDRESSES, MAX_ENDED, Batch, FlowState, SourceState
 from netify_agent.accounting.batch_builder import BatchBuilder
 from netify_agent.accounting.capture_points import EXTERNAL, LEFT_OUT, CapturePoint, CaptureRules
 from netify_agent.accounting.flow import Flow, split
@@ -60,18 +60,25 @@ class Accountant:
     :ivar rejected: records that could not be used, by what was wrong with them.
     """
 
-    def __init__(self, max_flows: int, bucket: int = 0, rules: CaptureRules | None = None) -> None:
+    def __init__(
+        self,
+        max_flows: int,
+        bucket: int = 0,
+        rules: CaptureRules | None = None,
+        max_shown: int = MAX_ENDED,
+    ) -> None:
         """Start with empty flow tables.
 
         :param max_flows: live flows kept over all sources; beyond it the least recently seen are evicted.
         :param bucket: start of the current history bucket, seconds since the epoch.
         :param rules: which of netifyd's interfaces count.
+        :param max_shown: ended flows in a batch, to be shown; beyond it the earliest are dropped.
         """
         self.records: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self._max_flows = max_flows
         self._rules = rules or CaptureRules()
-        self._builder = BatchBuilder(bucket)
+        self._builder = BatchBuilder(bucket, max_shown)
         self._tables: dict[str, FlowTable] = {}
         self._stored_sources: Mapping[str, SourceState] = {}
         self._restored = False

@@ -32,8 +32,12 @@ class BatchBuilder:
     :ivar counters: the accounting's own counters since the last batch, by name.
     """
 
-    def __init__(self, bucket: int) -> None:
-        """Begin in the history bucket that starts at ``bucket``, seconds since the epoch."""
+    def __init__(self, bucket: int, max_ended: int = MAX_ENDED) -> None:
+        """Begin in the history bucket that starts at ``bucket``, seconds since the epoch.
+
+        :param max_ended: ended flows in a batch; beyond it the earliest are dropped.
+        """
+        self._max_ended = max_ended
         self._batch = Batch(bucket)
         self._changes = _Changes()
         self._number = 0
@@ -131,7 +135,7 @@ class BatchBuilder:
         ended.pop(name, None)
         ended[name] = flow
         self._batch.placed.discard(name)
-        if len(ended) > MAX_ENDED:
+        if len(ended) > self._max_ended:
             oldest = next(iter(ended))
             del ended[oldest]
             self._batch.details.pop(oldest, None)

@@ -1,8 +1,8 @@
-"""The writing side of ``/flows``: an entry for each flow, live or lately over, and the indexes of them.
+"""Writes single flows, live and ended, and the indexes that ``/flows`` pages through.
 
-An entry is a flow's state, what the flow is as far as it was told, and its place in the indexes; which these
-are follows from the state alone. So that no entry is ever left in an index that it has moved out of, a flush
-first reads what the store holds of the flows that began, moved or ended in it, and of no others.
+An entry is a flow's state, its latest description and its place in the indexes, which follows from the state
+alone. A flush first reads what Redis holds of the flows that began, moved or ended in it, and of no others:
+so no entry is left in an index that the flow has moved out of.
 """
 
 from __future__ import annotations
@@ -19,18 +19,26 @@ from netify_agent.store.client import StoreRefused
 from netify_agent.store.encoding import decode_state, encode
 from netify_agent.store.layout import Keys
 
-ENDED_MS = 3_600_000  # how long a flow is shown after it has ended
-AT_ONCE = 1_000  # flows in one command: as much as is packed at once
-_PRUNED_AT_ONCE = 1_000  # by one flush, beside as many as end in it
+AT_ONCE = 1_000  # fields in one command: they are packed at once
+
+
+@dataclass(frozen=True)
+class FlowWriterLimits:
+    """Bounds of what is kept of ended flows, and of what one flush does about them."""
+
+    ended_ms: int = 3_600_000  # how long a flow is shown after it ended
+    ended: int = MAX_ENDED  # ended flows that are shown
+    pruned_at_once: int = 1_000  # by one flush, besides as many as end in it
+    fields_at_once: int = AT_ONCE
 
 
 @dataclass(frozen=True)
 class Before:
-    """What the store holds before a flush.
+    """What Redis holds before a flush, by flow id.
 
     :ivar live: states, as live flows, of those that the flush begins, moves or ends.
-    :ivar ended: states, as flows that are over, of the same and of those that are to be pruned.
-    :ivar details: text that tells what a flow is, of flows that go on under another digest.
+    :ivar ended: states, as ended flows, of the same and of those that are to be pruned.
+    :ivar details: encoded descriptions of flows that go on under another digest.
     """
 
     live: dict[str, FlowState]
@@ -39,31 +47,33 @@ class Before:
 
 
 class FlowWriter:
-    """Entries of one gateway."""
+    """Writes the flows of one gateway."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, limits: FlowWriterLimits | None = None) -> None:
         self._keys = keys
+        self._limits = limits or FlowWriterLimits()
 
     def read(self, pipe: Any, batch: Batch, at_ms: int) -> Before:
-        """Read, at once, what :meth:`queue` must know.
+        """Read what :meth:`queue` must know.
 
         :param pipe: a pipeline that executes at once, because it watches and is not in MULTI yet.
         :param at_ms: our clock, milliseconds since the epoch.
+        :raises StoreRefused: if Redis holds something else there.
         """
         keys = self._keys
         due = self._due(pipe, batch, at_ms)
-        replaced = [digest for digests in batch.replaced.values() for digest in digests]
-        over = [digest for digest, state in batch.flows.items() if state is None]
+        replaced = [name for names in batch.replaced.values() for name in names]
+        removed = [name for name, state in batch.flows.items() if state is None]
         if batch.complete:
-            over += (digest for digest in pipe.hkeys(keys.flows) if digest not in batch.flows)
-        changed = list(dict.fromkeys((*batch.placed, *over, *batch.ended, *replaced)))
-        live = _read(pipe, keys.flows, changed)
-        ended = _read(pipe, keys.ended, [*changed, *due])
+            removed += (name for name in pipe.hkeys(keys.flows) if name not in batch.flows)
+        changed = list(dict.fromkeys((*batch.placed, *removed, *batch.ended, *replaced)))
+        live = self._read(pipe, keys.flows, changed)
+        ended = self._read(pipe, keys.ended, [*changed, *due])
         try:
             return Before(
-                {digest: decode_state(text) for digest, text in live.items()},
-                {digest: decode_state(text) for digest, text in ended.items()},
-                _read(pipe, keys.details, replaced),
+                {name: decode_state(text) for name, text in live.items()},
+                {name: decode_state(text) for name, text in ended.items()},
+                self._read(pipe, keys.details, replaced),
             )
         except (ValueError, TypeError) as error:
             raise StoreRefused(
@@ -72,41 +82,42 @@ class FlowWriter:
             ) from error
 
     def _due(self, pipe: Any, batch: Batch, at_ms: int) -> list[str]:
-        """Flows whose time is over, or that have to make room for those that end now; some of very many."""
-        ends, most = self._keys.ends, len(batch.ended) + _PRUNED_AT_ONCE
-        due = pipe.zrangebyscore(ends, "-inf", at_ms - ENDED_MS, 0, most)
-        excess = min(pipe.zcard(ends) + len(batch.ended) - MAX_ENDED, most)
+        """Return ended flows that are shown no longer, or that make room for those that end now."""
+        ends, limits = self._keys.ends, self._limits
+        most = len(batch.ended) + limits.pruned_at_once
+        due = pipe.zrangebyscore(ends, "-inf", at_ms - limits.ended_ms, 0, most)
+        excess = min(pipe.zcard(ends) + len(batch.ended) - limits.ended, most)
         if excess > len(due):
             due = pipe.zrange(ends, 0, excess - 1)
-        return [digest for digest in due if digest not in batch.ended]
+        return [name for name in due if name not in batch.ended]
 
     def queue(self, pipe: Any, batch: Batch, at_ms: int, before: Before) -> None:
-        """Queue all that this batch changes of flows, live ones among them."""
+        """Queue all changes of flows in this batch."""
         keys = self._keys
-        live = {digest: state for digest, state in batch.flows.items() if state is not None}
+        live = {name: state for name, state in batch.flows.items() if state is not None}
         self._queue_indexes(pipe, live, batch.ended, before)
-        _write(pipe, keys.flows, live)
-        _remove(pipe.hdel, keys.flows, [digest for digest in before.live if digest not in live])
-        _write(pipe, keys.ended, batch.ended)
-        for part in _parts(list(batch.ended)):
+        self._write(pipe, keys.flows, live)
+        self._remove(pipe.hdel, keys.flows, [name for name in before.live if name not in live])
+        self._write(pipe, keys.ended, batch.ended)
+        for part in self._parts(list(batch.ended)):
             pipe.zadd(keys.ends, dict.fromkeys(part, at_ms))
-        not_ended = [digest for digest in before.ended if digest not in batch.ended]
-        _remove(pipe.hdel, keys.ended, not_ended)
-        _remove(pipe.zrem, keys.ends, not_ended)
+        not_ended = [name for name in before.ended if name not in batch.ended]
+        self._remove(pipe.hdel, keys.ended, not_ended)
+        self._remove(pipe.zrem, keys.ends, not_ended)
         gone = [
-            digest
-            for digest in dict.fromkeys((*before.live, *before.ended))
-            if digest not in live and digest not in batch.ended
+            name
+            for name in dict.fromkeys((*before.live, *before.ended))
+            if name not in live and name not in batch.ended
         ]
-        _remove(pipe.hdel, keys.details, gone)
-        _write(pipe, keys.details, batch.details)
-        told_before: dict[str, str] = {}
-        for digest, earlier in batch.replaced.items():
-            known = [before.details[name] for name in earlier if name in before.details]
-            if known and digest not in batch.details and (digest in live or digest in batch.ended):
-                told_before[digest] = known[-1]
-        for part in _parts(list(told_before)):
-            pipe.hset(keys.details, mapping={digest: told_before[digest] for digest in part})
+        self._remove(pipe.hdel, keys.details, gone)
+        self._write(pipe, keys.details, batch.details)
+        handed_on: dict[str, str] = {}
+        for name, earlier in batch.replaced.items():
+            known = [before.details[old] for old in earlier if old in before.details]
+            if known and name not in batch.details and (name in live or name in batch.ended):
+                handed_on[name] = known[-1]
+        for part in self._parts(list(handed_on)):
+            pipe.hset(keys.details, mapping={name: handed_on[name] for name in part})
 
     def _queue_indexes(
         self, pipe: Any, live: dict[str, FlowState], ended: dict[str, FlowState], before: Before
@@ -115,24 +126,25 @@ class FlowWriter:
         growing: defaultdict[str, list[str]] = defaultdict(list)
         shrinking: defaultdict[str, list[str]] = defaultdict(list)
         for states, is_live in ((live, True), (ended, False)):
-            places: dict[tuple[Key, Key | None, int], list[list[str]]] = {}  # many flows have the same
-            for digest, state in states.items():
-                place = state.key, state.peer, state.risk
+            # Many flows have the same place, so the keys of each place are made once.
+            places: dict[tuple[Key, Key | None, int, int], list[list[str]]] = {}
+            for name, state in states.items():
+                place = state.key, state.peer, state.risk, state.capture
                 if place not in places:
-                    places[place] = [growing[name] for name in _indexes(keys, state, is_live)]
+                    places[place] = [growing[key] for key in _indexes(keys, state, is_live)]
                 for index in places[place]:
-                    index.append(digest)
+                    index.append(name)
         for states, was_live in ((before.live, True), (before.ended, False)):
-            for digest, state in states.items():
-                now = live.get(digest) or ended.get(digest)
-                stays = _indexes(keys, now, digest in live) if now is not None else set()
-                for name in _indexes(keys, state, was_live) - stays:
-                    shrinking[name].append(digest)
-        for name, digests in shrinking.items():
-            _remove(pipe.zrem, name, digests)
-        for name, digests in growing.items():
-            for part in _parts(digests):
-                pipe.zadd(name, {digest: (live.get(digest) or ended[digest]).last_seen for digest in part})
+            for name, state in states.items():
+                now = live.get(name) or ended.get(name)
+                stays = _indexes(keys, now, name in live) if now is not None else set()
+                for key in _indexes(keys, state, was_live) - stays:
+                    shrinking[key].append(name)
+        for key, names in shrinking.items():
+            self._remove(pipe.zrem, key, names)
+        for key, names in growing.items():
+            for part in self._parts(names):
+                pipe.zadd(key, {name: (live.get(name) or ended[name]).last_seen for name in part})
         scores = {state.risk for states in (live, ended) for state in states.values() if state.risk}
         if scores:
             pipe.sadd(keys.scores, *sorted(scores))
@@ -141,9 +153,33 @@ class FlowWriter:
         """Drop the indexes of a device that is forgotten."""
         pipe.delete(*(self._keys.index(live, self._keys.of_device(device)) for live in (True, False)))
 
+    def _parts(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
+        for start in range(0, len(names), self._limits.fields_at_once):
+            yield names[start : start + self._limits.fields_at_once]
+
+    def _read(self, pipe: Any, key: str, names: Sequence[str]) -> dict[str, str]:
+        """Return those of the fields ``names`` that a hash has."""
+        found: dict[str, str] = {}
+        for part in self._parts(names):
+            found.update(
+                (name, text)
+                for name, text in zip(part, pipe.hmget(key, part), strict=True)
+                if text is not None
+            )
+        return found
+
+    def _write(self, pipe: Any, key: str, records: Mapping[str, FlowState | Details]) -> None:
+        """Encode and queue a part at a time, so that the text of all is never in memory at once."""
+        for part in self._parts(list(records)):
+            pipe.hset(key, mapping={name: encode(records[name]) for name in part})
+
+    def _remove(self, command: Any, key: str, names: Iterable[str]) -> None:
+        for part in self._parts(list(names)):
+            command(key, *part)
+
 
 def _indexes(keys: Keys, state: FlowState, live: bool) -> set[str]:
-    """Return the keys of the indexes that a flow stands in. One that does not count is not shown."""
+    """Return the keys of the indexes that a flow stands in. A flow that is left out stands in none."""
     if state.capture == LEFT_OUT:
         return set()
     found = {keys.index(live), keys.index(live, keys.of_application(state.key.application))}
@@ -153,31 +189,3 @@ def _indexes(keys: Keys, state: FlowState, live: bool) -> set[str]:
     if state.risk:
         found.add(keys.index(live, keys.of_score(state.risk)))
     return found
-
-
-def _parts(digests: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(digests), AT_ONCE):
-        yield digests[start : start + AT_ONCE]
-
-
-def _read(pipe: Any, key: str, digests: Sequence[str]) -> dict[str, str]:
-    """What a hash holds of ``digests``."""
-    found: dict[str, str] = {}
-    for part in _parts(digests):
-        found.update(
-            (digest, text)
-            for digest, text in zip(part, pipe.hmget(key, part), strict=True)
-            if text is not None
-        )
-    return found
-
-
-def _write(pipe: Any, key: str, records: Mapping[str, FlowState | Details]) -> None:
-    """Encoded a part at a time, so that the text of all is never there at once."""
-    for part in _parts(list(records)):
-        pipe.hset(key, mapping={digest: encode(records[digest]) for digest in part})
-
-
-def _remove(command: Any, key: str, digests: Iterable[str]) -> None:
-    for part in _parts(list(digests)):
-        command(key, *part)

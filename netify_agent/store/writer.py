@@ -20,7 +20,7 @@ from netify_agent.accounting.batch import MAX_ADDRESSES, Batch, FlowState, Sourc
 from netify_agent.store.client import Client, StoreError, StoreRefused, as_store_error
 from netify_agent.store.deltas import Change, Summary, Sums, Tally
 from netify_agent.store.encoding import decode_state
-from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter
+from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter, FlowWriterLimits
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
 from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
@@ -77,7 +77,14 @@ class StoreWriter:
     :class:`StoreRefused` where trying again can't help.
     """
 
-    def __init__(self, client: Client, gateway: str, history: dict[int, int], forget_after_s: int) -> None:
+    def __init__(
+        self,
+        client: Client,
+        gateway: str,
+        history: dict[int, int],
+        forget_after_s: int,
+        flow_limits: FlowWriterLimits | None = None,
+    ) -> None:
         """Nothing is sent yet.
 
         :param history: seconds a bucket covers, to seconds it is kept.
@@ -86,7 +93,7 @@ class StoreWriter:
         self._client = client
         self._gateway = gateway
         self._keys = Keys(gateway)
-        self._flow_writer = FlowWriter(self._keys)
+        self._flow_writer = FlowWriter(self._keys, flow_limits)
         self._history = history
         self._forget_after_s = forget_after_s
         self._writer = uuid.uuid4().hex

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from reference_store import MAC, OTHER, OTHER_IP, T0, ReferenceStore, flow, purge, stats, status
 
-import netify_agent.accounting.batch_builder
 from netify_agent.netifyd.flow_record import UNDESCRIBED, Key
 
 NETFLIX, YOUTUBE = "netify.netflix", "netify.youtube"
@@ -211,10 +210,8 @@ def test_a_flow_that_is_described_before_the_store_is_read_is_shown_once(store: 
         assert hosts(store) == {digest: "y.example"}
 
 
-def test_what_waits_for_a_redis_that_is_away_is_bounded(
-    store: ReferenceStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(netify_agent.accounting.batch_builder, "MAX_ENDED", 3)
+def test_what_waits_for_a_redis_that_is_away_is_bounded() -> None:
+    store = ReferenceStore(max_shown=3)
     store.feed(named("z", "z.example", digest_prev=[])).flush()
     for number in range(20):
         first, second = f"a{number}", f"b{number}"

@@ -227,6 +227,18 @@ def test_the_conffile_names_every_key() -> None:
             "netifyd: {endpoints: ['tcp://a:1', 'tcp://A:01']}",
             "netifyd.endpoints[1]: expected each entry once, found 'tcp://A:01' again",
         ),
+        (
+            "netifyd: {interfaces: {include: ['role:dmz']}}",
+            "netifyd.interfaces.include[0]: expected role:lan or role:wan, found 'role:dmz'",
+        ),
+        (
+            "netifyd: {interfaces: {exclude: ['a/b']}}",
+            "netifyd.interfaces.exclude[0]: expected the name of an interface (1 to 15 characters)",
+        ),
+        (
+            "netifyd: {interfaces: {include: [a], exclude: [b]}}",
+            "netifyd.interfaces.include: expected one of include and exclude, found both",
+        ),
         ("netifyd: {max_record: 4095}", "netifyd.max_record: expected a whole number from 4096 to 67108864"),
         (
             "netifyd: {max_record: 67108865}",

@@ -49,6 +49,7 @@ def test_a_registered_address_has_a_name_and_an_infinite_lease_never_ends(tmp_pa
         ("a&#x0ab", None),
         ("a&#x26#x2cb", "a&#x2cb"),  # an escape that a client sent
         ("tv&#44living&#38room", "tv,living&room"),
+        ("tv&#x2c;living", "tv,;living"),
         ("tv&#44;living&#38;room", "tv,living&room"),
         ("a&#xg1&#999;", "a&#xg1&#999;"),
         ('"tv', '"tv'),

@@ -28,13 +28,13 @@ from storing import (
 )
 from support import RedisServer
 
-import netify_agent.store.flow_writer
 from netify_agent.store.client import StoreRefused, connect
 from netify_agent.store.encoding import decode_details
-from netify_agent.store.flow_writer import ENDED_MS
+from netify_agent.store.flow_writer import FlowWriterLimits
 from netify_agent.store.layout import Keys
 from netify_agent.store.writer import Rewound
 
+ENDED_MS = FlowWriterLimits().ended_ms
 KEYS = Keys("gw1")
 
 
@@ -55,6 +55,11 @@ def local(host_name: str = "nas") -> dict[str, Any]:
 
 def risky(score: int, *ids: int) -> dict[str, Any]:
     return {"risks": {"ndpi_risk_score": score, "risks": list(ids)}}
+
+
+def limited(book: Book, limits: FlowWriterLimits) -> Book:
+    """The store of ``book``, written within other limits."""
+    return Book(book.url, "gw1", flow_limits=limits)
 
 
 def shown(client: Any) -> dict[str, Any]:
@@ -127,8 +132,8 @@ def test_an_ended_flow_is_kept_for_an_hour_of_our_clock(book: Book) -> None:
     assert not book.client.exists(KEYS.ended, KEYS.ends)
 
 
-def test_of_too_many_ended_flows_the_latest_stay(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(netify_agent.store.flow_writer, "MAX_ENDED", 10)
+def test_of_too_many_ended_flows_the_latest_stay(book: Book) -> None:
+    book = limited(book, FlowWriterLimits(ended=10))
     for turn in range(4):
         for number in range(4):
             digest = f"{turn}-{number}"
@@ -140,8 +145,8 @@ def test_of_too_many_ended_flows_the_latest_stay(book: Book, monkeypatch: pytest
     assert len(book.client.hkeys(KEYS.ended)) == 10
 
 
-def test_what_one_flush_prunes_is_bounded_but_keeps_up(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(netify_agent.store.flow_writer, "_PRUNED_AT_ONCE", 2)
+def test_what_one_flush_prunes_is_bounded_but_keeps_up(book: Book) -> None:
+    book = limited(book, FlowWriterLimits(pruned_at_once=2))
     now = int(time.time() * 1000)
     for number in range(9):
         book.feed(book.netifyd.flow(f"a{number}"), book.netifyd.purge(f"a{number}"))
@@ -247,8 +252,8 @@ def test_states_that_somebody_spoiled_stop_the_agent_with_a_reason(book: Book) -
             book.writer.apply(flush)
 
 
-def test_so_many_flows_that_one_command_does_not_do(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(netify_agent.store.flow_writer, "AT_ONCE", 7)
+def test_so_many_flows_that_one_command_does_not_do(book: Book) -> None:
+    book = limited(book, FlowWriterLimits(fields_at_once=7))
     for number in range(30):
         book.feed(book.netifyd.flow(f"a{number}"), book.netifyd.stats(f"a{number}", 1, 2))
     book.flush()

@@ -427,7 +427,7 @@ def test_flows_of_schema_2_are_renamed_and_go_on(book: Book, shared_redis: Redis
     assert book.client.hkeys(keys.flows) == [flow_id("a")]
     assert set(book.client.hkeys(keys.details)) == {flow_id("a"), "b"}  # b has ended: it is shown for an hour
     assert decode_details(book.client.hget(keys.details, flow_id("a"))).host == "x.example"
-    assert device_counts(again)[LAPTOP] == counts(11, 22, 3, 3, 2)
+    assert device_counts(again)[LAPTOP] == counts(11, 22, 2, 2, 2)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ _VALID_STATES = ("0", "4")  # default and registered (RFC 9686); not declined, r
 _DELEGATED_PREFIX = "2"
 _ETHERNET = "1"
 _INFINITE_LIFETIME = 0xFFFFFFFF  # RFC 2131 section 3.3
-_ESCAPE = re.compile(rb"&#(?:x(?P<hex>[0-9A-Fa-f]{2})|(?P<decimal>44|38|[0-9]{1,3}(?=;));?)")
+_ESCAPE = re.compile(rb"&#x(?P<hex>[0-9A-Fa-f]{2})|&#(?P<decimal>44|38|[0-9]{1,3}(?=;));?")
 
 
 def matches(line: str) -> bool:
