@@ -54,17 +54,29 @@ class CapturePoints:
     """
 
     def __init__(self, rules: CaptureRules) -> None:
-        self.rules = rules
+        self._rules = rules
         self.watches_internal = False
+        self._known: dict[tuple[str, bool | None], int] = {}  # decisions by name and ``internal``
         self._interfaces: dict[str, Interface] = {}
         self._own_addresses: frozenset[str] = frozenset()
         self._external: dict[str, bool] = {}  # by name, as the flows' own ``internal`` says
+
+    @property
+    def rules(self) -> CaptureRules:
+        """The configured rules; may be changed at any time."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: CaptureRules) -> None:
+        self._rules = rules
+        self._known.clear()
 
     def reset(self) -> None:
         """Forget what was learned: netifyd is another process, which may watch other interfaces."""
         self.watches_internal = False
         self._interfaces.clear()
         self._external.clear()
+        self._known.clear()
 
     def learn(self, interfaces: Mapping[str, Interface]) -> None:
         """Take netifyd's list of its interfaces (v4: in ``agent_status``, v5: ``interfaces``)."""
@@ -74,9 +86,9 @@ class CapturePoints:
         self._own_addresses = frozenset(
             address for interface in interfaces.values() for address in interface.addresses
         )
-        self.watches_internal = self.watches_internal or any(
-            interface.role == "lan" for interface in interfaces.values()
-        )
+        self._known.clear()
+        if any(interface.role == "lan" for interface in interfaces.values()):
+            self._watch_internal()
 
     def place(self, interface: object, internal: object, fields: Mapping[str, Any] | None = None) -> int:
         """Decide whether a flow counts.
@@ -86,9 +98,19 @@ class CapturePoints:
         :returns: one of the constants of this module.
         """
         name = interface if isinstance(interface, str) else ""
-        known = self._interfaces.get(name)
-        role = known.role if known is not None else None
-        include, exclude = self.rules
+        is_internal = internal if isinstance(internal, bool) else None
+        capture = self._known.get((name, is_internal))
+        if capture is None:
+            capture = self._decide(name, is_internal)
+            if len(self._known) < _MAX_INTERFACES:
+                self._known[name, is_internal] = capture
+        if capture != COUNTED and fields is not None and not any(self.rules) and self._is_own(fields):
+            return COUNTED
+        return capture
+
+    def _decide(self, name: str, internal: bool | None) -> int:
+        include, exclude = self._rules
+        role = self._role(name)
         if include:
             return COUNTED if _named(name, role, include) else LEFT_OUT
         if exclude:
@@ -96,12 +118,20 @@ class CapturePoints:
         external = role == "wan" or (role is None and internal is False)
         if name and (name in self._external or len(self._external) < _MAX_INTERFACES):
             self._external[name] = external
-        if not external:
-            self.watches_internal = self.watches_internal or role == "lan" or internal is True
-            return COUNTED
-        if fields is not None and self._is_own(fields):
-            return COUNTED
-        return LEFT_OUT if self.watches_internal else EXTERNAL
+        if external:
+            return LEFT_OUT if self.watches_internal else EXTERNAL
+        if role == "lan" or internal:
+            self._watch_internal()
+        return COUNTED
+
+    def _role(self, name: str) -> str | None:
+        known = self._interfaces.get(name)
+        return known.role if known is not None else None
+
+    def _watch_internal(self) -> None:
+        if not self.watches_internal:
+            self.watches_internal = True
+            self._known.clear()
 
     def _is_own(self, fields: Mapping[str, Any]) -> bool:
         """Whether an external flow is proven to be the gateway's own, which no internal interface sees.
@@ -117,11 +147,10 @@ class CapturePoints:
 
     def points(self) -> list[CapturePoint]:
         """Return the interfaces that are known, by name."""
-        include, exclude = self.rules
+        include, exclude = self._rules
         points = []
         for name in sorted({*self._interfaces, *self._external}):
-            known = self._interfaces.get(name)
-            role = known.role if known is not None else None
+            role = self._role(name)
             if include or exclude:
                 counted = _named(name, role, include) if include else not _named(name, role, exclude)
             else:

@@ -1,7 +1,7 @@
-"""A batch summed up: what each hash of the store must grow by. Plain data in, plain data out.
+"""Sums a batch up: what each hash of the store must grow by. Plain data in, plain data out.
 
-One owner of rows at a time, so that the sums of a large network are never there at once: neither the memory
-that they would take nor the time to let go of it, in which no other thread could run.
+The sums are made for one device at a time. All at once they would need much memory in a large network, and
+freeing it would stop all threads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _zeros() -> Sums:
 
 
 class Tally:
-    """Growth of rows: of all together, of each application and of each protocol."""
+    """Growth of several rows: in total, by application and by protocol."""
 
     __slots__ = ("applications", "protocols", "total")
 
@@ -33,7 +33,7 @@ class Tally:
         self.protocols: defaultdict[str, Sums] = defaultdict(_zeros)
 
     def add(self, key: Key, counts: Counts) -> None:
-        """Add five counters to the total, the application's and the protocol's."""
+        """Add five counters to the total, to the application and to the protocol."""
         up, down, packets_up, packets_down, flows = counts
         for sums in (self.total, self.applications[key.application], self.protocols[key.protocol]):
             sums[0] += up
@@ -46,19 +46,19 @@ class Tally:
 class Change:
     """Growth of one device, or of the gateway.
 
-    ``first_seen`` and ``last_seen`` (application to netifyd's ms) only name rows that grew: what merely
-    moved away was not seen.
+    ``first_seen`` and ``last_seen`` map applications to netifyd's clock in ms. They name only rows that grew:
+    bytes that moved away say nothing about when an application was seen.
 
     :ivar name: the device, or :data:`~netify_agent.store.layout.GATEWAY`.
     :ivar lasting: growth of the totals.
-    :ivar interval: growth of the history: without what was moved after its bucket was closed.
-    :ivar fresh: bytes of this interval: what rates are made of.
+    :ivar interval: growth of the history: without bytes that moved after their bucket was closed.
+    :ivar fresh: bytes that passed in this interval, for the rates.
     """
 
     __slots__ = ("first_seen", "fresh", "interval", "last_seen", "lasting", "name")
 
     def __init__(self, name: str, moved: bool) -> None:
-        """``moved``: rows will come that are no part of the interval."""
+        """``moved``: some of the rows are no part of the interval."""
         self.name = name
         self.lasting = Tally()
         self.interval = Tally() if moved else self.lasting
@@ -89,9 +89,9 @@ class Change:
 class Summary:
     """What one batch changes.
 
-    :ivar devices: those that it tells of.
-    :ivar unattributed: growth of what belongs to no device, once :meth:`changes` has been read.
-    :ivar mirrored: growth of what stands at two devices, counted once, likewise.
+    :ivar devices: the devices in it.
+    :ivar unattributed: growth of what belongs to no device; complete once :meth:`changes` was read.
+    :ivar mirrored: growth of what is counted at two devices; complete once :meth:`changes` was read.
     :ivar left_out: growth of what was captured at interfaces that do not count.
     """
 
@@ -108,7 +108,7 @@ class Summary:
             _Part(batch.moved_mirrored, gateway=False, moved=True),
         )
         self.devices: set[str] = {
-            # A flow record told of it, even where it changed no counter.
+            # A flow record named it, even if it changed no counter.
             name
             for name, note in batch.devices.items()
             if note.interface is not None or note.hint is not None
@@ -117,7 +117,7 @@ class Summary:
             self.devices.update(name for name in part.keys if name is not None)
 
     def changes(self) -> Iterator[Change]:
-        """Every device in turn, then the gateway. To be read once."""
+        """Yield every device, then the gateway. Call it once."""
         gateway = Change(GATEWAY, self._moved)
         for part, key, row in self._rows(None):
             counts = row.counts()
@@ -144,10 +144,10 @@ class Summary:
 
 
 class _Part:
-    """One of the four kinds of rows of a batch, by device."""
+    """One of the four kinds of rows in a batch, by device."""
 
     def __init__(self, rows: Rows, *, gateway: bool, moved: bool) -> None:
-        """``gateway``: it changes by them too. ``moved``: the history doesn't."""
+        """``gateway``: they change the gateway too. ``moved``: they do not change the history."""
         self.rows, self.gateway, self.moved = rows, gateway, moved
         self.keys: defaultdict[str | None, list[Key]] = defaultdict(list)
         for key in rows:

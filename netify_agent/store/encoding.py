@@ -1,4 +1,4 @@
-"""How flows are written into Redis: JSON arrays, in the order of their fields."""
+"""Encodes flow states and details for Redis: JSON arrays, in the order of their fields."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode(record: FlowState | Details) -> str:
-    """A state, or what a flow is, as text."""
+    """Return a state, or the details of a flow, as text."""
     return _encode(record)
 
 
 def decode_state(text: str) -> FlowState:
-    """Raises ValueError or TypeError for what is no state."""
+    """Read a state. Raises ValueError or TypeError for anything else."""
     source, key, peer, *numbers = json.loads(text)
     return FlowState(source, Key(*key), Key(*peer) if peer else None, *numbers)
 
 
 def decode_details(text: str) -> Details:
-    """Raises ValueError or TypeError for what is none."""
+    """Read the details of a flow. Raises ValueError or TypeError for anything else."""
     *told, risks = json.loads(text)
     return Details._make((*told, tuple(risks)))

@@ -14,7 +14,7 @@ from typing import Any
 from gateway_model import Life, Network, host, present
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_store import SOURCE, T0, Record, ReferenceStore, flow, stats, status
+from reference_store import EMPTY, SOURCE, T0, Record, ReferenceStore, flow, stats, status
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.batch import SourceState
@@ -72,6 +72,51 @@ def test_without_loss_every_row_is_the_truth_in_each_direction(
     assert store.counters["records_contradictory"] == 0
     assert len(store.flows) == store.accountant.live_flows
     check_shown(store, network)
+
+
+class Site:
+    """What a network sees of a store that listens to several sources."""
+
+    def __init__(self, store: ReferenceStore, source: str) -> None:
+        self._store, self._source = store, source
+        self.flush = store.flush
+
+    @property
+    def bucket(self) -> int:
+        return self._store.bucket
+
+    def feed(self, *records: Record) -> None:
+        self._store.feed(*records, source=self._source)
+
+    def connect(self, *records: Record) -> None:
+        self._store.connect(*records, source=self._source)
+
+
+@thorough
+@given(seeds, st.booleans(), st.integers(1, 80), st.sampled_from([1, 2, 5, 1000]))
+def test_sites_with_the_same_digests_add_up(seed: int, chains: bool, steps: int, max_flows: int) -> None:
+    store = ReferenceStore(max_flows)
+    random = Random(seed)
+    networks = [
+        Network(random, Site(store, source), chains=chains)  # type: ignore[arg-type]
+        for source in (SOURCE, "tcp://10.0.0.2:7150")
+    ]
+    for _ in range(steps):
+        random.choice(networks).step()
+    for network in networks:
+        network.finish()
+
+    one, other = (network.truth() for network in networks)
+    gateway = [sum(pair) for pair in zip(one[0], other[0], strict=True)]
+    rows = [
+        {
+            name: [sum(pair) for pair in zip(mine.get(name, EMPTY), theirs.get(name, EMPTY), strict=True)]
+            for name in mine.keys() | theirs.keys()
+        }
+        for mine, theirs in zip(one[1:], other[1:], strict=True)
+    ]
+    assert found(store) == (gateway, *rows)
+    assert store.counters["bytes_missed"] == store.counters["bytes_before"] == 0
 
 
 @thorough
