@@ -1,6 +1,6 @@
-"""The part of docs/api.md that is made from the declarations: every path with its parameters and statuses.
+"""Generates the reference section of docs/api.md from the declared routes.
 
-``python tools/api_reference.py docs/api.md`` writes it anew; a test tells when that was forgotten.
+Usage: ``python tools/api_reference.py docs/api.md``. A test fails if the section is out of date.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from pathlib import Path
 
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.route import Parameter, Route
-from netify_agent.api.routes.all_routes import all_routes
+from netify_agent.api.routes.route_table import route_table
 from netify_agent.api.services import Services
 from netify_agent.api.spec.openapi import COMMON, openapi_path, statuses
 from netify_agent.config.settings import Settings
 from netify_agent.enrich import Directory
 from netify_agent.store.client import connect
+from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.reader import StoreReader
 
 BEGIN = "<!-- made by python tools/api_reference.py: do not edit below -->"
@@ -24,7 +25,10 @@ END = "<!-- end of what is made -->"
 
 
 def rewritten(text: str) -> str:
-    """``text`` of docs/api.md with its made part as the declarations have it. ValueError without marks."""
+    """The text of docs/api.md with its reference section generated anew.
+
+    :raises ValueError: if the marks around the section are missing.
+    """
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -33,17 +37,27 @@ def rewritten(text: str) -> str:
 
 
 def default_routes() -> list[Route]:
-    """The routes as the default configuration has them, of parts that are not to be asked."""
+    """The routes of the default configuration. They are only declared; calling them is not possible."""
     settings = Settings(gateway="gw1")
     reader = StoreReader(connect(settings.redis.url, None), settings.gateway)
     directory = Directory(vendors="", hosts=[], leases=[], reverse_dns=False, categories="")
-    return all_routes(
-        Services(settings, reader, directory, dict, dict, dict, FlushLog(), lambda out, up: None)
+    return route_table(
+        Services(
+            settings,
+            reader,
+            directory,
+            dict,
+            dict,
+            dict,
+            FlushLog(),
+            FlusherStatus(),
+            lambda out, redis_up: None,
+        )
     )
 
 
 def reference(routes: Sequence[Route]) -> str:
-    """Markdown that tells of each of ``routes``."""
+    """Markdown with a section for each route."""
     return "\n".join(_section(route) for route in routes)
 
 
@@ -54,10 +68,12 @@ def _section(route: Route) -> str:
         lines += [_row(parameter) for parameter in route.parameters] + [""]
     title = (route.schema or {}).get("title")
     body = f"`{route.media_type}`, schema `{title}`" if title else f"`{route.media_type}`"
-    of_redirect = [303] if route.page else []
-    of_etag = [304] if route.cached or route.lasting else []
-    own = [status for status in statuses(route) if status not in COMMON]
-    codes = [200, *of_redirect, *of_etag, *own]
+    codes = [200]
+    if route.page:
+        codes.append(303)
+    if route.cached or route.lasting:
+        codes.append(304)
+    codes += [status for status in statuses(route) if status not in COMMON]
     lines.append(f"Answer: {body}. Statuses: {', '.join(str(code) for code in codes)}.\n")
     return "\n".join(lines)
 
@@ -65,9 +81,9 @@ def _section(route: Route) -> str:
 def _row(parameter: Parameter) -> str:
     schema = parameter.schema
     default = schema.get("default")
-    told = "" if default is None else f"`{str(default).lower()}`"
+    shown = "" if default is None else f"`{str(default).lower()}`"
     meaning = parameter.description.replace("|", "\\|")
-    return f"| `{parameter.name}` | {_kind(parameter)} | {told} | {meaning} |"
+    return f"| `{parameter.name}` | {_kind(parameter)} | {shown} | {meaning} |"
 
 
 def _kind(parameter: Parameter) -> str:
@@ -86,7 +102,7 @@ def _kind(parameter: Parameter) -> str:
 
 
 def main() -> None:
-    """Write the file that is named on the command line."""
+    """Update the file named on the command line."""
     path = Path(sys.argv[1])
     path.write_text(rewritten(path.read_text()))
 

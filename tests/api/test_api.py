@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import ALIVE, GATEWAY, TIME, Scene, Unix, a_scene, a_small_network, assert_problem
-from storing import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE
+from api_server import ALIVE, GATEWAY, TIME, Scene, Unix, a_scene, a_small_network, assert_problem
+from store_book import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE
 from support import RedisServer, eventually, free_port
 
 from netify_agent.api.documents import rfc3339
@@ -26,6 +26,7 @@ from netify_agent.api.http.server import WebError
 from netify_agent.config.settings import Endpoint, WebSettings
 from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.store.flusher import FlusherStatus
+from netify_agent.store.query import FlushStamp
 
 COUNTERS = ["bytes_up", "bytes_down", "packets_up", "packets_down", "flows", "rate_up", "rate_down"]
 APPLICATION = ["tag", "name", "category", *COUNTERS, "first_seen", "last_seen"]
@@ -317,7 +318,7 @@ def test_what_never_happened_is_null_in_status(scene: Scene) -> None:
         status = scene.get("/status")
     finally:
         vars(scene.listener).update(before)
-        vars(scene.writing).update(vars(FlusherStatus()), error=None)
+        vars(scene.writing).update(vars(FlusherStatus(error=None)))
     (listener,) = status["listeners"]
     assert (listener["connected_since"], listener["last_record"], listener["lag_s"]) == (None, None, None)
     assert status["flushes"]["last_flush"] == "1970-01-01T00:00:01.500Z"
@@ -533,22 +534,37 @@ def test_paths_and_parameters_do_not_share_an_etag(scene: Scene) -> None:
     assert len({scene.ask(path).headers["ETag"] for path in paths}) == len(paths)
 
 
+@pytest.mark.parametrize("logged", [True, False], ids=["logged", "not logged yet"])
 def test_an_answer_that_a_flush_overtook_has_no_etag_and_is_not_kept(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, logged: bool
 ) -> None:
     scene.book.flush()
-    snapshot = scene.parts.reader.snapshot
+    add_details = scene.parts.reader.add_details
 
-    def overtaken(*args: Any, **options: Any) -> Any:
-        found = snapshot(*args, **options)
+    def overtaken(*args: Any, **options: Any) -> None:
+        add_details(*args, **options)
         scene.book.flush()
-        return found
 
     with monkeypatch.context() as context:
-        context.setattr(scene.parts.reader, "snapshot", overtaken)
+        context.setattr(scene.parts.reader, "add_details", overtaken)
+        if not logged:
+            context.setattr(scene.book, "on_flush", lambda flush: None)
         answer = scene.ask("/")
         assert (answer.status, answer.headers["ETag"]) == (200, None)
+    scene.book.flush()
     assert "ETag" in scene.ask("/").headers
+
+
+def test_an_answer_from_an_older_state_of_redis_has_no_etag(scene: Scene) -> None:
+    """Redis came back with older data, which the flusher has not noticed yet."""
+    flush = scene.book.flush()
+    meta = scene.parts.reader.keys.meta
+    scene.book.client.hset(meta, "seq", flush.sequence - 1)
+    try:
+        assert scene.ask("/applications").headers["ETag"] is None
+    finally:
+        scene.book.client.hset(meta, "seq", flush.sequence)
+    assert scene.ask("/applications").headers["ETag"] is not None
 
 
 def test_answers_are_encoded_once_per_flush(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -574,11 +590,12 @@ def test_an_answer_that_many_wait_for_is_made_once(scene: Scene, monkeypatch: py
     def slow(*args: Any, **options: Any) -> Any:
         nonlocal made
         made += 1
-        eventually(lambda: len(scene.server._running) == scene.web.threads, "all workers are at it")
+        eventually(lambda: scene.requests == begun + scene.web.threads, "all requests have begun")
         return snapshot(*args, **options)
 
     monkeypatch.setattr(scene.parts.reader, "snapshot", slow)
     scene.book.flush()
+    begun = scene.requests
     answers: list[bytes] = []
     asking = [
         threading.Thread(target=lambda: answers.append(scene.ask("/").body)) for _ in range(scene.web.threads)
@@ -592,7 +609,7 @@ def test_an_answer_that_many_wait_for_is_made_once(scene: Scene, monkeypatch: py
 
 def an_entry(size: int, sequence: int = 1) -> Entry:
     route = Route("/x", "x", "", lambda asked: {})
-    return Entry(route, {}, State(sequence, 1, 0, ""), Encoded(b"x" * size, "text/plain", "name"))
+    return Entry(route, {}, State(FlushStamp(sequence, 1), 0, ""), Encoded(b"x" * size, "text/plain", "name"))
 
 
 def test_few_answers_are_kept_and_the_newest_one_always() -> None:
@@ -718,31 +735,61 @@ def test_the_server_beats_while_requests_are_quick_and_not_while_one_is_stuck(
 # -- Redis away, sockets ---------------------------------------------------------------------------
 
 
-def test_without_redis_every_answer_says_so_and_the_daemon_lives(
+def test_without_redis_cached_answers_are_served_until_a_flush_fails(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
     scene = a_scene(redis_server.url, tmp_path)
-    scene.writing.error = None
     scene.start()
     try:
         said = scene.book.netifyd
         scene.book.flush(said.flow("a"), said.stats("a", 1, 2))
-        assert scene.get("/")["totals"]["flows"] == 1
+        cached = scene.ask("/")
+        assert cached.json["totals"]["flows"] == 1
         redis_server.kill()
-        for path in ("/", f"/{LAPTOP}", "/applications", f"/{LAPTOP}/history"):
-            answer = scene.ask(path)
-            assert_problem(answer, 503)
-            assert answer.headers["Retry-After"] == "15"
-            assert answer.json["detail"].startswith("Redis: ")
+        others = (f"/{LAPTOP}", "/applications", f"/{LAPTOP}/history", "/flows")
+        for _ in range(2):
+            answer = scene.ask("/")
+            assert (answer.status, answer.body) == (200, cached.body)
+            assert scene.ask("/", If_None_Match=cached.headers["ETag"]).status == 304
+            for path in others:
+                assert_unavailable(scene, path)
         assert scene.get("/healthz") == ALIVE
         assert scene.get("/status")["accounting"]["counters"] is None
         ready = scene.ask("/readyz")
         assert ready.status == 503
         assert "onnect" in ready.json["checks"]["redis"]
+        scene.writing.error = "Connection refused"
+        for path in ("/", *others):
+            assert_unavailable(scene, path)
         redis_server.start()
+        assert scene.get("/")["totals"]["flows"] == 1
+        scene.writing.error = None
         assert scene.get("/")["totals"]["flows"] == 1
     finally:
         scene.stop()
+
+
+def assert_unavailable(scene: Scene, path: str) -> None:
+    answer = scene.ask(path, If_None_Match='"another"')
+    assert_problem(answer, 503)
+    assert answer.headers["Retry-After"] == "15"
+    assert answer.json["detail"].startswith("Redis: ")
+
+
+def test_the_first_answers_after_a_start_are_those_of_the_last_flush_of_the_process_before(
+    scene: Scene, shared_redis: RedisServer, tmp_path: Path
+) -> None:
+    scene.book.flush()
+    expected = scene.get("/")
+    again = a_scene(shared_redis.url, tmp_path, gateway=scene.gateway)
+    again.start()
+    try:
+        first = again.ask("/")
+        assert first.json["generated_at"] == expected["generated_at"]
+        assert again.ask("/", If_None_Match=first.headers["ETag"]).status == 304
+    finally:
+        again.stop()
+        scene.book.writer.claim()
 
 
 def test_a_redis_out_of_memory_is_still_read(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from serving import TIME, Scene, assert_problem, emptied, served
-from storing import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
+from api_server import TIME, Scene, assert_problem, emptied, served
+from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
 from support import RedisServer
 
 from netify_agent.api.http import paging
@@ -204,7 +204,7 @@ def test_fields_are_chosen(scene: Scene) -> None:
         ("search=x", "search"),
         ("active=true&active=true", "active"),
         *(
-            (f"cursor={paging.write_cursor(paging.Place(*place, 0))}", "cursor")  # type: ignore[arg-type]
+            (f"cursor={paging.encode_cursor(paging.Cursor(*place, 0))}", "cursor")  # type: ignore[arg-type]
             for place in (
                 ("bytes", "desc", 5, "a"),
                 ("last_seen", "asc", 5, "a"),

@@ -12,7 +12,7 @@ import pytest
 from gateway_model import Network, host
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storing import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Book, check_entries, everything, indexes
+from store_book import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Book, check_entries, everything, indexes
 from support import RedisServer
 
 import netify_agent.store.flow_writer

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storing import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Netifyd, Record, check_entries, counts
+from store_book import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Netifyd, Record, check_entries, counts
 from support import Proxy, RedisServer, eventually
 
 from netify_agent.accounting import batch_builder as builder_module
@@ -23,8 +23,7 @@ from netify_agent.store import flusher as flusher_module
 from netify_agent.store.client import StoreError, StoreRefused, connect
 from netify_agent.store.flusher import KEPT_BYTES, KEPT_FLUSHES, Flusher
 from netify_agent.store.layout import Keys
-from netify_agent.store.reader import StoreReader
-from netify_agent.store.rows import NetworkSnapshot
+from netify_agent.store.reader import NetworkSnapshot, StoreReader
 from netify_agent.store.transaction import Sent
 from netify_agent.store.writer import Flush, StoreWriter
 
@@ -281,7 +280,7 @@ def test_replies_that_are_lost_and_requests_that_are_cut_change_no_byte(
     status = rig.writer.status
     assert status.failures >= proxy.broken - 2 >= 64
     assert (status.repeated, status.lost) == (0, 0)
-    assert rig.snapshot().sequence == status.sequence
+    assert rig.snapshot().flush.sequence == status.sequence
     assert int(rig.client.hget(Keys("gw1").applications(LAPTOP), "fl:" + NETFLIX)) == 1
 
 

@@ -1,17 +1,19 @@
-"""A store with real records in it: what the tests of store, writer and API build their scenes with."""
+"""A store in Redis filled with netifyd records through the real accountant, without threads."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.store.client import connect
 from netify_agent.store.encoding import decode_state
-from netify_agent.store.flow_reader import FlowReader
+from netify_agent.store.flow_reader import FlowReader, RiskRow
 from netify_agent.store.layout import Keys
-from netify_agent.store.reader import StoreReader
+from netify_agent.store.reader import NetworkSnapshot, StoreReader
+from netify_agent.store.rows import UsageRow
 from netify_agent.store.usage_reader import UsageReader
 from netify_agent.store.writer import Flush, StoreWriter
 
@@ -30,7 +32,7 @@ def counts(up: int, down: int, packets_up: int, packets_down: int, flows: int) -
 
 
 class Netifyd:
-    """Records as netifyd makes them, with cumulative totals kept by flow."""
+    """Makes records as netifyd sends them; keeps the cumulative totals of each flow."""
 
     def __init__(self) -> None:
         self._bytes: Counter[str] = Counter()
@@ -54,7 +56,7 @@ class Netifyd:
         return {"type": "flow", "interface": "br0", "internal": True, "flow": flow}
 
     def stats(self, digest: str, up: int, down: int, kind: str = "flow_stats", **fields: Any) -> Record:
-        """One packet each way that carried anything."""
+        """One packet in each direction that has bytes."""
         packets_up, packets_down = int(up > 0), int(down > 0)
         self._bytes[digest] += up + down
         self._packets[digest] += packets_up + packets_down
@@ -78,7 +80,10 @@ class Netifyd:
 
 
 class Book:
-    """An accountant and the store that it is flushed to, without a thread between."""
+    """An accountant, and the store that it is flushed to in the caller's thread.
+
+    :ivar on_flush: called with each flush that was applied.
+    """
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class Book:
         history: dict[int, int] | None = None,
         forget_after_s: int = FORGET_AFTER_S,
     ) -> None:
+        self.on_flush: Callable[[Flush], None] = lambda flush: None
         self.client = connect(url, None)
         self.netifyd = Netifyd()
         self.reader = StoreReader(connect(url, None), gateway)
@@ -106,7 +112,7 @@ class Book:
         self.accountant.feed(records, SOURCE)
 
     def take(self, *, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
-        """The next flush, not applied yet. ``self.bucket`` may have been moved on before."""
+        """The next flush, not applied yet. It belongs to the history bucket ``self.bucket``."""
         self.sequence += 1
         batch = self.accountant.take(self.bucket)
         self.accountant.freeze()
@@ -116,11 +122,31 @@ class Book:
         self.feed(*records)
         flush = self.take(at_ms=at_ms, elapsed_ms=elapsed_ms)
         self.writer.apply(flush)
+        self.on_flush(flush)
         return flush
+
+    def snapshot(self) -> NetworkSnapshot:
+        """The network with all that is known of each device."""
+        snapshot = self.reader.snapshot()
+        self.reader.add_details(snapshot, snapshot.devices)
+        return snapshot
+
+    def applications(self, users: int | None = None) -> list[UsageRow]:
+        snapshot = self.usage.applications()
+        self.usage.add_application_users(snapshot.flush, snapshot.rows, users)
+        return snapshot.rows
+
+    def protocols(self, users: int | None = None) -> list[UsageRow]:
+        snapshot = self.usage.protocols()
+        self.usage.add_protocol_users(snapshot.flush, snapshot.rows, users)
+        return snapshot.rows
+
+    def risks(self, device: str) -> list[RiskRow]:
+        return self.flows.risks(device, self.reader.last_flush())
 
 
 def everything(client: Any) -> dict[str, Any]:
-    """All that a Redis holds, by key."""
+    """The contents of a Redis, by key."""
     read = {"hash": client.hgetall, "string": client.get, "set": client.smembers}
     found = {}
     for key in sorted(client.scan_iter(count=1000)):
@@ -130,7 +156,7 @@ def everything(client: Any) -> dict[str, Any]:
 
 
 def indexes(client: Any, gateway: str) -> dict[str, dict[str, int]]:
-    """Every index of flows that there is, by the end of its key."""
+    """Every index of flows, by the end of its key."""
     found = {}
     for key in client.scan_iter(f"netify:{{{gateway}}}:index:*", count=1000):
         entries = client.zrange(key, 0, -1, withscores=True)
@@ -139,7 +165,7 @@ def indexes(client: Any, gateway: str) -> dict[str, dict[str, int]]:
 
 
 def check_entries(client: Any, gateway: str) -> None:
-    """States of flows, what they are and the indexes agree, and no flow stands anywhere twice."""
+    """Check that flow states, details and indexes agree, and that no flow is listed twice."""
     keys = Keys(gateway)
     live = {digest: decode_state(text) for digest, text in client.hgetall(keys.flows).items()}
     ended = {digest: decode_state(text) for digest, text in client.hgetall(keys.ended).items()}

@@ -1,19 +1,16 @@
-"""``/`` and ``/<device>``: the gateway with its devices, and one of them."""
+"""``/`` and ``/<device>``: the gateway with its devices, and one device."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from netify_agent.api.documents import volume
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.route import Document, OtherResponse, Request, Route
-from netify_agent.api.routes import dashboard as pages
-from netify_agent.api.routes import flows
+from netify_agent.api.routes import dashboard, flows
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.store.flow_reader import FlowReader
-from netify_agent.store.rows import DeviceRow, NetworkSnapshot
+from netify_agent.store.query import retry_when_flushed
+from netify_agent.store.rows import DeviceRow
 
 
 def routes(services: Services) -> list[Route]:
@@ -21,61 +18,61 @@ def routes(services: Services) -> list[Route]:
     documents, reader = services.documents, services.reader
     flow_reader = FlowReader(reader)
 
-    def name(row: DeviceRow) -> str | None:
-        known = documents.identity(row)["name"]
-        return None if known is None else str(known).casefold()
+    def display_name(row: DeviceRow) -> str | None:
+        name = documents.identity(row)["name"]
+        return None if name is None else str(name).casefold()
 
-    values: dict[str, paging.Values[DeviceRow]] = {
-        "bytes": volume,
+    sort_keys: dict[str, paging.SortKey[DeviceRow]] = {
+        "bytes": lambda row: row.total_bytes,
         "rate": lambda row: sum(row.rates),
         "flows": lambda row: row.counters["flows"],
-        "name": name,
+        "name": display_name,
         "first_seen": lambda row: row.first_seen,
         "last_seen": lambda row: row.last_seen,
     }
 
+    @retry_when_flushed
     def network(request: Request) -> Document:
-        page: paging.Page[DeviceRow] = paging.Page([], 0, None)
-
-        def select(snapshot: NetworkSnapshot) -> Sequence[DeviceRow]:
-            nonlocal page
-            rows = [row for row in snapshot.devices if fits(request, snapshot, row)]
-            page = paging.page(rows, request, values, lambda row: row.name)
-            return page.elements
-
-        wanted = request["fields"]
-        narrowed = any(request[one] is not None for one in ("limit", "cursor", "active", "search"))
         snapshot = reader.snapshot(
-            select if narrowed else None,
-            applications=wanted is None or "applications" in wanted,
             addresses=request["search"] is not None or request["sort"] == "name",
             users_of=request["application"],
         )
-        rows = snapshot.devices if narrowed else select(snapshot)
-        devices = [paging.chosen(documents.device(snapshot, row), wanted) for row in rows]
-        return {**documents.network(snapshot), "devices": devices, "total": page.total, "next": page.next}
+        at_ms = snapshot.flush.at_ms
+        matching = [row for row in snapshot.devices if matches(request, row, at_ms)]
+        page = paging.page(matching, request, sort_keys, lambda row: row.name)
+        reader.add_details(snapshot, page.elements, applications=paging.is_wanted("applications", request))
+        devices = [documents.device(row, at_ms, snapshot.categories) for row in page.elements]
+        return {
+            **documents.network(snapshot),
+            "devices": paging.with_fields(devices, request),
+            "total": page.total,
+            "next": page.next,
+        }
 
-    def fits(request: Request, snapshot: NetworkSnapshot, row: DeviceRow) -> bool:
-        """Whether a device is among those that a request asks for."""
-        if request["active"] is not None and documents.is_active(snapshot, row) != request["active"]:
+    def matches(request: Request, row: DeviceRow, at_ms: int) -> bool:
+        """Whether a device passes the filters ``active`` and ``search``."""
+        if request["active"] is not None and documents.is_active(row, at_ms) != request["active"]:
             return False
         if request["search"] is None:
             return True
-        known = documents.identity(row)
-        texts = known["name"], known["vendor"], known["mac"], *known["ips"]
+        identity = documents.identity(row)
+        texts = identity["name"], identity["vendor"], identity["mac"], *identity["ips"]
         return any(request["search"] in text.casefold() for text in texts if text)
 
+    @retry_when_flushed
     def device(request: Request) -> Document:
-        wanted = request["fields"]
-        found = reader.device(
+        snapshot = reader.device(
             request["device"],
-            applications=wanted is None or "applications" in wanted,
-            protocols=wanted is None or "protocols" in wanted,
+            applications=paging.is_wanted("applications", request),
+            protocols=paging.is_wanted("protocols", request),
         )
-        if found is None:
+        if snapshot is None:
             raise Problem(404, f"no device {request['device']} has been seen")
-        risky = flow_reader.risks(request["device"]) if wanted is None or "risks" in wanted else []
-        return paging.chosen({**documents.one_device(*found), "risks": flows.risks(risky)}, wanted)
+        risks = []
+        if paging.is_wanted("risks", request):
+            risks = flow_reader.risks(request["device"], snapshot.flush)
+        document = {**documents.device_in_detail(snapshot), "risks": flows.risks(risks)}
+        return paging.with_fields([document], request)[0]
 
     return [
         Route(
@@ -84,7 +81,7 @@ def routes(services: Services) -> list[Route]:
             "The gateway and every device with its applications, most bytes first.",
             network,
             parameters=(
-                *paging.parameters(values, None, schemas.DEVICE),
+                *paging.parameters(sort_keys, None, schemas.DEVICE),
                 parameters.flag("active", None, "Only devices that are active, or only those that are not."),
                 parameters.text(
                     "application", "Only devices that moved bytes with this application (its tag)."
@@ -93,7 +90,7 @@ def routes(services: Services) -> list[Route]:
             ),
             schema=schemas.NETWORK,
             cached=True,
-            page=pages.ROOT,
+            page=dashboard.ROOT,
         ),
         Route(
             "/<device>",
