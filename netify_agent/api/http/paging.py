@@ -68,7 +68,7 @@ def parameters(sort_keys: Iterable[str], default_limit: int | None, element: Sch
     return (
         limit(default_limit),
         cursor_parameter(),
-        choice("sort", names, names[0], "What to sort by; then by name, or by MAC address."),
+        choice("sort", names, names[0], "What to sort by; ties by name or MAC address."),
         choice("order", ("asc", "desc"), None, "`desc` if absent, but `asc` where `sort` is `name`."),
         fields(element),
     )
@@ -78,7 +78,7 @@ def cursor_parameter() -> Parameter:
     """``cursor``, read as a :class:`Cursor`."""
     return Parameter(
         "cursor",
-        "Where to go on: `next` of the page before, with the same other parameters.",
+        "`next` of the previous page; all other parameters must be the same.",
         {"type": "string", "format": "cursor", "minLength": 1, "maxLength": 1024},
         decode_cursor,
     )

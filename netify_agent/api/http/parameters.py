@@ -130,7 +130,7 @@ def text(name: str, description: str, *, in_path: bool = False) -> Parameter:
 
 def search(where: str) -> Parameter:
     """``search``: text that an element must contain, case-insensitive; ``where`` says in which keys."""
-    any_text = text("search", f"Only what has this in its {where}, in either case.")
+    any_text = text("search", f"Only elements with this text in their {where}, case-insensitive.")
     return replace(any_text, read=lambda value: str(any_text.read(value)).casefold())
 
 
@@ -175,7 +175,7 @@ def device(name: str = "device", *, in_path: bool = True) -> Parameter:
         ],
     }
     description = (
-        "MAC address with colons, dashes, dots or nothing between, in either case; "
+        "MAC address with colons, dashes, dots or no separators, in either case; "
         "or the IP address of a device without one"
     )
     return Parameter(name, description, schema, device_name, in_path=in_path)
@@ -203,8 +203,8 @@ def device_name(text: str) -> str:
 
 def limit(default: int | None) -> Parameter:
     """``limit``: maximum length of a page; ``default`` None: all elements."""
-    absent = "" if default else "; all of them if absent"
-    return whole("limit", 1, MAX_LIMIT, default, f"How many at most{absent}.")
+    absent = "" if default else "; all elements if absent"
+    return whole("limit", 1, MAX_LIMIT, default, f"Maximum number of elements{absent}.")
 
 
 def fields(element: Schema) -> Parameter:
@@ -223,7 +223,7 @@ def fields(element: Schema) -> Parameter:
         "minItems": 1,
         "uniqueItems": True,
     }
-    return Parameter("fields", "Which keys to give, with commas between; all if absent.", schema, parse)
+    return Parameter("fields", "Keys to return, separated by commas; all if absent.", schema, parse)
 
 
 def _with_default(schema: Schema, default: object) -> Schema:

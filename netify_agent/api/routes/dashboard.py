@@ -35,7 +35,7 @@ SECURITY = {
 
 def route() -> Route:
     """The route of the dashboard's page."""
-    return _route(ROOT, "dashboard", "The dashboard, for people.", DIRECTORY / "index.html")
+    return _route(ROOT, "dashboard", "The dashboard.", DIRECTORY / "index.html")
 
 
 def files() -> list[Route]:
@@ -47,7 +47,7 @@ def files() -> list[Route]:
     ]
     return [
         *files,
-        Route(ROOT.rstrip("/"), "dashboard path", "To the dashboard.", _redirect, media_type="text/html"),
+        Route(ROOT.rstrip("/"), "dashboard path", "Redirect to the dashboard.", _redirect, media_type="text/html"),
     ]
 
 

@@ -82,11 +82,11 @@ def routes(services: Services) -> list[Route]:
             network,
             parameters=(
                 *paging.parameters(sort_keys, None, schemas.DEVICE),
-                parameters.flag("active", None, "Only devices that are active, or only those that are not."),
+                parameters.flag("active", None, "Only active devices, or only inactive ones."),
                 parameters.text(
                     "application", "Only devices that moved bytes with this application (its tag)."
                 ),
-                parameters.search("name, vendor, MAC or one of the IP addresses"),
+                parameters.search("name, vendor, MAC address or IP addresses"),
             ),
             schema=schemas.NETWORK,
             cached=True,
@@ -95,7 +95,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/<device>",
             "device",
-            "One device: an element of `devices`, with its protocols and the risks of its flows beside it.",
+            "One device: an element of `devices` with its protocols and the risks of its flows.",
             device,
             parameters=(parameters.device(), parameters.fields(schemas.ONE_DEVICE)),
             schema=schemas.any_fields(schemas.ONE_DEVICE),

@@ -50,12 +50,12 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/events",
             "events",
-            "What each flush changes, as server-sent events.",
+            "The changes of each flush, as server-sent events.",
             answer,
             media_type="text/event-stream",
             schema=schemas.EVENT,
             others={
-                503: OtherResponse("Enough clients follow already; `Retry-After` says when to ask again.")
+                503: OtherResponse("All streams are taken; `Retry-After` says when to retry.")
             },
         )
     ]

@@ -20,11 +20,11 @@ def routes(services: Services) -> list[Route]:
         return _reply("ready", "unready", services.readiness_checks())
 
     return [
-        Route("/status", "status", "How the agent itself is doing.", status, schema=schemas.STATUS),
+        Route("/status", "status", "The state of the agent.", status, schema=schemas.STATUS),
         Route(
             "/healthz",
             "healthz",
-            "Whether the process answers, and each of its threads makes progress.",
+            "Liveness: the process answers, and each thread makes progress.",
             healthz,
             schema=schemas.HEALTH,
             others={503: OtherResponse("A thread is stuck; `checks` says which.", schemas.HEALTH)},
@@ -32,7 +32,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/readyz",
             "readyz",
-            "Whether netifyd's stream is fresh, Redis answers, and flushes succeed.",
+            "Readiness: netifyd's stream is current, Redis answers, and flushes succeed.",
             readyz,
             schema=schemas.READINESS,
             others={503: OtherResponse("Not ready; `checks` says why.", schemas.READINESS)},

@@ -35,7 +35,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/history",
             "history",
-            "The gateway's past in steps, oldest first. Steps without traffic are left out.",
+            "The gateway's traffic in buckets, oldest first. Buckets without traffic are left out.",
             of_gateway,
             parameters=tuple(_parameters(list(resolutions))),
             schema=schemas.HISTORY,
@@ -44,7 +44,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/<device>/history",
             "device_history",
-            "A device's past in steps, oldest first. Steps without traffic are left out.",
+            "A device's traffic in buckets, oldest first. Buckets without traffic are left out.",
             of_device,
             parameters=(parameters.device(), *_parameters(list(resolutions))),
             schema=schemas.DEVICE_HISTORY,
@@ -56,10 +56,10 @@ def routes(services: Services) -> list[Route]:
 
 def _parameters(names: list[str]) -> list[Parameter]:
     return [
-        parameters.choice("resolution", names, names[0], "How long a step is."),
-        parameters.moment("from", f"Begin; all that is kept if absent, {MAX_BUCKETS:,} steps at most."),
-        parameters.moment("to", "End; the last flush if absent. Every step that touches the range is told."),
-        parameters.flag("applications", False, "Whether to give the applications of each step, by tag."),
+        parameters.choice("resolution", names, names[0], "Length of a bucket."),
+        parameters.moment("from", f"Start; if absent, everything that is kept, at most {MAX_BUCKETS:,} buckets."),
+        parameters.moment("to", "End; if absent, the last flush. Every bucket that touches the range is returned."),
+        parameters.flag("applications", False, "Whether to list the applications of each bucket, by tag."),
     ]
 
 

@@ -51,7 +51,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/metrics",
             "metrics",
-            "All figures in Prometheus' text format 0.0.4, also while Redis is away.",
+            "Metrics in Prometheus' text format 0.0.4, also without Redis.",
             answer,
             media_type="text/plain",
         )

@@ -166,11 +166,11 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/applications",
             "applications",
-            "The gateway's applications, most bytes first, each with the ten devices that moved most.",
+            "The gateway's applications, most bytes first, each with its ten heaviest devices.",
             applications,
             parameters=(
                 *paging.parameters(application_sort_keys, LIMIT, schemas.USED_APPLICATION),
-                parameters.text("category", "Only applications of the category of this name."),
+                parameters.text("category", "Only applications of this category (its name)."),
                 parameters.search("name or tag"),
             ),
             schema=schemas.APPLICATIONS,
@@ -192,7 +192,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/protocols",
             "protocols",
-            "The gateway's protocols, most bytes first, each with the ten devices that moved most.",
+            "The gateway's protocols, most bytes first, each with its ten heaviest devices.",
             protocols,
             parameters=paging.parameters(protocol_sort_keys, LIMIT, schemas.USED_PROTOCOL),
             schema=schemas.PROTOCOLS,
@@ -201,7 +201,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/categories",
             "categories",
-            "Categories of applications, most bytes first, each with the ten devices that moved most.",
+            "Categories of applications, most bytes first, each with its ten heaviest devices.",
             categories,
             parameters=paging.parameters(category_sort_keys, LIMIT, schemas.CATEGORY),
             schema=schemas.CATEGORIES,
