@@ -106,7 +106,7 @@ def test_a_flow_is_told_with_all_that_is_known(scene: Scene) -> None:
         "risk_score": 110,
         "risks": [
             {"id": 36, "name": "TLS: outdated version"},
-            {"id": 46, "name": "One side only: nobody has answered yet"},
+            {"id": 46, "name": "Unidirectional traffic: no answer so far"},
         ],
         "first_seen": "2023-11-14T22:13:21.000Z",
         "last_seen": "2023-11-14T22:14:10.000Z",
@@ -241,7 +241,7 @@ def test_risks_of_a_device_are_told_the_worst_first(scene: Scene) -> None:
         },
         {
             "id": 46,
-            "name": "One side only: nobody has answered yet",
+            "name": "Unidirectional traffic: no answer so far",
             "flows": 1,
             "score": 110,
             "last_seen": "2023-11-14T22:14:10.000Z",

@@ -47,7 +47,7 @@ def files() -> list[Route]:
     ]
     return [
         *files,
-        Route(ROOT.rstrip("/"), "dashboard path", "Redirect to the dashboard.", _redirect, media_type="text/html"),
+        Route(ROOT.rstrip("/"), "dashboard path", "Redirect to /ui/.", _redirect, media_type="text/html"),
     ]
 
 

@@ -54,9 +54,7 @@ def routes(services: Services) -> list[Route]:
             answer,
             media_type="text/event-stream",
             schema=schemas.EVENT,
-            others={
-                503: OtherResponse("All streams are taken; `Retry-After` says when to retry.")
-            },
+            others={503: OtherResponse("All streams are taken; `Retry-After` says when to retry.")},
         )
     ]
 

@@ -57,8 +57,8 @@ def routes(services: Services) -> list[Route]:
 def _parameters(names: list[str]) -> list[Parameter]:
     return [
         parameters.choice("resolution", names, names[0], "Length of a bucket."),
-        parameters.moment("from", f"Start; if absent, everything that is kept, at most {MAX_BUCKETS:,} buckets."),
-        parameters.moment("to", "End; if absent, the last flush. Every bucket that touches the range is returned."),
+        parameters.moment("from", f"Start; if absent, all that is kept, at most {MAX_BUCKETS:,} buckets."),
+        parameters.moment("to", "End; if absent, the last flush. Buckets that touch the range are included."),
         parameters.flag("applications", False, "Whether to list the applications of each bucket, by tag."),
     ]
 
