@@ -218,6 +218,17 @@ def a_small_network(url: str) -> Iterator[Scene]:
             yield scene
 
 
+@contextmanager
+def changed(target: Any, **attributes: Any) -> Iterator[None]:
+    """``target`` with other values of some attributes; restores all of them at the end."""
+    before = vars(target).copy()
+    vars(target).update(attributes)
+    try:
+        yield
+    finally:
+        vars(target).update(before)
+
+
 def assert_problem(answer: Answer, status: int) -> None:
     assert answer.status == status, answer.body
     assert answer.headers["Content-Type"] == "application/problem+json"

@@ -15,29 +15,10 @@ from support import RedisServer
 from netify_agent.api.http import paging
 
 FLOW = [
-    *(
-        "digest",
-        "device",
-        "device_name",
-        "peer",
-        "interface",
-        "ip_version",
-        "transport",
-        "local_ip",
-        "local_port",
-    ),
-    *(
-        "other_ip",
-        "other_port",
-        "other_type",
-        "local_origin",
-        "host",
-        "application",
-        "application_name",
-        "category",
-    ),
-    *("protocol", "risk_score", "risks", "first_seen", "last_seen", "active"),
-    *("bytes_up", "bytes_down", "packets_up", "packets_down"),
+    *("digest", "device", "device_name", "peer", "interface", "ip_version", "transport", "local_ip"),
+    *("local_port", "other_ip", "other_port", "other_type", "local_origin", "host", "application"),
+    *("application_name", "category", "protocol", "risk_score", "risks", "first_seen", "last_seen"),
+    *("active", "bytes_up", "bytes_down", "packets_up", "packets_down"),
 ]
 HOSTILE = '"quote" <script>alert(1)</script> \\ \u202e nul\x00 ' + "x" * 65536
 T0 = 1_700_000_000_000

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_server import Scene, a_scene, a_small_network
+from api_server import Scene, a_scene, a_small_network, changed
 from prometheus_client.parser import text_string_to_metric_families
 from store_book import LAPTOP, PHONE, SOURCE, TUNNEL
 from support import RedisServer
@@ -73,31 +73,26 @@ def own(shared_redis: RedisServer, tmp_path: Path) -> Iterator[Scene]:
 
 def test_figures_are_those_of_the_other_answers(scene: Scene) -> None:
     network, samples = scene.get("/"), scrape(scene)
+    applications = scene.get("/applications")["applications"]
     for direction in ("up", "down"):
-        assert (
-            value(samples, "netify_bytes_total", direction=direction)
-            == (network["totals"][f"bytes_{direction}"])
-        )
-        assert (
-            value(samples, "netify_packets_total", direction=direction)
-            == (network["totals"][f"packets_{direction}"])
-        )
-        assert value(samples, "netify_rate_bytes_per_second", direction=direction) == (
-            network["totals"][f"rate_{direction}"] / 8
-        )
-        for device in network["devices"]:
-            named = {"device": device["mac"] or device["ip"], "direction": direction}
-            assert value(samples, "netify_device_bytes_total", **named) == device[f"bytes_{direction}"]
-            assert value(samples, "netify_device_packets_total", **named) == device[f"packets_{direction}"]
-            assert value(samples, "netify_device_rate_bytes_per_second", **named) == (
-                device[f"rate_{direction}"] / 8
-            )
-        for application in scene.get("/applications")["applications"]:
-            named = {"application": application["tag"], "direction": direction}
-            assert value(samples, "netify_application_bytes", **named) == application[f"bytes_{direction}"]
-            assert value(samples, "netify_application_rate_bytes_per_second", **named) == (
-                application[f"rate_{direction}"] / 8
-            )
+
+        def agrees(
+            name: str, element: dict[str, Any], unit: str, direction: str = direction, **labels: str
+        ) -> None:
+            expected = row[f"{unit}_{direction}"] / (8 if unit == "rate" else 1)
+            assert value(samples, name, direction=direction, **labels) == expected
+
+        agrees("netify_bytes_total", network["totals"], "bytes")
+        agrees("netify_packets_total", network["totals"], "packets")
+        agrees("netify_rate_bytes_per_second", network["totals"], "rate")
+        for row in network["devices"]:
+            device = row["mac"] or row["ip"]
+            agrees("netify_device_bytes_total", row, "bytes", device=device)
+            agrees("netify_device_packets_total", row, "packets", device=device)
+            agrees("netify_device_rate_bytes_per_second", row, "rate", device=device)
+        for row in applications:
+            agrees("netify_application_bytes", row, "bytes", application=row["tag"])
+            agrees("netify_application_rate_bytes_per_second", row, "rate", application=row["tag"])
     assert value(samples, "netify_flows_total") == network["totals"]["flows"]
     assert value(samples, "netify_devices") == value(samples, "netify_devices_active") == 3
 
@@ -125,20 +120,15 @@ def test_what_is_not_told_one_by_one_is_told_as_one(
     assert len(values(samples, "netify_application_bytes", "application")) == min(applications, 3)
     network = scene.get("/")
     for direction in ("up", "down"):
-        told = [
-            amount
-            for labels, amount in samples.get("netify_device_bytes_total", {}).items()
-            if ("direction", direction) in labels
-        ]
-        rest = value(samples, "netify_other_devices_bytes", direction=direction)
-        assert sum(told) + rest == sum(device[f"bytes_{direction}"] for device in network["devices"])
-        told = [
-            amount
-            for labels, amount in samples.get("netify_application_bytes", {}).items()
-            if ("direction", direction) in labels
-        ]
-        rest = value(samples, "netify_other_applications_bytes", direction=direction)
-        assert sum(told) + rest == network["totals"][f"bytes_{direction}"]
+
+        def total(name: str, others: str, direction: str = direction) -> float:
+            listed = [n for labels, n in samples.get(name, {}).items() if ("direction", direction) in labels]
+            return sum(listed) + value(samples, others, direction=direction)
+
+        of_devices = sum(device[f"bytes_{direction}"] for device in network["devices"])
+        assert total("netify_device_bytes_total", "netify_other_devices_bytes") == of_devices
+        of_gateway = network["totals"][f"bytes_{direction}"]
+        assert total("netify_application_bytes", "netify_other_applications_bytes") == of_gateway
 
 
 def test_a_device_that_was_silent_for_long_is_known_but_not_active(own: Scene) -> None:
@@ -259,28 +249,16 @@ def test_hostile_names_come_out_as_valid_text(own: Scene) -> None:
 
 
 def test_the_agent_and_netifyd_are_told(scene: Scene) -> None:
-    before = vars(scene.listener).copy(), vars(scene.writing).copy()
-    vars(scene.listener).update(
-        connections=3,
-        bytes=12_345,
-        records=67,
-        repaired=8,
-        drops={"oversize": 2},
-        agent="4.4.5",
-        netifyd=NetifydStatus(
-            90, 12, 4096, 1.5, 0.25, {"br0": InterfaceCounters(100, {"queue": 3, "pcap": 0})}
-        ),
-    )
-    vars(scene.writing).update(
-        flushes=9, failures=8, repeated=7, lost=6, pending=5, flush_ms=12.5, last_flush=1.25, sequence=1
-    )
-    scene.status.web_queue = lambda: 4
-    try:
+    interfaces = {"br0": InterfaceCounters(100, {"queue": 3, "pcap": 0})}
+    netifyd = NetifydStatus(90, 12, 4096, 1.5, 0.25, interfaces)
+    stream = {"connections": 3, "bytes": 12_345, "records": 67, "repaired": 8, "drops": {"oversize": 2}}
+    flushes = {"flushes": 9, "failures": 8, "repeated": 7, "lost": 6, "pending": 5, "sequence": 1}
+    with (
+        changed(scene.listener, agent="4.4.5", netifyd=netifyd, **stream),
+        changed(scene.writing, flush_ms=12.5, last_flush=1.25, **flushes),
+        changed(scene.status, web_queue=lambda: 4),
+    ):
         samples = scrape(scene)
-    finally:
-        vars(scene.listener).update(before[0])
-        vars(scene.writing).update(before[1])
-        scene.status.web_queue = lambda: 0
     expected = {
         "netify_agent_ready": 1,
         "netify_agent_redis_up": 1,
@@ -333,17 +311,11 @@ def test_the_agent_and_netifyd_are_told(scene: Scene) -> None:
 def test_the_reference_names_every_metric(scene: Scene) -> None:
     section = DOCS.read_text().partition("## `/metrics`\n")[2].partition("\n## ")[0]
     documented = set(re.findall(r"`((?:netify|process)\w*_\w+)`", section))
-    before = vars(scene.listener).copy(), vars(scene.writing).copy()
-    told = NetifydStatus(1, 1, 1, 1.0, 1.0, {"br0": InterfaceCounters(1, {"queue": 1})})
-    vars(scene.listener).update(netifyd=told)
-    vars(scene.writing).update(flushes=1)
+    netifyd = NetifydStatus(1, 1, 1, 1.0, 1.0, {"br0": InterfaceCounters(1, {"queue": 1})})
     scene.book.accountant.rejected["counters out of range"] = 1
-    try:
+    with changed(scene.listener, netifyd=netifyd), changed(scene.writing, flushes=1):
         assert set(scrape(scene)) == documented
-    finally:
-        scene.book.accountant.rejected.clear()
-        vars(scene.listener).update(before[0])
-        vars(scene.writing).update(before[1])
+    scene.book.accountant.rejected.clear()
 
 
 def test_records_that_could_not_be_used_are_told_by_reason(own: Scene) -> None:
