@@ -77,9 +77,9 @@ def test_figures_are_those_of_the_other_answers(scene: Scene) -> None:
     for direction in ("up", "down"):
 
         def agrees(
-            name: str, element: dict[str, Any], unit: str, direction: str = direction, **labels: str
+            name: str, counts: dict[str, Any], unit: str, direction: str = direction, **labels: str
         ) -> None:
-            expected = row[f"{unit}_{direction}"] / (8 if unit == "rate" else 1)
+            expected = counts[f"{unit}_{direction}"] / (8 if unit == "rate" else 1)
             assert value(samples, name, direction=direction, **labels) == expected
 
         agrees("netify_bytes_total", network["totals"], "bytes")

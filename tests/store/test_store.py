@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,13 +29,10 @@ from netify_agent.accounting.batch import MAX_ADDRESSES
 from netify_agent.simulator.simulation import Simulation
 from netify_agent.store.changes_reader import ChangesReader
 from netify_agent.store.client import StoreError, StoreRefused, connect
-from netify_agent.store.flow_reader import FlowFilter, FlowPosition, FlowReader
+from netify_agent.store.flow_reader import FlowFilter
 from netify_agent.store.layout import Keys
 from netify_agent.store.metrics_reader import MetricsReader
-from netify_agent.store.query import FlushedMeanwhile, FlushStamp, Query
-from netify_agent.store.rates import RateWindow
 from netify_agent.store.reader import StoreReader
-from netify_agent.store.usage_reader import UsageReader
 from netify_agent.store.writer import Rewound, StoreWriter
 
 HOSTILE = [
@@ -243,125 +239,6 @@ def test_flushes_are_numbered_without_gaps(book: Book) -> None:
         book.writer.apply(first)
     assert everything(book.client) == before
     book.writer.apply(skipped)
-
-
-def test_readers_see_whole_flushes_only(book: Book) -> None:
-    """Every flush adds as much to the gateway as to its devices, and one device more."""
-
-    def flush() -> None:
-        for number in range(60):
-            name, mac = f"f{number}", f"02:00:00:00:01:{number:02x}"
-            book.flush(book.netifyd.flow(name, mac), book.netifyd.stats(name, 10, 100))
-            time.sleep(0.01)
-
-    thread = threading.Thread(target=flush)
-    thread.start()
-    sequences = set()
-    try:
-        while thread.is_alive():
-            try:
-                snapshot = book.reader.snapshot()
-            except StoreError:
-                continue  # too many flushes came between
-            sequence = snapshot.flush.sequence
-            sequences.add(sequence)
-            assert len(snapshot.devices) == sequence
-            assert snapshot.gateway.counters["bytes_down"] == 100 * sequence
-            assert all(row.counters["bytes_down"] == 100 for row in snapshot.devices)
-    finally:
-        thread.join()
-    assert len(sequences) > 3
-
-
-READS: dict[str, Callable[[StoreReader], Any]] = {
-    "snapshot": lambda reader: reader.snapshot(),
-    "device": lambda reader: reader.device(LAPTOP),
-    "history": lambda reader: reader.history(LAPTOP, 300, [0]),
-    "applications": lambda reader: UsageReader(reader).applications(),
-    "protocols": lambda reader: UsageReader(reader).protocols(),
-    "application": lambda reader: UsageReader(reader).application(NETFLIX),
-    "flows": lambda reader: FlowReader(reader).page(FlowFilter(), 10),
-    "traffic": lambda reader: MetricsReader(reader).traffic(10, 60_000),
-    "changes": lambda reader: ChangesReader(reader).changes([LAPTOP], 1, 2, 60_000),
-}
-
-
-class FlushedWithinEachPipeline:
-    """A client of Redis. The sequence number grows before it is read a second time."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def pipeline(self, transaction: bool) -> Any:
-        pipe = self._client.pipeline(transaction=transaction)
-        hget = pipe.hget
-
-        def flush_and_hget(key: str, field: str) -> Any:
-            if field == "seq":
-                pipe.hincrby(key, "seq", 1)
-            return hget(key, field)
-
-        pipe.hget = flush_and_hget
-        return pipe
-
-
-@pytest.mark.parametrize("read", READS.values(), ids=READS)
-def test_a_read_that_flushes_interrupt_every_time_is_an_error(
-    book: Book, read: Callable[[StoreReader], Any]
-) -> None:
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 100))
-    with pytest.raises(StoreError, match="flushes come faster than they can be read"):
-        read(StoreReader(FlushedWithinEachPipeline(book.client), "gw1"))
-
-
-class FlushedBetweenQueries(StoreReader):
-    """A flush, as long as there are any, precedes each query that continues another one."""
-
-    def __init__(self, book: Book, flushes: int) -> None:
-        super().__init__(book.client, "gw1")
-        self._book, self._flushes = book, flushes
-
-    def query(self, flush: FlushStamp | None = None) -> Query:
-        if flush is not None and self._flushes:
-            self._flushes -= 1
-            self._book.flush(self._book.netifyd.flow("b", PHONE), self._book.netifyd.stats("b", 1, 2))
-        return super().query(flush)
-
-
-def test_a_read_of_several_steps_is_repeated_when_a_flush_comes_between(book: Book) -> None:
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 100))
-    snapshot = FlushedBetweenQueries(book, 1).snapshot()
-    assert (snapshot.flush.sequence, {row.name for row in snapshot.devices}) == (2, {LAPTOP, PHONE})
-    page = FlowReader(FlushedBetweenQueries(book, 2)).page(FlowFilter(), 10)
-    (phone,) = (row for row in page.rows if row.digest == "b")
-    assert (page.flush.sequence, phone.state.bytes_down) == (4, 6)
-
-
-@pytest.mark.parametrize("read", [READS["snapshot"], READS["flows"], READS["application"], READS["traffic"]])
-def test_a_read_of_several_steps_gives_up_when_flushes_never_stop(
-    book: Book, read: Callable[[StoreReader], Any]
-) -> None:
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 100))
-    with pytest.raises(StoreError, match="flushes come faster"):
-        read(FlushedBetweenQueries(book, 100))
-
-
-def test_details_are_not_added_to_an_older_snapshot(book: Book) -> None:
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 100))
-    network, applications, protocols = (
-        book.reader.snapshot(),
-        book.usage.applications(),
-        book.usage.protocols(),
-    )
-    book.flush()
-    adding: list[Callable[[], None]] = [
-        lambda: book.reader.add_details(network, network.devices),
-        lambda: book.usage.add_application_users(applications.flush, applications.rows, 10),
-        lambda: book.usage.add_protocol_users(protocols.flush, protocols.rows, 10),
-    ]
-    for add in adding:
-        with pytest.raises(FlushedMeanwhile):
-            add()
 
 
 def test_a_rival_takes_the_store_over_and_the_older_writer_is_refused(
@@ -651,70 +528,6 @@ def test_addresses_of_a_device_are_bounded_and_the_latest_stay(book: Book) -> No
     assert found.device.addresses == [f"192.168.2.{number}" for number in latest]
 
 
-def test_rates_are_of_the_last_interval_alone_when_it_covers_a_report(book: Book) -> None:
-    book.flush(
-        *(book.netifyd.flow("a"), book.netifyd.stats("a", 1500, 3000)),
-        *(book.netifyd.flow("b", PHONE, YOUTUBE), book.netifyd.stats("b", 15, 30)),
-        elapsed_ms=15_000,
-    )
-
-    def rates() -> dict[str, Any]:
-        snapshot = book.reader.snapshot()
-        return {row.name: row.rates for row in snapshot.devices} | {"gateway": snapshot.gateway.rates}
-
-    assert rates() == {LAPTOP: (800, 1600), PHONE: (8, 16), "gateway": (808, 1616)}
-    rows = book.applications(1)
-    assert {row.name: row.rates for row in rows} == {NETFLIX: (800, 1600), YOUTUBE: (8, 16)}
-    book.flush(book.netifyd.stats("b", 0, 7500), elapsed_ms=15_000)
-    assert rates() == {LAPTOP: (0, 0), PHONE: (0, 4000), "gateway": (0, 4000)}
-    book.flush(elapsed_ms=15_000)
-    assert rates() == {LAPTOP: (0, 0), PHONE: (0, 0), "gateway": (0, 0)}
-    assert not book.client.exists(Keys("gw1").rates)
-
-
-def test_rates_of_short_intervals_are_of_as_many_as_netifyd_reports_in(book: Book) -> None:
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 0, 15_000), elapsed_ms=5000)
-    assert book.reader.snapshot().gateway.rates == (0, 24_000)
-    book.flush(elapsed_ms=5000)
-    assert book.reader.snapshot().gateway.rates == (0, 12_000)
-    again = book.take(elapsed_ms=5000)
-    book.writer.apply(again)
-    book.writer.apply(again)
-    assert book.reader.snapshot().gateway.rates == (0, 8000)
-    book.flush(book.netifyd.stats("a", 0, 30_000), elapsed_ms=5000)  # the next report: the first one leaves
-    assert book.reader.snapshot().gateway.rates == (0, 16_000)
-
-
-def test_a_crowd_at_rest_hides_no_rate(book: Book) -> None:
-    crowd = (book.netifyd.flow(f"{i}", f"02:00:00:00:{i >> 8:02x}:{i & 255:02x}") for i in range(2100))
-    book.flush(*crowd, book.netifyd.stats("7", 0, 15_000), elapsed_ms=15_000)
-    assert book.reader.snapshot().gateway.rates == (0, 8000)
-
-
-def test_a_flush_that_is_tried_again_stands_once_in_the_rates() -> None:
-    window = RateWindow()
-    for elapsed_ms in (5000, 15_000):
-        for _ in range(3):
-            window.begin(elapsed_ms, elapsed_ms)
-            rates = window.add("", {NETFLIX: [0, elapsed_ms]})
-            assert json.loads(rates) == [[0, 8000], {NETFLIX: [0, 8000]}]
-
-
-def test_bytes_that_are_merely_reclassified_make_no_rate(book: Book) -> None:
-    book.flush(book.netifyd.flow("a", application="Unknown"), book.netifyd.stats("a", 0, 10**9))
-    book.flush(elapsed_ms=15_000)
-    book.flush(
-        book.netifyd.flow("a", application=YOUTUBE), book.netifyd.stats("a", 0, 1500), elapsed_ms=15_000
-    )
-    snapshot = book.snapshot()
-    rates = {tag: row.rates for tag, row in snapshot.devices[0].applications.items()}
-    assert (snapshot.gateway.rates, snapshot.devices[0].rates, rates) == (
-        (0, 800),
-        (0, 800),
-        {YOUTUBE: (0, 800)},
-    )
-
-
 def test_addresses_that_netifyd_lists_without_a_time_do_not_displace_the_latest(book: Book) -> None:
     listed: dict[str, Any] = {"type": "agent_status", "uptime": 15, "timestamp": 1_700_000_000}
     book.flush(book.netifyd.flow("a"))
@@ -830,62 +643,6 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
         *("zadd", "zcard", "zcount", "zincrby", "zrange", "zrangebyscore", "zrem", "zremrangebyrank"),
         *("zremrangebyscore", "zrevrange", "zrevrangebyscore", "zscore", "sadd", "smembers"),
     }
-
-
-def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
-    trips = 0
-    pool = book.reader.client.connection_pool
-
-    class Counting(pool.connection_class):  # type: ignore[name-defined, misc]
-        def send_packed_command(self, *args: Any, **options: Any) -> Any:
-            nonlocal trips
-            trips += 1
-            return super().send_packed_command(*args, **options)
-
-    pool.connection_class = Counting
-
-    def count(call: Callable[[], Any]) -> int:
-        nonlocal trips
-        trips = 0
-        call()
-        return trips
-
-    calls: dict[str, Callable[[], Any]] = {
-        "snapshot": book.reader.snapshot,
-        "snapshot with details": book.snapshot,
-        "device": lambda: book.reader.device(LAPTOP),
-        "applications": lambda: book.applications(10),
-        "application": lambda: book.usage.application(NETFLIX),
-        "protocols": lambda: book.protocols(10),
-        "history": lambda: book.reader.history(LAPTOP, 300, range(0, 300 * 2000, 300)),
-        "meta": book.reader.meta,
-        "last flush": book.reader.last_flush,
-        "knows": lambda: book.reader.knows(LAPTOP),
-        "flows": lambda: book.flows.page(FlowFilter(min_risk=1), 10),
-        "flows of both": lambda: book.flows.page(FlowFilter(LAPTOP, NETFLIX), 10, FlowPosition(1 << 41, "a")),
-        "risks": lambda: book.flows.risks(LAPTOP, flush),
-        "traffic": lambda: MetricsReader(book.reader).traffic(10, 60_000),
-        "changes": lambda: ChangesReader(book.reader).changes([LAPTOP], 1, 2, 60_000),
-        "counters": book.reader.counters,
-    }
-    risks = {"risks": {"ndpi_risk_score": 10, "risks": [46]}}
-    book.flush(book.netifyd.flow("a", **risks), book.netifyd.stats("a", 1, 2))
-    book.reader.ping()
-    flush = book.reader.last_flush()
-    few = {name: count(call) for name, call in calls.items()}
-    for number in range(300):
-        digest, mac = f"d{number}", f"02:00:00:00:{number // 256 + 1:02x}:{number % 256:02x}"
-        book.feed(book.netifyd.flow(digest, mac, f"app{number}"), book.netifyd.stats(digest, 1, 2))
-    book.flush()
-    flush = book.reader.last_flush()
-    assert len(book.reader.snapshot().devices) == 301
-    assert {name: count(call) for name, call in calls.items()} == few
-    assert few == {
-        "snapshot": 2, "snapshot with details": 3, "device": 1,
-        "applications": 2, "application": 2, "protocols": 2,
-        "history": 1, "meta": 1, "last flush": 1, "knows": 1, "counters": 1,
-        "flows": 5, "flows of both": 6, "risks": 2, "traffic": 3, "changes": 2,
-    }  # fmt: skip
 
 
 def test_what_a_flush_sends_does_not_depend_on_what_is_stored(redis_server: RedisServer) -> None:
