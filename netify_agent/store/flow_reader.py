@@ -123,19 +123,19 @@ class FlowReader:
         self._max_scanned = max_scanned
 
     @retry_when_flushed
-    def page(self, wanted: FlowFilter, limit: int, after: FlowPosition | None = None) -> FlowPage:
+    def page(self, filters: FlowFilter, limit: int, after: FlowPosition | None = None) -> FlowPage:
         """The first ``limit`` matching flows, or the first after a position."""
         query = self._reader.query()
         scores = query.smembers(self._keys.scores)
         flush = query.run()
 
-        groups = self._indexes(wanted, sorted(int(score) for score in scores.value))
+        groups = self._indexes(filters, sorted(int(score) for score in scores.value))
         lengths = self._lengths(flush, groups)
         if len(groups) == 1:
             page = self._page_of_index(flush, groups[0], lengths[0], limit, after)
         else:
             shortest = groups[lengths.index(min(lengths))]
-            page = self._page_by_scan(flush, shortest, wanted, limit, after)
+            page = self._page_by_scan(flush, shortest, filters, limit, after)
         self._add_names(page)
         return page
 
@@ -173,13 +173,13 @@ class FlowReader:
         self,
         flush: FlushStamp,
         indexes: Sequence[_Index],
-        wanted: FlowFilter,
+        filters: FlowFilter,
         limit: int,
         after: FlowPosition | None,
     ) -> FlowPage:
         """A page of the matching ones among the latest flows of some indexes."""
         latest = self._latest(flush, indexes, self._max_scanned, None)[: self._max_scanned]
-        rows = [row for row in self._rows(flush, latest, details=False) if wanted.matches(row.state)]
+        rows = [row for row in self._rows(flush, latest, details=False) if filters.matches(row.state)]
         total = len(rows)
         entries = [_Entry(FlowPosition(row.state.last_seen, row.digest), row.active) for row in rows]
         if after is not None:
@@ -188,20 +188,20 @@ class FlowReader:
             flush, total, self._rows(flush, entries[:limit], details=True), more=len(entries) > limit
         )
 
-    def _indexes(self, wanted: FlowFilter, scores: Sequence[int]) -> list[list[_Index]]:
+    def _indexes(self, filters: FlowFilter, scores: Sequence[int]) -> list[list[_Index]]:
         """The indexes to read, one group for each criterion: every matching flow is in each group.
 
         :param scores: risk scores that have an index.
         """
         keys = self._keys
         criteria = []
-        if wanted.device is not None:
-            criteria.append([keys.of_device(wanted.device)])
-        if wanted.application is not None:
-            criteria.append([keys.of_application(wanted.application)])
-        if wanted.min_risk:
-            criteria.append([keys.of_score(score) for score in scores if score >= wanted.min_risk])
-        kinds = (True, False) if wanted.active is None else (wanted.active,)
+        if filters.device is not None:
+            criteria.append([keys.of_device(filters.device)])
+        if filters.application is not None:
+            criteria.append([keys.of_application(filters.application)])
+        if filters.min_risk:
+            criteria.append([keys.of_score(score) for score in scores if score >= filters.min_risk])
+        kinds = (True, False) if filters.active is None else (filters.active,)
         return [
             [_Index(keys.index(active, of), active) for of in criterion for active in kinds]
             for criterion in criteria or [[""]]

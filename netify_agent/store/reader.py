@@ -144,8 +144,8 @@ class StoreReader:
             snapshot.categories = categories_of(categories.value)
             for row, of_row in zip(rows, fields, strict=True):
                 row.applications = rows_of(of_row.value, row.application_rates)
-        for row, found in zip(rows, addresses, strict=True):
-            row.addresses = found.value
+        for row, ips in zip(rows, addresses, strict=True):
+            row.addresses = ips.value
 
     @retry_when_flushed
     def device(

@@ -117,16 +117,16 @@ def page(
         begin = sum(_is_before(place, previous, descending) for place in places)
         begin += min(places.count(previous), cursor.passed)
     end = begin + (request["limit"] or len(placed))
-    found = [element for _, element in placed[begin:end]]
+    on_page = [element for _, element in placed[begin:end]]
     if end >= len(placed):
-        return Page(found, len(placed), None)
+        return Page(on_page, len(placed), None)
     last = places[end - 1]
-    value = _cut(sort_key(found[-1]))
+    value = _cut(sort_key(on_page[-1]))
     next_cursor = Cursor(sort, order, value, last[1], passed=places[:end].count(last))
-    return Page(found, len(placed), encode_cursor(next_cursor))
+    return Page(on_page, len(placed), encode_cursor(next_cursor))
 
 
-def is_wanted(key: str, request: Request) -> bool:
+def is_requested(key: str, request: Request) -> bool:
     """Whether the elements of an answer are to have a key: ``fields`` names it or is absent."""
     return request["fields"] is None or key in request["fields"]
 

@@ -40,7 +40,7 @@ def routes(services: Services) -> list[Route]:
         at_ms = snapshot.flush.at_ms
         matching = [row for row in snapshot.devices if matches(request, row, at_ms)]
         page = paging.page(matching, request, sort_keys, lambda row: row.name)
-        reader.add_details(snapshot, page.elements, applications=paging.is_wanted("applications", request))
+        reader.add_details(snapshot, page.elements, applications=paging.is_requested("applications", request))
         devices = [documents.device(row, at_ms, snapshot.categories) for row in page.elements]
         return {
             **documents.network(snapshot),
@@ -63,13 +63,13 @@ def routes(services: Services) -> list[Route]:
     def device(request: Request) -> Document:
         snapshot = reader.device(
             request["device"],
-            applications=paging.is_wanted("applications", request),
-            protocols=paging.is_wanted("protocols", request),
+            applications=paging.is_requested("applications", request),
+            protocols=paging.is_requested("protocols", request),
         )
         if snapshot is None:
             raise Problem(404, f"no device {request['device']} has been seen")
         risks = []
-        if paging.is_wanted("risks", request):
+        if paging.is_requested("risks", request):
             risks = flow_reader.risks(request["device"], snapshot.flush)
         document = {**documents.device_in_detail(snapshot), "risks": flows.risks(risks)}
         return paging.with_fields([document], request)[0]

@@ -42,8 +42,10 @@ def routes(services: Services) -> list[Route]:
     reader = FlowReader(services.reader)
 
     def flows(request: Request) -> Document:
-        wanted = FlowFilter(request["device"], request["application"], request["active"], request["min_risk"])
-        page = reader.page(wanted, request["limit"], _position(request["cursor"]))
+        filters = FlowFilter(
+            request["device"], request["application"], request["active"], request["min_risk"]
+        )
+        page = reader.page(filters, request["limit"], _position(request["cursor"]))
         names = {device: documents.identity(row)["name"] for device, row in page.devices.items()}
         elements = [_flow(directory, row, names, page.categories) for row in page.rows]
         return {

@@ -22,15 +22,18 @@ from netify_agent.store.rows import Counted, DeviceRow
 _DIRECTIONS = ("up", "down")
 #: The accounting's own counters: metric and help text.
 _ACCOUNTING = {
-    "bytes_missed": ("missed_bytes", "Bytes that only the totals of their flows prove, in no interval."),
-    "packets_missed": ("missed_packets", "Packets that only the totals of their flows prove."),
-    "bytes_before": ("before_bytes", "Bytes of flows from before we came, which are not counted."),
-    "packets_before": ("before_packets", "Packets of flows from before we came, which are not counted."),
-    "records_repeated": ("repeated_records", "Records that only repeat what is known."),
-    "records_contradictory": ("contradictory_records", "Records whose interval and total do not agree."),
-    "netifyd_restarts": ("netifyd_restarts", "Restarts of netifyd that were noticed."),
-    "flows_evicted": ("evicted_flows", "Flows let go for want of room (max_flows)."),
-    "flows_expired": ("expired_flows", "Flows let go without their end."),
+    "bytes_missed": ("missed_bytes", "Bytes found only in the totals of flows, in no interval record."),
+    "packets_missed": ("missed_packets", "Packets found only in the totals of flows, in no interval record."),
+    "bytes_before": ("before_bytes", "Bytes from before the agent started, not counted."),
+    "packets_before": ("before_packets", "Packets from before the agent started, not counted."),
+    "records_repeated": ("repeated_records", "Records that repeat an earlier one."),
+    "records_contradictory": (
+        "contradictory_records",
+        "Records whose interval and total counters contradict each other.",
+    ),
+    "netifyd_restarts": ("netifyd_restarts", "Detected restarts of netifyd."),
+    "flows_evicted": ("evicted_flows", "Flows dropped because the flow table was full (max_flows)."),
+    "flows_expired": ("expired_flows", "Flows dropped without an end record."),
 }
 
 _Sample = tuple[Labels, Value]
@@ -122,7 +125,7 @@ class Metrics:
         out.family(
             "netify_device_info",
             "gauge",
-            "Who a device is; its other metrics go by its MAC address, or its IP address without one.",
+            "Identity of a device. The label device is its MAC address, or its IP address without a MAC.",
             [(self._identity(row), 1) for row in devices],
         )
         before, self._reported = self._reported, {}
@@ -146,7 +149,7 @@ class Metrics:
         out.family(
             "netify_other_devices_bytes",
             "gauge",
-            "Bytes of all devices that are not told one by one.",
+            "Bytes of all devices without series of their own.",
             _by_direction(traffic.of_all_devices, "bytes", [row.counters for row in devices]),
         )
 
@@ -165,8 +168,8 @@ def _gateway(traffic: Traffic, out: Exposition) -> None:
             _by_direction(gateway.counters, unit),
         )
     out.family("netify_rate_bytes_per_second", "gauge", "Rate over the last interval.", _rates(gateway, {}))
-    out.single("netify_devices", "gauge", "Devices known.", traffic.known)
-    out.single("netify_devices_active", "gauge", "Devices seen lately, as /<mac> tells.", traffic.active)
+    out.single("netify_devices", "gauge", "Known devices.", traffic.known)
+    out.single("netify_devices_active", "gauge", "Active devices.", traffic.active)
 
 
 def _applications(traffic: Traffic, limit: int, out: Exposition) -> None:
@@ -176,7 +179,7 @@ def _applications(traffic: Traffic, limit: int, out: Exposition) -> None:
     out.family(
         "netify_application_bytes",
         "gauge",
-        "Bytes of an application so far; fewer when netifyd finds that a flow was another's.",
+        "Bytes of an application. Falls when netifyd reclassifies a flow.",
         [
             ({"application": tag, **labels}, value)
             for tag, row in shown
@@ -192,7 +195,7 @@ def _applications(traffic: Traffic, limit: int, out: Exposition) -> None:
     out.family(
         "netify_other_applications_bytes",
         "gauge",
-        "Bytes of all applications that are not told one by one.",
+        "Bytes of all applications without series of their own.",
         [
             ({"direction": direction}, sum(row.counters[f"bytes_{direction}"] for _, row in others))
             for direction in _DIRECTIONS

@@ -84,7 +84,7 @@ def routes(services: Services) -> list[Route]:
         snapshot = reader.applications()
         matching = [row for row in snapshot.rows if matches(request, row)]
         page = paging.page(matching, request, application_sort_keys, lambda row: row.name)
-        if paging.is_wanted("devices", request):
+        if paging.is_requested("devices", request):
             reader.add_application_users(snapshot.flush, page.elements, USERS_SHOWN)
         elements = [documents.application_with_users(row) for row in page.elements]
         return {
@@ -105,7 +105,7 @@ def routes(services: Services) -> list[Route]:
     def protocols(request: Request) -> Document:
         snapshot = reader.protocols()
         page = paging.page(snapshot.rows, request, protocol_sort_keys, lambda row: row.name)
-        if paging.is_wanted("devices", request):
+        if paging.is_requested("devices", request):
             reader.add_protocol_users(snapshot.flush, page.elements, USERS_SHOWN)
         elements = [documents.protocol_with_users(row) for row in page.elements]
         return {
@@ -134,7 +134,7 @@ def routes(services: Services) -> list[Route]:
         page = paging.page(
             by_category(snapshot.rows), request, category_sort_keys, lambda category: category.name or ""
         )
-        if paging.is_wanted("devices", request):
+        if paging.is_requested("devices", request):
             rows = [row for category in page.elements for row in category.applications]
             reader.add_application_users(snapshot.flush, rows, None)
         elements = [category_document(category) for category in page.elements]
