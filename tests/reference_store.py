@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import Any
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.batch import MAX_ENDED, Batch, FlowState, SourceState
-from netify_agent.accounting.flow_table import TAG_MARK
+from netify_agent.accounting.flow_id import TAG_MARK, tag_of
 from netify_agent.netifyd.flow_record import Details
 from netify_agent.store.deltas import Summary, Tally
 from netify_agent.store.layout import GATEWAY
 
 SOURCE = "unix:///run/netifyd.sock"
-TAG = TAG_MARK + hashlib.sha256(SOURCE.encode()).hexdigest()[:8]
+TAG = tag_of(SOURCE)
 MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
 IP, OTHER_IP = "192.168.1.10", "192.168.1.11"
 T0 = 1_795_466_760_000  # netifyd's clock at the start of a test, ms

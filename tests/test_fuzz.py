@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving import a_small_network
+from api_server import a_small_network
 from support import RedisServer
 
 sys.path.append(str(Path(__file__).parent / "fuzz"))

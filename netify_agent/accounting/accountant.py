@@ -21,7 +21,8 @@ from netify_agent.accounting.batch import MAX_ADDRESSES, MAX_ENDED, Batch, FlowS
 from netify_agent.accounting.batch_builder import BatchBuilder
 from netify_agent.accounting.capture_points import EXTERNAL, LEFT_OUT, CapturePoint, CaptureRules
 from netify_agent.accounting.flow import Flow, split
-from netify_agent.accounting.flow_table import TAG_MARK, FlowTable, is_another_flow, is_digest
+from netify_agent.accounting.flow_id import digest_of
+from netify_agent.accounting.flow_table import FlowTable, is_another_flow, is_digest
 from netify_agent.netifyd.agent_status import AgentStatus, read_agent_status, read_interfaces, read_neighbours
 from netify_agent.netifyd.flow_counters import BadCounters, FlowCounters, read_counters
 from netify_agent.netifyd.flow_record import UNDESCRIBED, Description, Key, describe, device_id, short_text
@@ -205,8 +206,7 @@ class Accountant:
         renamed = False
         for name, state in flows.items():
             table = self._table(state.source)
-            digest = name.partition(TAG_MARK)[0]
-            flow = Flow.restored(digest, table, state)
+            flow = Flow.restored(digest_of(name), table, state)
             if flow.id != name:
                 self._builder.rename_stored([name], flow.id)
                 renamed = True

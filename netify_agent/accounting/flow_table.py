@@ -6,7 +6,6 @@ accountant's part. The order is that of arrival, because netifyd's clock can jum
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict, deque
 from typing import TypeGuard
 
@@ -14,11 +13,11 @@ from netify_agent.accounting.baseline import Baseline, Claim
 from netify_agent.accounting.batch_builder import BatchBuilder
 from netify_agent.accounting.capture_points import CapturePoints, CaptureRules
 from netify_agent.accounting.flow import Flow
+from netify_agent.accounting.flow_id import TAG_MARK, tag_of
 from netify_agent.netifyd.flow_record import UNDESCRIBED, Key
 
 _MAX_CHAIN = 16  # digests that one flow is followed through
 _IDLE_REPORTS = 240  # agent_status records, one each 15 s, after which a silent flow is evicted
-TAG_MARK = "@"  # between a digest and the tag of its source, in a flow id
 
 
 class FlowTable:
@@ -35,7 +34,7 @@ class FlowTable:
     def __init__(self, source: str, builder: BatchBuilder, rules: CaptureRules, max_ended: int) -> None:
         """Start empty."""
         self.source = source
-        self.tag = TAG_MARK + hashlib.sha256(source.encode()).hexdigest()[:8]
+        self.tag = tag_of(source)
         self.max_ended = max_ended
         self.sequence = 0
         self.live: dict[str, Flow] = {}

@@ -1,7 +1,7 @@
 """The REST API: declared routes over the store's reading side, served by waitress.
 
-``declarations`` says what a route is and how one is added, ``routes`` and its neighbours declare them;
-``app`` leads a request to its route, ``parameters`` reads what it asks for, ``documents`` builds documents,
-``caching`` keeps them encoded, ``problems`` says what was wrong; ``openapi`` and ``reference`` tell of it
-all, ``server`` owns the socket.
+``routes/`` has one module for each group of paths; ``routes/route_table`` lists them. A route reads through
+``services`` and builds its answer with ``documents``. ``http/app`` finds the route of a request and caches
+its answer; ``http/route`` explains how to add a route. ``spec/`` has the JSON schemas and the OpenAPI
+document.
 """

@@ -1,7 +1,7 @@
-"""The documents of the API, built from the store's rows and the directory's names. No HTTP in here.
+"""Builds the JSON documents of the API from store rows, with names from the directory. Knows no HTTP.
 
-Bytes are whole frames as netifyd captured them, Ethernet header included (measured on netifyd 4.4.5);
-rates are bits per second over the last interval; times are RFC 3339, UTC, milliseconds.
+Bytes are whole frames as netifyd captured them, Ethernet header included (measured on netifyd 4.4.5). Rates
+are bits per second over the last interval. Times are RFC 3339 in UTC, with milliseconds.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ from datetime import datetime, timezone
 from typing import Any
 
 from netify_agent.enrich import Directory
-from netify_agent.store.network_summary import NetworkSummary
-from netify_agent.store.rows import Counted, DeviceRow, Devices, NetworkSnapshot, UsedRow
-from netify_agent.store.usage_reader import User
+from netify_agent.store.changes_reader import Changes
+from netify_agent.store.reader import DeviceSnapshot, NetworkSnapshot
+from netify_agent.store.rows import Counted, DeviceRow, UsageRow
+from netify_agent.store.usage_reader import UserRow
 
-ACTIVE_S = 60  # a device is active while its latest record is no older than this, or than 4 intervals
+ACTIVE_S = 60  # a device is active if its latest record is at most this old, or 4 intervals if that is longer
 
 Document = dict[str, Any]
 
 
 def rfc3339(milliseconds: int | None) -> str | None:
-    """``milliseconds`` since the epoch as RFC 3339 in UTC; None for None and for what no calendar holds."""
+    """Format a time as RFC 3339 in UTC.
+
+    :param milliseconds: since the epoch.
+    :returns: None for None, and for a time outside of the years 1 to 9999.
+    """
     if milliseconds is None:
         return None
     try:
@@ -35,13 +40,16 @@ class Documents:
     """Builds documents for one gateway."""
 
     def __init__(self, gateway: str, interval_s: int, directory: Directory) -> None:
-        """``interval_s`` is the flush interval in seconds."""
+        """``interval_s``: flush interval, seconds."""
         self._gateway = gateway
         self._interval_s = interval_s
         self._directory = directory
 
     def head(self, at_ms: int) -> Document:
-        """What every list begins with; ``at_ms`` is our clock at the flush that it shows, 0 for none."""
+        """The first keys of every list.
+
+        :param at_ms: our clock at the flush that the list shows, milliseconds since the epoch; 0 for none.
+        """
         return {
             "gateway": self._gateway,
             "generated_at": rfc3339(at_ms) if at_ms else None,
@@ -49,9 +57,9 @@ class Documents:
         }
 
     def network(self, snapshot: NetworkSnapshot) -> Document:
-        """The gateway, and its totals: ``GET /`` without its devices."""
+        """``GET /`` without its devices: the gateway and its totals."""
         return {
-            **self.head(snapshot.at_ms),
+            **self.head(snapshot.flush.at_ms),
             "totals": _counts(snapshot.gateway),
             "unattributed": snapshot.unattributed,
             "local": snapshot.mirrored,
@@ -59,7 +67,7 @@ class Documents:
         }
 
     def identity(self, row: DeviceRow) -> Document:
-        """Who a device is."""
+        """Addresses, name and vendor of a device."""
         mac = row.name if _is_mac(row.name) else None
         ips = row.addresses if mac else [row.name]
         return {
@@ -70,78 +78,84 @@ class Documents:
             "vendor": self._directory.vendor(row.name) if mac else None,
         }
 
-    def device(self, found: Devices, row: DeviceRow) -> Document:
-        """A device and its applications, most bytes first."""
+    def device(self, row: DeviceRow, at_ms: int, categories: Mapping[str, int]) -> Document:
+        """A device with its applications, most bytes first: an element of ``GET /``.
+
+        :param at_ms: our clock at the flush that the row shows, milliseconds since the epoch.
+        :param categories: application to netifyd's category id.
+        """
         return {
             **self.identity(row),
             "interface": row.interface,
             **_seen(row),
-            "active": self.is_active(found, row),
+            "active": self.is_active(row, at_ms),
             **_counts(row),
             "applications": [
-                self._application(tag, found.categories.get(tag, 0), counted)
+                self._application(tag, categories.get(tag, 0), counted)
                 for tag, counted in row.applications.items()
             ],
         }
 
-    def one_device(self, found: Devices, row: DeviceRow) -> Document:
-        """A device with its protocols beside, most bytes first."""
+    def device_in_detail(self, snapshot: DeviceSnapshot) -> Document:
+        """A device with its applications and protocols, most bytes first: ``GET /<mac>`` without risks."""
+        row = snapshot.device
         protocols = [{"name": name, **counted.counters} for name, counted in row.protocols.items()]
-        return {**self.device(found, row), "protocols": protocols}
+        return {**self.device(row, snapshot.flush.at_ms, snapshot.categories), "protocols": protocols}
 
-    def is_active(self, found: Devices, row: DeviceRow) -> bool:
-        """Whether a record came for the device not long before the flush."""
-        return found.at_ms - row.arrived <= self.quiet_ms
+    def is_active(self, row: DeviceRow, at_ms: int) -> bool:
+        """Whether the device's latest record arrived shortly before ``at_ms`` (our clock)."""
+        return at_ms - row.arrived <= self.quiet_ms
 
     @property
     def quiet_ms(self) -> int:
         """How long an active device may be silent, in milliseconds."""
         return max(ACTIVE_S, 4 * self._interval_s) * 1000
 
-    def changes(self, summary: NetworkSummary) -> Document:
-        """What is new of some devices, and of the gateway."""
+    def changes(self, changes: Changes) -> Document:
+        """The data of an event: changed devices and the gateway's totals."""
+        flush = changes.flush
         return {
-            "sequence": summary.sequence,
-            "generated_at": rfc3339(summary.at_ms) if summary.at_ms else None,
+            "sequence": flush.sequence,
+            "generated_at": rfc3339(flush.at_ms) if flush.at_ms else None,
             "interval": self._interval_s,
-            "totals": _counts(summary.gateway),
-            "devices": [self._change(summary, row) for row in summary.devices],
+            "totals": _counts(changes.gateway),
+            "devices": [self._changed_device(row, flush.at_ms) for row in changes.devices],
         }
 
-    def _change(self, summary: NetworkSummary, row: DeviceRow) -> Document:
-        who = self.identity(row)
+    def _changed_device(self, row: DeviceRow, at_ms: int) -> Document:
+        identity = self.identity(row)
         return {
             "device": row.name,
-            **{key: who[key] for key in ("mac", "ip", "name")},
-            "active": self.is_active(summary, row),
+            **{key: identity[key] for key in ("mac", "ip", "name")},
+            "active": self.is_active(row, at_ms),
             "last_seen": rfc3339(row.last_seen),
             **_counts(row),
         }
 
-    def application(self, row: UsedRow) -> Document:
+    def application(self, row: UsageRow) -> Document:
         """An application of the gateway."""
         return self._application(row.name, row.category, row)
 
-    def used_application(self, row: UsedRow) -> Document:
-        """The same with who uses it."""
+    def application_with_users(self, row: UsageRow) -> Document:
+        """An application of the gateway with its heaviest users."""
         return {**self.application(row), "devices": self.users(row.users)}
 
-    def protocol(self, row: UsedRow) -> Document:
-        """A protocol of the gateway with who uses it."""
+    def protocol_with_users(self, row: UsageRow) -> Document:
+        """A protocol of the gateway with its heaviest users."""
         return {"name": row.name, **row.counters, "devices": self.users(row.users)}
 
-    def category(self, row: UsedRow) -> str | None:
-        """The name of the category of an application."""
+    def category(self, row: UsageRow) -> str | None:
+        """The category name of an application."""
         return self._directory.application(row.name, row.category or None)[1]
 
-    def users(self, pairs: Iterable[tuple[str, int]]) -> list[Document]:
-        """Devices and their bytes up and down together."""
+    def users(self, users: Iterable[tuple[str, int]]) -> list[Document]:
+        """Devices with their bytes, up and down together."""
         return [
-            {"device": device, "bytes": amount, "name": self.device_name(device)} for device, amount in pairs
+            {"device": device, "bytes": total, "name": self.device_name(device)} for device, total in users
         ]
 
-    def user(self, row: User) -> Document:
-        """A device as one application sees it."""
+    def user(self, row: UserRow) -> Document:
+        """What a device moved with one application."""
         return {
             "device": row.device,
             "name": self.device_name(row.device),
@@ -150,7 +164,7 @@ class Documents:
         }
 
     def device_name(self, device: str) -> str | None:
-        """What a device is called, by the store's name of it."""
+        """The display name of a device, looked up by its MAC address, or its IP address without a MAC."""
         return self._directory.name(device, [], None)
 
     def history(
@@ -161,12 +175,19 @@ class Documents:
         *,
         applications: bool,
     ) -> Document:
-        """The buckets that saw traffic, oldest first; of the gateway where ``device`` is None."""
+        """History buckets, oldest first.
+
+        :param device: None for the gateway.
+        :param resolution_s: length of a bucket, seconds.
+        :param buckets: start (seconds since the epoch) and counters by application of each; see
+            :meth:`netify_agent.store.reader.StoreReader.history`.
+        :param applications: whether to list the applications of each bucket.
+        """
         return {
             "gateway": self._gateway,
             **({} if device is None else {"device": device}),
             "resolution": resolution_s,
-            "buckets": [_bucket(start, rows, applications) for start, rows in buckets],
+            "buckets": [_bucket(start, rows, applications=applications) for start, rows in buckets],
         }
 
     def _application(self, tag: str, category: int, counted: Counted) -> Document:
@@ -178,11 +199,6 @@ def _is_mac(device: str) -> bool:
     return len(device) == 17 and device.count(":") == 5
 
 
-def volume(row: Counted) -> int:
-    """Bytes up and down."""
-    return row.counters["bytes_up"] + row.counters["bytes_down"]
-
-
 def _counts(row: Counted) -> Document:
     return {**row.counters, "rate_up": row.rates[0], "rate_down": row.rates[1]}
 
@@ -191,7 +207,7 @@ def _seen(row: Counted) -> Document:
     return {"first_seen": rfc3339(row.first_seen), "last_seen": rfc3339(row.last_seen)}
 
 
-def _bucket(start: int, rows: Mapping[str, dict[str, int]], applications: bool) -> Document:
+def _bucket(start: int, rows: Mapping[str, dict[str, int]], *, applications: bool) -> Document:
     total = rows.get("", {})
     document: Document = {"start": rfc3339(start * 1000)}
     for name in ("bytes_up", "bytes_down", "packets_up", "packets_down"):

@@ -1,8 +1,8 @@
-"""Prometheus' text format 0.0.4: how families of samples are written. Knows no metric.
+"""Writes Prometheus' text format 0.0.4. Knows no metric.
 
-Rules from Prometheus' documentation, "Exposition formats": a family's lines stand together below its HELP and
-TYPE; in a label's value a backslash, a quote and a line feed are escaped, in a HELP a backslash and a line
-feed; UTF-8, LF at the end of each line.
+Source: Prometheus documentation, "Exposition formats". The lines of a metric family stand together below its
+HELP and TYPE lines. Backslash, quote and line feed are escaped in label values, backslash and line feed in
+HELP. UTF-8; each line ends with LF.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Kind = Literal["counter", "gauge"]
 Value = float | None
-#: Label names to values (None is written as the empty text, which means the same as no such label).
+#: Label names to values. None is written as an empty value, which means the same as no such label.
 Labels = Mapping[str, str | None]
 
 _IN_HELP = str.maketrans({"\\": r"\\", "\n": r"\n"})
@@ -22,31 +22,32 @@ _IN_LABEL = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 class Exposition:
-    """One answer to a scrape, in the making."""
+    """The body of one scrape, built family by family."""
 
     def __init__(self) -> None:
-        self._services: list[str] = []
+        self._lines: list[str] = []
 
-    def family(self, name: str, kind: Kind, told: str, samples: Iterable[tuple[Labels, Value]]) -> None:
-        """Add a family: all samples of one name. Once a name, and no two samples with the same labels.
+    def family(self, name: str, kind: Kind, help_text: str, samples: Iterable[tuple[Labels, Value]]) -> None:
+        """Add a metric family: all samples of one name. Call once for each name.
 
-        :param told: its HELP: what is counted, in which unit.
-        :param samples: those without a value are left out; a family without any is left out whole.
+        :param help_text: what is measured, and its unit.
+        :param samples: labels, which must differ, and values. Samples with the value None are left out; a
+            family without samples is left out.
         """
         lines = [
             f"{name}{_braces(labels)} {_number(value)}\n" for labels, value in samples if value is not None
         ]
         if lines:
-            self._services.append(f"# HELP {name} {told.translate(_IN_HELP)}\n# TYPE {name} {kind}\n")
-            self._services += lines
+            self._lines.append(f"# HELP {name} {help_text.translate(_IN_HELP)}\n# TYPE {name} {kind}\n")
+            self._lines += lines
 
-    def single(self, name: str, kind: Kind, told: str, value: Value) -> None:
+    def single(self, name: str, kind: Kind, help_text: str, value: Value) -> None:
         """Add a family of one sample without labels."""
-        self.family(name, kind, told, [({}, value)])
+        self.family(name, kind, help_text, [({}, value)])
 
     def body(self) -> bytes:
-        """All of it. What is no Unicode text (a lone surrogate) comes out as ``?``."""
-        return "".join(self._services).encode("utf-8", "replace")
+        """The text in UTF-8; a lone surrogate, which has no encoding, becomes ``?``."""
+        return "".join(self._lines).encode("utf-8", "replace")
 
 
 def _braces(labels: Labels) -> str:
@@ -57,5 +58,5 @@ def _braces(labels: Labels) -> str:
 
 
 def _number(value: float) -> str:
-    """As Go's ParseFloat reads it: integers to the last digit, floats to the last bit."""
+    """Format for Go's ParseFloat, without loss: integers to the last digit, floats to the last bit."""
     return str(value) if isinstance(value, int) else repr(value)

@@ -1,6 +1,7 @@
-"""Which devices the latest flushes changed: what ``/events`` is told by the writer, and resumes from.
+"""The latest flushes of this process: which devices each changed, and who waits for the next one.
 
-The writer's thread only notes and wakes: nothing is read and nobody is waited for. Knows no HTTP.
+The flusher's thread records each flush that Redis took. ``/events`` resumes from this log, and cached
+answers are valid until it grows. Reads nothing and knows no HTTP.
 """
 
 from __future__ import annotations
@@ -10,18 +11,16 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_KEPT_FLUSHES = 240  # an hour of the default interval
-_KEPT_NAMES = 100_000  # in all of them: some 10 MB
-
 
 @dataclass(frozen=True)
 class Span:
-    """What changed after one flush, up to another.
+    """Consecutive flushes.
 
-    :ivar sequence: of the last flush in it.
-    :ivar since_ms: when the flush before it was taken, our clock; None where that is not known.
-    :ivar at_ms: when its last flush was taken.
-    :ivar devices: the names of those that changed.
+    :ivar sequence: number of the last one.
+    :ivar since_ms: our clock at the flush before the first one, milliseconds since the epoch; None if
+        unknown.
+    :ivar at_ms: our clock at the last one.
+    :ivar devices: names of the devices that they changed.
     """
 
     sequence: int
@@ -31,125 +30,136 @@ class Span:
 
 
 class FlushLog:
-    """The latest flushes, and whoever waits for the next one. Thread-safe."""
+    """A bounded log of flushes. Thread-safe."""
 
-    def __init__(self) -> None:
-        self._moved = threading.Condition()
-        self._kept: deque[Span] = deque()  # each of one flush
-        self._names = 0
-        self._moving: frozenset[str] = frozenset()
-        self._known_from = 0
-        self._rounds = 0
+    def __init__(self, max_flushes: int = 240, max_names: int = 100_000) -> None:
+        """The log is empty, and nobody follows it.
+
+        :param max_flushes: flushes to remember; the default is an hour at the default interval.
+        :param max_names: device names to remember in all flushes together; the default takes about 10 MB.
+        """
+        self._max_flushes = max_flushes
+        self._max_names = max_names
+        self._changed = threading.Condition()  # guards all that follows; notified when any of it changes
+        self._flushes: deque[Span] = deque()  # spans of one flush each
+        self._names = 0  # device names in all of them
+        self._moving: frozenset[str] = frozenset()  # devices with a rate after the last flush
+        self._valid_from = 0  # lowest sequence number that identifies a flush
+        self._generation = 0
         self._closed = False
         self._followers = 0
 
     def applied(self, sequence: int, at_ms: int, changed: Iterable[str], moving: Iterable[str]) -> None:
-        """Redis took a flush.
+        """Record a flush that Redis took.
 
-        :param at_ms: when it was taken, our clock, milliseconds since the epoch.
+        :param at_ms: our clock when its batch was taken, milliseconds since the epoch.
         :param changed: devices whose counters or addresses it changed.
-        :param moving: devices that have a rate other than 0 after it.
+        :param moving: devices with a rate above 0 after it.
         """
-        with self._moved:
-            cached = self._kept
-            last = cached[-1] if cached else None
-            if last is None or sequence != last.sequence + 1:
-                # A start; or Redis lost flushes, and gives their numbers to others: no number up to the
-                # last one means anything to us any more.
-                self._known_from = max(self._known_from, sequence, last.sequence + 1 if last else 0)
-                self._rounds += last is not None
-                cached.clear()
+        with self._changed:
+            last = self._flushes[-1] if self._flushes else None
+            if last is not None and sequence != last.sequence + 1:
+                # Redis lost flushes, and their numbers are used again: forget all numbers up to the last.
+                self._valid_from = max(self._valid_from, last.sequence + 1)
+                self._generation += 1
+                self._flushes.clear()
                 self._names = 0
                 last = None
-            now = frozenset(moving)
-            devices = (
-                frozenset(changed) | now | self._moving
-            )  # those that have come to rest have another rate
-            self._moving = now
-            cached.append(Span(sequence, last.at_ms if last else None, at_ms, devices))
+            if last is None:
+                self._valid_from = max(self._valid_from, sequence)
+            moving = frozenset(moving)
+            devices = frozenset(changed) | moving | self._moving  # those that stopped: their rate is now 0
+            self._moving = moving
+            self._flushes.append(Span(sequence, last.at_ms if last else None, at_ms, devices))
             self._names += len(devices)
-            while len(cached) > 1 and (len(cached) > _KEPT_FLUSHES or self._names > _KEPT_NAMES):
-                self._names -= len(cached.popleft().devices)
-            self._moved.notify_all()
+            while len(self._flushes) > 1 and (
+                len(self._flushes) > self._max_flushes or self._names > self._max_names
+            ):
+                self._names -= len(self._flushes.popleft().devices)
+            self._changed.notify_all()
 
     @property
     def latest(self) -> Span | None:
         """The last flush; None before the first."""
-        with self._moved:
-            return self._kept[-1] if self._kept else None
+        with self._changed:
+            return self._flushes[-1] if self._flushes else None
 
-    def is_ours(self, sequence: int) -> bool:
-        """Whether who knows of flush ``sequence`` has it from us, and not from before Redis lost it."""
-        with self._moved:
-            return bool(self._kept) and self._known_from <= sequence <= self._kept[-1].sequence
+    def is_known(self, sequence: int) -> bool:
+        """Whether ``sequence`` is the number of a flush of this process that Redis has not lost since."""
+        with self._changed:
+            return bool(self._flushes) and self._valid_from <= sequence <= self._flushes[-1].sequence
 
     def since(self, sequence: int) -> Span | None:
-        """All that changed after flush ``sequence``; None where that one is not known (any more)."""
-        with self._moved:
-            if not self._kept or not self._kept[0].sequence <= sequence <= self._kept[-1].sequence:
+        """The flushes after flush ``sequence``; None if that one is no longer, or not yet, in the log."""
+        with self._changed:
+            if not self._flushes or not self._flushes[0].sequence <= sequence <= self._flushes[-1].sequence:
                 return None
-            services = [part for part in self._kept if part.sequence > sequence]
-            if not services:
-                last = self._kept[-1]
+            later = [span for span in self._flushes if span.sequence > sequence]
+            if not later:
+                last = self._flushes[-1]
                 return Span(sequence, last.at_ms, last.at_ms, frozenset())
-            if len(services) == 1:
-                return services[0]
-            devices = frozenset().union(*(part.devices for part in services))
-            return Span(services[-1].sequence, services[0].since_ms, services[-1].at_ms, devices)
+            if len(later) == 1:
+                return later[0]
+            devices = frozenset().union(*(span.devices for span in later))
+            return Span(later[-1].sequence, later[0].since_ms, later[-1].at_ms, devices)
 
-    # -- those who follow --------------------------------------------------------------------------
+    # -- followers ---------------------------------------------------------------------------------
 
     def enter(self, limit: int) -> bool:
-        """Whether one more may follow, so that at most ``limit`` do; then :meth:`leave` is to be called."""
-        with self._moved:
+        """Register a follower.
+
+        :returns: False if ``limit`` are registered already. After True, call :meth:`leave` once.
+        """
+        with self._changed:
             if self._followers >= limit:
                 return False
             self._followers += 1
             return True
 
     def leave(self) -> None:
-        """One follows no more."""
-        with self._moved:
+        """Unregister a follower."""
+        with self._changed:
             self._followers -= 1
 
     @property
     def followers(self) -> int:
-        """How many follow now."""
-        with self._moved:
+        """Number of registered followers."""
+        with self._changed:
             return self._followers
 
     @property
-    def rounds(self) -> int:
-        """How often those who follow were sent away so far; see :meth:`wait`."""
-        with self._moved:
-            return self._rounds
+    def generation(self) -> int:
+        """A number that :meth:`send_away` raises, and so does a flush after Redis lost some."""
+        with self._changed:
+            return self._generation
 
     def send_away(self) -> None:
-        """End all that follow now, since who may has changed; they may come back."""
-        with self._moved:
-            self._rounds += 1
-            self._moved.notify_all()
+        """End all waits of present followers, whose permissions may have changed. They may reconnect."""
+        with self._changed:
+            self._generation += 1
+            self._changed.notify_all()
 
     def close(self) -> None:
-        """End all that follow, now and from now on: the server stops."""
-        with self._moved:
+        """End all waits, present and future: the server stops."""
+        with self._changed:
             self._closed = True
-            self._moved.notify_all()
+            self._changed.notify_all()
 
-    def wait(self, sequence: int | None, rounds: int, timeout_s: float) -> bool:
-        """Wait until the last flush is not number ``sequence``, for at most ``timeout_s`` seconds.
+    def wait(self, sequence: int | None, generation: int, timeout_s: float) -> bool:
+        """Wait until the last flush is not number ``sequence``.
 
-        :param sequence: None: until there is any.
-        :param rounds: as it was when the caller came.
-        :returns: False when it was sent away since, which it learns at once.
+        :param sequence: None: wait for the first flush.
+        :param generation: :attr:`generation` when the follower came.
+        :param timeout_s: seconds to wait at most.
+        :returns: False at once if the follower must leave; True otherwise, also at the timeout.
         """
 
-        def away() -> bool:
-            return self._closed or self._rounds != rounds
+        def must_leave() -> bool:
+            return self._closed or self._generation != generation
 
-        def moved() -> bool:
-            return (self._kept[-1].sequence if self._kept else None) != sequence
+        def flushed() -> bool:
+            return (self._flushes[-1].sequence if self._flushes else None) != sequence
 
-        with self._moved:
-            self._moved.wait_for(lambda: away() or moved(), timeout_s)
-            return not away()
+        with self._changed:
+            self._changed.wait_for(lambda: must_leave() or flushed(), timeout_s)
+            return not must_leave()

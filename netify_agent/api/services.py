@@ -1,4 +1,4 @@
-"""What routes answer from."""
+"""Everything that routes read from: the store, the directory, the daemon's state."""
 
 from __future__ import annotations
 
@@ -11,30 +11,61 @@ from netify_agent.api.exposition import Exposition
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.config.settings import Settings
 from netify_agent.enrich import Directory
+from netify_agent.store.flusher import FlusherStatus
+from netify_agent.store.query import FlushStamp
 from netify_agent.store.reader import StoreReader
 
 
 @dataclass(frozen=True)
-class Services:
-    """The parts of one gateway that answers are made of.
+class EventLimits:
+    """Times of an event stream.
 
-    :ivar status: the document of ``/status``.
-    :ivar alive: each check of ``/healthz``, with what is wrong with it, or None.
-    :ivar ready: each check of ``/readyz``, in the same way.
-    :ivar flushes: the latest flushes that Redis took.
-    :ivar vitals: adds the daemon's own metrics; told whether Redis answers.
+    :ivar heartbeat_s: seconds between comments while nothing happens. They keep a proxy from closing the
+        stream, and writing one is how we notice that a client is gone.
+    :ivar stream_s: seconds after which a stream ends. The client reconnects and resumes.
+    """
+
+    heartbeat_s: float = 5.0
+    stream_s: float = 900.0
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes of one gateway need.
+
+    :ivar status: returns the document of ``/status``.
+    :ivar liveness_checks: returns each check of ``/healthz`` with what is wrong, or None.
+    :ivar readiness_checks: the same for ``/readyz``.
+    :ivar flush_log: the latest flushes of this process.
+    :ivar flusher: how flushing goes in this process.
+    :ivar add_agent_metrics: adds the daemon's own metrics. The second argument says whether Redis answers.
     """
 
     settings: Settings
     reader: StoreReader
     directory: Directory
     status: Callable[[], dict[str, Any]]
-    alive: Callable[[], dict[str, str | None]]
-    ready: Callable[[], dict[str, str | None]]
-    flushes: FlushLog
-    vitals: Callable[[Exposition, bool], None]
+    liveness_checks: Callable[[], dict[str, str | None]]
+    readiness_checks: Callable[[], dict[str, str | None]]
+    flush_log: FlushLog
+    flusher: FlusherStatus
+    add_agent_metrics: Callable[[Exposition, bool], None]
+    event_limits: EventLimits = EventLimits()
 
     @property
     def documents(self) -> Documents:
-        """Makes documents."""
+        """Builds documents with this gateway's settings and names."""
         return Documents(self.settings.gateway, self.settings.interval_s, self.directory)
+
+    def last_flush(self) -> FlushStamp:
+        """The last flush that Redis took.
+
+        The flusher of this process knows it without a request. Redis is asked only before the first flush of
+        this process and after a failed one.
+
+        :raises StoreError: if Redis is asked and does not answer.
+        """
+        latest = self.flush_log.latest
+        if latest is None or self.flusher.error is not None:
+            return self.reader.last_flush()
+        return FlushStamp(latest.sequence, latest.at_ms)

@@ -218,6 +218,7 @@ class Supervisor:
             self._liveness.checks,
             status.checks,
             self._flush_log,
+            self._writer.status,
             lambda out, redis_up: expose(status, out, redis_up),
         )
         return Api(parts, access)
@@ -236,7 +237,7 @@ class Supervisor:
         """Tell a new directory of the devices that the store knows, and what they said they are called."""
         directory = self._directory
         try:
-            known = self._reader.snapshot(applications=False).devices
+            known = self._reader.snapshot(addresses=True).devices
         except StoreError:
             return  # the next flush comes by here again
         for row in known:

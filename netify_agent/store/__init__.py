@@ -1,4 +1,6 @@
-"""Changes to Redis and Redis to answers: the only package that knows a key name.
+"""Accounts in Redis. The only package that knows key names (``layout``) and commands.
 
-``layout`` names keys and fields, ``changes`` sums a batch up, ``write`` applies it, ``read`` answers.
+Writing: ``flusher`` (the thread), ``writer`` with ``deltas``, ``rates``, ``flow_writer`` and
+``transaction``. Reading: ``query``, ``reader``, ``usage_reader``, ``flow_reader``, ``changes_reader``
+(``/events``) and ``metrics_reader`` (``/metrics``). docs/store.md describes the keys.
 """

@@ -1,8 +1,9 @@
-"""Single flows, live and lately over, by the time of their last packet: pages of them, and what is risky.
+"""Reads single flows, live or recently ended: pages of them, and the risks of a device.
 
-A page costs what it holds: it is cut out of the sorted sets that a flush keeps, by time and not by number.
-Where more than one of device, application and risk is asked for, the shortest of their indexes is looked
-through, the latest :data:`LOOKED_THROUGH` flows of it.
+Flows are listed by the time of their last packet, latest first. The writer keeps a sorted set (an index) of
+all flows and one for each device, application and risk score, so the cost of a page depends on its length
+only. A request that filters by more than one of these is answered from the shortest index, of which at most
+the latest :data:`MAX_SCANNED` flows are examined.
 """
 
 from __future__ import annotations
@@ -12,30 +13,32 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from netify_agent.accounting.batch import FlowState
+from netify_agent.accounting.flow_id import digest_of
 from netify_agent.netifyd.flow_record import Details
-from netify_agent.store.client import StoreError
 from netify_agent.store.encoding import decode_details, decode_state
-from netify_agent.store.reader import ATTEMPTS, TOO_FAST, StoreReader, store_errors
+from netify_agent.store.query import FlushStamp, retry_when_flushed
+from netify_agent.store.reader import StoreReader
 from netify_agent.store.rows import DeviceRow
 
-LOOKED_THROUGH = 10_000  # flows of an index, the latest ones
-RISKY_FLOWS = 1_000  # of a device, the latest ones, that its risks are told from
+MAX_SCANNED = 10_000  # flows of an index that are examined for a combination of filters
+RISKY_FLOWS = 1_000  # flows of a device whose risks are summed up
 
 
-class Place(NamedTuple):
-    """Where a flow stands in the order: by ``seen``, netifyd's ms at its last packet, then by digest."""
+class FlowPosition(NamedTuple):
+    """Place of a flow in the list: netifyd's clock at its last packet (ms), then its flow id."""
 
     seen: int
-    digest: str
+    flow_id: str
 
 
 @dataclass(frozen=True)
 class FlowFilter:
-    """Which flows; what is None or 0 leaves all.
+    """Which flows to list. None or 0 does not filter.
 
     :ivar device: on either side.
-    :ivar active: whether they are live.
-    :ivar min_risk: the lowest score.
+    :ivar application: its tag.
+    :ivar active: True: live flows only; False: ended flows only.
+    :ivar min_risk: lowest risk score.
     """
 
     device: str | None = None
@@ -43,8 +46,8 @@ class FlowFilter:
     active: bool | None = None
     min_risk: int = 0
 
-    def fits(self, state: FlowState) -> bool:
-        """Whether a flow of this state is one, live or not."""
+    def matches(self, state: FlowState) -> bool:
+        """Whether a flow in this state matches, apart from :attr:`active`."""
         return (
             self.device in (None, state.key.device, state.peer.device if state.peer is not None else None)
             and self.application in (None, state.key.application)
@@ -54,27 +57,31 @@ class FlowFilter:
 
 @dataclass
 class FlowRow:
-    """A flow. ``details`` is None where nobody told what it is."""
+    """A flow. ``details`` is None if netifyd never described it."""
 
-    digest: str
+    flow_id: str
     active: bool
     state: FlowState
     details: Details | None
 
+    @property
+    def digest(self) -> str:
+        """Its digest, which another source may use for another flow."""
+        return digest_of(self.flow_id)
+
 
 @dataclass
 class FlowPage:
-    """Flows, the latest first.
+    """Flows, latest first.
 
-    :ivar at_ms: our clock when the flush was taken that this shows.
-    :ivar total: how many are wanted, on all pages; of those looked through, where these are not all.
-    :ivar more: whether there are any after these.
-    :ivar devices: of the devices in it, what helps to name them: addresses and hint.
-    :ivar categories: application to netifyd's category id, for the applications in it.
+    :ivar flush: the flush that the page shows.
+    :ivar total: number of matching flows on all pages; if only part of an index was examined, in that part.
+    :ivar more: whether further flows follow.
+    :ivar devices: name, hint and addresses of the devices on the page, by name.
+    :ivar categories: application to netifyd's category id, for the applications on the page.
     """
 
-    sequence: int
-    at_ms: int
+    flush: FlushStamp
     total: int
     rows: list[FlowRow]
     more: bool
@@ -82,17 +89,29 @@ class FlowPage:
     categories: dict[str, int] = field(default_factory=dict)
 
 
-class _Found(NamedTuple):
-    place: Place
+class _Entry(NamedTuple):
+    """A member of an index."""
+
+    position: FlowPosition
     active: bool
 
 
-_Index = tuple[str, bool]  # its key, and whether its flows are live
+class _Index(NamedTuple):
+    """A sorted set of flows. ``active``: whether they are live."""
+
+    key: str
+    active: bool
 
 
 @dataclass
 class RiskRow:
-    """A risk of a device's flows: how many have it, the highest score of one, and the latest (ms)."""
+    """A risk of a device's flows.
+
+    :ivar risk: netifyd's number of the risk.
+    :ivar flows: how many flows have it.
+    :ivar score: highest risk score of one of them.
+    :ivar last_seen: netifyd's clock at the latest packet of one of them, milliseconds since the epoch.
+    """
 
     risk: int
     flows: int
@@ -101,143 +120,175 @@ class RiskRow:
 
 
 class FlowReader:
-    """Reads of one gateway's store. Every method raises :class:`~netify_agent.store.client.StoreError`."""
+    """Reads from one gateway's store. Raises :class:`~netify_agent.store.client.StoreError`."""
 
-    def __init__(self, reader: StoreReader) -> None:
-        self._client = reader.client
+    def __init__(self, reader: StoreReader, max_scanned: int = MAX_SCANNED) -> None:
+        """``max_scanned``: flows of an index that are examined for a combination of filters."""
+        self._reader = reader
         self._keys = reader.keys
+        self._max_scanned = max_scanned
 
-    def page(self, wanted: FlowFilter, limit: int, after: Place | None = None) -> FlowPage:
-        """The first ``limit`` flows, or the first after a place, with what is known of their devices."""
-        with store_errors():
-            for _ in range(ATTEMPTS):
-                page = self._page(wanted, limit, after)
-                if self._name(page) == page.sequence:  # no flush came between
-                    return page
-        raise StoreError(TOO_FAST)
+    @retry_when_flushed
+    def page(self, filters: FlowFilter, limit: int, after: FlowPosition | None = None) -> FlowPage:
+        """The first ``limit`` matching flows, or the first after a position."""
+        query = self._reader.query()
+        scores = query.smembers(self._keys.scores)
+        flush = query.run()
 
-    def risks(self, device: str) -> list[RiskRow]:
-        """What is risky about the latest flows of a device, the worst first."""
-        with store_errors():
-            (indexes,) = self._groups(FlowFilter(device=device), ())
-            latest = self._latest(indexes, RISKY_FLOWS, None)[:RISKY_FLOWS]
-            rows = self._rows(latest, FlowFilter(), details=True)
-        found: dict[int, RiskRow] = {}
-        for row in rows:
-            for risk in row.details.risks if row.details is not None else ():
-                known = found.setdefault(risk, RiskRow(risk, 0, 0, 0))
-                known.flows += 1
-                known.score = max(known.score, row.state.risk)
-                known.last_seen = max(known.last_seen, row.state.last_seen)
-        return sorted(found.values(), key=lambda row: (-row.score, -row.flows, row.risk))
-
-    def _page(self, wanted: FlowFilter, limit: int, after: Place | None) -> FlowPage:
-        keys = self._keys
-        with self._client.pipeline(transaction=False) as pipe:
-            pipe.hmget(keys.meta, "seq", "at")
-            pipe.smembers(keys.scores)
-            (sequence, at_ms), scores = pipe.execute()
-        groups = self._groups(wanted, sorted(int(score) for score in scores))
-        lengths = self._lengths(groups)
+        groups = self._indexes(filters, sorted(int(score) for score in scores.value))
+        lengths = self._lengths(flush, groups)
         if len(groups) == 1:
-            total = lengths[0]
-            found = self._latest(groups[0], limit + 1, after)
-            rows = self._rows(found[:limit], wanted, details=True)
-            more = len(found) > limit
+            page = self._page_of_index(flush, groups[0], lengths[0], limit, after)
         else:
             shortest = groups[lengths.index(min(lengths))]
-            latest = self._latest(shortest, LOOKED_THROUGH, None)[:LOOKED_THROUGH]
-            fitting = self._rows(latest, wanted, details=False)
-            total = len(fitting)
-            if after is not None:
-                fitting = [row for row in fitting if (row.state.last_seen, row.digest) < after]
-            shown = [_Found(Place(row.state.last_seen, row.digest), row.active) for row in fitting[:limit]]
-            rows, more = self._rows(shown, wanted, details=True), len(fitting) > limit
-        return FlowPage(int(sequence or 0), int(at_ms or 0), total, rows, more)
+            page = self._page_by_scan(flush, shortest, filters, limit, after)
+        self._add_names(page)
+        return page
 
-    def _groups(self, wanted: FlowFilter, scores: Sequence[int]) -> list[list[_Index]]:
-        """The indexes that hold what is wanted, for each thing that is asked for."""
+    def risks(self, device: str, flush: FlushStamp) -> list[RiskRow]:
+        """The risks of a device's latest :data:`RISKY_FLOWS` flows, highest score first.
+
+        :raises FlushedMeanwhile: if ``flush`` is no longer the last one.
+        """
+        (indexes,) = self._indexes(FlowFilter(device=device), ())
+        latest = self._latest(flush, indexes, RISKY_FLOWS, None)[:RISKY_FLOWS]
+        risks: dict[int, RiskRow] = {}
+        for row in self._rows(flush, latest, details=True):
+            for risk in row.details.risks if row.details is not None else ():
+                summary = risks.setdefault(risk, RiskRow(risk, 0, 0, 0))
+                summary.flows += 1
+                summary.score = max(summary.score, row.state.risk)
+                summary.last_seen = max(summary.last_seen, row.state.last_seen)
+        return sorted(risks.values(), key=lambda row: (-row.score, -row.flows, row.risk))
+
+    def _page_of_index(
+        self,
+        flush: FlushStamp,
+        indexes: Sequence[_Index],
+        total: int,
+        limit: int,
+        after: FlowPosition | None,
+    ) -> FlowPage:
+        """A page of indexes whose every flow matches."""
+        entries = self._latest(flush, indexes, limit + 1, after)
+        return FlowPage(
+            flush, total, self._rows(flush, entries[:limit], details=True), more=len(entries) > limit
+        )
+
+    def _page_by_scan(
+        self,
+        flush: FlushStamp,
+        indexes: Sequence[_Index],
+        filters: FlowFilter,
+        limit: int,
+        after: FlowPosition | None,
+    ) -> FlowPage:
+        """A page of the matching ones among the latest flows of some indexes."""
+        latest = self._latest(flush, indexes, self._max_scanned, None)[: self._max_scanned]
+        rows = [row for row in self._rows(flush, latest, details=False) if filters.matches(row.state)]
+        total = len(rows)
+        entries = [_Entry(FlowPosition(row.state.last_seen, row.flow_id), row.active) for row in rows]
+        if after is not None:
+            entries = [entry for entry in entries if entry.position < after]
+        return FlowPage(
+            flush, total, self._rows(flush, entries[:limit], details=True), more=len(entries) > limit
+        )
+
+    def _indexes(self, filters: FlowFilter, scores: Sequence[int]) -> list[list[_Index]]:
+        """The indexes to read, one group for each criterion: every matching flow is in each group.
+
+        :param scores: risk scores that have an index.
+        """
         keys = self._keys
-        ofs = []
-        if wanted.device is not None:
-            ofs.append([keys.of_device(wanted.device)])
-        if wanted.application is not None:
-            ofs.append([keys.of_application(wanted.application)])
-        if wanted.min_risk:
-            ofs.append([keys.of_score(score) for score in scores if score >= wanted.min_risk])
-        kinds = (True, False) if wanted.active is None else (wanted.active,)
-        return [[(keys.index(kind, of), kind) for of in group for kind in kinds] for group in ofs or [[""]]]
+        criteria = []
+        if filters.device is not None:
+            criteria.append([keys.of_device(filters.device)])
+        if filters.application is not None:
+            criteria.append([keys.of_application(filters.application)])
+        if filters.min_risk:
+            criteria.append([keys.of_score(score) for score in scores if score >= filters.min_risk])
+        kinds = (True, False) if filters.active is None else (filters.active,)
+        return [
+            [_Index(keys.index(active, of), active) for of in criterion for active in kinds]
+            for criterion in criteria or [[""]]
+        ]
 
-    def _lengths(self, groups: Iterable[Iterable[_Index]]) -> list[int]:
-        """How many flows the indexes of each group hold."""
-        with self._client.pipeline(transaction=False) as pipe:
-            for group in groups:
-                for key, _ in group:
-                    pipe.zcard(key)
-            lengths = iter(pipe.execute())
-        return [sum(next(lengths) for _ in group) for group in groups]
+    def _lengths(self, flush: FlushStamp, groups: Iterable[Iterable[_Index]]) -> list[int]:
+        """Number of flows in the indexes of each group."""
+        query = self._reader.query(flush)
+        cards = [[query.zcard(index.key) for index in group] for group in groups]
+        query.run()
+        return [sum(card.value for card in group) for group in cards]
 
-    def _latest(self, indexes: Sequence[_Index], count: int, after: Place | None) -> list[_Found]:
-        """The latest flows of all indexes together, at least ``count`` if there are as many."""
-        found: list[_Found] = []
-        asked = count + 1  # the flow of the place itself is still there, most often
-        left = list(indexes)
-        while left:
-            with self._client.pipeline(transaction=False) as pipe:
-                for key, _ in left:
-                    latest = after.seen if after is not None else "+inf"
-                    pipe.zrevrangebyscore(key, latest, "-inf", 0, asked, withscores=True, score_cast_func=int)
-                replies = pipe.execute()
-            short = []
-            for (key, active), reply in zip(left, replies, strict=True):
-                places = [Place(seen, digest) for digest, seen in reply]
-                fresh = [place for place in places if after is None or place < after]
-                if len(fresh) < count and len(places) == asked:
-                    short.append((key, active))  # very many flows were seen in the same millisecond
+    def _latest(
+        self, flush: FlushStamp, indexes: Sequence[_Index], count: int, after: FlowPosition | None
+    ) -> list[_Entry]:
+        """The latest flows of some indexes: at least ``count`` if they hold as many.
+
+        A sorted set can be cut by time only. Flows with the same time as ``after`` are therefore read again
+        and skipped; if these fill a whole reply, a longer reply is requested.
+        """
+        entries: list[_Entry] = []
+        reply_length = count + 1  # the flow at ``after`` itself is usually still there
+        remaining = list(indexes)
+        while remaining:
+            query = self._reader.query(flush)
+            latest: int | str = after.seen if after is not None else "+inf"
+            replies = [query.highest(index.key, reply_length, latest) for index in remaining]
+            query.run()
+            incomplete = []
+            for index, reply in zip(remaining, replies, strict=True):
+                positions = [FlowPosition(seen, digest) for digest, seen in reply.value]
+                following = [position for position in positions if after is None or position < after]
+                if len(following) < count and len(positions) == reply_length:
+                    incomplete.append(index)
                 else:
-                    found += [_Found(place, active) for place in fresh]
-            left, asked = short, asked * 8
-        return sorted(found, reverse=True)
+                    entries += [_Entry(position, index.active) for position in following]
+            remaining, reply_length = incomplete, reply_length * 8
+        return sorted(entries, reverse=True)
 
-    def _rows(self, found: Sequence[_Found], wanted: FlowFilter, *, details: bool) -> list[FlowRow]:
-        """Those of the flows that are wanted."""
-        if not found:
-            return []
+    def _rows(self, flush: FlushStamp, entries: Sequence[_Entry], *, details: bool) -> list[FlowRow]:
+        """The flows of some index entries, in their order; an entry without a stored state is left out."""
         keys = self._keys
-        digests = [place.digest for place, _ in found]
-        live = [place.digest for place, active in found if active]
-        ended = [place.digest for place, active in found if not active]
-        with self._client.pipeline(transaction=False) as pipe:
-            for key, asked in ((keys.flows, live), (keys.ended, ended), (keys.details, digests)):
-                pipe.hmget(key, asked if asked and (details or key != keys.details) else [""])
-            of_live, of_ended, told = pipe.execute()
-        states = {True: iter(of_live), False: iter(of_ended)}
+        query = self._reader.query(flush)
+        live = query.hmget(keys.flows, [entry.position.flow_id for entry in entries if entry.active])
+        ended = query.hmget(keys.ended, [entry.position.flow_id for entry in entries if not entry.active])
+        described = query.hmget(
+            keys.details, [entry.position.flow_id for entry in entries] if details else []
+        )
+        query.run()
+        states = {True: iter(live.value), False: iter(ended.value)}
+        texts = described.value or [None] * len(entries)
         rows = []
-        for index, (place, active) in enumerate(found):
-            text, what = next(states[active]), told[index] if details else None
-            if text is not None and wanted.fits(state := decode_state(text)):
-                rows.append(FlowRow(place.digest, active, state, decode_details(what) if what else None))
+        for entry, text in zip(entries, texts, strict=True):
+            state = next(states[entry.active])
+            if state is not None:
+                rows.append(
+                    FlowRow(
+                        entry.position.flow_id,
+                        entry.active,
+                        decode_state(state),
+                        decode_details(text) if text else None,
+                    )
+                )
         return rows
 
-    def _name(self, page: FlowPage) -> int:
-        """Add to a page what is known of its devices and applications; return the latest flush's number."""
+    def _add_names(self, page: FlowPage) -> None:
+        """Read hints and addresses of the devices on a page, and categories of its applications."""
         keys = self._keys
         sides = [key for row in page.rows for key in (row.state.key, row.state.peer) if key is not None]
         devices = sorted({key.device for key in sides if key.device is not None})
         applications = sorted({key.application for key in sides})
-        with self._client.pipeline(transaction=False) as pipe:
-            pipe.hget(keys.meta, "seq")
-            pipe.hmget(keys.categories, applications or [""])
-            for device in devices:
-                pipe.hget(keys.totals(device), "hint")
-                pipe.zrevrange(keys.addresses(device), 0, -1)
-            sequence, categories, *known = pipe.execute()
+        query = self._reader.query(page.flush)
+        categories = query.hmget(keys.categories, applications)
+        hints = [query.hget(keys.totals(device), "hint") for device in devices]
+        addresses = [query.zrevrange(keys.addresses(device)) for device in devices]
+        query.run()
         page.categories = {
             application: int(category or 0)
-            for application, category in zip(applications, categories, strict=False)
+            for application, category in zip(applications, categories.value, strict=True)
         }
         page.devices = {
-            device: DeviceRow({}, name=device, hint=known[index * 2], addresses=known[index * 2 + 1])
-            for index, device in enumerate(devices)
+            device: DeviceRow({}, name=device, hint=hint.value, addresses=of_device.value)
+            for device, hint, of_device in zip(devices, hints, addresses, strict=True)
         }
-        return int(sequence or 0)

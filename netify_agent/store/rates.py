@@ -1,8 +1,8 @@
-"""Rates: what the latest flushes grew by, over the time that they cover.
+"""Rates: the bytes of the latest flushes, divided by the time that they cover.
 
-netifyd reports a live flow every 15 seconds (its ``update_interval``), so a shorter flush interval sees
-nothing for a while and then three intervals' bytes at once. The window evens that out: it covers the last
-flush, or as many as it takes to cover one report of each flow.
+netifyd reports a live flow every 15 seconds (its ``update_interval``). With a shorter flush interval most
+flushes see none of a flow's bytes and one sees all of them. Rates are therefore averaged over a window: the
+last flush, or as many as are needed to cover one report of each flow.
 """
 
 from __future__ import annotations
@@ -16,23 +16,27 @@ from typing import NamedTuple
 
 from netify_agent.store.deltas import Fresh
 
-WINDOW_MS = 14_000  # netifyd 4.4.5 reports each 15 s; a second for timers that are not exact
+WINDOW_MS = 14_000  # netifyd 4.4.5 reports every 15 s; one second less, as timers are inexact
 
-Pair = tuple[int, int]  # bits per second up, down
+Pair = tuple[int, int]  #: bits per second up, down
 
 
 class DeviceRates(NamedTuple):
-    """Rates of a device and of those of its applications that moved anything."""
+    """Rates of a device, and of each of its applications that moved bytes."""
 
     total: Pair
     applications: dict[str, Pair]
 
 
 class _Packed(NamedTuple):
-    """A :data:`Fresh` in a fifth of the memory: tags, and in their order bytes up and down of each."""
+    """A :data:`Fresh` in a fifth of the memory.
+
+    :ivar tags: applications.
+    :ivar bytes: bytes up and down of each, in the order of ``tags``. Doubles are exact up to 2**53.
+    """
 
     tags: tuple[str, ...]
-    bytes: array[float]  # exact up to 2**53: nobody moves more in 14 s
+    bytes: array[float]
 
 
 class _Interval(NamedTuple):
@@ -42,14 +46,17 @@ class _Interval(NamedTuple):
 
 
 class RateWindow:
-    """The latest flushes, in memory only: after a restart it fills anew."""
+    """The bytes of the latest flushes. Kept in memory only; after a restart the window starts empty."""
 
     def __init__(self) -> None:
-        self._intervals: deque[_Interval] = deque()  # the last one is that of the flush under way
+        self._intervals: deque[_Interval] = deque()  # the last one belongs to the flush in progress
         self._elapsed_ms = 0
 
     def begin(self, sequence: int, elapsed_ms: int) -> None:
-        """Flush ``sequence``, of ``elapsed_ms``, is under way; it counts once, however often it is tried."""
+        """Start flush ``sequence``; starting it again replaces the earlier attempt.
+
+        :param elapsed_ms: time that the flush covers, milliseconds.
+        """
         intervals = self._intervals
         while intervals and intervals[-1].sequence >= sequence:
             intervals.pop()
@@ -62,18 +69,18 @@ class RateWindow:
         return sum(interval.elapsed_ms for interval in self._intervals)
 
     def add(self, name: str, fresh: Fresh) -> str:
-        """Take in the bytes of one device, or of the gateway.
+        """Add the bytes of one device, or of the gateway, in the flush in progress.
 
-        :returns: its rates as the store keeps them: JSON of a :class:`DeviceRates`; empty if it is at rest.
+        :returns: its rates as stored in Redis: a :class:`DeviceRates` in JSON; empty if all rates are 0.
         """
-        now = self._intervals[-1]
-        if fresh and now.elapsed_ms < WINDOW_MS:  # else no later flush will look back at it
-            now.bytes[name] = _Packed(tuple(fresh), array("d", chain.from_iterable(fresh.values())))
+        current = self._intervals[-1]
+        if fresh and current.elapsed_ms < WINDOW_MS:  # otherwise no later window includes this flush
+            current.bytes[name] = _Packed(tuple(fresh), array("d", chain.from_iterable(fresh.values())))
         sums = {tag: list(pair) for tag, pair in fresh.items()}
         for interval in self._intervals:
-            if interval is not now and (known := interval.bytes.get(name)) is not None:
-                amounts = map(int, known.bytes)
-                for tag, up, down in zip(known.tags, amounts, amounts, strict=True):
+            if interval is not current and (packed := interval.bytes.get(name)) is not None:
+                amounts = map(int, packed.bytes)
+                for tag, up, down in zip(packed.tags, amounts, amounts, strict=True):
                     pair = sums.setdefault(tag, [0, 0])
                     pair[0] += up
                     pair[1] += down
@@ -83,10 +90,13 @@ class RateWindow:
             DeviceRates(self._rate(sums.values()), {tag: self._rate([pair]) for tag, pair in sums.items()})
         )
 
-    def rest(self, told: Iterable[str]) -> Iterator[tuple[str, str]]:
-        """Rates of those that are not ``told`` of in this flush, but moved something in the window."""
-        moved = {name for interval in self._intervals for name in interval.bytes}
-        for name in moved.difference(told):
+    def rest(self, added: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Rates of devices that moved bytes in the window but were not added to this flush.
+
+        :param added: names passed to :meth:`add` for this flush.
+        """
+        in_window = {name for interval in self._intervals for name in interval.bytes}
+        for name in in_window.difference(added):
             yield name, self.add(name, {})
 
     def _rate(self, pairs: Iterable[list[int]]) -> Pair:

@@ -1,47 +1,72 @@
-"""Redis to answers: what a request needs, in a handful of round trips, as plain data.
+"""Reads the gateway, its devices and their history from Redis.
 
-Reads what one flush wrote as a whole, so that the sums of an answer agree to the byte: the flush's number
-is the same before and after. Not with MULTI, which a Redis that has run out of memory refuses to readers too.
+Applications and protocols of the gateway are read by ``usage_reader``, single flows by ``flow_reader``, the
+figures of ``/metrics`` by ``metrics_reader`` and those of ``/events`` by ``changes_reader``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-import redis
-
-from netify_agent.store.client import Client, StoreError, reason
-from netify_agent.store.latest import LastFlush
+from netify_agent.store.client import Client
 from netify_agent.store.layout import FIRST_SEEN, GATEWAY, LAST_SEEN, Keys
+from netify_agent.store.query import FlushStamp, Query, Result, retry_when_flushed, store_errors
 from netify_agent.store.rows import (
     Counted,
     DeviceRow,
-    Devices,
-    NetworkSnapshot,
     by_name,
+    categories_of,
     counters_of,
     decode_rates,
     rows_of,
     time_of,
 )
 
-ATTEMPTS = 5  # at an answer that no flush changed while it was read; there is one a second at most
 
-TOO_FAST = "flushes come faster than they can be read"
+@dataclass
+class NetworkSnapshot:
+    """The gateway and its devices after one flush.
 
-#: Given all devices without their applications, the ones that are wanted with all that belongs to them.
-Select = Callable[[NetworkSnapshot], Sequence[DeviceRow]]
+    :ivar flush: the flush that everything in it belongs to.
+    :ivar gateway: each flow once.
+    :ivar unattributed: counters of flows that belong to no device.
+    :ivar mirrored: counters that two devices have, because a flow between them counts for both.
+    :ivar forgotten: counters of devices that were dropped after a long silence.
+    :ivar categories: application to netifyd's category id; empty until applications are read.
+    """
+
+    flush: FlushStamp
+    devices: list[DeviceRow]
+    gateway: Counted
+    unattributed: dict[str, int]
+    mirrored: dict[str, int]
+    forgotten: dict[str, int]
+    categories: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class DeviceSnapshot:
+    """One device after one flush. ``categories``: application to netifyd's category id."""
+
+    flush: FlushStamp
+    device: DeviceRow
+    categories: dict[str, int]
 
 
 class StoreReader:
-    """The reading side of one gateway's store. Every method raises :class:`StoreError`."""
+    """The reading side of one gateway's store.
+
+    Every method raises :class:`~netify_agent.store.client.StoreError` if Redis cannot be reached or refuses.
+    """
 
     def __init__(self, client: Client, gateway: str) -> None:
         self.client = client
         self.keys = Keys(gateway)
-        self._last_flush = LastFlush(client, self.keys.meta)
+
+    def query(self, flush: FlushStamp | None = None) -> Query:
+        """A new query; with ``flush``, one that continues reading that flush."""
+        return Query(self.client, self.keys, flush)
 
     def ping(self) -> None:
         """Return if Redis answers."""
@@ -49,15 +74,16 @@ class StoreReader:
             self.client.ping()
 
     def meta(self) -> dict[str, str]:
-        """What the last flush said of itself: ``seq``, ``at`` (ms), ``elapsed`` (ms), and more."""
+        """What the last flush stored about itself: ``seq``, ``at`` (ms), ``elapsed`` (ms), and more."""
         with store_errors():
             meta: dict[str, str] = self.client.hgetall(self.keys.meta)
             return meta
 
-    def last_flush(self) -> tuple[int, int]:
-        """Number of the last flush, and our clock when it was taken (ms since the epoch); 0 for none."""
+    def last_flush(self) -> FlushStamp:
+        """The last flush, by one read from Redis."""
         with store_errors():
-            return self._last_flush.read()
+            sequence, at_ms = self.client.hmget(self.keys.meta, "seq", "at")
+        return FlushStamp(int(sequence or 0), int(at_ms or 0))
 
     def counters(self) -> dict[str, int]:
         """The accounting's own counters, by name."""
@@ -66,102 +92,74 @@ class StoreReader:
 
     # -- devices -----------------------------------------------------------------------------------
 
-    def snapshot(
-        self,
-        select: Select | None = None,
-        *,
-        applications: bool = True,
-        addresses: bool = False,
-        users_of: str | None = None,
-    ) -> NetworkSnapshot:
-        """The gateway and its devices, but for devices that all moved away from.
+    @retry_when_flushed
+    def snapshot(self, *, addresses: bool = False, users_of: str | None = None) -> NetworkSnapshot:
+        """The gateway and its devices, without their applications.
 
-        :param select: which of them are wanted, and in which order; None: all.
-        :param applications: whether with their applications.
-        :param addresses: whether ``select`` needs their addresses.
-        :param users_of: only those that moved bytes with this application.
+        Devices whose counters are all 0, because all their flows turned out to be another's, are left out.
+
+        :param addresses: whether to read the devices' IP addresses.
+        :param users_of: only devices that moved bytes with this application.
         """
         keys = self.keys
-        with store_errors():
-            for _ in range(ATTEMPTS):
-                with self.client.pipeline(transaction=False) as pipe:
-                    pipe.zrange(keys.devices if users_of is None else keys.users(users_of), 0, -1)
-                    pipe.hget(keys.meta, "seq")
-                    names, sequence = pipe.execute()
-                everything = select is None
-                snapshot = self._picture(
-                    names, applications=applications and everything, addresses=addresses or everything
-                )
-                if snapshot.sequence != int(sequence or 0):
-                    continue
-                snapshot.devices = [row for row in snapshot.devices if any(row.counters.values())]
-                if select is None:
-                    return snapshot
-                wanted = [row.name for row in select(snapshot)]
-                chosen = self._devices(wanted, applications=applications)
-                if chosen.sequence == snapshot.sequence:
-                    snapshot.devices = chosen.devices
-                    snapshot.categories = chosen.categories
-                    return snapshot
-        raise StoreError(TOO_FAST)
+        query = self.query()
+        names = query.zrange(keys.devices if users_of is None else keys.users(users_of))
+        flush = query.run()
 
-    def device(
-        self, name: str, *, applications: bool = True, protocols: bool = True
-    ) -> tuple[Devices, DeviceRow] | None:
-        """One device, or None if the store knows no such device.
-
-        Costs what the device has, however many others there are.
-        """
-        with store_errors():
-            found = self._devices([name], applications=applications, protocols=protocols)
-        row = found.devices[0]
-        return (found, row) if row.arrived and any(row.counters.values()) else None
-
-    def _picture(self, names: Sequence[str], *, applications: bool, addresses: bool) -> NetworkSnapshot:
-        keys = self.keys
-
-        def queue(pipe: Any) -> None:
-            pipe.hgetall(keys.totals(GATEWAY))
-            pipe.hget(keys.rates, GATEWAY)
-            for key in (keys.unattributed, keys.mirrored, keys.forgotten):
-                pipe.hgetall(key)
-            self.queue_devices(pipe, names, applications, addresses, False)
-
-        gateway, rates, unattributed, mirrored, forgotten, *rest = self.whole(queue)
-        devices = devices_of(names, rest, applications, addresses, False)
+        query = self.query(flush)
+        gateway = query.hgetall(keys.totals(GATEWAY))
+        rates = query.hget(keys.rates, GATEWAY)
+        unattributed = query.hgetall(keys.unattributed)
+        mirrored = query.hgetall(keys.mirrored)
+        forgotten = query.hgetall(keys.forgotten)
+        devices = DevicesQuery(query, names.value, addresses=addresses)
+        query.run()
         return NetworkSnapshot(
-            devices.sequence,
-            devices.at_ms,
-            devices.categories,
-            devices.devices,
-            Counted(counters_of(gateway), decode_rates(rates)[0]),
-            counters_of(unattributed),
-            counters_of(mirrored),
-            counters_of(forgotten),
+            flush,
+            [row for row in devices.rows() if any(row.counters.values())],
+            Counted(counters_of(gateway.value), decode_rates(rates.value)[0]),
+            counters_of(unattributed.value),
+            counters_of(mirrored.value),
+            counters_of(forgotten.value),
         )
 
-    def _devices(self, names: Sequence[str], *, applications: bool, protocols: bool = False) -> Devices:
-        replies = self.whole(lambda pipe: self.queue_devices(pipe, names, applications, True, protocols))
-        return devices_of(names, replies, applications, True, protocols)
-
-    def queue_devices(
-        self, pipe: Any, names: Sequence[str], applications: bool, addresses: bool, protocols: bool
+    def add_details(
+        self, snapshot: NetworkSnapshot, rows: Sequence[DeviceRow], *, applications: bool = True
     ) -> None:
-        """Ask for what :func:`devices_of` takes apart."""
+        """Read the addresses and applications of some devices into their rows.
+
+        :param rows: devices of ``snapshot``.
+        :param applications: False: addresses only.
+        :raises FlushedMeanwhile: if the store has moved on since the snapshot.
+        """
         keys = self.keys
-        pipe.hmget(keys.meta, "seq", "at")
-        pipe.hmget(keys.rates, list(names) or [GATEWAY])
-        if applications:
-            pipe.hgetall(keys.categories)
-        for name in names:
-            pipe.hgetall(keys.totals(name))
-            pipe.zscore(keys.devices, name)
-            if addresses:
-                pipe.zrevrange(keys.addresses(name), 0, -1)
-            if applications:
-                pipe.hgetall(keys.applications(name))
-            if protocols:
-                pipe.hgetall(keys.protocols(name))
+        query = self.query(snapshot.flush)
+        addresses = [query.zrevrange(keys.addresses(row.name)) for row in rows]
+        if not applications:
+            query.run()
+        else:
+            categories = query.hgetall(keys.categories)
+            fields = [query.hgetall(keys.applications(row.name)) for row in rows]
+            query.run()
+            snapshot.categories = categories_of(categories.value)
+            for row, of_row in zip(rows, fields, strict=True):
+                row.applications = rows_of(of_row.value, row.application_rates)
+        for row, ips in zip(rows, addresses, strict=True):
+            row.addresses = ips.value
+
+    @retry_when_flushed
+    def device(
+        self, name: str, *, applications: bool = True, protocols: bool = True
+    ) -> DeviceSnapshot | None:
+        """One device, however many others there are; None if the store knows no such device."""
+        query = self.query()
+        categories = query.hgetall(self.keys.categories) if applications else None
+        devices = DevicesQuery(query, [name], addresses=True, applications=applications, protocols=protocols)
+        flush = query.run()
+        (row,) = devices.rows()
+        if not row.arrived or not any(row.counters.values()):
+            return None
+        return DeviceSnapshot(flush, row, categories_of(categories.value) if categories else {})
 
     def knows(self, device: str) -> bool:
         """Whether the store has a device of that name."""
@@ -170,72 +168,70 @@ class StoreReader:
 
     # -- history -----------------------------------------------------------------------------------
 
+    @retry_when_flushed
     def history(
         self, device: str, step: int, starts: Iterable[int]
     ) -> list[tuple[int, dict[str, dict[str, int]]]]:
-        """Buckets of a device, or of the gateway (an empty name).
+        """History buckets of a device, or of the gateway (an empty name).
 
-        :param step: seconds that a bucket covers.
-        :param starts: of the wanted buckets, seconds since the epoch.
-        :returns: of each bucket that saw traffic its start and its counters, by application; the
-            total stands under the empty name. Applications have bytes only.
+        :param step: length of a bucket, seconds.
+        :param starts: which buckets, by their start, seconds since the epoch.
+        :returns: start and counters by application of each bucket with traffic. The total stands under the
+            empty name; applications have bytes only.
         """
-        starts = list(starts)
-        with store_errors(), self.client.pipeline(transaction=False) as pipe:
-            for start in starts:
-                pipe.hgetall(self.keys.bucket(step, start, device))
-            found = pipe.execute() if starts else []
-        return [(start, by_name(fields)) for start, fields in zip(starts, found, strict=True) if fields]
-
-    def whole(self, queue: Callable[[Any], None]) -> list[Any]:
-        """Replies to what ``queue`` puts into a pipeline, with no flush between them."""
-        for _ in range(ATTEMPTS):
-            with self.client.pipeline(transaction=False) as pipe:
-                pipe.hget(self.keys.meta, "seq")
-                queue(pipe)
-                pipe.hget(self.keys.meta, "seq")
-                replies: list[Any] = pipe.execute()
-            if replies[0] == replies[-1]:
-                return replies[1:-1]
-        raise StoreError(TOO_FAST)
+        query = self.query()
+        buckets = [(start, query.hgetall(self.keys.bucket(step, start, device))) for start in starts]
+        query.run()
+        return [(start, by_name(fields.value)) for start, fields in buckets if fields.value]
 
 
-def devices_of(
-    names: Sequence[str], replies: list[Any], applications: bool, addresses: bool, protocols: bool
-) -> Devices:
-    """Devices from the replies to what :meth:`StoreReader.queue_devices` asked."""
-    replies_of = iter(replies)
-    sequence, at_ms = next(replies_of)
-    rates = next(replies_of)
-    categories = next(replies_of) if applications else {}
-    rows = []
-    for name, rates_of in zip(names, rates, strict=False):  # for no names there is one reply
-        totals = next(replies_of)
-        total_rates, by_application = decode_rates(rates_of)
-        rows.append(
-            DeviceRow(
-                counters_of(totals),
-                total_rates,
-                time_of(totals.get(FIRST_SEEN)),
-                time_of(totals.get(LAST_SEEN)),
-                name=name,
-                interface=totals.get("interface"),
-                hint=totals.get("hint"),
-                arrived=int(next(replies_of) or 0),
-                addresses=next(replies_of) if addresses else [],
-                applications=rows_of(next(replies_of), by_application) if applications else {},
-                protocols=rows_of(next(replies_of), {}) if protocols else {},
-            )
+class DevicesQuery:
+    """Queues the reads for some devices; :meth:`rows` decodes the replies once the query has run."""
+
+    def __init__(
+        self,
+        query: Query,
+        names: Sequence[str],
+        *,
+        addresses: bool = False,
+        applications: bool = False,
+        protocols: bool = False,
+    ) -> None:
+        keys = query.keys
+        self._names = names
+        self._rates = query.hmget(keys.rates, names)
+        self._totals = [query.hgetall(keys.totals(name)) for name in names]
+        self._arrivals = [query.zscore(keys.devices, name) for name in names]
+        self._addresses: list[Result[list[str]]] = []
+        self._applications: list[Result[dict[str, str]]] = []
+        self._protocols: list[Result[dict[str, str]]] = []
+        if addresses:
+            self._addresses = [query.zrevrange(keys.addresses(name)) for name in names]
+        if applications:
+            self._applications = [query.hgetall(keys.applications(name)) for name in names]
+        if protocols:
+            self._protocols = [query.hgetall(keys.protocols(name)) for name in names]
+
+    def rows(self) -> list[DeviceRow]:
+        """One row for each name, in their order; for an unknown device a row of zeros."""
+        return [self._row(index) for index in range(len(self._names))]
+
+    def _row(self, index: int) -> DeviceRow:
+        totals = self._totals[index].value
+        rates, application_rates = decode_rates(self._rates.value[index])
+        return DeviceRow(
+            counters_of(totals),
+            rates,
+            time_of(totals.get(FIRST_SEEN)),
+            time_of(totals.get(LAST_SEEN)),
+            name=self._names[index],
+            interface=totals.get("interface"),
+            hint=totals.get("hint"),
+            addresses=self._addresses[index].value if self._addresses else [],
+            arrived=int(self._arrivals[index].value or 0),
+            application_rates=application_rates,
+            applications=(
+                rows_of(self._applications[index].value, application_rates) if self._applications else {}
+            ),
+            protocols=rows_of(self._protocols[index].value, {}) if self._protocols else {},
         )
-    return Devices(
-        int(sequence or 0), int(at_ms or 0), {tag: int(one) for tag, one in categories.items()}, rows
-    )
-
-
-@contextmanager
-def store_errors() -> Iterator[None]:
-    """Let what redis-py raises leave as StoreError."""
-    try:
-        yield
-    except redis.RedisError as error:
-        raise StoreError(reason(error)) from error

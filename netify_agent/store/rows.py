@@ -1,4 +1,4 @@
-"""What is read from the store, as plain rows, and how its hashes become them. No Redis in here."""
+"""Rows of the reading side as plain data, and the decoding of Redis' replies into them. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from netify_agent.store.layout import COUNTER_NAMES, FIRST_SEEN, LAST_SEEN
 
-Rates = tuple[int, int]
+Rates = tuple[int, int]  #: bits per second up and down
 AT_REST: Rates = (0, 0)
 
 
@@ -18,7 +18,8 @@ class Counted:
 
     :ivar counters: ``bytes_up``, ``bytes_down``, ``packets_up``, ``packets_down``, ``flows``.
     :ivar rates: bits per second up and down over the last interval.
-    :ivar first_seen: netifyd's clock, milliseconds since the epoch; None unknown.
+    :ivar first_seen: netifyd's clock, milliseconds since the epoch; None if unknown.
+    :ivar last_seen: the same for the last packet.
     """
 
     counters: dict[str, int]
@@ -26,49 +27,42 @@ class Counted:
     first_seen: int | None = None
     last_seen: int | None = None
 
+    @property
+    def total_bytes(self) -> int:
+        """Bytes up and down together."""
+        return self.counters["bytes_up"] + self.counters["bytes_down"]
+
 
 @dataclass
 class DeviceRow(Counted):
-    """A device. ``arrived`` is our own clock at its latest record, milliseconds since the epoch."""
+    """A device.
+
+    :ivar name: its MAC address, or its IP address if it has no MAC.
+    :ivar interface: where netifyd last saw it.
+    :ivar hint: the name that the device gives itself.
+    :ivar addresses: its IP addresses, latest first; empty if not read.
+    :ivar arrived: our clock at its latest record, milliseconds since the epoch; 0 for an unknown device.
+    :ivar application_rates: bits per second up and down of each application that moved bytes.
+    :ivar applications: its applications, most bytes first; empty if not read.
+    :ivar protocols: its protocols, most bytes first; empty if not read.
+    """
 
     name: str = ""
     interface: str | None = None
     hint: str | None = None
     addresses: list[str] = field(default_factory=list)
     arrived: int = 0
+    application_rates: dict[str, Rates] = field(default_factory=dict)
     applications: dict[str, Counted] = field(default_factory=dict)
     protocols: dict[str, Counted] = field(default_factory=dict)
 
 
 @dataclass
-class Devices:
-    """Devices as the store held them after flush ``sequence``, taken at ``at_ms`` (our clock, ms).
-
-    :ivar categories: application to netifyd's category id.
-    """
-
-    sequence: int
-    at_ms: int
-    categories: dict[str, int]
-    devices: list[DeviceRow]
-
-
-@dataclass
-class NetworkSnapshot(Devices):
-    """The devices, the gateway, and what stands beside them in its sum."""
-
-    gateway: Counted
-    unattributed: dict[str, int]
-    mirrored: dict[str, int]
-    forgotten: dict[str, int]
-
-
-@dataclass
-class UsedRow(Counted):
+class UsageRow(Counted):
     """An application or a protocol of the gateway.
 
-    :ivar category: netifyd's category id; 0 none, and for a protocol.
-    :ivar users: (device, bytes up and down), most bytes first.
+    :ivar category: netifyd's category id; 0 if it has none, and for a protocol.
+    :ivar users: devices with their bytes up and down together, most bytes first; empty if not read.
     """
 
     name: str = ""
@@ -77,7 +71,7 @@ class UsedRow(Counted):
 
 
 def counters_of(fields: dict[str, str]) -> dict[str, int]:
-    """The five counters of a hash; what it lacks is 0."""
+    """The five counters of a hash; a missing field is 0."""
     return {name: int(fields.get(code, 0)) for code, name in COUNTER_NAMES.items()}
 
 
@@ -87,7 +81,7 @@ def time_of(value: str | None) -> int | None:
 
 
 def by_name(fields: dict[str, str]) -> dict[str, dict[str, int]]:
-    """Fields ``code:name`` to counters by name; a bare ``code`` is of the empty name."""
+    """Group fields ``code:name`` into counters by name; a bare ``code`` belongs to the empty name."""
     rows: dict[str, dict[str, int]] = {}
     for name, value in fields.items():
         code, _, owner = name.partition(":")
@@ -96,19 +90,24 @@ def by_name(fields: dict[str, str]) -> dict[str, dict[str, int]]:
 
 
 def rows_of(fields: dict[str, str], rates: dict[str, Rates]) -> dict[str, Counted]:
-    """Rows by name, most bytes first; a row whose every byte and flow has moved away is none."""
+    """Rows by name, most bytes first. Rows whose counters are all 0 after a reclassification are left out."""
     rows = []
     for name, values in by_name(fields).items():
         counters = {counter: values.get(counter, 0) for counter in COUNTER_NAMES.values()}
         if any(counters.values()):
             first, last = values.get(FIRST_SEEN), values.get(LAST_SEEN)
             rows.append((name, Counted(counters, rates.get(name, AT_REST), first, last)))
-    rows.sort(key=lambda item: (-item[1].counters["bytes_up"] - item[1].counters["bytes_down"], item[0]))
+    rows.sort(key=lambda item: (-item[1].total_bytes, item[0]))
     return dict(rows)
 
 
+def categories_of(fields: dict[str, str]) -> dict[str, int]:
+    """Application to netifyd's category id."""
+    return {tag: int(category) for tag, category in fields.items()}
+
+
 def decode_rates(text: str | None) -> tuple[Rates, dict[str, Rates]]:
-    """Of a device, or of the gateway: its own rates, and those of its applications."""
+    """Rates of a device or the gateway: its own, and those of its applications by tag."""
     if not text:
         return AT_REST, {}
     total: Any

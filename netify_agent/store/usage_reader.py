@@ -1,139 +1,129 @@
-"""Who uses what: the gateway's applications and protocols with their heaviest users, read from Redis."""
+"""Reads the gateway's applications and protocols, and the devices that use them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from netify_agent.store.client import StoreError
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN
-from netify_agent.store.reader import ATTEMPTS, TOO_FAST, StoreReader, store_errors
-from netify_agent.store.rows import AT_REST, Counted, UsedRow, counters_of, decode_rates, rows_of, time_of
-
-#: Given all rows without their users, the ones that are wanted with them.
-Select = Callable[[list[UsedRow]], Sequence[UsedRow]]
-
-
-def _all(rows: list[UsedRow]) -> list[UsedRow]:
-    return rows
+from netify_agent.store.query import FlushStamp, retry_when_flushed
+from netify_agent.store.reader import StoreReader
+from netify_agent.store.rows import AT_REST, Counted, UsageRow, counters_of, decode_rates, rows_of, time_of
 
 
 @dataclass
-class User(Counted):
-    """A device as one application sees it."""
+class UsageSnapshot:
+    """The gateway's applications or protocols after one flush, most bytes first."""
+
+    flush: FlushStamp
+    rows: list[UsageRow]
+
+
+@dataclass
+class UserRow(Counted):
+    """What one device moved with one application."""
 
     device: str = ""
 
 
+@dataclass
+class ApplicationSnapshot:
+    """One application of the gateway after one flush, and the devices that moved bytes with it."""
+
+    flush: FlushStamp
+    application: UsageRow
+    users: list[UserRow]
+
+
 class UsageReader:
-    """Reads of one gateway's store. Every method raises :class:`~netify_agent.store.client.StoreError`."""
+    """Reads from one gateway's store. Raises :class:`~netify_agent.store.client.StoreError`."""
 
     def __init__(self, reader: StoreReader) -> None:
         self._reader = reader
-        self._keys = reader.keys
 
-    def applications(self, users: int | None, select: Select = _all) -> tuple[int, list[UsedRow]]:
-        """The gateway's applications, most bytes first, or those that ``select`` picks, in its order.
+    @retry_when_flushed
+    def applications(self) -> UsageSnapshot:
+        """The gateway's applications, without their users."""
+        keys = self._reader.keys
+        query = self._reader.query()
+        fields = query.hgetall(keys.applications(GATEWAY))
+        categories = query.hgetall(keys.categories)
+        rates = query.hget(keys.rates, GATEWAY)
+        flush = query.run()
+        rows = rows_of(fields.value, decode_rates(rates.value)[1])
+        return UsageSnapshot(flush, _usage_rows(rows, categories.value))
 
-        :param users: how many of the heaviest users to tell with each; None: all.
-        :returns: our clock at the last flush (milliseconds since the epoch), and the rows.
+    @retry_when_flushed
+    def protocols(self) -> UsageSnapshot:
+        """The gateway's protocols, without their users, rates and times, which are not kept."""
+        query = self._reader.query()
+        fields = query.hgetall(self._reader.keys.protocols(GATEWAY))
+        flush = query.run()
+        return UsageSnapshot(flush, _usage_rows(rows_of(fields.value, {}), {}))
+
+    def add_application_users(self, flush: FlushStamp, rows: Sequence[UsageRow], limit: int | None) -> None:
+        """Read the heaviest users of some applications into their rows.
+
+        :param flush: the flush that ``rows`` were read from.
+        :param limit: how many users of each; None: all.
+        :raises FlushedMeanwhile: if the store has moved on since.
         """
-        keys = self._keys
+        self._add_users(flush, rows, limit, self._reader.keys.users)
 
-        def queue(pipe: Any) -> None:
-            pipe.hmget(keys.meta, "seq", "at")
-            pipe.hgetall(keys.applications(GATEWAY))
-            pipe.hgetall(keys.categories)
-            pipe.hget(keys.rates, GATEWAY)
+    def add_protocol_users(self, flush: FlushStamp, rows: Sequence[UsageRow], limit: int | None) -> None:
+        """The same for protocols."""
+        self._add_users(flush, rows, limit, self._reader.keys.protocol_users)
 
-        def decode(fields: dict[str, str], categories: dict[str, str], rates: str | None) -> list[UsedRow]:
-            return _used(rows_of(fields, decode_rates(rates)[1]), categories)
+    def _add_users(
+        self, flush: FlushStamp, rows: Sequence[UsageRow], limit: int | None, key: Callable[[str], str]
+    ) -> None:
+        query = self._reader.query(flush)
+        users = [query.highest(key(row.name), limit) for row in rows]
+        query.run()
+        for row, of_row in zip(rows, users, strict=True):
+            row.users = of_row.value
 
-        return self._with_users(queue, decode, keys.users, users, select)
+    @retry_when_flushed
+    def application(self, tag: str) -> ApplicationSnapshot | None:
+        """One application with all its users, most bytes first; None if the store does not know it."""
+        keys = self._reader.keys
+        query = self._reader.query()
+        users = query.zrevrange(keys.users(tag))
+        flush = query.run()
 
-    def protocols(self, users: int | None, select: Select = _all) -> tuple[int, list[UsedRow]]:
-        """The same of the gateway's protocols."""
-        keys = self._keys
-
-        def queue(pipe: Any) -> None:
-            pipe.hmget(keys.meta, "seq", "at")
-            pipe.hgetall(keys.protocols(GATEWAY))
-
-        def decode(fields: dict[str, str]) -> list[UsedRow]:
-            return _used(rows_of(fields, {}), {})
-
-        return self._with_users(queue, decode, keys.protocol_users, users, select)
-
-    def _with_users(
-        self,
-        queue: Callable[[Any], None],
-        decode: Callable[..., list[UsedRow]],
-        key_of_users: Callable[[str], str],
-        users: int | None,
-        select: Select,
-    ) -> tuple[int, list[UsedRow]]:
-        last = -1 if users is None else users - 1
-        with store_errors():
-            for _ in range(ATTEMPTS):
-                (sequence, at_ms), *replies = self._reader.whole(queue)
-                chosen = list(select(decode(*replies)))
-                if users == 0 or not chosen:
-                    return int(at_ms or 0), chosen
-
-                def queue_users(pipe: Any, rows: list[UsedRow] = chosen) -> None:
-                    pipe.hget(self._keys.meta, "seq")
-                    for row in rows:
-                        pipe.zrevrange(key_of_users(row.name), 0, last, withscores=True)
-
-                still, *heaviest = self._reader.whole(queue_users)
-                if still == sequence:
-                    for row, pairs in zip(chosen, heaviest, strict=True):
-                        row.users = [(device, int(score)) for device, score in pairs]
-                    return int(at_ms or 0), chosen
-        raise StoreError(TOO_FAST)
-
-    def application(self, tag: str) -> tuple[int, UsedRow, list[User]] | None:
-        """One application of the gateway, and all devices that moved bytes with it.
-
-        :returns: our clock at the last flush (milliseconds since the epoch), the application's own row and
-            those of its users; None for an application that the store does not know.
-        """
-        keys = self._keys
         codes = (*COUNTERS, FIRST_SEEN, LAST_SEEN)
-        fields = [f"{code}:{tag}" for code in codes]
-        with store_errors():
-            devices = self._reader.client.zrevrange(keys.users(tag), 0, -1)
-
-            def queue(pipe: Any) -> None:
-                pipe.hget(keys.meta, "at")
-                pipe.hget(keys.categories, tag)
-                pipe.hmget(keys.rates, [GATEWAY, *devices])
-                for name in (GATEWAY, *devices):
-                    pipe.hmget(keys.applications(name), fields)
-
-            at_ms, category, rates, *found = self._reader.whole(queue)
-        rows = [
-            _row(dict(zip(codes, values, strict=True)), decode_rates(of_device)[1].get(tag, AT_REST))
-            for values, of_device in zip(found, rates, strict=True)
+        owners = [GATEWAY, *users.value]
+        query = self._reader.query(flush)
+        category = query.hget(keys.categories, tag)
+        rates = query.hmget(keys.rates, owners)
+        values = [
+            query.hmget(keys.applications(owner), [f"{code}:{tag}" for code in codes]) for owner in owners
         ]
-        whole, *parts = rows
+        query.run()
+
+        whole, *of_users = [
+            _counted(dict(zip(codes, of_owner.value, strict=True)), decode_rates(text)[1].get(tag, AT_REST))
+            for of_owner, text in zip(values, rates.value, strict=True)
+        ]
         if not any(whole.counters.values()):
             return None
-        users = [
-            User(**vars(row), device=device)
-            for device, row in zip(devices, parts, strict=True)
-            if any(row.counters.values())
-        ]
-        return int(at_ms or 0), UsedRow(**vars(whole), name=tag, category=int(category or 0)), users
+        return ApplicationSnapshot(
+            flush,
+            UsageRow(**vars(whole), name=tag, category=int(category.value or 0)),
+            [
+                UserRow(**vars(row), device=device)
+                for device, row in zip(users.value, of_users, strict=True)
+                if any(row.counters.values())
+            ],
+        )
 
 
-def _row(fields: dict[str, str | None], rates: tuple[int, int]) -> Counted:
+def _counted(fields: dict[str, str | None], rates: tuple[int, int]) -> Counted:
     known = {code: value for code, value in fields.items() if value is not None}
     return Counted(counters_of(known), rates, time_of(known.get(FIRST_SEEN)), time_of(known.get(LAST_SEEN)))
 
 
-def _used(rows: Mapping[str, Counted], categories: Mapping[str, str]) -> list[UsedRow]:
+def _usage_rows(rows: Mapping[str, Counted], categories: Mapping[str, str]) -> list[UsageRow]:
     return [
-        UsedRow(**vars(row), name=name, category=int(categories.get(name, 0))) for name, row in rows.items()
+        UsageRow(**vars(row), name=name, category=int(categories.get(name, 0))) for name, row in rows.items()
     ]

@@ -49,7 +49,7 @@ export class Device {
       columns: FLOW_COLUMNS.filter((column) => column.id !== 'device') });
     this.noFlows = emptyNote('No flow is live.', 'The device is silent, or its connections are over.');
     this.risks = new KeyedList(h('ul', { class: 'risks' }), (risk) => risk.id, riskRow);
-    this.noRisks = emptyNote('Nothing looks risky.', 'No live or recent flow of this device was flagged.');
+    this.noRisks = emptyNote('No risks found.', 'The inspection flagged no live or recent flow of this device.');
     this.content = h('div', { class: 'page-content' },
       h('dl', { class: 'figures' },
         stat('Download now', labelled('down', '', this.figures.rateDown.node)),

@@ -1,4 +1,4 @@
-// What netifyd's inspection finds risky, in words: which kinds of risk there are, and which flows have them.
+// The view of risks: the risks that netifyd's inspection found, and the flows that have them.
 
 import { get } from './api.js';
 import { KeyedList, h, setAttribute, setText, show } from './dom.js';
@@ -12,7 +12,7 @@ const LIMIT = 2000;
 const AGAIN_MS = 10_000;
 const SHOWN_DEVICES = 4;
 
-/** One kind of risk: `{id, name, flows, score, last_seen}`, and `devices` where they are known. */
+/** One kind of risk: `{id, name, flows, score, last_seen}`, and `devices` if known. */
 export function riskRow() {
   const level = h('span', { class: 'level' });
   const name = h('span', { class: 'risk-name' });
@@ -49,12 +49,12 @@ export class Risks {
       columns: FLOW_COLUMNS.map((column) => (column.id === 'risk' ? { ...column, style: 'figure' }
         : column.id === 'bytes_down' ? { ...column, style: 'figure middle' } : column)),
     });
-    this.nothing = emptyNote('Nothing looks risky.', 'No live or recent flow was flagged by the inspection.');
+    this.nothing = emptyNote('No risks found.', 'The inspection flagged no live or recent flow.');
     this.content = h('div', { class: 'page-content' },
       panel('Kinds of risk', null, this.kinds.parent), panel('Flows', null, this.table.node));
     this.node = h('div', { class: 'page' }, h('h1', {}, 'Risks'), this.summary,
-      h('p', { class: 'note' }, 'A risk is a hint, not a verdict: the inspection names what is unusual about a connection. ',
-        'High is worth a look today, low is common on any network.'),
+      h('p', { class: 'note' }, 'A risk is a hint, not proof of an attack: the inspection flags unusual connections. ',
+        'Look into high risks today; low risks are common on any network.'),
       this.content, this.nothing);
     show(this.nothing, false);
     show(this.content, false);
@@ -77,7 +77,7 @@ export class Risks {
   }
 }
 
-/** The kinds of risk of flows, the worst first. */
+/** The kinds of risk of flows, highest score first. */
 function kinds(flows) {
   const found = new Map();
   for (const flow of flows) {

@@ -31,7 +31,7 @@ from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.batch import FlowState, SourceState
 from netify_agent.accounting.capture_points import CaptureRules
 from netify_agent.accounting.flow import Flow, split
-from netify_agent.accounting.flow_table import TAG_MARK
+from netify_agent.accounting.flow_id import digest_of
 from netify_agent.netifyd.flow_record import UNDESCRIBED, Key
 from netify_agent.netifyd.framing import RecordReader
 
@@ -1506,7 +1506,7 @@ def test_flows_of_a_source_that_nobody_listens_to_any_more_end(store: ReferenceS
 
 def test_flows_that_an_older_schema_named_by_digest_alone_are_renamed(store: ReferenceStore) -> None:
     store.feed(flow("a"), stats("a", 10, 20, 30)).flush()
-    old = {name.partition(TAG_MARK)[0]: state for name, state in store.flows.items()}
+    old = {digest_of(name): state for name, state in store.flows.items()}
     accountant = Accountant(1000, store.bucket)
     accountant.restore(old, store.sources)
     accountant.connected(SOURCE)

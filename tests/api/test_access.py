@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Answer, Scene, a_scene, assert_problem
+from api_server import Answer, Scene, a_scene, assert_problem
 from support import RedisServer, eventually, free_port, short_directory
 
 from netify_agent.api.http.access import Access

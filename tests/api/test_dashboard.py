@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from serving import Scene, a_small_network, assert_problem
+from api_server import Scene, a_small_network, assert_problem
 from support import RedisServer
 
-from netify_agent.api.routes import dashboard as pages
+from netify_agent.api.routes import dashboard
 
-FILES = {path.name: path for path in pages.DIRECTORY.iterdir()}
+FILES = {path.name: path for path in dashboard.DIRECTORY.iterdir()}
 KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 SCRIPTS = sorted(name for name in FILES if name.endswith(".js"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
 import signal
@@ -11,21 +10,22 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from api_server import ALIVE, Scene, a_scene, assert_problem
+from event_client import Client
 from jsonschema import Draft202012Validator
 from records import account
-from serving import ALIVE, Scene, a_scene, assert_problem
-from storing import LAPTOP, PHONE, TUNNEL
+from store_book import LAPTOP, NO_COUNTS, PHONE, TUNNEL
 from support import WAIT_S, Daemon, RedisServer, StandIn, certificate, eventually
 
 from netify_agent.api.http.server import EVENT_CLIENTS
-from netify_agent.api.routes import events as module
+from netify_agent.api.services import EventLimits
+from netify_agent.store.changes_reader import Changes, ChangesReader
 from netify_agent.store.layout import Keys
-from netify_agent.store.network_summary import NetworkSummary, NetworkSummaryReader
+from netify_agent.store.rows import Counted, DeviceRow
 
 DEVICE = [
     *("device", "mac", "ip", "name", "active", "last_seen"),
@@ -33,77 +33,8 @@ DEVICE = [
 ]
 
 
-@dataclass
-class Event:
-    name: str
-    id: str
-    data: Any
-
-    @property
-    def devices(self) -> set[str]:
-        return {device["device"] for device in self.data["devices"]}
-
-
-class Client:
-    """Follows the events as the standard says, and remembers what came."""
-
-    def __init__(
-        self,
-        port: int,
-        last_event_id: str | None = None,
-        tls: ssl.SSLContext | None = None,
-        **headers: str,
-    ) -> None:
-        if tls is None:
-            self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
-        else:
-            self._connection = http.client.HTTPSConnection("localhost", port, timeout=WAIT_S, context=tls)
-        if last_event_id is not None:
-            headers["Last-Event-ID"] = last_event_id
-        self._connection.request("GET", "/events", headers=headers)
-        self.answer = self._connection.getresponse()
-        self.comments: list[str] = []
-        self.retry: str | None = None
-
-    def next(self) -> Event | None:
-        """The next event, None at the end of the stream."""
-        fields: dict[str, str] = {}
-        end = time.monotonic() + WAIT_S
-        while line := self.answer.readline().decode():
-            assert time.monotonic() < end, "nothing but comments came"
-            text = line.rstrip("\n")
-            if not text and "data" in fields:
-                return Event(fields["event"], fields["id"], json.loads(fields["data"]))
-            name, _, value = text.partition(": " if ": " in text else ":")
-            if not name and text:
-                self.comments.append(value)
-            elif name == "retry":
-                self.retry = value
-            elif name:
-                fields[name] = value
-        assert not fields, "an event was cut"
-        return None
-
-    def event(self) -> Event:
-        found = self.next()
-        assert found is not None, "the stream ended"
-        return found
-
-    def comment(self) -> str:
-        """The next comment; there may be no event before it."""
-        while line := self.answer.readline().decode():
-            if line.startswith(":"):
-                return line[1:].strip()
-            assert line == "\n" or line.startswith("retry"), line
-        raise AssertionError("the stream ended")
-
-    def close(self) -> None:
-        self._connection.close()
-        self.answer.close()
-
-
 class Events:
-    """A scene, and flushes that are applied and told as the supervisor does."""
+    """A scene and the clients that follow its events."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -111,14 +42,7 @@ class Events:
         self.clients: list[Client] = []
 
     def flush(self, *records: dict[str, Any], at_ms: int | None = None) -> int:
-        flush = self.scene.book.flush(*records, at_ms=at_ms, elapsed_ms=15_000)
-        self.scene.flushes.applied(
-            flush.sequence,
-            flush.at_ms,
-            flush.batch.changed_devices(),
-            self.scene.book.writer.moving_devices(),
-        )
-        return flush.sequence
+        return self.scene.book.flush(*records, at_ms=at_ms, elapsed_ms=15_000).sequence
 
     def follow(self, last_event_id: object = None) -> Client:
         client = Client(self.scene.port, None if last_event_id is None else str(last_event_id))
@@ -130,8 +54,15 @@ class Events:
 
 
 @pytest.fixture
-def events(shared_redis: RedisServer, tmp_path: Path) -> Iterator[Events]:
+def limits() -> EventLimits:
+    """Of the streams; parametrized where a test must not wait."""
+    return EventLimits()
+
+
+@pytest.fixture
+def events(shared_redis: RedisServer, tmp_path: Path, limits: EventLimits) -> Iterator[Events]:
     scene = a_scene(shared_redis.url, tmp_path, gateway=f"gw-{tmp_path.name}")
+    scene.event_limits = limits
     scene.start()
     events = Events(scene)
     yield events
@@ -279,13 +210,13 @@ def test_redis_that_lost_flushes_sends_who_follows_to_begin_anew(events: Events)
 
 def test_the_store_is_read_once_for_all_who_follow(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
-    changed = NetworkSummaryReader.changed
+    changes = ChangesReader.changes
 
-    def counted(*arguments: Any) -> NetworkSummary:
+    def counted(*arguments: Any) -> Changes:
         reads.append(arguments)
-        return changed(*arguments)
+        return changes(*arguments)
 
-    monkeypatch.setattr(NetworkSummaryReader, "changed", counted)
+    monkeypatch.setattr(ChangesReader, "changes", counted)
     clients = [events.follow() for _ in range(8)]
     events.followers(8)
     for count in range(1, 4):
@@ -294,8 +225,8 @@ def test_the_store_is_read_once_for_all_who_follow(events: Events, monkeypatch: 
         assert len(reads) == count
 
 
-def test_one_too_many_is_asked_to_come_again_later(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_S", 0.2)
+@pytest.mark.parametrize("limits", [EventLimits(heartbeat_s=0.2)])
+def test_one_too_many_is_asked_to_come_again_later(events: Events) -> None:
     clients = [events.follow() for _ in range(EVENT_CLIENTS)]
     events.followers(EVENT_CLIENTS)
     answer = events.scene.ask("/events")
@@ -309,16 +240,20 @@ def test_one_too_many_is_asked_to_come_again_later(events: Events, monkeypatch: 
     assert another.answer.status == 200
 
 
-def test_a_client_that_is_gone_gives_its_place_back(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
+@pytest.mark.parametrize("limits", [EventLimits(heartbeat_s=0.05)])
+def test_a_client_that_is_gone_gives_its_place_back(events: Events) -> None:
     for _ in range(3):
         events.follow().close()
     events.followers(0)
 
 
 def test_a_client_that_takes_nothing_is_dropped(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
-    big = b":" + b"x" * (1 << 20) + b"\n\n"
-    monkeypatch.setattr(module.Events, "_event", lambda self, name, span: big)
+    devices = [DeviceRow(NO_COUNTS, name="x" * 1000) for _ in range(1000)]
+
+    def many(reader: ChangesReader, *arguments: Any) -> Changes:
+        return Changes(events.scene.parts.last_flush(), Counted(NO_COUNTS), devices)
+
+    monkeypatch.setattr(ChangesReader, "changes", many)
     monkeypatch.setattr(events.scene.server._patience, "_idle_s", 1)
     with socket.create_connection(("127.0.0.1", events.scene.port)) as client:
         client.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -332,22 +267,19 @@ def test_a_client_that_takes_nothing_is_dropped(events: Events, monkeypatch: pyt
     assert events.scene.get("/healthz") == ALIVE
 
 
-def test_a_stream_ends_by_itself_and_the_client_goes_on(
-    events: Events, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert module.LASTING_S == 900
+@pytest.mark.parametrize("limits", [EventLimits(stream_s=0.5)])
+def test_a_stream_ends_by_itself_and_the_client_goes_on(events: Events) -> None:
     events.flush()
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "LASTING_S", 0)
-        assert events.follow().next() is None
-        events.followers(0)
+    client = events.follow()
+    assert client.event().id == "1"
+    assert client.next() is None
+    events.followers(0)
     events.flush()
     assert events.follow(1).event().id == "2"
 
 
-def test_a_silent_network_is_shown_to_be_alive(events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert module.HEARTBEAT_S <= 15
-    monkeypatch.setattr(module, "HEARTBEAT_S", 0.05)
+@pytest.mark.parametrize("limits", [EventLimits(heartbeat_s=0.05)])
+def test_a_silent_network_is_shown_to_be_alive(events: Events) -> None:
     client = events.follow()
     assert client.comment() == client.comment() == ""
 
@@ -397,10 +329,12 @@ def test_a_flush_that_the_store_does_not_show_any_more_is_told_with_the_next(eve
     events.flush(said.flow("a"), said.stats("a", 1, 1))
     client = events.follow()
     assert client.event().id == "1"
-    second = events.scene.book.flush(said.flow("b", PHONE), said.stats("b", 1, 1))
-    third = events.scene.book.flush(said.flow("c", TUNNEL), said.stats("c", 1, 1))
-    events.scene.flushes.applied(second.sequence, second.at_ms, [PHONE], [])
-    events.scene.flushes.applied(third.sequence, third.at_ms, [TUNNEL], [])
+    book, log = events.scene.book, events.scene.flushes
+    book.on_flush = lambda flush: None
+    second = book.flush(said.flow("b", PHONE), said.stats("b", 1, 1))
+    third = book.flush(said.flow("c", TUNNEL), said.stats("c", 1, 1))
+    log.applied(second.sequence, second.at_ms, [PHONE], [])
+    log.applied(third.sequence, third.at_ms, [TUNNEL], [])
     event = client.event()
     assert (event.id, event.devices) == ("3", {LAPTOP, PHONE, TUNNEL})  # the laptop has come to rest
 

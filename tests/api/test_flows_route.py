@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from serving import TIME, Scene, assert_problem, emptied, served
-from storing import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
+from api_server import TIME, Scene, assert_problem, emptied, served
+from store_book import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE
 from support import RedisServer
 
 from netify_agent.api.http import paging
@@ -17,6 +17,7 @@ from netify_agent.api.http import paging
 FLOW = [
     *(
         "digest",
+        "endpoint",
         "device",
         "device_name",
         "peer",
@@ -24,20 +25,10 @@ FLOW = [
         "ip_version",
         "transport",
         "local_ip",
-        "local_port",
     ),
-    *(
-        "other_ip",
-        "other_port",
-        "other_type",
-        "local_origin",
-        "host",
-        "application",
-        "application_name",
-        "category",
-    ),
-    *("protocol", "risk_score", "risks", "first_seen", "last_seen", "active"),
-    *("bytes_up", "bytes_down", "packets_up", "packets_down"),
+    *("local_port", "other_ip", "other_port", "other_type", "local_origin", "host", "application"),
+    *("application_name", "category", "protocol", "risk_score", "risks", "first_seen", "last_seen"),
+    *("active", "bytes_up", "bytes_down", "packets_up", "packets_down"),
 ]
 HOSTILE = '"quote" <script>alert(1)</script> \\ \u202e nul\x00 ' + "x" * 65536
 T0 = 1_700_000_000_000
@@ -86,6 +77,7 @@ def test_a_flow_is_told_with_all_that_is_known(scene: Scene) -> None:
     assert all(list(flow) == FLOW for flow in answer["flows"])
     assert answer["flows"][0] == {
         "digest": "a",
+        "endpoint": SOURCE,
         "device": LAPTOP,
         "device_name": "laptop",
         "peer": None,
@@ -106,7 +98,7 @@ def test_a_flow_is_told_with_all_that_is_known(scene: Scene) -> None:
         "risk_score": 110,
         "risks": [
             {"id": 36, "name": "TLS: outdated version"},
-            {"id": 46, "name": "One side only: nobody has answered yet"},
+            {"id": 46, "name": "Unidirectional traffic: no answer so far"},
         ],
         "first_seen": "2023-11-14T22:13:21.000Z",
         "last_seen": "2023-11-14T22:14:10.000Z",
@@ -122,6 +114,7 @@ def test_what_is_not_known_is_null(scene: Scene) -> None:
     flow = scene.get("/flows")["flows"][-1]
     assert {name: flow[name] for name in FLOW if flow[name] is not None} == {
         "digest": "e",
+        "endpoint": SOURCE,
         "application": "Unknown",
         "application_name": "Unknown",
         "protocol": "Unknown",
@@ -204,7 +197,7 @@ def test_fields_are_chosen(scene: Scene) -> None:
         ("search=x", "search"),
         ("active=true&active=true", "active"),
         *(
-            (f"cursor={paging.write_cursor(paging.Place(*place, 0))}", "cursor")  # type: ignore[arg-type]
+            (f"cursor={paging.encode_cursor(paging.Cursor(*place, 0))}", "cursor")  # type: ignore[arg-type]
             for place in (
                 ("bytes", "desc", 5, "a"),
                 ("last_seen", "asc", 5, "a"),
@@ -241,7 +234,7 @@ def test_risks_of_a_device_are_told_the_worst_first(scene: Scene) -> None:
         },
         {
             "id": 46,
-            "name": "One side only: nobody has answered yet",
+            "name": "Unidirectional traffic: no answer so far",
             "flows": 1,
             "score": 110,
             "last_seen": "2023-11-14T22:14:10.000Z",

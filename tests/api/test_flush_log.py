@@ -1,4 +1,4 @@
-"""Promises of what the events resume from: exactly what changed since, or an honest 'I don't know'."""
+"""The flush log: what changed since a flush, or nothing if that is unknown; and who waits for the next."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import pytest
 from support import WAIT_S
 
-from netify_agent.api import flush_log as module
 from netify_agent.api.flush_log import FlushLog, Span
 
 
@@ -32,11 +31,11 @@ def test_what_changed_since_any_of_them_is_known() -> None:
 def test_a_flush_that_we_did_not_see_is_not_known(sequence: int) -> None:
     """Not even the one before our first: what it had left moving is at rest now, and nobody told."""
     flushes = FlushLog()
-    assert not flushes.is_ours(sequence)
+    assert not flushes.is_known(sequence)
     for known in range(7, 11):
         applied(flushes, known, "a")
     assert flushes.since(sequence) is None
-    assert not flushes.is_ours(sequence)
+    assert not flushes.is_known(sequence)
 
 
 def test_a_device_that_comes_to_rest_has_changed() -> None:
@@ -48,17 +47,15 @@ def test_a_device_that_comes_to_rest_has_changed() -> None:
     assert flushes.since(2) == Span(3, 2000, 3000, frozenset())
 
 
-def test_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_KEPT_FLUSHES", 5)
-    flushes = FlushLog()
+def test_the_number_of_flushes_is_bounded() -> None:
+    flushes = FlushLog(max_flushes=5)
     for sequence in range(1, 11):
         applied(flushes, sequence, "a")
     assert [flushes.since(sequence) is not None for sequence in range(1, 11)] == [False] * 5 + [True] * 5
 
 
-def test_few_names_are_kept_but_always_the_latest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_KEPT_NAMES", 10)
-    flushes = FlushLog()
+def test_the_number_of_names_is_bounded_but_the_latest_flush_is_kept() -> None:
+    flushes = FlushLog(max_names=10)
     for sequence in range(1, 5):
         applied(flushes, sequence, *(f"{sequence} {number}" for number in range(4)))
     assert flushes.since(2) is None
@@ -74,22 +71,22 @@ def test_numbers_that_redis_lost_are_not_mistaken_for_those_given_again() -> Non
     flushes = FlushLog()
     for sequence in range(1, 9):
         applied(flushes, sequence, "a")
-    rounds = flushes.rounds
+    generation = flushes.generation
     applied(flushes, 5, "b")
-    assert not flushes.wait(8, rounds, WAIT_S)  # who follows is sent away
+    assert not flushes.wait(8, generation, WAIT_S)  # who follows is sent away
     for sequence in range(6, 12):
         applied(flushes, sequence, "b")
-    assert [sequence for sequence in range(13) if flushes.is_ours(sequence)] == [9, 10, 11]
+    assert [sequence for sequence in range(13) if flushes.is_known(sequence)] == [9, 10, 11]
     assert flushes.since(5) == Span(11, 5000, 11_000, frozenset("b"))  # who was told of the new 5 goes on
 
 
 def test_who_waits_is_woken_by_a_flush_by_being_sent_away_and_by_the_end() -> None:
     flushes = FlushLog()
-    told: list[bool] = []
+    results: list[bool] = []
 
     def waiting(sequence: int | None) -> threading.Thread:
-        rounds = flushes.rounds
-        thread = threading.Thread(target=lambda: told.append(flushes.wait(sequence, rounds, WAIT_S)))
+        generation = flushes.generation
+        thread = threading.Thread(target=lambda: results.append(flushes.wait(sequence, generation, WAIT_S)))
         thread.start()
         return thread
 
@@ -102,5 +99,5 @@ def test_who_waits_is_woken_by_a_flush_by_being_sent_away_and_by_the_end() -> No
     thread = waiting(1)
     flushes.close()
     thread.join(WAIT_S)
-    assert told == [True, False, False]
-    assert not flushes.wait(1, flushes.rounds, WAIT_S)  # nobody may come any more
+    assert results == [True, False, False]
+    assert not flushes.wait(1, flushes.generation, WAIT_S)  # nobody may come any more

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import redis
-from serving import Scene, emptied, served
+from api_server import Scene, emptied, served
 from support import RedisServer
 
 NAMES = [

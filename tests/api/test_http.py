@@ -9,8 +9,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from serving import ALIVE, Scene, a_small_network, assert_problem
-from storing import LAPTOP
+from api_server import ALIVE, Scene, a_small_network, assert_problem
+from store_book import LAPTOP
 from support import RedisServer, eventually
 
 from netify_agent.api.http.negotiation import quality, takes_gzip

@@ -9,9 +9,9 @@ from typing import Any
 
 import api_reference
 import pytest
+from api_server import TIME, Answer, Scene, a_small_network
 from jsonschema import Draft202012Validator
-from serving import TIME, Answer, Scene, a_small_network
-from storing import LAPTOP, NETFLIX
+from store_book import LAPTOP, NETFLIX
 from support import RedisServer
 
 PLACES = {"device": LAPTOP, "tag": NETFLIX}

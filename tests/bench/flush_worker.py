@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from storing import Book
+from store_book import Book
 from traffic import Traffic
 from worker import obey
 

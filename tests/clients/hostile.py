@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from storing import Netifyd
+from store_book import Netifyd
 
 NAMES = (
     '"',

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from gateway import CHECK, PLUGINS, Gateway, need, run
-from storing import Netifyd
+from store_book import Netifyd
 from support import Daemon, RedisServer, StandIn, eventually, framed
 
 from netify_agent import __version__
@@ -45,7 +45,7 @@ def test_a_ready_agent_is_ok_and_tells_its_lag(gateway: Gateway) -> None:
     code, line = check(gateway.base)
     assert code == OK, line
     assert re.search(
-        r"NETIFY OK - ready, netifyd spoke [0-9.]+ s ago, version \S+ \| lag=[0-9.]+s;0:30;0:60;0 ", line
+        r"NETIFY OK - ready, last record [0-9.]+ s ago, version \S+ \| lag=[0-9.]+s;0:30;0:60;0 ", line
     )
 
 
@@ -152,31 +152,31 @@ def test_a_device_is_there_or_not(daemon: Daemon, netifyd: StandIn) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-w", "x"], "--warning: 'x' is no range like 10, 10:"),
+        (["-w", "x"], "--warning: 'x' is not a range like 10, 10:"),
         (["-c", "20:10"], "--critical: '20:10': its start is above its end"),
-        (["-w", ""], "--warning: '' is no range"),
-        (["-w", "@"], "--warning: '@' is no range"),
-        (["-w", "1,2"], "--warning: '1,2' is no range"),
+        (["-w", ""], "--warning: '' is not a range"),
+        (["-w", "@"], "--warning: '@' is not a range"),
+        (["-w", "1,2"], "--warning: '1,2' is not a range"),
         (["-m", "rate", "-c", "1,2,3"], "--critical: '1,2,3': expected a range, or two"),
-        (["-m", "rats"], "--mode: 'rats' is none of ready, rate, traffic, device"),
+        (["-m", "rats"], "--mode: 'rats' is not one of ready, rate, traffic, device"),
         (["-m", "device"], "--device: needed for --mode device"),
         (["--device", "02:00:00:00:00:01"], "--device: not for --mode ready"),
-        (["-m", "rate", "--device", "status"], "--device: 'status' is no MAC and no IP address"),
-        (["-m", "rate", "--device", ""], "--device: '' is no MAC and no IP address"),
+        (["-m", "rate", "--device", "status"], "--device: 'status' is neither a MAC nor an IP address"),
+        (["-m", "rate", "--device", ""], "--device: '' is neither a MAC nor an IP address"),
         (["-m", "rate", "--device", "12"], "expected a MAC address"),
-        (["-t", "0"], "--timeout: '0' is no whole number from 1 to 3600"),
-        (["-t", "1.5"], "--timeout: '1.5' is no whole number"),
-        (["--hours", "49"], "--hours: '49' is no whole number from 1 to 48"),
+        (["-t", "0"], "--timeout: '0' is not a whole number from 1 to 3600"),
+        (["-t", "1.5"], "--timeout: '1.5' is not a whole number"),
+        (["--hours", "49"], "--hours: '49' is not a whole number from 1 to 48"),
         (["--url", "ftp://gw"], "--url: 'ftp://gw' is not like http://host:7000"),
         (["--url", "http://gw:port"], "--url: 'http://gw:port' is not like"),
         (["--url", "http://user:secret@gw"], "--url: "),
         (["--url", "http://[::1"], "--url: 'http://[::1' is not like"),
         (["--url", "http://a..b"], "--url: 'http://a..b' is not like"),
         (["--ca", "/nowhere", "--url", "https://gw"], "--ca: /nowhere: No such file or directory"),
-        (["--ca", str(CHECK), "--url", "https://gw"], "no certificate in PEM"),
+        (["--ca", str(CHECK), "--url", "https://gw"], "no PEM certificate"),
         (["--ca", str(CHECK)], "--ca: it is for https"),
         (["--token-file", "/nowhere"], "--token-file: /nowhere: No such file or directory"),
-        (["--token-file", "/dev/null"], "--token-file: /dev/null holds no token"),
+        (["--token-file", "/dev/null"], "--token-file: /dev/null contains no token"),
         (["--frob"], "unrecognized arguments: --frob"),
         (["-t"], "expected one argument"),
     ],
@@ -245,14 +245,14 @@ def test_a_server_that_drips_is_critical_after_the_timeout(other: tuple[str, lis
 @pytest.mark.parametrize(
     ("answer", "code", "said"),
     [
-        (b"SSH-2.0-OpenSSH_9.2p1\r\n", CRITICAL, "what answers does not speak HTTP: BadStatusLine"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", CRITICAL, "the answer is not HTTP: BadStatusLine"),
         (
             b"HTTP/1.0 200 OK\r\n\r\n<html>",
             UNKNOWN,
-            "answered 200 and no JSON object, but: ",
+            "answered 200 without a JSON object: ",
         ),
-        (b"HTTP/1.0 200 OK\r\n\r\n[1]", UNKNOWN, "answered 200 and no JSON object, but: "),
-        (b"HTTP/1.0 200 OK\r\n\r\n{}", UNKNOWN, "an answer without what is looked for (KeyError('checks'))"),
+        (b"HTTP/1.0 200 OK\r\n\r\n[1]", UNKNOWN, "answered 200 without a JSON object: "),
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", UNKNOWN, "the answer lacks a key (KeyError('checks'))"),
         (
             b"HTTP/1.0 302 Found\r\nLocation: http://x/\r\n\r\n{}",
             UNKNOWN,

@@ -140,7 +140,7 @@ def test_what_is_away_is_a_problem(
     netifyd.accept()
     netifyd.send(framed(b'{"type":"agent_status"}\n'))
     host = watch(server, "troubled", daemon.base)
-    deaf, forgetful = "netify-agent does not hear netifyd", "Redis takes nothing from netify-agent"
+    deaf, forgetful = "netify-agent receives nothing from netifyd", "netify-agent cannot write to Redis"
     netifyd.close()
     eventually(lambda: triggers(server, host)[deaf] == "1", "netifyd is missed")
     assert triggers(server, host)[forgetful] == "0"

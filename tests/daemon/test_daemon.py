@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from records import flow_record, stats_record, status_record
-from storing import check_entries
+from store_book import check_entries
 from support import CAPTURES, Daemon, RedisServer, StandIn, eventually, framed, totals
 
 from netify_agent.accounting.batch import MAX_ENDED

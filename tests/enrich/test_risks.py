@@ -12,19 +12,19 @@ from netify_agent.netifyd.framing import RecordReader
 @pytest.mark.parametrize(
     ("risk", "name"),
     [
-        (10, "Server called by its address, not by a name"),
+        (10, "Server addressed by IP address, not by name"),
         (36, "TLS: outdated version"),
-        (46, "One side only: nobody has answered yet"),
-        (58, "Disguised traffic"),
+        (46, "Unidirectional traffic: no answer so far"),
+        (58, "Obfuscated traffic"),
         (59, "Risk number 59 of netifyd"),
         (65535, "Risk number 65535 of netifyd"),
     ],
 )
-def test_a_risk_has_words(risk: int, name: str) -> None:
+def test_a_risk_has_a_name(risk: int, name: str) -> None:
     assert risk_name(risk) == name
 
 
-def test_no_two_risks_have_the_same_words() -> None:
+def test_names_of_risks_are_unique_and_short() -> None:
     names = [risk_name(risk) for risk in range(1, 60)]
     assert len(set(names)) == len(names)
     assert all(name.isprintable() and len(name) < 50 for name in names)

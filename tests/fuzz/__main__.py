@@ -17,7 +17,7 @@ import atheris  # noqa: E402
 
 with atheris.instrument_imports(include=["netify_agent"]):
     import targets
-    from serving import a_small_network
+    from api_server import a_small_network
     from support import RedisServer, short_directory
 
 

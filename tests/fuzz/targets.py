@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from api_server import Scene
 from reference_store import ReferenceStore
-from serving import Scene
 
 from netify_agent.config.settings import ConfigError, Settings, parse
 from netify_agent.netifyd.framing import DROP_REASONS, RecordReader

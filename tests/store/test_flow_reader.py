@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storing import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, Book
+from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, Book, flow_id
 from support import RedisServer
 
-import netify_agent.store.flow_reader
 from netify_agent.netifyd.flow_record import UNKNOWN
 from netify_agent.store.client import StoreError, connect
-from netify_agent.store.flow_reader import FlowFilter, FlowReader, FlowRow, Place, RiskRow
+from netify_agent.store.flow_reader import FlowFilter, FlowPosition, FlowReader, FlowRow, RiskRow
 from netify_agent.store.layout import Keys
 
 T0 = 1_700_000_000_000
@@ -54,7 +53,7 @@ def all_pages(flows: FlowReader, wanted: FlowFilter, limit: int) -> list[FlowRow
             assert page.total == len(rows)
             return rows
         assert len(page.rows) == limit
-        after = Place(rows[-1].state.last_seen, rows[-1].digest)
+        after = FlowPosition(rows[-1].state.last_seen, rows[-1].flow_id)
     raise AssertionError("pages without an end")
 
 
@@ -63,7 +62,7 @@ def test_a_flow_is_read_as_it_was_told(book: Book) -> None:
     book.flush(at_ms=1_800_000_000_000)
     page = book.flows.page(FlowFilter(), 10)
     (row,) = page.rows
-    assert (page.sequence, page.at_ms, page.total, page.more) == (1, 1_800_000_000_000, 1, False)
+    assert (page.flush, page.total, page.more) == ((1, 1_800_000_000_000), 1, False)
     assert (row.digest, row.active, row.state.bytes_up, row.state.bytes_down) == ("a", True, 10, 20)
     assert row.details is not None
     assert (row.details.host, row.details.local_port, row.details.risks) == ("x.example", 51398, (16, 46))
@@ -75,8 +74,8 @@ def test_a_flow_is_read_as_it_was_told(book: Book) -> None:
 
 def test_an_empty_store_has_no_flows(book: Book) -> None:
     page = book.flows.page(FlowFilter(), 10)
-    assert (page.sequence, page.total, page.rows, page.more) == (0, 0, [], False)
-    assert book.flows.risks(LAPTOP) == []
+    assert (page.flush, page.total, page.rows, page.more) == ((0, 0), 0, [], False)
+    assert book.risks(LAPTOP) == []
 
 
 def test_a_flow_that_nobody_described_is_there_without_details(book: Book) -> None:
@@ -155,7 +154,7 @@ def test_a_page_goes_on_after_a_flow_that_is_gone(book: Book) -> None:
     (last,) = flows.page(FlowFilter(), 1).rows
     assert last.digest == "d"
     book.flush(book.netifyd.stats("d", 5, 5, last_seen_at=T0 + 50))
-    assert digests(flows.page(FlowFilter(), 10, Place(T0 + 3, "d")).rows) == ["c", "b", "a"]
+    assert digests(flows.page(FlowFilter(), 10, FlowPosition(T0 + 3, flow_id("d"))).rows) == ["c", "b", "a"]
 
 
 @settings(max_examples=40, deadline=None)
@@ -190,23 +189,21 @@ def test_any_page_of_any_flows_is_a_part_of_all_of_them(
             random.choice((0, 0, 1, 11, 60)),
         )
         expected = [
-            row for row in everything if wanted.fits(row.state) and wanted.active in (None, row.active)
+            row for row in everything if wanted.matches(row.state) and wanted.active in (None, row.active)
         ]
         assert all_pages(flows, wanted, random.choice((1, 2, 10, 100))) == expected
 
 
-def test_where_indexes_are_very_long_the_latest_of_the_shortest_are_looked_through(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(netify_agent.store.flow_reader, "LOOKED_THROUGH", 5)
+def test_where_indexes_are_very_long_the_latest_flows_of_the_shortest_are_examined(book: Book) -> None:
+    flows = FlowReader(book.reader, max_scanned=5)
     for number in range(20):
         begin(book, f"{number:02}", LAPTOP, (NETFLIX, YOUTUBE)[number % 2], T0 + number)
     book.flush()
-    page = book.flows.page(FlowFilter(device=LAPTOP, application=YOUTUBE), 100)
+    page = flows.page(FlowFilter(device=LAPTOP, application=YOUTUBE), 100)
     assert (page.total, digests(page.rows)) == (5, ["19", "17", "15", "13", "11"])
     begin(book, "risky", LAPTOP, YOUTUBE, T0, **risky(10, 46))
     book.flush()
-    page = book.flows.page(FlowFilter(device=LAPTOP, application=YOUTUBE, min_risk=1), 100)
+    page = flows.page(FlowFilter(device=LAPTOP, application=YOUTUBE, min_risk=1), 100)
     assert (page.total, digests(page.rows)) == (1, ["risky"])
 
 
@@ -218,42 +215,20 @@ def test_risks_of_a_device_are_summed_up_the_worst_first(book: Book) -> None:
     begin(book, "d", LAPTOP, seen=T0 + 4)
     begin(book, "e", TUNNEL, seen=T0 + 5, **risky(100, 39))
     book.flush(book.netifyd.stats("e", 0, 0, "flow_purge", last_seen_at=T0 + 5))
-    flows = book.flows
-    assert flows.risks(LAPTOP) == [
+    assert book.risks(LAPTOP) == [
         RiskRow(46, 2, 110, T0 + 2),
         RiskRow(36, 1, 110, T0 + 2),
         RiskRow(47, 1, 10, T0 + 3),
     ]
-    assert flows.risks(PHONE) == [RiskRow(46, 1, 10, T0 + 1)]
-    assert flows.risks(TUNNEL) == [RiskRow(39, 1, 100, T0 + 5)]
-
-
-def test_a_page_is_of_one_flush_or_none(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin(book, "a")
-    book.flush()
-    flows = book.flows
-    name, left = flows._name, 2
-
-    def flushed_meanwhile(page: Any) -> int:
-        nonlocal left
-        if left:
-            left -= 1
-            book.flush(book.netifyd.stats("a", 1, 1))
-        return name(page)
-
-    monkeypatch.setattr(flows, "_name", flushed_meanwhile)
-    page = flows.page(FlowFilter(), 10)
-    assert (page.sequence, page.rows[0].state.bytes_up) == (3, 12)
-    left = 100
-    with pytest.raises(StoreError, match="faster"):
-        flows.page(FlowFilter(), 10)
+    assert book.risks(PHONE) == [RiskRow(46, 1, 10, T0 + 1)]
+    assert book.risks(TUNNEL) == [RiskRow(39, 1, 100, T0 + 5)]
 
 
 def test_what_somebody_removed_is_not_shown(book: Book) -> None:
     begin(book, "a")
     begin(book, "b")
     book.flush()
-    book.client.hdel(Keys("gw1").flows, "a")
+    book.client.hdel(Keys("gw1").flows, flow_id("a"))
     assert digests(book.flows.page(FlowFilter(), 10).rows) == ["b"]
 
 
@@ -261,7 +236,7 @@ def test_a_redis_that_is_away_is_told(redis_server: RedisServer) -> None:
     book = Book(redis_server.url, "gw1")
     redis_server.kill()
     flows = book.flows
-    calls: list[Callable[[], Any]] = [lambda: flows.page(FlowFilter(), 1), lambda: flows.risks(LAPTOP)]
+    calls: list[Callable[[], Any]] = [lambda: flows.page(FlowFilter(), 1), lambda: book.risks(LAPTOP)]
     for call in calls:
         with pytest.raises(StoreError):
             call()

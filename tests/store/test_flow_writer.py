@@ -12,7 +12,7 @@ import pytest
 from gateway_model import Network, host
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from storing import (
+from store_book import (
     LAPTOP,
     NETFLIX,
     PHONE,

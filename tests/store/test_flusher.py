@@ -13,18 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storing import LAPTOP, NETFLIX, PHONE, SOURCE, YOUTUBE, Netifyd, Record, check_entries, counts, digests
+from store_book import (
+    LAPTOP,
+    NETFLIX,
+    PHONE,
+    SOURCE,
+    YOUTUBE,
+    Netifyd,
+    Record,
+    check_entries,
+    counts,
+    digests,
+)
 from support import Proxy, RedisServer, eventually
 
-from netify_agent.accounting import batch_builder as builder_module
 from netify_agent.accounting.accountant import Accountant
-from netify_agent.accounting.batch import Batch
+from netify_agent.accounting.batch import MAX_ENDED, Batch
 from netify_agent.store import flusher as flusher_module
 from netify_agent.store.client import StoreError, StoreRefused, connect
 from netify_agent.store.flusher import KEPT_BYTES, KEPT_FLUSHES, Flusher
 from netify_agent.store.layout import Keys
-from netify_agent.store.reader import StoreReader
-from netify_agent.store.rows import NetworkSnapshot
+from netify_agent.store.reader import NetworkSnapshot, StoreReader
 from netify_agent.store.transaction import Sent
 from netify_agent.store.writer import Flush, StoreWriter
 
@@ -40,9 +49,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 class Rig:
     """An accountant, its writer in a thread, and a reader that has a way to Redis of its own."""
 
-    def __init__(self, redis_url: str, through: str | None = None, interval_s: float = 0.02) -> None:
+    def __init__(
+        self, redis_url: str, through: str | None = None, interval_s: float = 0.02, max_shown: int = MAX_ENDED
+    ) -> None:
         self.netifyd = Netifyd()
-        self.accountant = Accountant(200_000)
+        self.accountant = Accountant(200_000, max_shown=max_shown)
         self.flushed: list[Flush] = []
         self.error: BaseException | None = None
         self.client = connect(redis_url, None)
@@ -281,7 +292,7 @@ def test_replies_that_are_lost_and_requests_that_are_cut_change_no_byte(
     status = rig.writer.status
     assert status.failures >= proxy.broken - 2 >= 64
     assert (status.repeated, status.lost) == (0, 0)
-    assert rig.snapshot().sequence == status.sequence
+    assert rig.snapshot().flush.sequence == status.sequence
     assert int(rig.client.hget(Keys("gw1").applications(LAPTOP), "fl:" + NETFLIX)) == 1
 
 
@@ -472,11 +483,11 @@ def _outage(rig: Rig, server: RedisServer, turns: int) -> Flush:
 
 
 def test_an_outage_costs_memory_by_devices_and_applications_not_by_its_length(
-    redis_server: RedisServer, rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     """And by a bounded number of the flows that ended meanwhile, which are to be shown."""
-    monkeypatch.setattr(builder_module, "MAX_ENDED", 12)  # as many as end in the short one
-    rig = rigs(redis_server.url, interval_s=0.01).start()
+    # As many ended flows are shown as end in the short outage.
+    rig = rigs(redis_server.url, interval_s=0.01, max_shown=12).start()
     rig.feed(rig.netifyd.flow("live"))
     rig.flush()
     short, long = _outage(rig, redis_server, 3), _outage(rig, redis_server, 1000)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storing import Book
+from store_book import Book
 from support import Daemon, RedisServer, StandIn, eventually, short_directory
 
 BROWSER = os.environ.get("NETIFY_AGENT_BROWSER")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from storing import Book, Netifyd, Record
+from store_book import Book, Netifyd, Record
 from support import StandIn, framed
 
 from netify_agent.simulator.simulation import Simulation

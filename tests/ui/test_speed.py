@@ -10,7 +10,7 @@ import pytest
 import scene
 from conftest import running
 from playwright.sync_api import Browser, Page
-from storing import Book
+from store_book import Book
 from support import Daemon, RedisServer, StandIn, eventually, short_directory
 
 Look = Callable[..., Page]

@@ -9,7 +9,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from playwright.sync_api import Page
-from storing import LAPTOP, Netifyd
+from store_book import LAPTOP, Netifyd
 from support import Daemon, RedisServer, StandIn, eventually, framed
 
 Look = Callable[..., Page]

@@ -1,1 +1,1 @@
-"""HTTP: server, access, request parameters, response cache."""
+"""HTTP: server, access rules, request parameters, paging, response cache, problems."""

@@ -22,14 +22,14 @@ from netify_agent.api.http.response_cache import (
     Entry,
     ResponseCache,
     State,
+    etag_of,
+    gzip_etag,
     matches,
-    name_of,
     not_modified,
-    packed_name,
 )
 from netify_agent.api.http.route import VARY, Environ, Reply, Request, Route, encode, json_reply
-from netify_agent.api.routes import dashboard as pages
-from netify_agent.api.routes.all_routes import all_routes
+from netify_agent.api.routes import dashboard
+from netify_agent.api.routes.route_table import route_table
 from netify_agent.api.services import Services
 from netify_agent.store.client import StoreError
 
@@ -50,7 +50,7 @@ class Api:
         self._routes: dict[str, Route] = {}
         self._pages: dict[str, tuple[str, str]] = {}  # path to where a browser is sent, and what others get
         self._bottle = bottle.Bottle()
-        for route in [*all_routes(services), *pages.files()]:
+        for route in [*route_table(services), *dashboard.files()]:
             self._routes[route.name] = route
             if route.page is not None:
                 self._pages[route.path] = route.page, route.media_type
@@ -119,36 +119,35 @@ class Api:
     def _current(
         self, route: Route, values: Mapping[str, Any], environ: Environ, target: str, entry: Entry | None
     ) -> Reply:
-        """The answer as of the last flush, 304 for who has it already.
+        """The cached answer, built anew after each flush; 304 if the client has it.
 
-        :param entry: what is kept of it, perhaps of an earlier flush.
+        :param entry: the cached answer, which may be outdated.
         """
-        state = self._state()
+        state = State(self._services.last_flush(), self._services.directory.generation, self._born)
         if entry is not None and entry.state == state:
             return entry.encoded.reply(environ)
-        etag = name_of(state, target)
+        etag = etag_of(state, target)
         known = environ.get("HTTP_IF_NONE_MATCH")
         if known is not None:
             packed = takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-            for name in (etag, packed_name(etag)) if packed else (etag,):
+            for name in (etag, gzip_etag(etag)) if packed else (etag,):
                 if matches(known, f'"{name}"'):
                     return not_modified(f'"{name}"')
-        with self._kept.making(target):
+        with self._kept.build_lock(target):
             entry = self._kept.get(target)
             if entry is None or entry.state != state:
-                document = route.answer(Request(values, environ, state.at_ms))
+                # The store may be a flush ahead of what we were told, or behind after a restart of Redis.
+                before = self._services.reader.last_flush()
+                document = route.answer(Request(values, environ, state.flush.at_ms))
                 if isinstance(document, Reply):
                     return document
-                body = encode(document)
-                if self._state() != state:  # a flush came between: what is named is unclear
+                after = self._services.reader.last_flush()
+                generation = self._services.directory.generation
+                if (before, after, generation) != (state.flush, state.flush, state.generation):
                     return json_reply(document, cache_control="no-cache")
-                entry = Entry(route, values, state, Encoded(body, route.media_type, etag))
+                entry = Entry(route, values, state, Encoded(encode(document), route.media_type, etag))
                 self._kept.put(target, entry)
         return entry.encoded.reply(environ)
-
-    def _state(self) -> State:
-        sequence, at_ms = self._services.reader.last_flush()
-        return State(sequence, at_ms, self._services.directory.generation, self._born)
 
 
 def _send(

@@ -1,8 +1,8 @@
-"""Lists in order, a page at a time.
+"""Sorts lists and cuts them into pages.
 
-A cursor says where the page before ended: by the value that the list is sorted by and the name of the
-last element, not by its number. While nothing changes, the pages together are the whole list, each element
-once. Where rows move in between, an element may be told again, or not at all; none stands at a wrong place.
+A cursor holds where a page ended: the sort value and the name of its last element, not an offset. Without
+a flush in between, the pages together are the whole list, each element once. An element whose sort value
+changes between two requests may be repeated or skipped; each page is still in order.
 """
 
 from __future__ import annotations
@@ -19,17 +19,22 @@ from netify_agent.api.http.route import Document, Parameter, Request, Schema
 
 _T = TypeVar("_T")
 
-_CUT = 64  # characters of a name that a cursor holds: a name may be longer than a request
+_MAX_NAME = 64  # characters of a name in a cursor; longer names are cut, so that a URL can hold the cursor
 EXPECTED = "'next' of the page before, with the same other parameters"
 
 Value = int | str | None
-Values = Callable[[_T], Value]  #: what an element is sorted by
+SortKey = Callable[[_T], Value]  #: returns the value to sort an element by; None if unknown
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """Where a page ended.
 
-    :ivar passed: how many elements with this very value and (cut) name have been told.
+    :ivar sort: name of the sort key.
+    :ivar order: ``asc`` or ``desc``.
+    :ivar value: sort value of the last element, cut.
+    :ivar name: name of the last element, cut.
+    :ivar passed: how many elements with this value and this name were on this and earlier pages: 1, unless
+        cut names coincide.
     """
 
     sort: str
@@ -43,8 +48,8 @@ class Place(NamedTuple):
 class Page(Generic[_T]):
     """A part of a list.
 
-    :ivar total: how many elements the list has.
-    :ivar next: cursor of the page after; None at the end.
+    :ivar total: number of elements on all pages.
+    :ivar next: cursor of the next page; None on the last.
     """
 
     elements: list[_T]
@@ -52,113 +57,127 @@ class Page(Generic[_T]):
     next: str | None
 
 
-def parameters(sorts: Iterable[str], default_limit: int | None, element: Schema) -> tuple[Parameter, ...]:
-    """The parameters that every list has: what it may be sorted by (the first is the default)."""
-    names = list(sorts)
+def parameters(sort_keys: Iterable[str], default_limit: int | None, element: Schema) -> tuple[Parameter, ...]:
+    """The parameters of every list.
+
+    :param sort_keys: names of the sort keys, the default first.
+    :param default_limit: default length of a page; None: no limit.
+    :param element: schema of an element, for ``fields``.
+    """
+    names = list(sort_keys)
     return (
         limit(default_limit),
-        cursor(),
-        choice("sort", names, names[0], "What to sort by; then by name, or by MAC address."),
+        cursor_parameter(),
+        choice("sort", names, names[0], "What to sort by; ties by name or MAC address."),
         choice("order", ("asc", "desc"), None, "`desc` if absent, but `asc` where `sort` is `name`."),
         fields(element),
     )
 
 
-def cursor() -> Parameter:
-    """Where to go on, read as a :class:`Place`."""
+def cursor_parameter() -> Parameter:
+    """``cursor``, read as a :class:`Cursor`."""
     return Parameter(
         "cursor",
-        "Where to go on: `next` of the page before, with the same other parameters.",
+        "`next` of the previous page; all other parameters must be the same.",
         {"type": "string", "format": "cursor", "minLength": 1, "maxLength": 1024},
-        read_cursor,
+        decode_cursor,
     )
 
 
 def page(
     elements: Iterable[_T],
     request: Request,
-    values: Mapping[str, Values[_T]],
+    sort_keys: Mapping[str, SortKey[_T]],
     name: Callable[[_T], str],
 ) -> Page[_T]:
-    """The part of ``elements`` that is asked for.
+    """Sort a list and return the requested page.
 
-    :param values: what to sort by, by name; unknown values (None) come last in either order.
-    :param name: tells one element from all others.
-    :raises Problem: where the cursor is of another order.
+    :param request: has the parameters ``sort``, ``order``, ``limit`` and ``cursor``.
+    :param sort_keys: by name; elements with an unknown value (None) come last in either order.
+    :param name: returns an element's unique name, which breaks ties.
+    :raises Problem: if the cursor belongs to another sort key or order.
     """
     sort = request["sort"]
     order = request["order"] or ("asc" if sort == "name" else "desc")
-    backwards = order == "desc"
+    descending = order == "desc"
 
-    # Names that agree in all that a cursor holds of them still have an order of their own.
+    sort_key = sort_keys[sort]
     placed = [
-        (_rank(_short(values[sort](element)), backwards), name(element)[:_CUT], name(element), element)
-        for element in elements
+        ((_rank(_cut(sort_key(element)), descending), name(element)[:_MAX_NAME]), element)
+        for element in sorted(elements, key=name)
     ]
-    placed.sort(key=lambda one: one[1:3])
-    placed.sort(key=lambda one: one[0], reverse=backwards)
+    placed.sort(key=lambda item: item[0][0], reverse=descending)  # stable: ties stay in order of the name
+    places = [place for place, _ in placed]
     begin = 0
-    place: Place | None = request["cursor"]
-    if place is not None:
-        if (place.sort, place.order) != (sort, order):
-            raise bad_parameter("cursor", write_cursor(place), EXPECTED)
-        where = _rank(place.value, backwards), place.name
-        begin = sum(_before(one[:2], where, backwards) for one in placed)
-        begin += min(sum(one[:2] == where for one in placed), place.passed)
+    cursor: Cursor | None = request["cursor"]
+    if cursor is not None:
+        if (cursor.sort, cursor.order) != (sort, order):
+            raise bad_parameter("cursor", encode_cursor(cursor), EXPECTED)
+        previous = _rank(cursor.value, descending), cursor.name
+        begin = sum(_is_before(place, previous, descending) for place in places)
+        begin += min(places.count(previous), cursor.passed)
     end = begin + (request["limit"] or len(placed))
-    told = [one[3] for one in placed[begin:end]]
+    on_page = [element for _, element in placed[begin:end]]
     if end >= len(placed):
-        return Page(told, len(placed), None)
-    last = placed[end - 1]
-    passed = sum(one[:2] == last[:2] for one in placed[:end])
-    after = Place(sort, order, _short(values[sort](last[3])), last[1], passed)
-    return Page(told, len(placed), write_cursor(after))
+        return Page(on_page, len(placed), None)
+    last = places[end - 1]
+    value = _cut(sort_key(on_page[-1]))
+    next_cursor = Cursor(sort, order, value, last[1], passed=places[:end].count(last))
+    return Page(on_page, len(placed), encode_cursor(next_cursor))
 
 
-def chosen(element: Document, wanted: frozenset[str] | None) -> Document:
-    """The keys of ``element`` that ``fields`` names, in their order; None: all."""
-    return element if wanted is None else {key: element[key] for key in element if key in wanted}
+def is_requested(key: str, request: Request) -> bool:
+    """Whether the elements of an answer are to have a key: ``fields`` names it or is absent."""
+    return request["fields"] is None or key in request["fields"]
+
+
+def with_fields(elements: list[Document], request: Request) -> list[Document]:
+    """The elements, each with the keys that ``fields`` names, in the elements' own order."""
+    if request["fields"] is None:
+        return elements
+    return [{key: element[key] for key in element if key in request["fields"]} for element in elements]
 
 
 _Rank = tuple[bool, int | str]
+_Place = tuple[_Rank, str]  # rank of the sort value, and the cut name
 
 
-def _short(value: Value) -> Value:
-    return value[:_CUT] if isinstance(value, str) else value
+def _cut(value: Value) -> Value:
+    return value[:_MAX_NAME] if isinstance(value, str) else value
 
 
-def _rank(value: Value, backwards: bool) -> _Rank:
-    """What stands for a value in the order: unknown ones come last in either direction."""
+def _rank(value: Value, descending: bool) -> _Rank:
+    """A sortable stand-in for a sort value: None ranks last in either order."""
     if value is None:
-        return not backwards, 0
-    return backwards, value
+        return not descending, 0
+    return descending, value
 
 
-def _before(one: tuple[_Rank, str], other: tuple[_Rank, str], backwards: bool) -> bool:
+def _is_before(one: _Place, other: _Place, descending: bool) -> bool:
     if one[0] == other[0]:
         return one[1] < other[1]
-    return one[0] > other[0] if backwards else one[0] < other[0]
+    return one[0] > other[0] if descending else one[0] < other[0]
 
 
-def write_cursor(place: Place) -> str:
-    """The cursor that stands for a place."""
-    packed = json.dumps(place, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+def encode_cursor(cursor: Cursor) -> str:
+    """The text of a cursor."""
+    packed = json.dumps(cursor, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def read_cursor(text: str) -> Place:
-    """The place that a cursor stands for. Raises ValueError for what no answer has given."""
+def decode_cursor(text: str) -> Cursor:
+    """The cursor in a text. Raises ValueError for a text that :func:`encode_cursor` does not produce."""
     try:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        place = Place(*json.loads(packed.decode("utf-8", "surrogatepass")))
+        cursor = Cursor(*json.loads(packed.decode("utf-8", "surrogatepass")))
     except (ValueError, TypeError, RecursionError):
         raise ValueError(EXPECTED) from None
-    kind = str if place.sort == "name" else int
+    kind = str if cursor.sort == "name" else int
     if not (
-        isinstance(place.name, str)
-        and (place.value is None or type(place.value) is kind)
-        and type(place.passed) is int
-        and write_cursor(place) == text
+        isinstance(cursor.name, str)
+        and (cursor.value is None or type(cursor.value) is kind)
+        and type(cursor.passed) is int
+        and encode_cursor(cursor) == text
     ):
         raise ValueError(EXPECTED)
-    return place
+    return cursor

@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457): what was wrong, with which part of the request."""
+"""Error responses: ``application/problem+json`` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from netify_agent.api.http.route import PROBLEM, Reply, encode
 
 
 class Problem(Exception):
-    """A request that can't be answered.
+    """An error response.
 
     :ivar status: HTTP status code.
-    :ivar detail: one sentence for the client's owner.
+    :ivar detail: one sentence for whoever runs the client.
     :ivar headers: further response headers.
+    :ivar members: extension members of the problem document.
     """
 
     def __init__(
         self, status: int, detail: str, headers: dict[str, str] | None = None, **members: Any
     ) -> None:
-        """``members`` are extension members of the problem, ``parameter`` for one."""
+        """``members``: extension members of the problem document, such as ``parameter``."""
         super().__init__(detail)
         self.status = status
         self.detail = detail
@@ -27,7 +28,7 @@ class Problem(Exception):
         self.members = members
 
     def reply(self) -> Reply:
-        """The response that tells the client."""
+        """The response to send."""
         body = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -40,5 +41,9 @@ class Problem(Exception):
 
 
 def bad_parameter(name: str, found: str, expected: str) -> Problem:
-    """400: a parameter that is not what it may be."""
+    """400 for a parameter with a wrong value.
+
+    :param found: the text in the request; its first 100 characters are quoted.
+    :param expected: what is allowed.
+    """
     return Problem(400, f"{name}: expected {expected}, found '{found[:100]}'", parameter=name)

@@ -1,22 +1,21 @@
-"""What a route is: declared once, and everything else comes from it.
+"""Declaration of a route.
 
-The router, the checks of parameters, ``/openapi.json`` and the tables of docs/api.md are all made from
-these declarations. **To add a route**, write in a module of your own
+The router, the parameter checks, ``/openapi.json`` and the reference in docs/api.md are all derived from
+these declarations. To add a route, write a module in ``routes/``:
 
 .. code-block:: python
 
-    def routes(parts: Parts) -> list[Route]:
-        def answer(asked: Asked) -> Document:
-            return {"gateway": parts.settings.gateway, "flows": ... asked["limit"] ...}
+    def routes(services: Services) -> list[Route]:
+        def answer(request: Request) -> Document:
+            return {"gateway": services.settings.gateway, "flows": ... request["limit"] ...}
 
         schema = schemas.record("Flows", {**schemas.HEAD, "flows": schemas.listing(FLOW), ...})
         return [Route("/flows", "flows", "Live and recently ended flows.", answer,
                       parameters=(parameters.limit(100), ...), schema=schema, cached=True)]
 
-and name that module in :func:`netify_agent.api.routes.all_routes.all_routes`. ``answer`` returns a
-document (JSON), or a :class:`Reply` for everything else; it raises
-:class:`~netify_agent.api.http.problems.Problem` where there is no answer.
-Then run ``python tools/api_reference.py docs/api.md``.
+Add the module to :func:`netify_agent.api.routes.route_table.route_table`, then run
+``python tools/api_reference.py docs/api.md``. ``answer`` returns a document (JSON), or a :class:`Reply` for
+anything else. It raises :class:`~netify_agent.api.http.problems.Problem` to answer with an error.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from typing import Any
 
 Schema = dict[str, Any]  #: JSON Schema 2020-12, as OpenAPI 3.1 uses it
 Document = dict[str, Any]
-Environ = dict[str, Any]  #: of WSGI
+Environ = dict[str, Any]  #: WSGI environment
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -39,18 +38,18 @@ _to_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def encode(document: Document) -> bytes:
-    """``document`` as one line of JSON in UTF-8; a lone surrogate, which is no text, becomes ``?``.
+    """Encode a document as one line of JSON in UTF-8; a lone surrogate, which has no encoding, becomes ``?``.
 
-    Lists in it are encoded an element at a time: json's encoder is one step of the interpreter, and all
-    of ``GET /`` in one kept every other thread waiting.
+    Lists are encoded element by element. One call of json's C encoder holds the interpreter lock; encoding
+    all of ``GET /`` in one call would stop all other threads.
     """
     members = []
     for name, value in document.items():
         if isinstance(value, list):
-            told = b"[" + b",".join([_to_bytes(element) for element in value]) + b"]"
+            encoded = b"[" + b",".join([_to_bytes(element) for element in value]) + b"]"
         else:
-            told = _to_bytes(value)
-        members.append(_to_bytes(name) + b":" + told)
+            encoded = _to_bytes(value)
+        members.append(_to_bytes(name) + b":" + encoded)
     return b"{" + b",".join(members) + b"}\n"
 
 
@@ -62,10 +61,10 @@ def _to_bytes(value: Any) -> bytes:
 class Parameter:
     """A parameter of a route.
 
-    :ivar schema: what it may be; its ``default`` is told to clients.
-    :ivar read: its text to what the route works with; ValueError says what was expected.
-    :ivar default: what the route gets where it is absent.
-    :ivar in_path: whether it is a part of the path, and not of the query.
+    :ivar schema: JSON Schema of its text, with the default if clients may rely on it.
+    :ivar read: converts its text to the value for the route; raises ValueError with what was expected.
+    :ivar default: the value if it is absent.
+    :ivar in_path: whether it is part of the path rather than of the query.
     """
 
     name: str
@@ -78,11 +77,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Request:
-    """A request whose parameters are right.
+    """A request with valid parameters. ``request["limit"]`` is the value of a parameter.
 
-    :ivar values: value by name of parameter, for each that the route declares.
-    :ivar environ: of WSGI, for what is no parameter.
-    :ivar at_ms: when the flush was taken that a cached answer is to show, our clock; 0 before the first.
+    :ivar values: values of all parameters that the route declares, by name.
+    :ivar environ: WSGI environment.
+    :ivar at_ms: for a cached route, our clock at the last flush, milliseconds since the epoch; 0 before the
+        first flush.
     """
 
     values: Mapping[str, Any]
@@ -95,9 +95,9 @@ class Request:
 
 @dataclass
 class Reply:
-    """A response, where it is more than a document with status 200.
+    """A response that is not simply a document with status 200.
 
-    :ivar body: all of it, or the pieces of a stream.
+    :ivar body: the whole body, or the chunks of a stream.
     """
 
     body: bytes | Iterable[bytes] = b""
@@ -106,16 +106,16 @@ class Reply:
 
 
 def json_reply(document: Document, status: int = 200, cache_control: str = "no-store") -> Reply:
-    """A document that is not kept."""
+    """A response with a document that is not cached."""
     headers = {"Content-Type": JSON, "Cache-Control": cache_control, "Vary": VARY}
     return Reply(encode(document), status, headers)
 
 
 @dataclass(frozen=True)
 class OtherResponse:
-    """A status of a route besides 200 and those that every route has.
+    """A response of a route besides 200 and those that every route may give.
 
-    :ivar schema: of its body; None: a problem.
+    :ivar schema: JSON Schema of its body; None: a problem (RFC 9457).
     """
 
     description: str
@@ -124,17 +124,18 @@ class OtherResponse:
 
 @dataclass(frozen=True)
 class Route:
-    """A path and all that is known of it.
+    """A path, its parameters and its responses.
 
-    :ivar path: as Bottle writes it: ``/<device>/history``.
-    :ivar name: ``operationId``.
+    :ivar path: in Bottle's syntax: ``/<device>/history``.
+    :ivar name: ``operationId`` in the OpenAPI document.
     :ivar summary: one sentence for the reference.
-    :ivar schema: of the answer's document, or of each event of a stream; None for other text.
-    :ivar media_type: of the answer.
-    :ivar cached: whether the document changes with a flush only: it gets an ETag, and is built and
-        encoded once a flush. Redis is asked for it, so 503 may be the answer.
-    :ivar lasting: whether it stays the same as long as we run, and has an ETag for that.
-    :ivar page: where a browser, which prefers HTML, is sent instead.
+    :ivar answer: builds the response. Raises Problem and StoreError.
+    :ivar schema: JSON Schema of the document, or of each event of a stream; None for other text.
+    :ivar media_type: of the response.
+    :ivar cached: whether the document changes only with a flush. It then has an ETag and is built and
+        encoded once per flush. It is read from Redis, so the response may be 503.
+    :ivar lasting: whether the body never changes while the agent runs. It then has an ETag.
+    :ivar page: path of the HTML page to which a browser is redirected instead.
     :ivar others: further statuses.
     """
 

@@ -1,6 +1,7 @@
-"""The dashboard's files below ``/ui/``: a fixed set, read once. A path can name nothing else.
+"""``/ui/``: the dashboard's files. They are read once, at the start; no path can name another file.
 
-They hold no data and no secret, so they are served to anyone; what they show comes from the API.
+The files contain neither data nor secrets and are served without a token. The data that the dashboard shows
+comes from the API.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
-#: No inline script or style, nothing from elsewhere, no frame around it; no address of it leaves it.
+#: No inline scripts or styles, nothing from other origins, no framing; its address is sent nowhere.
 SECURITY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -33,34 +34,34 @@ SECURITY = {
 
 
 def route() -> Route:
-    """The route of the dashboard itself."""
-    return _route(ROOT, "dashboard", "The dashboard, for people.", DIRECTORY / "index.html")
+    """The route of the dashboard's page."""
+    return _route(ROOT, "dashboard", "The dashboard.", DIRECTORY / "index.html")
 
 
 def files() -> list[Route]:
-    """The routes of what the dashboard is made of, and of its path without the slash."""
-    found = [
+    """The routes of the page's scripts, styles and icon, and a redirect for its path without the slash."""
+    files = [
         _route(ROOT + path.name, f"dashboard {path.name}", "A file of the dashboard.", path)
         for path in sorted(DIRECTORY.iterdir())
         if path.suffix in _TYPES and path.name != "index.html"
     ]
     return [
-        *found,
-        Route(ROOT.rstrip("/"), "dashboard path", "To the dashboard.", _to_root, media_type="text/html"),
+        *files,
+        Route(ROOT.rstrip("/"), "dashboard path", "Redirect to /ui/.", _redirect, media_type="text/html"),
     ]
 
 
-def _to_root(request: Request) -> Reply:
+def _redirect(request: Request) -> Reply:
     return Reply(b"", 308, {"Location": ROOT})
 
 
 def _route(path: str, name: str, summary: str, file: Path) -> Route:
-    kind = _TYPES[file.suffix]
-    return Route(path, name, summary, _answer(file, kind), media_type=kind, lasting=True)
+    media_type = _TYPES[file.suffix]
+    return Route(path, name, summary, _answer(file, media_type), media_type=media_type, lasting=True)
 
 
-def _answer(file: Path, kind: str) -> Callable[[Request], Reply]:
-    encoded = Encoded.of_content(file.read_bytes(), kind)  # each says by itself that it is UTF-8
+def _answer(file: Path, media_type: str) -> Callable[[Request], Reply]:
+    encoded = Encoded.of_content(file.read_bytes(), media_type)  # each file declares its own charset
 
     def answer(request: Request) -> Reply:
         reply = encoded.reply(request.environ)

@@ -1,8 +1,8 @@
 """``/events``: what each flush changed, as server-sent events (WHATWG HTML, "Server-sent events").
 
-A flush is read from the store once and sent to all who follow; who missed some gets them in one. A stream
-holds a thread of the server, so there are few of them, and each ends by itself after a while: the client
-comes back and goes on where it was.
+The store is read once per flush for all clients. A client that missed flushes gets their changes in one
+event. Each stream occupies a thread of the web server, so the number of streams is limited and each ends
+after a while; clients reconnect and resume where they were.
 """
 
 from __future__ import annotations
@@ -15,34 +15,31 @@ from netify_agent.api.flush_log import FlushLog, Span
 from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.route import Document, OtherResponse, Reply, Request, Route, encode
 from netify_agent.api.http.server import EVENT_CLIENTS
-from netify_agent.api.services import Services
+from netify_agent.api.services import EventLimits, Services
 from netify_agent.api.spec import schemas
+from netify_agent.store.changes_reader import ChangesReader
 from netify_agent.store.client import StoreError
-from netify_agent.store.network_summary import NetworkSummaryReader
 
-RETRY_MS = 2000  # how long a client waits before it comes back
-# A comment as often as this shows proxies that the stream lives, and us which clients are gone.
-HEARTBEAT_S = 5.0
-LASTING_S = 900.0  # of one stream
-_UNKNOWN = 0  # no flush has this number
-_FULL_S = 30  # when to ask again where no more may follow: somebody may have left
+RETRY_MS = 2000  # how long a client waits before it reconnects
+_UNKNOWN = 0  # a sequence number that no flush has
+_FULL_S = 30  # Retry-After when all streams are taken
 
 _HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # tells a proxy (nginx) to hand on each event at once
+    "X-Accel-Buffering": "no",  # nginx passes each event on at once
 }
 
 
 def routes(services: Services) -> list[Route]:
-    """The path that events are followed on."""
-    reader, documents = NetworkSummaryReader(services.reader), services.documents
+    """The route of events."""
+    reader, documents = ChangesReader(services.reader), services.documents
 
     def read(span: Span) -> Document:
-        summary = reader.changed(span.devices, span.since_ms, span.at_ms, documents.quiet_ms)
-        return documents.changes(summary)
+        changes = reader.changes(span.devices, span.since_ms, span.at_ms, documents.quiet_ms)
+        return documents.changes(changes)
 
-    events = Events(services.flushes, read)
+    events = Events(services.flush_log, read, services.event_limits)
 
     def answer(request: Request) -> Reply:
         if request.environ["REQUEST_METHOD"] == "HEAD":
@@ -53,76 +50,79 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/events",
             "events",
-            "What each flush changes, as server-sent events.",
+            "The changes of each flush, as server-sent events.",
             answer,
             media_type="text/event-stream",
             schema=schemas.EVENT,
-            others={
-                503: OtherResponse("Enough clients follow already; `Retry-After` says when to ask again.")
-            },
+            others={503: OtherResponse("All streams are taken; `Retry-After` says when to retry.")},
         )
     ]
 
 
 class Events:
-    """Streams of one gateway's flushes. Thread-safe."""
+    """The event streams of one gateway. Thread-safe."""
 
-    def __init__(self, flushes: FlushLog, read: Callable[[Span], Document]) -> None:
-        """Nobody follows yet.
+    def __init__(self, flush_log: FlushLog, read: Callable[[Span], Document], limits: EventLimits) -> None:
+        """No stream is open yet.
 
-        :param read: the document for a span of flushes, with ``sequence`` as the store has it now. Raises
-            StoreError.
+        :param read: builds the document of some flushes. Its ``sequence`` is the last flush in the store,
+            which may be later than the span's. Raises StoreError.
         """
-        self._flush_log = flushes
+        self._flush_log = flush_log
         self._read = read
-        self._reading = threading.Lock()  # held while the store is read: once for all
-        self._encoded: tuple[int, dict[Span, bytes]] = (0, {})
+        self._limits = limits
+        self._lock = threading.Lock()  # guards the encoded events; held while the store is read
+        self._encoded: tuple[int, dict[Span, bytes]] = (0, {})  # sequence number, and its events' data
 
     def open(self, last_event_id: str | None) -> Stream:
-        """A new stream, to be closed by the server.
+        """Open a stream; the web server closes it.
 
-        :param last_event_id: of the last event that the client got, as it says itself.
-        :raises Problem: 503 where there are enough already.
+        :param last_event_id: header ``Last-Event-ID``: id of the last event that the client received.
+        :raises Problem: 503 if all streams are taken.
         """
         if not self._flush_log.enter(EVENT_CLIENTS):
             raise Problem(
                 503, f"{EVENT_CLIENTS} clients follow already, and no more may", {"Retry-After": str(_FULL_S)}
             )
-        known = _number(last_event_id)
-        if known is not None and not self._flush_log.is_ours(known):
-            known = _UNKNOWN
-        return Stream(self._follow(known, self._flush_log.rounds), self._flush_log.leave)
+        position = _sequence(last_event_id)
+        if position is not None and not self._flush_log.is_known(position):
+            position = _UNKNOWN
+        return Stream(self._follow(position, self._flush_log.generation), self._flush_log.leave)
 
-    def _follow(self, position: int | None, rounds: int) -> Iterator[bytes]:
-        """The body of one stream; ``position`` is the last flush that the client knows."""
-        flushes = self._flush_log
-        end = time.monotonic() + LASTING_S
-        tried: int | None = None  # the last flush that we looked at for it
+    def _follow(self, position: int | None, generation: int) -> Iterator[bytes]:
+        """The body of one stream.
+
+        :param position: the last flush that the client knows; None for a new client.
+        :param generation: of the flush log when the client came.
+        """
+        log = self._flush_log
+        end = time.monotonic() + self._limits.stream_s
+        examined: int | None = None  # the last flush that was sent, found unchanged or not readable
         yield b"retry: %d\n\n" % RETRY_MS
-        while flushes.wait(tried, rounds, HEARTBEAT_S) and time.monotonic() < end:
-            latest = flushes.latest
-            if latest is None or latest.sequence == tried:
+        while log.wait(examined, generation, self._limits.heartbeat_s) and time.monotonic() < end:
+            latest = log.latest
+            if latest is None or latest.sequence == examined:
                 yield b":\n\n"
                 continue
-            tried = latest.sequence
-            span = latest if position is None else flushes.since(position)
+            examined = latest.sequence
+            span = latest if position is None else log.since(position)
             name = "flush" if span else "reset"
             if span is None:
                 span = Span(latest.sequence, None, latest.at_ms, frozenset())
             if span.sequence == position:
-                continue  # it knows that already
+                continue
             try:
                 event = self._event(name, span)
             except StoreError as error:
                 yield f": Redis: {error}\n\n".encode("utf-8", "replace")
                 continue
-            if event is not None:  # else the store is already at the next flush, which wakes us
+            if event is not None:  # otherwise the next flush is in the store already and will be logged soon
                 yield event
-                position = tried = span.sequence
+                position = examined = span.sequence
 
     def _event(self, name: str, span: Span) -> bytes | None:
-        """``span`` encoded, or None where the store does not show it any more. Raises StoreError."""
-        with self._reading:
+        """The encoded event of some flushes; None if the store has moved on. Raises StoreError."""
+        with self._lock:
             sequence, encoded = self._encoded
             if sequence != span.sequence:
                 encoded = {}
@@ -137,15 +137,15 @@ class Events:
 
 
 class Stream:
-    """The body of one answer: bytes as they come.
+    """The body of an event stream.
 
-    A generator would not do: closing one that was never begun runs nothing of it.
+    Not a generator: closing a generator that was never started does not run its ``finally`` clauses.
     """
 
-    def __init__(self, body: Iterator[bytes], closed: Callable[[], None]) -> None:
-        """``closed`` is called once, at the end."""
+    def __init__(self, body: Iterator[bytes], on_close: Callable[[], None]) -> None:
+        """``on_close`` is called once, at the end."""
         self._body = body
-        self._closed = closed
+        self._on_close = on_close
         self._open = True
 
     def __iter__(self) -> Stream:
@@ -155,15 +155,15 @@ class Stream:
         return next(self._body)
 
     def close(self) -> None:
-        """Called by the server at the end of the answer, whatever ended it (PEP 3333)."""
+        """Called by the web server at the end of the response, whatever ended it (PEP 3333)."""
         if self._open:
             self._open = False
-            self._closed()
+            self._on_close()
 
 
-def _number(last_event_id: str | None) -> int | None:
-    """The flush that an id names."""
+def _sequence(last_event_id: str | None) -> int | None:
+    """The sequence number in an event id; None without an id."""
     if not last_event_id:
         return None
-    plain = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19
-    return int(last_event_id) if plain else _UNKNOWN
+    is_number = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19
+    return int(last_event_id) if is_number else _UNKNOWN

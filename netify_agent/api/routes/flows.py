@@ -1,4 +1,4 @@
-"""``/flows``: live and recently ended flows, and what is risky about those of a device."""
+"""``/flows``: live and recently ended flows. Also the risks of a device, for ``/<device>``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from netify_agent.api.spec import schemas
 from netify_agent.enrich import Directory
 from netify_agent.enrich.risks import risk_name
 from netify_agent.netifyd.flow_record import Details
-from netify_agent.store.flow_reader import FlowFilter, FlowReader, FlowRow, Place, RiskRow
+from netify_agent.store.flow_reader import FlowFilter, FlowPosition, FlowReader, FlowRow, RiskRow
 
-LIMIT = 100  # flows of a page, where a request does not say
+LIMIT = 100  # default length of a page
 MAX_SCORE = 65535
+_MAX_MS = 1 << 43  # a time in a cursor, milliseconds since the epoch: year 2248
 
-#: IANA's protocol numbers; others are told as numbers.
+#: Names of IANA protocol numbers; other protocols are given by number.
 _TRANSPORTS = {
     1: "icmp",
     2: "igmp",
@@ -31,23 +32,25 @@ _TRANSPORTS = {
     58: "icmpv6",
     132: "sctp",
 }
-
-
-_UNTOLD = Details(None, None, None, None, None, None, None, None, None, None, ())
+#: Stands for the details of a flow that netifyd never described.
+_NO_DETAILS = Details(None, None, None, None, None, None, None, None, None, None, ())
 
 
 def routes(services: Services) -> list[Route]:
     """The route of flows."""
-    documents, reader = services.documents, FlowReader(services.reader)
+    documents, directory = services.documents, services.directory
+    reader = FlowReader(services.reader)
 
     def flows(request: Request) -> Document:
-        wanted = FlowFilter(request["device"], request["application"], request["active"], request["min_risk"])
-        page = reader.page(wanted, request["limit"], _place(request["cursor"]))
-        names = {device: documents.identity(known)["name"] for device, known in page.devices.items()}
-        told = [_flow(services.directory, row, names, page.categories) for row in page.rows]
+        filters = FlowFilter(
+            request["device"], request["application"], request["active"], request["min_risk"]
+        )
+        page = reader.page(filters, request["limit"], _position(request["cursor"]))
+        names = {device: documents.identity(row)["name"] for device, row in page.devices.items()}
+        elements = [_flow(directory, row, names, page.categories) for row in page.rows]
         return {
-            **documents.head(page.at_ms),
-            "flows": [paging.chosen(flow, request["fields"]) for flow in told],
+            **documents.head(page.flush.at_ms),
+            "flows": paging.with_fields(elements, request),
             "total": page.total,
             "next": _cursor(page.rows[-1]) if page.more and page.rows else None,
         }
@@ -56,18 +59,18 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/flows",
             "flows",
-            "Live flows and those that ended within the last hour, the latest first.",
+            "Live flows and flows that ended within the last hour, latest first.",
             flows,
             parameters=(
                 parameters.limit(LIMIT),
-                paging.cursor(),
-                parameters.choice("sort", ("last_seen",), "last_seen", "What to sort by; then by digest."),
-                parameters.choice("order", ("desc",), "desc", "The latest come first."),
+                paging.cursor_parameter(),
+                parameters.choice("sort", ("last_seen",), "last_seen", "What to sort by; ties by digest."),
+                parameters.choice("order", ("desc",), "desc", "Latest first."),
                 parameters.fields(schemas.FLOW),
                 parameters.device("device", in_path=False),
                 parameters.text("application", "Only flows of this application (its tag)."),
-                parameters.flag("active", None, "Only live flows, or only those that are over."),
-                parameters.whole("min_risk", 0, MAX_SCORE, 0, "Only flows of at least this risk score."),
+                parameters.flag("active", None, "Only live flows, or only ended ones."),
+                parameters.whole("min_risk", 0, MAX_SCORE, 0, "Only flows with at least this risk score."),
             ),
             schema=schemas.FLOWS,
             cached=True,
@@ -76,7 +79,7 @@ def routes(services: Services) -> list[Route]:
 
 
 def risks(rows: list[RiskRow]) -> list[Document]:
-    """What is risky about the flows of a device, for ``GET /<mac>``."""
+    """The ``risks`` of ``GET /<mac>``."""
     return [
         {
             "id": row.risk,
@@ -89,36 +92,37 @@ def risks(rows: list[RiskRow]) -> list[Document]:
     ]
 
 
-def _place(cursor: paging.Place | None) -> Place | None:
-    """Where to go on."""
+def _position(cursor: paging.Cursor | None) -> FlowPosition | None:
+    """The position of the last flow of the previous page. Raises Problem for a cursor of another list."""
     if cursor is None:
         return None
     seen = cursor.value
     if (cursor.sort, cursor.order) != ("last_seen", "desc") or not (
-        isinstance(seen, int) and 0 <= seen < 1 << 43
+        isinstance(seen, int) and 0 <= seen < _MAX_MS
     ):
-        raise bad_parameter("cursor", paging.write_cursor(cursor), paging.EXPECTED)
-    return Place(seen, cursor.name)
+        raise bad_parameter("cursor", paging.encode_cursor(cursor), paging.EXPECTED)
+    return FlowPosition(seen, cursor.name)
 
 
 def _cursor(row: FlowRow) -> str:
-    return paging.write_cursor(paging.Place("last_seen", "desc", row.state.last_seen, row.digest, 0))
+    return paging.encode_cursor(paging.Cursor("last_seen", "desc", row.state.last_seen, row.flow_id, 0))
 
 
 def _flow(
     directory: Directory, row: FlowRow, names: Mapping[str, str | None], categories: Mapping[str, int]
 ) -> Document:
-    """A flow as its local side sees it.
+    """An element of ``flows``. Up and down are seen from the local side.
 
-    :param names: what devices are called.
-    :param categories: application to netifyd's category id; 0 none.
+    :param names: display names of devices.
+    :param categories: application to netifyd's category id; 0 if it has none.
     """
-    state, details = row.state, row.details or _UNTOLD
+    state, details = row.state, row.details or _NO_DETAILS
     device, application = state.key.device, state.key.application
     name, category = directory.application(application, categories[application] or None)
     transport = details.transport
     return {
         "digest": row.digest,
+        "endpoint": row.state.source,
         "device": device,
         "device_name": names[device] if device else None,
         "peer": state.peer.device if state.peer else None,

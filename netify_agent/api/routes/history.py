@@ -1,4 +1,4 @@
-"""``/history`` and ``/<device>/history``: which buckets a request asks for, and the answer."""
+"""``/history`` and ``/<device>/history``: traffic in the past, in buckets of equal length."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from netify_agent.api.spec import schemas
 from netify_agent.config.settings import Resolution
 from netify_agent.store.layout import GATEWAY
 
-MAX_BUCKETS = 2000  # of one history answer
+MAX_BUCKETS = 2000  # in one answer
 
 
 def routes(services: Services) -> list[Route]:
-    """The routes of the gateway's history and of a device's."""
+    """The routes of the history of the gateway and of a device."""
     resolutions = {resolution.name: resolution for resolution in services.settings.history}
     documents, reader = services.documents, services.reader
 
     def of_device(request: Request) -> Document:
         device, resolution = request["device"], resolutions[request["resolution"]]
-        starts = wanted(request, resolution)
+        starts = bucket_starts(request, resolution)
         if not reader.knows(device):
             raise Problem(404, f"no device {device} has been seen")
         buckets = reader.history(device, resolution.step_s, starts)
@@ -28,14 +28,14 @@ def routes(services: Services) -> list[Route]:
 
     def of_gateway(request: Request) -> Document:
         resolution = resolutions[request["resolution"]]
-        buckets = reader.history(GATEWAY, resolution.step_s, wanted(request, resolution))
+        buckets = reader.history(GATEWAY, resolution.step_s, bucket_starts(request, resolution))
         return documents.history(None, resolution.step_s, buckets, applications=request["applications"])
 
     return [
         Route(
             "/history",
             "history",
-            "The gateway's past in steps, oldest first. Steps without traffic are left out.",
+            "The gateway's traffic in buckets, oldest first. Buckets without traffic are left out.",
             of_gateway,
             parameters=tuple(_parameters(list(resolutions))),
             schema=schemas.HISTORY,
@@ -44,7 +44,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/<device>/history",
             "device_history",
-            "A device's past in steps, oldest first. Steps without traffic are left out.",
+            "A device's traffic in buckets, oldest first. Buckets without traffic are left out.",
             of_device,
             parameters=(parameters.device(), *_parameters(list(resolutions))),
             schema=schemas.DEVICE_HISTORY,
@@ -56,15 +56,20 @@ def routes(services: Services) -> list[Route]:
 
 def _parameters(names: list[str]) -> list[Parameter]:
     return [
-        parameters.choice("resolution", names, names[0], "How long a step is."),
-        parameters.moment("from", f"Begin; all that is kept if absent, {MAX_BUCKETS:,} steps at most."),
-        parameters.moment("to", "End; the last flush if absent. Every step that touches the range is told."),
-        parameters.flag("applications", False, "Whether to give the applications of each step, by tag."),
+        parameters.choice("resolution", names, names[0], "Length of a bucket."),
+        parameters.moment("from", f"Start; if absent, all that is kept, at most {MAX_BUCKETS:,} buckets."),
+        parameters.moment("to", "End; if absent, the last flush. Buckets that touch the range are included."),
+        parameters.flag("applications", False, "Whether to list the applications of each bucket, by tag."),
     ]
 
 
-def wanted(request: Request, resolution: Resolution) -> range:
-    """Starts of the buckets that a request asks for, seconds since the epoch. Raises Problem."""
+def bucket_starts(request: Request, resolution: Resolution) -> range:
+    """Starts of the buckets that touch the requested range, seconds since the epoch.
+
+    Buckets in the future and buckets that have expired are left out.
+
+    :raises Problem: if ``from`` is after ``to``, or the range has more than :data:`MAX_BUCKETS` buckets.
+    """
     step = resolution.step_s
     now = request.at_ms // 1000
     to = now if request["to"] is None else request["to"]

@@ -1,7 +1,7 @@
-"""``/metrics``: the network's traffic, and how the agent is doing, in Prometheus' text format.
+"""``/metrics``: the network's traffic and the agent's own state, in Prometheus' text format.
 
-Few series, whatever the network: the heaviest devices and applications one by one, the rest as one. A
-Redis that is away costs what it holds, not the answer.
+The number of series is bounded: the heaviest devices and applications have their own, the others are summed
+up. Without Redis, only the metrics that come from Redis are missing.
 """
 
 from __future__ import annotations
@@ -16,28 +16,31 @@ from netify_agent.api.http.response_cache import COMPRESSED_FROM, GZIP_LEVEL
 from netify_agent.api.http.route import VARY, Reply, Request, Route
 from netify_agent.api.services import Services
 from netify_agent.store.client import StoreError
-from netify_agent.store.network_summary import NetworkSummaryReader, Traffic
+from netify_agent.store.metrics_reader import MetricsReader, Traffic
 from netify_agent.store.rows import Counted, DeviceRow
 
 _DIRECTIONS = ("up", "down")
-#: The accounting's own counters: metric, and what it counts.
+#: The accounting's own counters: metric and help text.
 _ACCOUNTING = {
-    "bytes_missed": ("missed_bytes", "Bytes that only the totals of their flows prove, in no interval."),
-    "packets_missed": ("missed_packets", "Packets that only the totals of their flows prove."),
-    "bytes_before": ("before_bytes", "Bytes of flows from before we came, which are not counted."),
-    "packets_before": ("before_packets", "Packets of flows from before we came, which are not counted."),
-    "records_repeated": ("repeated_records", "Records that only repeat what is known."),
-    "records_contradictory": ("contradictory_records", "Records whose interval and total do not agree."),
-    "netifyd_restarts": ("netifyd_restarts", "Restarts of netifyd that were noticed."),
-    "flows_evicted": ("evicted_flows", "Flows let go for want of room (max_flows)."),
-    "flows_expired": ("expired_flows", "Flows let go without their end."),
+    "bytes_missed": ("missed_bytes", "Bytes found only in the totals of flows, in no interval record."),
+    "packets_missed": ("missed_packets", "Packets found only in the totals of flows, in no interval record."),
+    "bytes_before": ("before_bytes", "Bytes from before the agent started, not counted."),
+    "packets_before": ("before_packets", "Packets from before the agent started, not counted."),
+    "records_repeated": ("repeated_records", "Records that repeat an earlier one."),
+    "records_contradictory": (
+        "contradictory_records",
+        "Records whose interval and total counters contradict each other.",
+    ),
+    "netifyd_restarts": ("netifyd_restarts", "Detected restarts of netifyd."),
+    "flows_evicted": ("evicted_flows", "Flows dropped because the flow table was full (max_flows)."),
+    "flows_expired": ("expired_flows", "Flows dropped without an end record."),
 }
 
 _Sample = tuple[Labels, Value]
 
 
 def routes(services: Services) -> list[Route]:
-    """The path of a scrape."""
+    """The route of metrics."""
     metrics = Metrics(services)
 
     def answer(request: Request) -> Reply:
@@ -51,7 +54,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/metrics",
             "metrics",
-            "All figures in Prometheus' text format 0.0.4, also while Redis is away.",
+            "Metrics in Prometheus' text format 0.0.4, also without Redis.",
             answer,
             media_type="text/plain",
         )
@@ -59,81 +62,82 @@ def routes(services: Services) -> list[Route]:
 
 
 class Metrics:
-    """Answers scrapes. The network's part is read and written once a flush, whoever scrapes how often."""
+    """Answers scrapes. The network's part is read and written once per flush, however often it is scraped."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._reader = NetworkSummaryReader(services.reader)
-        self._known: tuple[tuple[int, int], bytes] = ((-1, 0), b"")
-        self._told: dict[tuple[str, str, str], int] = {}
-        self._flows = 0  # as told: two entries that turn out to be one flow take one away
-        self._making = threading.Lock()
+        self._reader = MetricsReader(services.reader)
+        self._lock = threading.Lock()  # guards what follows
+        self._text: tuple[tuple[int, int], bytes] = ((-1, 0), b"")  # sequence and generation, and their text
+        self._reported: dict[tuple[str, str, str], int] = {}  # device, unit, direction: value last reported
+        self._flows = 0  # as last reported
 
     def body(self) -> bytes:
-        """One scrape's answer."""
+        """The body of one scrape."""
         network = b""
         out = Exposition()
-        began = time.monotonic()
-        up = True
+        started = time.monotonic()
+        redis_up = True
         try:
-            sequence = self._reader.sequence()
-            took = time.monotonic() - began
-            with self._making:
+            sequence = self._services.reader.last_flush().sequence
+            took_s = time.monotonic() - started
+            with self._lock:
                 network = self._network(sequence)
             out.single(
-                "netify_agent_redis_ping_seconds", "gauge", "How long Redis took to answer.", round(took, 6)
+                "netify_agent_redis_ping_seconds", "gauge", "How long Redis took to answer.", round(took_s, 6)
             )
         except StoreError:
-            up = False
-        out.single("netify_agent_redis_up", "gauge", "Whether Redis answers.", int(up))
-        self._services.vitals(out, up)
+            redis_up = False
+        out.single("netify_agent_redis_up", "gauge", "Whether Redis answers.", int(redis_up))
+        self._services.add_agent_metrics(out, redis_up)
         return network + out.body()
 
     def _network(self, sequence: int) -> bytes:
-        """What the store holds after flush ``sequence``. Raises StoreError.
+        """The network's metrics after flush ``sequence``. Raises StoreError.
 
-        Nothing, while a Redis that came back older is still being given what it lost: counters that go
-        back and forth would be counted twice by who takes a smaller value for a new beginning.
+        Empty while flushes are being applied again to a Redis that came back with older data. Otherwise
+        counters would fall and rise again, and Prometheus would count the difference twice.
         """
-        flushed = self._services.flushes.latest
-        if flushed is not None and sequence < flushed.sequence:
+        latest = self._services.flush_log.latest
+        if latest is not None and sequence < latest.sequence:
             return b""
         state = (sequence, self._services.directory.generation)
-        known, body = self._known
-        if known != state:
+        text_state, text = self._text
+        if text_state != state:
             out = Exposition()
             limits = self._services.settings.metrics
             traffic = self._reader.traffic(limits.devices, self._services.documents.quiet_ms)
-            if sequence < known[0]:
-                self._told, self._flows = {}, 0  # Redis lost it for good, and counts on from there
+            if sequence < text_state[0]:
+                self._reported, self._flows = {}, 0  # Redis lost flushes for good; its counters are right now
             _gateway(traffic, out)
+            # If two entries turn out to be one flow, the store counts one less; a counter must not fall.
             self._flows = max(traffic.gateway.counters["flows"], self._flows)
             out.single("netify_flows_total", "counter", "Flows through the gateway.", self._flows)
             self._devices(traffic, out)
             _applications(traffic, limits.applications, out)
             _accounting(traffic, out)
-            body = out.body()
-            self._known = (state, body)
-        return body
+            text = out.body()
+            self._text = (state, text)
+        return text
 
     def _devices(self, traffic: Traffic, out: Exposition) -> None:
         devices = traffic.devices
         out.family(
             "netify_device_info",
             "gauge",
-            "Who a device is; its other metrics go by its MAC address, or its IP address without one.",
+            "Identity of a device. The label device is its MAC address, or its IP address without a MAC.",
             [(self._identity(row), 1) for row in devices],
         )
-        before, self._told = self._told, {}
+        before, self._reported = self._reported, {}
         for unit in ("bytes", "packets"):
             samples: list[_Sample] = []
             for row in devices:
                 for direction in _DIRECTIONS:
                     key = (row.name, unit, direction)
-                    # A flow that turns out to be another device's takes its bytes along: a counter waits
-                    # until it has caught up, instead of going back.
+                    # If a flow turns out to be another device's, its bytes move there. The counter then
+                    # stands still until the device has moved as many bytes again: it must not fall.
                     count = max(row.counters[f"{unit}_{direction}"], before.get(key, 0))
-                    self._told[key] = count
+                    self._reported[key] = count
                     samples.append(({"device": row.name, "direction": direction}, count))
             out.family(f"netify_device_{unit}_total", "counter", f"{unit.capitalize()} of a device.", samples)
         out.family(
@@ -145,13 +149,13 @@ class Metrics:
         out.family(
             "netify_other_devices_bytes",
             "gauge",
-            "Bytes of all devices that are not told one by one.",
+            "Bytes of all devices without series of their own.",
             _by_direction(traffic.of_all_devices, "bytes", [row.counters for row in devices]),
         )
 
     def _identity(self, row: DeviceRow) -> Labels:
-        told = self._services.documents.identity(row)
-        return {"device": row.name, "name": told["name"], "vendor": told["vendor"], "ip": told["ip"]}
+        identity = self._services.documents.identity(row)
+        return {"device": row.name, **{key: identity[key] for key in ("name", "vendor", "ip")}}
 
 
 def _gateway(traffic: Traffic, out: Exposition) -> None:
@@ -164,18 +168,18 @@ def _gateway(traffic: Traffic, out: Exposition) -> None:
             _by_direction(gateway.counters, unit),
         )
     out.family("netify_rate_bytes_per_second", "gauge", "Rate over the last interval.", _rates(gateway, {}))
-    out.single("netify_devices", "gauge", "Devices known.", traffic.known)
-    out.single("netify_devices_active", "gauge", "Devices seen lately, as /<mac> tells.", traffic.active)
+    out.single("netify_devices", "gauge", "Known devices.", traffic.known)
+    out.single("netify_devices_active", "gauge", "Active devices.", traffic.active)
 
 
 def _applications(traffic: Traffic, limit: int, out: Exposition) -> None:
-    """Gauges, as their bytes move away where netifyd comes to know better."""
+    """Gauges, not counters: bytes move to another application when netifyd reclassifies a flow."""
     rows = list(traffic.applications.items())
     shown, others = rows[:limit], rows[limit:]
     out.family(
         "netify_application_bytes",
         "gauge",
-        "Bytes of an application so far; fewer when netifyd finds that a flow was another's.",
+        "Bytes of an application. Falls when netifyd reclassifies a flow.",
         [
             ({"application": tag, **labels}, value)
             for tag, row in shown
@@ -191,7 +195,7 @@ def _applications(traffic: Traffic, limit: int, out: Exposition) -> None:
     out.family(
         "netify_other_applications_bytes",
         "gauge",
-        "Bytes of all applications that are not told one by one.",
+        "Bytes of all applications without series of their own.",
         [
             ({"direction": direction}, sum(row.counters[f"bytes_{direction}"] for _, row in others))
             for direction in _DIRECTIONS
@@ -200,14 +204,14 @@ def _applications(traffic: Traffic, limit: int, out: Exposition) -> None:
 
 
 def _accounting(traffic: Traffic, out: Exposition) -> None:
-    for counter, (name, told) in _ACCOUNTING.items():
-        out.single(f"netify_agent_{name}_total", "counter", told, traffic.counters.get(counter, 0))
+    for counter, (name, help_text) in _ACCOUNTING.items():
+        out.single(f"netify_agent_{name}_total", "counter", help_text, traffic.counters.get(counter, 0))
 
 
 def _by_direction(
     counters: dict[str, int], unit: str, without: list[dict[str, int]] | None = None
 ) -> list[_Sample]:
-    """A counter up and down, less those of ``without``."""
+    """Both directions of a counter, minus the same counter of each of ``without``."""
     return [
         (
             {"direction": direction},
@@ -219,7 +223,7 @@ def _by_direction(
 
 
 def _rates(row: Counted, labels: Labels) -> list[_Sample]:
-    """The store has bits per second; Prometheus' base unit is the byte."""
+    """Both directions of a row's rate, converted from bits to Prometheus' base unit, bytes."""
     return [
         ({**labels, "direction": direction}, bits / 8)
         for direction, bits in zip(_DIRECTIONS, row.rates, strict=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from netify_agent.api.documents import volume
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.route import Document, OtherResponse, Request, Route
@@ -14,151 +13,164 @@ from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.enrich.applications import display_name
 from netify_agent.store.layout import COUNTER_NAMES
-from netify_agent.store.rows import UsedRow
-from netify_agent.store.usage_reader import Select, UsageReader, User
+from netify_agent.store.query import retry_when_flushed
+from netify_agent.store.rows import UsageRow
+from netify_agent.store.usage_reader import UsageReader, UserRow
 
-USERS_SHOWN = 10  # devices named with each application, protocol and category
-LIMIT = 100  # elements of a page, where a request does not say
-
-_Read = Callable[[int | None, Select], tuple[int, list[UsedRow]]]
+USERS_SHOWN = 10  # devices listed with each application, protocol and category
+LIMIT = 100  # default length of a page
 
 
 @dataclass
 class Category:
-    """Applications of one category."""
+    """The applications of one category. ``name`` is None for applications without a category."""
 
     name: str | None
-    applications: list[UsedRow] = field(default_factory=list)
+    applications: list[UsageRow] = field(default_factory=list)
 
     def sum_of(self, counter: str) -> int:
-        """Of one counter."""
+        """Sum of one counter over the applications."""
         return sum(row.counters[counter] for row in self.applications)
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes up and down together."""
+        return sum(row.total_bytes for row in self.applications)
 
     @property
     def rates(self) -> list[int]:
         """Bits per second up and down."""
         return [sum(row.rates[index] for row in self.applications) for index in (0, 1)]
 
+    def heaviest_users(self) -> list[tuple[str, int]]:
+        """The :data:`USERS_SHOWN` devices with the most bytes, and these bytes."""
+        bytes_by_device: Counter[str] = Counter()
+        for row in self.applications:
+            bytes_by_device.update(dict(row.users))
+        return sorted(bytes_by_device.items(), key=lambda item: (-item[1], item[0]))[:USERS_SHOWN]
+
 
 def routes(services: Services) -> list[Route]:
     """The routes of applications, protocols and categories."""
     documents = services.documents
-    usage = UsageReader(services.reader)
+    reader = UsageReader(services.reader)
 
-    applications_by: dict[str, paging.Values[UsedRow]] = {
-        "bytes": volume,
+    application_sort_keys: dict[str, paging.SortKey[UsageRow]] = {
+        "bytes": lambda row: row.total_bytes,
         "rate": lambda row: sum(row.rates),
         "flows": lambda row: row.counters["flows"],
         "name": lambda row: display_name(row.name).casefold(),
         "last_seen": lambda row: row.last_seen,
     }
-    protocols_by: dict[str, paging.Values[UsedRow]] = {
-        "bytes": volume,
+    protocol_sort_keys: dict[str, paging.SortKey[UsageRow]] = {
+        "bytes": lambda row: row.total_bytes,
         "flows": lambda row: row.counters["flows"],
         "name": lambda row: row.name.casefold(),
     }
-    categories_by: dict[str, paging.Values[Category]] = {
-        "bytes": lambda row: row.sum_of("bytes_up") + row.sum_of("bytes_down"),
-        "rate": lambda row: sum(row.rates),
-        "flows": lambda row: row.sum_of("flows"),
-        "name": lambda row: row.name,
+    category_sort_keys: dict[str, paging.SortKey[Category]] = {
+        "bytes": lambda category: category.total_bytes,
+        "rate": lambda category: sum(category.rates),
+        "flows": lambda category: category.sum_of("flows"),
+        "name": lambda category: category.name,
     }
-    users_by: dict[str, paging.Values[User]] = {
-        "bytes": volume,
+    user_sort_keys: dict[str, paging.SortKey[UserRow]] = {
+        "bytes": lambda row: row.total_bytes,
         "name": lambda row: (documents.device_name(row.device) or "").casefold() or None,
         "last_seen": lambda row: row.last_seen,
     }
 
-    def rows(
-        read: _Read,
-        request: Request,
-        values: dict[str, paging.Values[UsedRow]],
-        fits: Callable[[UsedRow], bool],
-        document: Callable[[UsedRow], Document],
-        name: str,
-    ) -> Document:
-        """A page of applications or protocols, under ``name``."""
-        page: paging.Page[UsedRow] = paging.Page([], 0, None)
-
-        def select(found: list[UsedRow]) -> Sequence[UsedRow]:
-            nonlocal page
-            page = paging.page(filter(fits, found), request, values, lambda row: row.name)
-            return page.elements
-
-        wanted = request["fields"]
-        at_ms, told = read(USERS_SHOWN if wanted is None or "devices" in wanted else 0, select)
-        elements = [paging.chosen(document(row), wanted) for row in told]
-        return {**documents.head(at_ms), name: elements, "total": page.total, "next": page.next}
-
+    @retry_when_flushed
     def applications(request: Request) -> Document:
-        def fits(row: UsedRow) -> bool:
-            if request["category"] is not None and documents.category(row) != request["category"]:
-                return False
-            text = request["search"]
-            return text is None or text in row.name.casefold() or text in display_name(row.name).casefold()
-
-        return rows(
-            usage.applications, request, applications_by, fits, documents.used_application, "applications"
-        )
-
-    def protocols(request: Request) -> Document:
-        return rows(usage.protocols, request, protocols_by, lambda row: True, documents.protocol, "protocols")
-
-    def application(request: Request) -> Document:
-        found = usage.application(request["tag"])
-        if found is None:
-            raise Problem(404, f"no application '{request['tag']}' has been seen")
-        at_ms, row, users = found
-        page = paging.page(users, request, users_by, lambda user: user.device)
+        snapshot = reader.applications()
+        matching = [row for row in snapshot.rows if matches(request, row)]
+        page = paging.page(matching, request, application_sort_keys, lambda row: row.name)
+        if paging.is_requested("devices", request):
+            reader.add_application_users(snapshot.flush, page.elements, USERS_SHOWN)
+        elements = [documents.application_with_users(row) for row in page.elements]
         return {
-            **documents.head(at_ms),
-            "application": documents.application(row),
-            "devices": [paging.chosen(documents.user(user), request["fields"]) for user in page.elements],
+            **documents.head(snapshot.flush.at_ms),
+            "applications": paging.with_fields(elements, request),
             "total": page.total,
             "next": page.next,
         }
 
-    def categories(request: Request) -> Document:
-        page: paging.Page[Category] = paging.Page([], 0, None)
+    def matches(request: Request, row: UsageRow) -> bool:
+        """Whether an application passes the filters ``category`` and ``search``."""
+        if request["category"] is not None and documents.category(row) != request["category"]:
+            return False
+        text = request["search"]
+        return text is None or text in row.name.casefold() or text in display_name(row.name).casefold()
 
-        def select(found: list[UsedRow]) -> Sequence[UsedRow]:
-            nonlocal page
-            by_name: defaultdict[str | None, list[UsedRow]] = defaultdict(list)
-            for row in found:
-                by_name[documents.category(row)].append(row)
-            every = [Category(name, of_it) for name, of_it in by_name.items()]
-            page = paging.page(every, request, categories_by, lambda category: category.name or "")
-            return [row for category in page.elements for row in category.applications]
-
-        wanted = request["fields"]
-        at_ms, _ = usage.applications(None if wanted is None or "devices" in wanted else 0, select)
-        elements = [paging.chosen(category(one), wanted) for one in page.elements]
-        return {**documents.head(at_ms), "categories": elements, "total": page.total, "next": page.next}
-
-    def category(of: Category) -> Document:
-        bytes_of: Counter[str] = Counter()
-        for row in of.applications:
-            bytes_of.update(dict(row.users))
-        heaviest = sorted(bytes_of.items(), key=lambda pair: (-pair[1], pair[0]))[:USERS_SHOWN]
-        rate_up, rate_down = of.rates
+    @retry_when_flushed
+    def protocols(request: Request) -> Document:
+        snapshot = reader.protocols()
+        page = paging.page(snapshot.rows, request, protocol_sort_keys, lambda row: row.name)
+        if paging.is_requested("devices", request):
+            reader.add_protocol_users(snapshot.flush, page.elements, USERS_SHOWN)
+        elements = [documents.protocol_with_users(row) for row in page.elements]
         return {
-            "category": of.name,
-            **{counter: of.sum_of(counter) for counter in COUNTER_NAMES.values()},
+            **documents.head(snapshot.flush.at_ms),
+            "protocols": paging.with_fields(elements, request),
+            "total": page.total,
+            "next": page.next,
+        }
+
+    def application(request: Request) -> Document:
+        snapshot = reader.application(request["tag"])
+        if snapshot is None:
+            raise Problem(404, f"no application '{request['tag']}' has been seen")
+        page = paging.page(snapshot.users, request, user_sort_keys, lambda row: row.device)
+        return {
+            **documents.head(snapshot.flush.at_ms),
+            "application": documents.application(snapshot.application),
+            "devices": paging.with_fields([documents.user(row) for row in page.elements], request),
+            "total": page.total,
+            "next": page.next,
+        }
+
+    @retry_when_flushed
+    def categories(request: Request) -> Document:
+        snapshot = reader.applications()
+        page = paging.page(
+            by_category(snapshot.rows), request, category_sort_keys, lambda category: category.name or ""
+        )
+        if paging.is_requested("devices", request):
+            rows = [row for category in page.elements for row in category.applications]
+            reader.add_application_users(snapshot.flush, rows, None)
+        elements = [category_document(category) for category in page.elements]
+        return {
+            **documents.head(snapshot.flush.at_ms),
+            "categories": paging.with_fields(elements, request),
+            "total": page.total,
+            "next": page.next,
+        }
+
+    def by_category(rows: Iterable[UsageRow]) -> list[Category]:
+        applications_by_name: defaultdict[str | None, list[UsageRow]] = defaultdict(list)
+        for row in rows:
+            applications_by_name[documents.category(row)].append(row)
+        return [Category(name, applications) for name, applications in applications_by_name.items()]
+
+    def category_document(category: Category) -> Document:
+        rate_up, rate_down = category.rates
+        return {
+            "category": category.name,
+            **{counter: category.sum_of(counter) for counter in COUNTER_NAMES.values()},
             "rate_up": rate_up,
             "rate_down": rate_down,
-            "applications": [row.name for row in of.applications],
-            "devices": documents.users(heaviest),
+            "applications": [row.name for row in category.applications],
+            "devices": documents.users(category.heaviest_users()),
         }
 
     return [
         Route(
             "/applications",
             "applications",
-            "The gateway's applications, most bytes first, each with the ten devices that moved most.",
+            "The gateway's applications, most bytes first, each with its ten heaviest devices.",
             applications,
             parameters=(
-                *paging.parameters(applications_by, LIMIT, schemas.USED_APPLICATION),
-                parameters.text("category", "Only applications of the category of this name."),
+                *paging.parameters(application_sort_keys, LIMIT, schemas.USED_APPLICATION),
+                parameters.text("category", "Only applications of this category (its name)."),
                 parameters.search("name or tag"),
             ),
             schema=schemas.APPLICATIONS,
@@ -171,7 +183,7 @@ def routes(services: Services) -> list[Route]:
             application,
             parameters=(
                 parameters.text("tag", "netifyd's tag of the application.", in_path=True),
-                *paging.parameters(users_by, LIMIT, schemas.APPLICATION_USER),
+                *paging.parameters(user_sort_keys, LIMIT, schemas.APPLICATION_USER),
             ),
             schema=schemas.APPLICATION_USERS,
             cached=True,
@@ -180,18 +192,18 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/protocols",
             "protocols",
-            "The gateway's protocols, most bytes first, each with the ten devices that moved most.",
+            "The gateway's protocols, most bytes first, each with its ten heaviest devices.",
             protocols,
-            parameters=paging.parameters(protocols_by, LIMIT, schemas.USED_PROTOCOL),
+            parameters=paging.parameters(protocol_sort_keys, LIMIT, schemas.USED_PROTOCOL),
             schema=schemas.PROTOCOLS,
             cached=True,
         ),
         Route(
             "/categories",
             "categories",
-            "Categories of applications, most bytes first, each with the ten devices that moved most.",
+            "Categories of applications, most bytes first, each with its ten heaviest devices.",
             categories,
-            parameters=paging.parameters(categories_by, LIMIT, schemas.CATEGORY),
+            parameters=paging.parameters(category_sort_keys, LIMIT, schemas.CATEGORY),
             schema=schemas.CATEGORIES,
             cached=True,
         ),

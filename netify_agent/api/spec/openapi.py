@@ -1,4 +1,4 @@
-"""``/openapi.json``: the OpenAPI 3.1 document of exactly the routes that are declared."""
+"""``/openapi.json``: an OpenAPI 3.1 document, generated from the declared routes."""
 
 from __future__ import annotations
 
@@ -22,39 +22,37 @@ from netify_agent.api.http.route import (
 )
 from netify_agent.api.spec import schemas
 
-#: Statuses that every path may have, and what they mean.
+#: Error responses that every path may give.
 COMMON = {
     400: OtherResponse(
-        "A parameter that is unknown, repeated, empty, no UTF-8 or wrong; `parameter` names it."
+        "A parameter that is unknown, repeated, empty, not UTF-8 or wrong; `parameter` names it."
     ),
-    401: OtherResponse("Tokens are configured, and the request brings none of them."),
+    401: OtherResponse("Tokens are configured, and the request has none of them."),
     403: OtherResponse("The `Host` header names another machine."),
     405: OtherResponse("A method other than GET, HEAD and OPTIONS."),
-    406: OtherResponse("`Accept` excludes what this path gives."),
+    406: OtherResponse("`Accept` excludes the media type of this path."),
     413: OtherResponse("The body is larger than 16 KiB."),
     414: OtherResponse("Path and query are longer than 4,096 bytes."),
-    429: OtherResponse(
-        "Too many wrong tokens; `Retry-After` says when to come again with another wrong one."
-    ),
+    429: OtherResponse("Too many wrong tokens; `Retry-After` says when the next wrong one is examined."),
     431: OtherResponse("The headers are larger than 16 KiB."),
-    500: OtherResponse("A mistake of ours; the journal has more."),
+    500: OtherResponse("An error in the agent; the journal has the details."),
 }
-#: Headers that a status comes with.
+#: Headers of a status.
 _HEADERS = {
     303: {"Location": "Where to go instead."},
-    304: {"ETag": "The name of what the client has."},
-    401: {"WWW-Authenticate": "`Bearer`, as tokens are."},
-    405: {"Allow": "The methods that are."},
+    304: {"ETag": "The ETag of the answer that the client has."},
+    401: {"WWW-Authenticate": "The scheme of the tokens: `Bearer`."},
+    405: {"Allow": "The allowed methods."},
     429: {"Retry-After": "Seconds."},
-    503: {"Retry-After": "Seconds, where it is Redis that does not answer."},
+    503: {"Retry-After": "Seconds, if Redis does not answer."},
 }
-_ETAG = {"ETag": "The name of this very answer, for `If-None-Match`."}
-NOT_MODIFIED = "Nothing has changed since the answer that `If-None-Match` names."
-AWAY = OtherResponse("Redis does not answer; `detail` says why, `Retry-After` when to come again.")
+_ETAG = {"ETag": "Identifies this answer, for `If-None-Match`."}
+NOT_MODIFIED = "The answer is still the one that `If-None-Match` names."
+AWAY = OtherResponse("Redis does not answer; `detail` says why, `Retry-After` when to retry.")
 
 
 def route(others: Sequence[Route]) -> Route:
-    """The route of the document about ``others`` and itself."""
+    """The route of the document, which describes ``others`` and itself."""
 
     def answer(request: Request) -> Reply:
         return encoded.reply(request.environ)
@@ -79,8 +77,8 @@ def document(routes: Sequence[Route]) -> Document:
         "info": {
             "title": "netify-agent",
             "version": __version__,
-            "description": "What a gateway's devices and applications move, as netifyd sees it. Counters are "
-            "exact; bytes are whole captured frames, rates are bits per second.",
+            "description": "The traffic of a gateway's devices and applications, as netifyd measures it. "
+            "Counters are exact; bytes are whole captured frames, rates are bits per second.",
         },
         "paths": paths,
         "security": [{}, {"token": []}],
@@ -90,7 +88,7 @@ def document(routes: Sequence[Route]) -> Document:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Where `web.tokens_file` is configured; `/healthz` needs none.",
+                    "description": "Required if `web.tokens_file` is configured; `/healthz` needs none.",
                 }
             },
         },
@@ -98,23 +96,23 @@ def document(routes: Sequence[Route]) -> Document:
 
 
 def openapi_path(one: Route) -> str:
-    """The path of a route as OpenAPI writes it: ``/{device}/history``."""
+    """The path of a route in OpenAPI's syntax: ``/{device}/history``."""
     return re.sub(r"<(\w+)(:\w+)?>", r"{\1}", one.path)
 
 
 def statuses(one: Route) -> dict[int, OtherResponse]:
-    """The statuses of a route, but for 200, 303 and 304."""
-    found = {**COMMON, **({503: AWAY} if one.cached else {}), **one.others}
-    return dict(sorted(found.items()))
+    """The responses of a route by status, except for 200, 303 and 304."""
+    responses = {**COMMON, **({503: AWAY} if one.cached else {}), **one.others}
+    return dict(sorted(responses.items()))
 
 
 def _operation(one: Route, components: dict[str, Schema]) -> Document:
-    named = one.cached or one.lasting
+    has_etag = one.cached or one.lasting
     body = one.schema or {"type": "string"}
-    responses = {200: _response("The answer.", _ETAG if named else {}, one.media_type, body, components)}
+    responses = {200: _response("The answer.", _ETAG if has_etag else {}, one.media_type, body, components)}
     if one.page is not None:
         responses[303] = _response(f"A browser is sent to {one.page}.", _HEADERS[303])
-    if named:
+    if has_etag:
         responses[304] = _response(NOT_MODIFIED, _HEADERS[304])
     for status, other in statuses(one).items():
         media_type, schema = (PROBLEM, schemas.PROBLEM) if other.schema is None else (JSON, other.schema)
@@ -149,11 +147,11 @@ def _response(
     schema: Schema | None = None,
     components: dict[str, Schema] | None = None,
 ) -> Document:
-    """What an answer looks like; one without a ``media_type`` has no body."""
+    """A response object; without a ``media_type`` it has no body."""
     document: Document = {"description": description}
     if headers:
         document["headers"] = {
-            name: {"description": told, "schema": {"type": "string"}} for name, told in headers.items()
+            name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()
         }
     if media_type is not None:
         document["content"] = {
@@ -163,7 +161,7 @@ def _response(
 
 
 def _named(schema: Any, components: dict[str, Schema]) -> Any:
-    """``schema`` with every part that has a title moved to ``components`` and named in its place."""
+    """``schema`` with each titled part moved to ``components`` and replaced by a reference to it."""
     if isinstance(schema, list):
         return [_named(part, components) for part in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""JSON Schemas of what the API answers. The order of properties is the order of keys in the answers."""
+"""JSON Schemas of the API's answers. The order of properties is the order of keys in the answers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
 ADDRESS: Schema = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
 ADDRESS_OR_NULL: Schema = {"type": ["string", "null"], "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
 MAC_OR_NULL: Schema = {"type": ["string", "null"], "pattern": "^([0-9a-f]{2}:){5}[0-9a-f]{2}$"}
-DEVICE_NAME: Schema = {"type": "string", "description": "MAC address, or the IP address of a device without"}
+DEVICE_NAME: Schema = {
+    "type": "string",
+    "description": "MAC address, or the IP address of a device without one",
+}
 
 
 def record(title: str | None, properties: dict[str, Schema], *, optional: tuple[str, ...] = ()) -> Schema:
-    """An object with exactly these keys, but for ``optional`` ones.
+    """An object with exactly these keys.
 
-    :param title: makes it a named schema of the OpenAPI document.
+    :param title: name of the schema in the OpenAPI document; None: it is written in place.
+    :param optional: keys that may be missing.
     """
     schema: Schema = {"title": title} if title else {}
     required = [name for name in properties if name not in optional]
@@ -36,12 +40,12 @@ def record(title: str | None, properties: dict[str, Schema], *, optional: tuple[
 
 
 def listing(items: Schema, **rules: Any) -> Schema:
-    """An array of ``items``."""
+    """An array of ``items``, with further JSON Schema keywords."""
     return {"type": "array", "items": items, **rules}
 
 
 def table(values: Schema) -> Schema:
-    """An object with keys that are not known beforehand."""
+    """An object with arbitrary keys."""
     return {"type": "object", "additionalProperties": values}
 
 
@@ -85,14 +89,17 @@ HEAD = {"gateway": TEXT, "generated_at": TIME_OR_NULL, "interval": POSITIVE}
 
 
 def any_fields(element: Schema) -> Schema:
-    """``element`` of which a client may choose keys (``fields``): none must be there."""
+    """``element`` with all keys optional, since a client may select keys with ``fields``."""
     return {key: value for key, value in element.items() if key != "required"}
 
 
 def page(title: str, name: str, element: Schema, beside: dict[str, Schema] | None = None) -> Schema:
-    """A list answer: ``element`` under ``name``, whose keys a client may choose among.
+    """A page of a list.
 
-    :param beside: what stands before the list.
+    :param title: name of the schema in the OpenAPI document.
+    :param name: key of the list.
+    :param element: schema of an element; clients may select its keys with ``fields``.
+    :param beside: further keys, before the list.
     """
     return record(
         title,
@@ -101,7 +108,7 @@ def page(title: str, name: str, element: Schema, beside: dict[str, Schema] | Non
             **(beside or {}),
             name: listing(any_fields(element)),
             "total": POSITIVE,
-            "next": {"type": ["string", "null"], "description": "`cursor` of the page after."},
+            "next": {"type": ["string", "null"], "description": "`cursor` of the next page."},
         },
     )
 
@@ -127,6 +134,7 @@ FLOW = record(
     "Flow",
     {
         "digest": TEXT,
+        "endpoint": TEXT,
         "device": {**DEVICE_NAME, "type": ["string", "null"]},
         "device_name": TEXT_OR_NULL,
         "peer": {**DEVICE_NAME, "type": ["string", "null"]},
@@ -261,7 +269,7 @@ CHANGES = record(
         ),
     },
 )
-# Of each event: OpenAPI 3.1 knows no stream of them, only the parts that it is made of.
+# One event. OpenAPI 3.1 cannot describe a stream of events.
 EVENT = record(
     "Event",
     {
@@ -284,7 +292,7 @@ PROBLEM = {
         "title": TEXT,
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": TEXT,
-        "parameter": {"type": "string", "description": "The parameter that is wrong."},
+        "parameter": {"type": "string", "description": "Name of the wrong parameter."},
     },
     "required": ["type", "title", "status", "detail"],
     "additionalProperties": False,

@@ -1,21 +1,21 @@
-"""A store with real records in it: what the tests of store, writer and API build their scenes with."""
+"""A store in Redis filled with netifyd records through the real accountant, without threads."""
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from netify_agent.accounting.accountant import Accountant
-from netify_agent.accounting.flow_table import TAG_MARK
+from netify_agent.accounting.flow_id import digest_of, tag_of
 from netify_agent.store.client import connect
 from netify_agent.store.encoding import decode_state
-from netify_agent.store.flow_reader import FlowReader
+from netify_agent.store.flow_reader import FlowReader, RiskRow
 from netify_agent.store.flow_writer import FlowWriterLimits
 from netify_agent.store.layout import Keys
-from netify_agent.store.reader import StoreReader
+from netify_agent.store.reader import NetworkSnapshot, StoreReader
+from netify_agent.store.rows import UsageRow
 from netify_agent.store.usage_reader import UsageReader
 from netify_agent.store.writer import Flush, StoreWriter
 
@@ -34,7 +34,7 @@ def counts(up: int, down: int, packets_up: int, packets_down: int, flows: int) -
 
 
 class Netifyd:
-    """Records as netifyd makes them, with cumulative totals kept by flow."""
+    """Makes records as netifyd sends them; keeps the cumulative totals of each flow."""
 
     def __init__(self) -> None:
         self._bytes: Counter[str] = Counter()
@@ -58,7 +58,7 @@ class Netifyd:
         return {"type": "flow", "interface": "br0", "internal": True, "flow": flow}
 
     def stats(self, digest: str, up: int, down: int, kind: str = "flow_stats", **fields: Any) -> Record:
-        """One packet each way that carried anything."""
+        """One packet in each direction that has bytes."""
         packets_up, packets_down = int(up > 0), int(down > 0)
         self._bytes[digest] += up + down
         self._packets[digest] += packets_up + packets_down
@@ -82,7 +82,10 @@ class Netifyd:
 
 
 class Book:
-    """An accountant and the store that it is flushed to, without a thread between."""
+    """An accountant, and the store that it is flushed to in the caller's thread.
+
+    :ivar on_flush: called with each flush that was applied.
+    """
 
     def __init__(
         self,
@@ -94,6 +97,7 @@ class Book:
         flow_limits: FlowWriterLimits | None = None,
     ) -> None:
         self.url = url
+        self.on_flush: Callable[[Flush], None] = lambda flush: None
         self.client = connect(url, None)
         self.netifyd = Netifyd()
         self.reader = StoreReader(connect(url, None), gateway)
@@ -112,7 +116,7 @@ class Book:
         self.accountant.feed(records, SOURCE)
 
     def take(self, *, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
-        """The next flush, not applied yet. ``self.bucket`` may have been moved on before."""
+        """The next flush, not applied yet. It belongs to the history bucket ``self.bucket``."""
         self.sequence += 1
         self.accountant.close_batch(self.bucket)
         batch = self.accountant.finish_batch()
@@ -123,11 +127,31 @@ class Book:
         self.feed(*records)
         flush = self.take(at_ms=at_ms, elapsed_ms=elapsed_ms)
         self.writer.apply(flush)
+        self.on_flush(flush)
         return flush
+
+    def snapshot(self) -> NetworkSnapshot:
+        """The network with all that is known of each device."""
+        snapshot = self.reader.snapshot()
+        self.reader.add_details(snapshot, snapshot.devices)
+        return snapshot
+
+    def applications(self, users: int | None = None) -> list[UsageRow]:
+        snapshot = self.usage.applications()
+        self.usage.add_application_users(snapshot.flush, snapshot.rows, users)
+        return snapshot.rows
+
+    def protocols(self, users: int | None = None) -> list[UsageRow]:
+        snapshot = self.usage.protocols()
+        self.usage.add_protocol_users(snapshot.flush, snapshot.rows, users)
+        return snapshot.rows
+
+    def risks(self, device: str) -> list[RiskRow]:
+        return self.flows.risks(device, self.reader.last_flush())
 
 
 def everything(client: Any) -> dict[str, Any]:
-    """All that a Redis holds, by key."""
+    """The contents of a Redis, by key."""
     read = {"hash": client.hgetall, "string": client.get, "set": client.smembers}
     found = {}
     for key in sorted(client.scan_iter(count=1000)):
@@ -138,16 +162,16 @@ def everything(client: Any) -> dict[str, Any]:
 
 def flow_id(digest: str) -> str:
     """The name in Redis of a flow of SOURCE."""
-    return digest + TAG_MARK + hashlib.sha256(SOURCE.encode()).hexdigest()[:8]
+    return digest + tag_of(SOURCE)
 
 
 def digests(ids: Iterable[str]) -> set[str]:
     """The digests in flow ids."""
-    return {name.partition(TAG_MARK)[0] for name in ids}
+    return {digest_of(name) for name in ids}
 
 
 def indexes(client: Any, gateway: str) -> dict[str, dict[str, int]]:
-    """Every index of flows that there is, by the end of its key."""
+    """Every index of flows, by the end of its key."""
     found = {}
     for key in client.scan_iter(f"netify:{{{gateway}}}:index:*", count=1000):
         entries = client.zrange(key, 0, -1, withscores=True)
@@ -161,7 +185,7 @@ def indexed(client: Any, gateway: str) -> dict[str, set[str]]:
 
 
 def check_entries(client: Any, gateway: str) -> None:
-    """States of flows, what they are and the indexes agree, and no flow stands anywhere twice."""
+    """Check that flow states, details and indexes agree, and that no flow is listed twice."""
     keys = Keys(gateway)
     live = {digest: decode_state(text) for digest, text in client.hgetall(keys.flows).items()}
     ended = {digest: decode_state(text) for digest, text in client.hgetall(keys.ended).items()}

@@ -1,4 +1,4 @@
-"""A real API over a real socket with a real Redis behind it: what the tests of the API build on."""
+"""The real API on a real socket, with a real Redis behind it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from storing import PHONE, SOURCE, TUNNEL, YOUTUBE, Book
+from store_book import PHONE, SOURCE, TUNNEL, YOUTUBE, Book
 from support import free_port, short_directory
 
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
 from netify_agent.api.http.server import WebServer
-from netify_agent.api.services import Services
+from netify_agent.api.services import EventLimits, Services
 from netify_agent.config.settings import Endpoint, MetricsSettings, Resolution, Settings, WebSettings
 from netify_agent.daemon.metrics import expose
 from netify_agent.daemon.status import Status
@@ -30,6 +30,7 @@ from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.store.client import connect
 from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.reader import StoreReader
+from netify_agent.store.writer import Flush
 
 GATEWAY = "gw-api"
 ALIVE = {"status": "ok", "checks": {"web": "ok"}}  # what /healthz says
@@ -65,18 +66,23 @@ class Unix(http.client.HTTPConnection):
 
 @dataclass
 class Scene:
-    """A book in Redis, and a web server that reads it in a thread."""
+    """A store in Redis, and a web server in a thread that serves it.
+
+    Flushes of ``book`` are logged as the daemon does it.
+    """
 
     book: Book
     web: WebSettings
     directory: Directory
     listener: ListenerStatus = field(default_factory=lambda: ListenerStatus(SOURCE))
-    writing: FlusherStatus = field(default_factory=FlusherStatus)
+    writing: FlusherStatus = field(default_factory=lambda: FlusherStatus(error=None))
     flushes: FlushLog = field(default_factory=FlushLog)
     alive: dict[str, str | None] = field(default_factory=lambda: {"web": None})
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    event_limits: EventLimits = field(default_factory=EventLimits)
     gateway: str = GATEWAY
     beats: int = 0
+    requests: int = 0  # begun so far
 
     def start(self) -> None:
         settings = Settings(
@@ -94,13 +100,25 @@ class Scene:
             lambda: self.alive,
             lambda: self.status.checks(),
             self.flushes,
+            self.writing,
             lambda out, redis_up: expose(self.status, out, redis_up),
+            self.event_limits,
         )
+        self.book.on_flush = self.log
         self.api = Api(self.parts, Access(self.web, self.web.tokens()))
-        self.server = WebServer(self.api.app, self.web)
+        self.server = WebServer(self._app, self.web)
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.server.run, args=(self.ending, self._beat))
         self.thread.start()
+
+    def log(self, flush: Flush) -> None:
+        """Tell the API of a flush, as the daemon's flusher does."""
+        changed, moving = flush.batch.changed_devices(), self.book.writer.moving_devices()
+        self.flushes.applied(flush.sequence, flush.at_ms, changed, moving)
+
+    def _app(self, environ: dict[str, Any], start_response: Any) -> Any:
+        self.requests += 1
+        return self.api.app(environ, start_response)
 
     def _beat(self) -> None:
         self.beats += 1
@@ -133,7 +151,7 @@ class Scene:
         return answer.json
 
     def raw(self, request: bytes) -> bytes:
-        """All that comes back until the server closes."""
+        """Send a request and return everything until the server closes the connection."""
         with socket.create_connection((self.web.listen.host, self.port), timeout=30) as client:
             client.sendall(request)
             return b"".join(iter(lambda: client.recv(65536), b""))
@@ -157,7 +175,7 @@ def a_scene(url: str, path: Path, web: WebSettings | None = None, gateway: str =
 
 @contextmanager
 def emptied(url: str, gateway: str = "gw-of-one-test") -> Iterator[Scene]:
-    """A scene whose store is empty, and that is not served yet."""
+    """A scene with an empty store. Its server is not started."""
     client = connect(url, None)
     for key in client.scan_iter(f"netify:{{{gateway}}}:*", count=1000):
         client.delete(key)
@@ -167,14 +185,14 @@ def emptied(url: str, gateway: str = "gw-of-one-test") -> Iterator[Scene]:
 
 @contextmanager
 def served(scene: Scene) -> Iterator[Scene]:
-    """``scene`` while its server runs, with its netifyd and its Redis in order."""
+    """``scene`` with its server running, connected to netifyd, and flushing without errors."""
     scene.listener.connected = True
     scene.listener.error = None
     scene.listener.connected_since = scene.listener.last_record = time.time()
     scene.writing.error = None
     scene.start()
     try:
-        for row in scene.parts.reader.picture(applications=False).devices:  # as the daemon does at its start
+        for row in scene.parts.reader.snapshot(addresses=True).devices:  # as the daemon does at its start
             scene.directory.note(row.name, row.addresses, row.hint)
         scene.directory.refresh()
         yield scene
@@ -184,7 +202,7 @@ def served(scene: Scene) -> Iterator[Scene]:
 
 @contextmanager
 def a_small_network(url: str) -> Iterator[Scene]:
-    """Two devices with a MAC, one without, and bytes that belong to none."""
+    """Two devices with a MAC, one without, and bytes that belong to no device."""
     with emptied(url, GATEWAY) as scene:
         said = scene.book.netifyd
         local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
@@ -199,6 +217,17 @@ def a_small_network(url: str) -> Iterator[Scene]:
         )
         with served(scene):
             yield scene
+
+
+@contextmanager
+def changed(target: Any, **attributes: Any) -> Iterator[None]:
+    """``target`` with other values of some attributes; restores all of them at the end."""
+    before = vars(target).copy()
+    vars(target).update(attributes)
+    try:
+        yield
+    finally:
+        vars(target).update(before)
 
 
 def assert_problem(answer: Answer, status: int) -> None:

@@ -1,0 +1,23 @@
+"""All routes of the API, in the order in which a path is matched against them."""
+
+from __future__ import annotations
+
+from netify_agent.api.http.route import Route
+from netify_agent.api.routes import dashboard, devices, events, flows, health, history, metrics, usage
+from netify_agent.api.services import Services
+from netify_agent.api.spec import openapi
+
+
+def route_table(services: Services) -> list[Route]:
+    """Every route; if several match a path, the first one wins."""
+    routes = [
+        *health.routes(services),
+        *metrics.routes(services),
+        *events.routes(services),
+        *usage.routes(services),
+        *history.routes(services),
+        *flows.routes(services),
+        dashboard.route(),
+        *devices.routes(services),
+    ]
+    return [*routes, openapi.route(routes)]
