@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-matrix test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
+.PHONY: help setup run test test-long test-oldest test-matrix test-bare test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
 
 # The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait for something rather than compute: several of them at once are done in a third of the time.
@@ -11,7 +11,7 @@ REPORT = .venv/bin/python -m coverage report
 PROVEN = netify_agent/accounting/*,netify_agent/netifyd/framing.py,netify_agent/netifyd/flow_*.py
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing: system packages when root, all else into .venv
 	@packaging/local/setup
@@ -25,8 +25,13 @@ test: setup ## run the tests
 test-long: setup ## run the tests that take minutes
 	$(PYTEST) -m long
 
-test-matrix: test ## run the tests against the newest libraries, then against those of Ubuntu 22.04
+test-oldest: setup ## run the tests with the oldest libraries, those of Ubuntu 22.04
 	@packaging/test-oldest
+
+test-matrix: test test-oldest ## run the tests with the newest libraries, then with the oldest
+
+test-bare: ## as root: test-oldest as a user without root in a bare Debian, with the Redis of Ubuntu 22.04
+	@tests/e2e/bare
 
 test-clients: setup ## run the API's tests with real clients: Prometheus, curl, Nagios plugins, schemathesis
 	@tests/clients/run
@@ -66,7 +71,7 @@ deb: ## build the Debian package into dist/
 test-ui: setup ## prove the dashboard in Debian's chromium (4 minutes), with pictures in dist/screenshots
 	@tests/ui/run
 
-e2e: setup deb ## as root: prove the package on real systemds (Debian 12 and 13 in containers)
+e2e: setup deb ## as root: prove the package on real systemds (Debian 12, 13 and the versions of Ubuntu 22.04)
 	@tests/e2e/run
 
 lint: setup ## check style and types

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).parents[2]
+PACKAGE = Path(os.environ.get("NETIFY_AGENT_PACKAGE", "missing"))
+"""The package to be proven; ``run`` says which."""
 UNIT = "netify-agent.service"
 ROWS = ("bytes_up", "bytes_down", "packets_up", "packets_down")
 WAIT_S = 60.0

@@ -5,14 +5,16 @@ The tests of this file share one machine and run in their order.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
 
-from machine import CHECKOUT, UNIT, Machine, eventually
+from machine import PACKAGE, UNIT, Machine, eventually
 
 CONFIG = Path("etc/netify-agent.yaml")
-PACKAGE = next(iter((CHECKOUT / "dist").glob("netify-agent_*_all.deb")), None)
+PREVIOUS = Path(os.environ.get("NETIFY_AGENT_PREVIOUS", "missing"))  # 0.1.0, built from its own tree
+META = "netify:{gateway}:meta"  # the host name is the gateway's name
 # What every system writes of its own, and what netifyd, Redis and the tests write.
 _LIVE = (
     *("/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/opt", "/var/tmp", "/var/log", "/var/cache"),
@@ -21,18 +23,28 @@ _LIVE = (
 _STATE = "/var/lib/dpkg/(status|status-old|diversions-old|available|lock.*|triggers/.*|info)"
 
 
-def previous_version(path: Path) -> Path:
-    """The package as an older version of itself."""
-    assert PACKAGE is not None
+def repacked(package: Path, path: Path, name: str, pattern: str, text: str) -> Path:
+    """A copy of ``package`` at ``path``, in which ``text`` replaces ``pattern`` in the file ``name``."""
     tree = path / "tree"
-    subprocess.run(["dpkg-deb", "-R", str(PACKAGE), str(tree)], check=True)
-    control = tree / "DEBIAN/control"
-    control.write_text(re.sub("(?m)^Version: .*$", "Version: 0.0.1", control.read_text()))
-    init = tree / "usr/lib/python3/dist-packages/netify_agent/__init__.py"
-    init.write_text(re.sub("__version__ = .*", '__version__ = "0.0.1"', init.read_text()))
-    older = path / "netify-agent_0.0.1_all.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", str(tree), str(older)], check=True)
-    return older
+    subprocess.run(["dpkg-deb", "-R", str(package), str(tree)], check=True)
+    file = tree / name
+    changed, count = re.subn(f"(?m){pattern}", text, file.read_text())
+    assert count == 1
+    file.write_text(changed)
+    copy = path / "netify-agent_repacked_all.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", str(tree), str(copy)], check=True)
+    return copy
+
+
+def version_of(package: Path) -> str:
+    """The version in a package's control data."""
+    done = subprocess.run(["dpkg-deb", "-f", str(package), "Version"], check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+def installed(machine: Machine) -> str:
+    """State and version of the package, as dpkg knows them."""
+    return machine.out("dpkg-query", "-W", "-f", "${Status} ${Version}", "netify-agent")
 
 
 def files(machine: Machine) -> set[str]:
@@ -45,7 +57,6 @@ def files(machine: Machine) -> set[str]:
 
 
 def test_purge_leaves_nothing_behind(machine: Machine) -> None:
-    assert PACKAGE is not None
     depends = machine.sh(
         f"dpkg-deb -f {machine.add(PACKAGE)} Depends Recommends | sed 's/^[A-Za-z]*://' | tr ',' '\\n' |"
         "sed 's/|.*//; s/(.*//; s/:any//' | xargs"
@@ -67,28 +78,66 @@ def test_purge_leaves_nothing_behind(machine: Machine) -> None:
         assert machine.show("LoadState", unit) == "not-found"
 
 
-def test_an_upgrade_keeps_the_counters_and_an_edited_configuration(machine: Machine, tmp_path: Path) -> None:
-    assert PACKAGE is not None
-    machine.apt("install", machine.add(previous_version(tmp_path)))
-    assert machine.out("netify-agent", "version").strip() == "netify-agent 0.0.1"
+def test_an_upgrade_from_0_1_0_keeps_the_counters_and_an_edited_configuration(
+    machine: Machine, tmp_path: Path
+) -> None:
+    # With another comment in the file that 0.1.0 brings, dpkg has to choose between it and the edited one.
+    previous = repacked(PREVIOUS, tmp_path, str(CONFIG), r"\A", "# As 0.1.0 brought it.\n")
+    machine.apt("install", machine.add(previous))
+    assert machine.out("netify-agent", "version").strip() == "netify-agent 0.1.0"
     config = machine.root / CONFIG
     config.write_text(re.sub("(?m)^interval: .*$", "interval: 2", config.read_text()))
     machine.run("chmod", "0644", "/" + str(CONFIG))
     machine.run("systemctl", "reload", UNIT)
     counted = eventually(lambda: (machine.get("/") or {}).get("totals", {}).get("bytes_down"), "it counts")
+    assert machine.out("redis-cli", "hget", META, "schema").strip() == "2"
     pid, edited = machine.pid, config.read_text()
-    machine.apt("install", machine.add(PACKAGE))
-    assert machine.out("netify-agent", "version").strip() != "netify-agent 0.0.1"
+    upgrade = machine.apt("install", "-o", "Dpkg::Options::=--force-confold", machine.add(PACKAGE))
+    assert "downgrad" not in upgrade
+    assert machine.out("netify-agent", "version").strip() == f"netify-agent {version_of(PACKAGE)}"
     assert machine.pid not in (0, pid)
     eventually(machine.well, "the new version works")
     assert config.read_text() == edited
+    assert "As 0.1.0" not in config.with_name(f"{config.name}.dpkg-dist").read_text()
     assert machine.out("stat", "-c", "%a", "/" + str(CONFIG)).strip() == "644"
     assert machine.get("/")["totals"]["bytes_down"] >= counted
     assert machine.get("/status")["interval"] == 2
 
 
+def test_0_1_0_refuses_the_store_of_a_newer_schema(machine: Machine) -> None:
+    # 0.1.0 has no preinst that could refuse it; its service does.
+    machine.sh(f"systemctl stop {UNIT}; redis-cli hset '{META}' schema 99")
+    before = machine.out("redis-cli", "hgetall", META)
+    since = machine.cursor()
+    machine.run("dpkg", "-i", "--force-confold", machine.add(PREVIOUS))
+    eventually(lambda: machine.said(since, "is of schema 99", 3), "the journal says what is wrong")
+    assert machine.out("redis-cli", "hgetall", META) == before
+    machine.sh(f"systemctl stop {UNIT}; redis-cli hset '{META}' schema 2")
+    machine.apt("install", "-o", "Dpkg::Options::=--force-confold", machine.add(PACKAGE))
+    eventually(machine.well, "the new version works")
+
+
+def test_an_older_version_is_refused_while_a_newer_one_is_installed(machine: Machine, tmp_path: Path) -> None:
+    newer = repacked(PACKAGE, tmp_path, "DEBIAN/control", "^Version: .*$", "Version: 99.0")
+    machine.apt("install", machine.add(newer))
+    package = machine.add(PACKAGE)
+    edited = (machine.root / CONFIG).read_text()
+    counted = eventually(lambda: (machine.get("/") or {}).get("totals", {}).get("bytes_down"), "it counts")
+    refusal = machine.out("dpkg", "-i", package)
+    assert f"The installation of {version_of(PACKAGE)} is refused" in refusal
+    assert installed(machine) == "install ok installed 99.0"
+    eventually(machine.well, "the newer version still works")
+    # The way back that the refusal names.
+    assert "apt remove netify-agent" in refusal
+    machine.apt("remove", "netify-agent")
+    machine.run("dpkg", "-i", package)
+    assert installed(machine) == f"install ok installed {version_of(PACKAGE)}"
+    eventually(machine.well, "the older version works")
+    assert (machine.root / CONFIG).read_text() == edited
+    assert machine.get("/")["totals"]["bytes_down"] >= counted
+
+
 def test_remove_keeps_the_configuration_and_a_reinstallation_works(machine: Machine) -> None:
-    assert PACKAGE is not None
     edited = (machine.root / CONFIG).read_text()
     machine.apt("remove", "netify-agent")
     assert (machine.root / CONFIG).read_text() == edited

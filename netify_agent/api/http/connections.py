@@ -56,6 +56,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         consumed: int = super().received(data)
         if self.error is not None and self.error.code == 431 and b"\n" not in (before + data)[:MAX_HEADER]:
             self.error = TargetTooLong(_TARGET_RULE)
+        if self.completed:
+            # Nothing more is expected of the client (RFC 9110 section 10.1.1). waitress up to 3.0.2 sends
+            # 100 Continue all the same, and then waits for a body that never comes.
+            self.expect_continue = False
         return consumed
 
     def parse_header(self, header_plus: bytes) -> None:
