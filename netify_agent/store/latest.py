@@ -15,6 +15,7 @@ from typing import Any
 import redis
 
 from netify_agent.store.client import Client
+from netify_agent.store.connection import socket_of
 
 TRUSTED_S = 1.0  # silence for so long may also be that of a Redis that hangs: then it is asked again
 _TOO_LATE = "Timeout reading from socket"  # redis-py's own words
@@ -80,7 +81,7 @@ class _Tracker:
             _ask(self._asking, "CLIENT", "TRACKING", "ON", "REDIRECT", number)
             self._arrived = select.poll()  # what redis-py itself does to look costs three times as much
             for connection in (self._told, self._asking):
-                self._arrived.register(connection._sock, select.POLLIN)
+                self._arrived.register(socket_of(connection), select.POLLIN)
         except BaseException:
             self.close()
             raise

@@ -1,8 +1,8 @@
-"""Lists in order, a page at a time.
+"""Sorted lists, a page at a time.
 
-A cursor says where the page before ended: by the value that the list is sorted by and the name of the
-last element, not by its number. While nothing changes, the pages together are the whole list, each element
-once. Where rows move in between, an element may be told again, or not at all; none stands at a wrong place.
+A cursor holds the sort value and the name of the last element of the page before, not its position. While
+nothing changes, the pages together are the whole list, each element once. If rows move in between, an
+element may come twice or not at all; none is out of order.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from netify_agent.api.http.route import Document, Parameter, Request, Schema
 _T = TypeVar("_T")
 
 _CUT = 64  # characters of a name that a cursor holds: a name may be longer than a request
+_MAX = (1 << 63) - 1  # of a number in a cursor: Redis counts up to this
 EXPECTED = "'next' of the page before, with the same other parameters"
 
 Value = int | str | None
@@ -153,12 +154,13 @@ def read_cursor(text: str) -> Place:
         place = Place(*json.loads(packed.decode("utf-8", "surrogatepass")))
     except (ValueError, TypeError, RecursionError):
         raise ValueError(EXPECTED) from None
-    kind = str if place.sort == "name" else int
-    if not (
-        isinstance(place.name, str)
-        and (place.value is None or type(place.value) is kind)
-        and type(place.passed) is int
-        and write_cursor(place) == text
-    ):
+    sort, order, value, name, passed = place
+    # Types first: nothing below may meet a nested value.
+    if not (type(sort) is type(order) is type(name) is str and type(passed) is int and 0 <= passed <= _MAX):
+        raise ValueError(EXPECTED)
+    kind = str if sort == "name" else int
+    if value is not None and (type(value) is not kind or (isinstance(value, int) and abs(value) > _MAX)):
+        raise ValueError(EXPECTED)
+    if write_cursor(place) != text:
         raise ValueError(EXPECTED)
     return place

@@ -134,7 +134,10 @@ class Route:
     :ivar cached: whether the document changes with a flush only: it gets an ETag, and is built and
         encoded once a flush. Redis is asked for it, so 503 may be the answer.
     :ivar lasting: whether it stays the same as long as we run, and has an ETag for that.
-    :ivar page: where a browser, which prefers HTML, is sent instead.
+    :ivar page: where a browser, which prefers HTML, is sent instead; relative to ``path``, so that it also
+        works behind a proxy that adds a prefix.
+    :ivar public: whether it needs no token; its answer must hold nothing about the network.
+    :ivar any_query: whether unknown parameters are ignored; monitors add one to get past caches.
     :ivar others: further statuses.
     """
 
@@ -148,4 +151,6 @@ class Route:
     cached: bool = False
     lasting: bool = False
     page: str | None = None
+    public: bool = False
+    any_query: bool = False
     others: Mapping[int, OtherResponse] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The paths of the API. What has rules of its own is declared in a room of its own."""
+"""All paths of the API. Health and status are declared here, the others in their own modules."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ def _health(services: Services) -> list[Route]:
             "Whether the process answers, and each of its threads makes progress.",
             alive,
             schema=schemas.HEALTH,
+            public=True,
+            any_query=True,
             others={503: OtherResponse("A thread is stuck; `checks` says which.", schemas.HEALTH)},
         ),
         Route(
@@ -50,6 +52,7 @@ def _health(services: Services) -> list[Route]:
             "Whether netifyd's stream is fresh, Redis answers, and flushes succeed.",
             ready,
             schema=schemas.READINESS,
+            any_query=True,
             others={503: OtherResponse("Not ready; `checks` says why.", schemas.READINESS)},
         ),
     ]

@@ -1,6 +1,6 @@
-"""The dashboard's files below ``/ui/``: a fixed set, read once. A path can name nothing else.
+"""The dashboard's files below ``/ui/``: a fixed set, read once. A path can name no other file.
 
-They hold no data and no secret, so they are served to anyone; what they show comes from the API.
+They hold no data and no secret, so they need no token. What they show comes from the API.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from netify_agent.api.http.response_cache import Encoded
 from netify_agent.api.http.route import Reply, Request, Route
 
 ROOT = "/ui/"
+FROM_TOP = "ui/"  # the same, relative to a path at the top level: a proxy may add a prefix
 DIRECTORY = Path(__file__).parents[2] / "ui"
 
 _TYPES = {
@@ -46,21 +47,21 @@ def files() -> list[Route]:
     ]
     return [
         *found,
-        Route(ROOT.rstrip("/"), "dashboard path", "To the dashboard.", _to_root, media_type="text/html"),
+        Route(ROOT.rstrip("/"), "dashboard path", "To the dashboard.", _to_root, media_type="text/html", public=True),
     ]
 
 
 def _to_root(request: Request) -> Reply:
-    return Reply(b"", 308, {"Location": ROOT})
+    return Reply(b"", 308, {"Location": FROM_TOP})
 
 
 def _route(path: str, name: str, summary: str, file: Path) -> Route:
     kind = _TYPES[file.suffix]
-    return Route(path, name, summary, _answer(file, kind), media_type=kind, lasting=True)
+    return Route(path, name, summary, _answer(file, kind), media_type=kind, lasting=True, public=True)
 
 
 def _answer(file: Path, kind: str) -> Callable[[Request], Reply]:
-    encoded = Encoded.of_content(file.read_bytes(), kind)  # each says by itself that it is UTF-8
+    encoded = Encoded.of_content(file.read_bytes(), kind)  # each file declares UTF-8 itself
 
     def answer(request: Request) -> Reply:
         reply = encoded.reply(request.environ)

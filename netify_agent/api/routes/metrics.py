@@ -54,6 +54,7 @@ def routes(services: Services) -> list[Route]:
             "All figures in Prometheus' text format 0.0.4, also while Redis is away.",
             answer,
             media_type="text/plain",
+            any_query=True,
         )
     ]
 

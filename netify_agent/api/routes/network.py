@@ -93,7 +93,7 @@ def routes(services: Services) -> list[Route]:
             ),
             schema=schemas.NETWORK,
             cached=True,
-            page=pages.ROOT,
+            page=pages.FROM_TOP,
         ),
         Route(
             "/<device>",

@@ -28,14 +28,11 @@ COMMON = {
         "A parameter that is unknown, repeated, empty, no UTF-8 or wrong; `parameter` names it."
     ),
     401: OtherResponse("Tokens are configured, and the request brings none of them."),
-    403: OtherResponse("The `Host` header names another machine."),
+    403: OtherResponse("The `Host` header is no name of this machine."),
     405: OtherResponse("A method other than GET, HEAD and OPTIONS."),
     406: OtherResponse("`Accept` excludes what this path gives."),
     413: OtherResponse("The body is larger than 16 KiB."),
     414: OtherResponse("Path and query are longer than 4,096 bytes."),
-    429: OtherResponse(
-        "Too many wrong tokens; `Retry-After` says when to come again with another wrong one."
-    ),
     431: OtherResponse("The headers are larger than 16 KiB."),
     500: OtherResponse("A mistake of ours; the journal has more."),
 }
@@ -45,7 +42,6 @@ _HEADERS = {
     304: {"ETag": "The name of what the client has."},
     401: {"WWW-Authenticate": "`Bearer`, as tokens are."},
     405: {"Allow": "The methods that are."},
-    429: {"Retry-After": "Seconds."},
     503: {"Retry-After": "Seconds, where it is Redis that does not answer."},
 }
 _ETAG = {"ETag": "The name of this very answer, for `If-None-Match`."}
@@ -120,12 +116,13 @@ def _operation(one: Route, components: dict[str, Schema]) -> Document:
         media_type, schema = (PROBLEM, schemas.PROBLEM) if other.schema is None else (JSON, other.schema)
         headers = _HEADERS.get(status, {})
         responses[status] = _response(other.description, headers, media_type, schema, components)
-    return {
+    operation = {
         "operationId": one.name,
         "summary": one.summary,
         "parameters": [_parameter(parameter) for parameter in one.parameters],
         "responses": {str(status): responses[status] for status in sorted(responses)},
     }
+    return {**operation, "security": []} if one.public else operation
 
 
 def _parameter(parameter: Parameter) -> Document:
