@@ -20,6 +20,7 @@ from support import free_port, short_directory
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
+from netify_agent.api.http.limits import WebLimits
 from netify_agent.api.http.server import WebServer
 from netify_agent.api.services import Services
 from netify_agent.config.settings import Endpoint, MetricsSettings, Resolution, Settings, WebSettings
@@ -76,7 +77,7 @@ class Scene:
     alive: dict[str, str | None] = field(default_factory=lambda: {"web": None})
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     gateway: str = GATEWAY
-    beats: int = 0
+    limits: WebLimits = field(default_factory=WebLimits)
 
     def start(self) -> None:
         settings = Settings(
@@ -97,13 +98,10 @@ class Scene:
             lambda out, redis_up: expose(self.status, out, redis_up),
         )
         self.api = Api(self.parts, Access(self.web, self.web.tokens()))
-        self.server = WebServer(self.api.app, self.web)
+        self.server = WebServer(self.api.app, self.web, limits=self.limits)
         self.ending = threading.Event()
-        self.thread = threading.Thread(target=self.server.run, args=(self.ending, self._beat))
+        self.thread = threading.Thread(target=self.server.run, args=(self.ending, lambda: None))
         self.thread.start()
-
-    def _beat(self) -> None:
-        self.beats += 1
 
     def stop(self) -> None:
         self.ending.set()

@@ -72,7 +72,9 @@ class RedisTlsSettings:
 def _key_with_certificate(tls: RedisTlsSettings) -> yaml_reader.Conflict | None:
     if tls.key is None or tls.certificate is not None:
         return None
-    return yaml_reader.Conflict(("key", "certificate"), "expected redis.tls.certificate beside it, found none")
+    return yaml_reader.Conflict(
+        ("key", "certificate"), "expected redis.tls.certificate beside it, found none"
+    )
 
 
 @dataclass(frozen=True, repr=False)

@@ -152,7 +152,7 @@ def redis_url(text: str) -> str:
         raw = re.search(r"[#/?\s]", user_info)
         if raw:
             raise Expected(
-                f"'{raw[0]}' in the password percent-encoded, as %{ord(raw[0]):02X} (or use redis.password_file)"
+                f"'{raw[0]}' in the password as %{ord(raw[0]):02X} (percent-encoded), or redis.password_file"
             )
     try:
         url = urlsplit(text)
@@ -164,7 +164,9 @@ def redis_url(text: str) -> str:
     pairs = parse_qsl(url.query, keep_blank_values=True)
     query = dict(pairs)
     allowed = {"db": "[0-9]{1,6}", **(_TLS_PARAMETERS if scheme == "rediss" else {})}
-    wrong = any(name not in allowed or not re.fullmatch(allowed[name], value) for name, value in query.items())
+    wrong = any(
+        name not in allowed or not re.fullmatch(allowed[name], value) for name, value in query.items()
+    )
     if wrong or len(pairs) != len(query) or bool(url.query) != bool(query):
         known = "db=<number>, ssl_ca_certs=/<path>, ssl_certfile=, ssl_keyfile=, ssl_cert_reqs=required"
         found = "db=<number>" if scheme != "rediss" else f"{known} and ssl_check_hostname=true"

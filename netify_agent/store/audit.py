@@ -33,7 +33,9 @@ class SumAudit:
     :ivar breach: what does not agree, in one line. It stays until a whole pass finds nothing.
     """
 
-    def __init__(self, client: Client, gateway: str) -> None:
+    def __init__(self, client: Client, gateway: str, budget_s: float = _BUDGET_S) -> None:
+        """``budget_s``: how long a step may go on; it makes one round trip at least."""
+        self._budget_s = budget_s
         self.breach: str | None = None
         self.client = client
         self._keys = Keys(gateway)
@@ -54,13 +56,13 @@ class SumAudit:
                 self._sum = [total + count for total, count in zip(self._sum, counts, strict=False)]
 
     def step(self, sequence: int) -> bool:
-        """Read the next part, in :data:`_BUDGET_S` seconds or one round trip.
+        """Read the next part, as much as the budget allows.
 
         :param sequence: of the last flush; if Redis holds another one, the pass begins anew.
         :returns: whether this part ended a pass.
         :raises redis.RedisError: where Redis does not answer; the next step tries again.
         """
-        end = time.monotonic() + _BUDGET_S
+        end = time.monotonic() + self._budget_s
         if self._pending is None:
             self._pending = dict.fromkeys(self.client.zrange(self._keys.devices, 0, -1))
         while self._pending:

@@ -238,7 +238,9 @@ class Flusher:
         self._applied.append((sequence, sent))
         size = sum(len(kept.data) for _, kept in self._applied)
         limits = self._limits
-        while len(self._applied) > limits.kept_flushes or (size > limits.kept_bytes and len(self._applied) > 1):
+        while len(self._applied) > limits.kept_flushes or (
+            size > limits.kept_bytes and len(self._applied) > 1
+        ):
             size -= len(self._applied.popleft()[1].data)
 
     def _restore(self) -> None:
@@ -275,7 +277,7 @@ class Flusher:
         return Flush(self.status.sequence + 1, batch, int(time.time() * 1000), elapsed_ms)
 
     def _give_back(self, sequence: int, progress: Callable[[], None]) -> None:
-        """Redis has lost the flushes after ``sequence``: apply them again, or go on from there without them."""
+        """Redis has lost the flushes after ``sequence``: apply them again, or go on without them."""
         missing = [kept for kept in self._applied if kept[0] > sequence]
         if missing and missing[0][0] == sequence + 1:
             log.warning(

@@ -44,7 +44,7 @@ class Holder:
 
     @classmethod
     def this_process(cls) -> Holder:
-        """The holder that this process is."""
+        """A holder that stands for the running process."""
         _, started = _stat(os.getpid()) or ("", 0)
         return cls(socket.gethostname(), _boot_id(), _pid_namespace(), os.getpid(), started)
 
@@ -69,7 +69,10 @@ class Holder:
 
     def is_alive(self) -> bool | None:
         """Whether the process still runs; None if that can't be known from here."""
-        if not (self.boot and self.namespace) or (self.boot, self.namespace) != (_boot_id(), _pid_namespace()):
+        if not (self.boot and self.namespace) or (self.boot, self.namespace) != (
+            _boot_id(),
+            _pid_namespace(),
+        ):
             return None
         try:
             os.kill(self.pid, 0)
@@ -85,9 +88,9 @@ class Holder:
 
 
 class Lease:
-    """This agent's lease on one gateway's store.
+    """The lease of one agent on one gateway's store.
 
-    :ivar writer: random name of this agent's run.
+    :ivar writer: random name of the agent's run.
     :ivar length_s: how long the lease is good after a flush; may be changed.
     """
 

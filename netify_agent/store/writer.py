@@ -191,7 +191,7 @@ class StoreWriter:
                 stored = int(text or 0)
                 if writer not in (self.lease.writer, self._replaced, None):
                     raise taken(self._gateway, holder)
-                if schema is None and sequence > 1 and pipe.exists(self._keys.totals(GATEWAY), self._keys.devices):
+                if schema is None and sequence > 1 and pipe.exists(*self._keys.lasting):
                     # Evicted or deleted. Had Redis gone back in time, the rest would be gone as well.
                     self.meta_lost = True
                     stored = sequence - 1
@@ -363,7 +363,7 @@ class StoreWriter:
 
 
 def lease_s(interval_s: float) -> float:
-    """How long a lease is good: three flushes may fail, with the longest pause between attempts after each."""
+    """How long a lease is good: three flushes may fail, each with its pauses between attempts."""
     return 3 * interval_s + 30.0
 
 

@@ -92,7 +92,16 @@ def test_health_and_the_dashboard_s_files_need_none(guarded: Scene) -> None:
             "/healthz%00",
             "/healthz;a",
         ),
-        *("/ui/none.js", "/uix", "/UI/", "/x/ui/", "/applications/ui/", "/applications?/ui/", "/%2e%2e/ui/", "/u%69x"),
+        *(
+            "/ui/none.js",
+            "/uix",
+            "/UI/",
+            "/x/ui/",
+            "/applications/ui/",
+            "/applications?/ui/",
+            "/%2e%2e/ui/",
+            "/u%69x",
+        ),
     ],
 )
 def test_what_only_looks_like_an_open_path_is_closed(guarded: Scene, path: str) -> None:

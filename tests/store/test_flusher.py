@@ -20,8 +20,8 @@ from support import Proxy, RedisServer, eventually
 from netify_agent.accounting import batch_builder as builder_module
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.batch import Batch
-from netify_agent.store.client import TIMEOUT_S, StoreError, StoreRefused, connect
 from netify_agent.store.audit import SumAudit
+from netify_agent.store.client import TIMEOUT_S, StoreError, StoreRefused, connect
 from netify_agent.store.flusher import Flusher, FlusherLimits
 from netify_agent.store.layout import Keys
 from netify_agent.store.lease import Lease
@@ -64,7 +64,7 @@ class Rig:
             self.accountant, self._lock, self.store, interval_s, 300, self._note, limits, audit
         )
         self.taken: list[Batch] = []
-        self.beats = 0
+        self.reports = 0
         self._thread = threading.Thread(target=self._run)
 
     def _note(self, flush: Flush) -> None:
@@ -74,12 +74,12 @@ class Rig:
 
     def _run(self) -> None:
         try:
-            self.writer.run(self._stop, self._beat)
+            self.writer.run(self._stop, self._progress)
         except BaseException as error:
             self.error = error
 
-    def _beat(self) -> None:
-        self.beats += 1
+    def _progress(self) -> None:
+        self.reports += 1
 
     def start(self) -> Rig:
         self._thread.start()
@@ -142,7 +142,7 @@ def proxy(directory: Path, redis_server: RedisServer) -> Iterator[Proxy]:
     between.close()
 
 
-def test_what_was_fed_arrives_each_interval_and_beats_go_on(
+def test_what_was_fed_arrives_each_interval_and_progress_is_reported(
     redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     rig = rigs(redis_server.url).start()
@@ -156,8 +156,8 @@ def test_what_was_fed_arrives_each_interval_and_beats_go_on(
     assert status.last_flush == pytest.approx(time.time(), abs=30)
     assert status.flush_ms > 0
     assert status.sequence == rig.flushed[-1].sequence == len(rig.flushed)
-    beats = rig.beats
-    eventually(lambda: rig.beats > beats, "it beats on")
+    reports = rig.reports
+    eventually(lambda: rig.reports > reports, "it goes on")
 
 
 def test_the_first_interval_stands_in_its_own_bucket(
@@ -415,7 +415,7 @@ def test_what_redis_lost_for_good_is_counted_and_no_row_falls_below_zero(
     rig.flush()
     assert rows_below_zero(rig) == []
     check_entries(rig.client, "gw1")
-    assert "turn on persistence" in caplog.text
+    assert "Turn on persistence" in caplog.text
     assert rig.writer.status.lost >= KEPT_FLUSHES
     snapshot = rig.snapshot()
     counted = {row.name: row.counters for row in snapshot.devices}

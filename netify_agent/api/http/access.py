@@ -81,7 +81,8 @@ class Access:
             name = name[1:-1]
         if name not in self._hosts and not _is_address(name):
             raise Problem(
-                403, f"the Host header names '{host[:100]}', which is no name of this machine: add it to web.hosts"
+                403,
+                f"the Host header is '{host[:100]}', which is no name of this machine: add it to web.hosts",
             )
 
     def check_token(self, environ: Mapping[str, Any]) -> None:

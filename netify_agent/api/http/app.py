@@ -48,7 +48,9 @@ class Api:
         self._born = f"{time.time_ns():x}"  # other settings give other answers, so other ETags
         self._kept = ResponseCache()
         self._routes: dict[str, Route] = {}
-        self._pages: dict[str, tuple[str, str]] = {}  # path: where browsers are redirected, media type of others
+        self._pages: dict[
+            str, tuple[str, str]
+        ] = {}  # path: where browsers are redirected, media type of others
         self._bottle = bottle.Bottle()
         for route in [*all_routes(services), *pages.files()]:
             self._routes[route.name] = route

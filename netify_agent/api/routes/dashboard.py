@@ -47,7 +47,14 @@ def files() -> list[Route]:
     ]
     return [
         *found,
-        Route(ROOT.rstrip("/"), "dashboard path", "To the dashboard.", _to_root, media_type="text/html", public=True),
+        Route(
+            ROOT.rstrip("/"),
+            "dashboard path",
+            "To the dashboard.",
+            _to_root,
+            media_type="text/html",
+            public=True,
+        ),
     ]
 
 
