@@ -1,4 +1,4 @@
-"""What routes answer from."""
+"""What routes make their answers from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Services:
     :ivar alive: each check of ``/healthz``, with what is wrong with it, or None.
     :ivar ready: each check of ``/readyz``, in the same way.
     :ivar flushes: the latest flushes that Redis took.
-    :ivar vitals: adds the daemon's own metrics; told whether Redis answers.
+    :ivar vitals: adds the daemon's own metrics, given whether Redis answers.
     """
 
     settings: Settings

@@ -30,7 +30,7 @@ Values = Callable[[_T], Value]  #: what an element is sorted by
 class Place(NamedTuple):
     """Where a page ended.
 
-    :ivar passed: how many elements with this very value and (cut) name have been told.
+    :ivar passed: how many elements with exactly this value and (cut) name were on the pages so far.
     """
 
     sort: str
@@ -66,7 +66,7 @@ def parameters(sorts: Iterable[str], default_limit: int | None, element: Schema)
 
 
 def cursor() -> Parameter:
-    """Where to go on, read as a :class:`Place`."""
+    """The position of the next page, read as a :class:`Place`."""
     return Parameter(
         "cursor",
         "Where to go on: `next` of the page before, with the same other parameters.",
@@ -81,17 +81,17 @@ def page(
     values: Mapping[str, Values[_T]],
     name: Callable[[_T], str],
 ) -> Page[_T]:
-    """The part of ``elements`` that is asked for.
+    """The requested part of ``elements``.
 
     :param values: what to sort by, by name; unknown values (None) come last in either order.
-    :param name: tells one element from all others.
+    :param name: a unique name of an element.
     :raises Problem: where the cursor is of another order.
     """
     sort = request["sort"]
     order = request["order"] or ("asc" if sort == "name" else "desc")
     backwards = order == "desc"
 
-    # Names that agree in all that a cursor holds of them still have an order of their own.
+    # Names that are equal as far as a cursor holds them are ordered by the whole name.
     placed = [
         (_rank(_short(values[sort](element)), backwards), name(element)[:_CUT], name(element), element)
         for element in elements
@@ -107,13 +107,13 @@ def page(
         begin = sum(_before(one[:2], where, backwards) for one in placed)
         begin += min(sum(one[:2] == where for one in placed), place.passed)
     end = begin + (request["limit"] or len(placed))
-    told = [one[3] for one in placed[begin:end]]
+    shown = [one[3] for one in placed[begin:end]]
     if end >= len(placed):
-        return Page(told, len(placed), None)
+        return Page(shown, len(placed), None)
     last = placed[end - 1]
     passed = sum(one[:2] == last[:2] for one in placed[:end])
     after = Place(sort, order, _short(values[sort](last[3])), last[1], passed)
-    return Page(told, len(placed), write_cursor(after))
+    return Page(shown, len(placed), write_cursor(after))
 
 
 def chosen(element: Document, wanted: frozenset[str] | None) -> Document:
@@ -129,7 +129,7 @@ def _short(value: Value) -> Value:
 
 
 def _rank(value: Value, backwards: bool) -> _Rank:
-    """What stands for a value in the order: unknown ones come last in either direction."""
+    """The sort key of a value: unknown ones come last in either direction."""
     if value is None:
         return not backwards, 0
     return backwards, value
@@ -148,7 +148,7 @@ def write_cursor(place: Place) -> str:
 
 
 def read_cursor(text: str) -> Place:
-    """The place that a cursor stands for. Raises ValueError for what no answer has given."""
+    """The place that a cursor stands for. Raises ValueError for a cursor that no answer has given."""
     try:
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         place = Place(*json.loads(packed.decode("utf-8", "surrogatepass")))

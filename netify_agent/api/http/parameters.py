@@ -1,6 +1,6 @@
-"""Parameters: what each kind may be, and the reading of a request's own.
+"""Query and path parameters: the kinds that routes declare, and how a request's own are parsed.
 
-Every one is read from its text by a function that says what was expected where the text is not that.
+Each kind has a function that parses its text, and raises an error that says what was expected.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def read(
 
 
 def as_given(request: Request, name: str) -> str:
-    """The text of a query's parameter, to tell its client what was wrong with it."""
+    """The text of a query parameter, for an error message."""
     query: str = request.environ["QUERY_STRING"]
     return dict(parse_qsl(query, errors="replace")).get(name, "")
 
@@ -125,7 +125,7 @@ def text(name: str, description: str, *, in_path: bool = False) -> Parameter:
 
 
 def search(where: str) -> Parameter:
-    """Text that an element must have somewhere, read without regard to case."""
+    """Text that an element must contain, in either case."""
     any_text = text("search", f"Only what has this in its {where}, in either case.")
     return replace(any_text, read=lambda wanted: str(any_text.read(wanted)).casefold())
 
@@ -159,7 +159,7 @@ def _moment(text: str) -> int:
 
 
 def device(name: str = "device", *, in_path: bool = True) -> Parameter:
-    """A device in any spelling, read as the store's name of it."""
+    """A device in any common spelling, read as the store's name of it."""
     schema = {
         "type": "string",
         "anyOf": [
@@ -178,7 +178,7 @@ def device(name: str = "device", *, in_path: bool = True) -> Parameter:
 
 
 def device_name(text: str) -> str:
-    """The store's name of the device that a client means. Raises ValueError for what is no device."""
+    """The store's name of a device. Raises ValueError if ``text`` can't be one."""
     if _MAC.fullmatch(text):
         digits = re.sub(r"[^0-9a-f]", "", text.lower())
         return ":".join(digits[index : index + 2] for index in range(0, 12, 2))
@@ -195,8 +195,8 @@ def device_name(text: str) -> str:
 
 def limit(default: int | None) -> Parameter:
     """How many elements a page has at most."""
-    told = "" if default else "; all of them if absent"
-    return whole("limit", 1, MAX_LIMIT, default, f"How many at most{told}.")
+    unlimited = "" if default else "; all of them if absent"
+    return whole("limit", 1, MAX_LIMIT, default, f"How many at most{unlimited}.")
 
 
 def fields(element: Schema) -> Parameter:

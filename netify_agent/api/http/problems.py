@@ -1,4 +1,4 @@
-"""Errors as ``application/problem+json`` (RFC 9457): what was wrong, with which part of the request."""
+"""Errors as ``application/problem+json`` (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Problem(Exception):
         self.members = members
 
     def reply(self) -> Reply:
-        """The response that tells the client."""
+        """The response for the client."""
         body = {
             "type": "about:blank",
             "title": HTTPStatus(self.status).phrase,
@@ -40,5 +40,5 @@ class Problem(Exception):
 
 
 def bad_parameter(name: str, found: str, expected: str) -> Problem:
-    """400: a parameter that is not what it may be."""
+    """400: a parameter with an invalid value."""
     return Problem(400, f"{name}: expected {expected}, found '{found[:100]}'", parameter=name)

@@ -1,7 +1,7 @@
-"""Answers kept encoded, and compressed, from one flush to the next.
+"""Cache of encoded and compressed answers, from one flush to the next.
 
-An answer that is still good costs one read from Redis (which flush was the last?) and one look into a
-table. Knows no routes and no documents.
+A cached answer costs one question to Redis (the number of the last flush) and one look-up. This module knows
+no routes and no documents.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 from netify_agent.api.http.negotiation import takes_gzip
 from netify_agent.api.http.route import VARY, Environ, Reply, Route
 
-COMPRESSED_FROM = 1024  # bytes: below, gzip saves nothing that anybody would notice
+COMPRESSED_FROM = 1024  # bytes: below this, gzip saves next to nothing
 GZIP_LEVEL = 4  # of gzip: most of the gain at a third of the time of 6
 
 
 class Encoded:
-    """A body with what HTTP wants to know of it; compressed once, for the first who takes that."""
+    """A body with its HTTP headers. It is compressed once, for the first client that accepts that."""
 
     def __init__(self, body: bytes, media_type: str, etag: str, cache_control: str = "no-cache") -> None:
-        """``etag`` is its name without quotes, the same for both encodings."""
+        """``etag``: without quotes, the same for both encodings."""
         self.body = body
         self._media_type = media_type
         self._cache_control = cache_control
@@ -36,7 +36,7 @@ class Encoded:
 
     @classmethod
     def of_content(cls, body: bytes, media_type: str, cache_control: str = "no-cache") -> Encoded:
-        """A body that stays what it is: its ETag is made of it."""
+        """A body that never changes: its ETag is a hash of it."""
         return cls(body, media_type, hashlib.blake2b(body, digest_size=12).hexdigest(), cache_control)
 
     def _headers(self, etag: str, more: dict[str, str]) -> dict[str, str]:
@@ -50,11 +50,11 @@ class Encoded:
 
     @property
     def size(self) -> int:
-        """Bytes of memory, about."""
+        """Approximate memory in bytes."""
         return len(self.body) + (len(self._packed[0]) if self._packed else 0)
 
     def reply(self, environ: Environ) -> Reply:
-        """The answer to a request: the body in the encoding that it takes, or 304."""
+        """The answer to a request: the body in an encoding that the client accepts, or 304."""
         body, headers = self.body, self._plain
         if len(body) >= COMPRESSED_FROM and takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")):
             body, headers = self._compressed()
@@ -72,7 +72,7 @@ class Encoded:
 
 
 def packed_name(etag: str) -> str:
-    """The ETag of the compressed form of what is named ``etag``: other bytes need another name."""
+    """The ETag of the compressed form: other bytes need another ETag."""
     return f"{etag}-gzip"
 
 
@@ -82,19 +82,19 @@ def not_modified(etag: str, cache_control: str = "no-cache") -> Reply:
 
 
 def matches(if_none_match: str, etag: str) -> bool:
-    """Whether ``etag`` (with its quotes) is among those that a client names; ``*`` names none."""
+    """Whether ``etag`` (with its quotes) is among those of a client; ``*`` matches none."""
     if if_none_match == etag:
         return True
     return etag in [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
 
 
 class State(NamedTuple):
-    """What answers depend on: they are the same as long as this is.
+    """What cached answers depend on: they are valid as long as this does not change.
 
     :ivar sequence: number of the last flush.
     :ivar at_ms: when it was taken, our clock.
     :ivar generation: of the directory's names.
-    :ivar born: which :class:`~netify_agent.api.http.app.Api` answers: another one may have other settings.
+    :ivar born: tells one :class:`~netify_agent.api.http.app.Api` from the next, with other settings.
     """
 
     sequence: int
@@ -105,7 +105,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """An answer of a route, and how it was asked for."""
+    """A cached answer, with its route and parameters."""
 
     route: Route
     values: Mapping[str, Any]
@@ -114,42 +114,40 @@ class Entry:
 
 
 class ResponseCache:
-    """The latest encoded answers, by target of the request. Thread-safe.
+    """The latest encoded answers, by request target. Thread-safe.
 
-    Outdated ones go with the first answer of the next flush, so that they hold no memory. Those that were
-    encoded the longest ago make room, but the newest one is always kept, whatever its size.
+    Outdated ones are dropped with the first answer after a flush. The oldest ones make room for new ones; the
+    newest is always kept, whatever its size.
     """
 
     def __init__(self, most: int = 256, most_bytes: int = 64 << 20) -> None:
         """At most ``most`` answers, of ``most_bytes`` together."""
         self._most = most
         self._most_bytes = most_bytes
-        self._flow_writer: OrderedDict[str, Entry] = OrderedDict()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._lock = threading.Lock()  # guards the order of the entries
         self._making = [threading.Lock() for _ in range(16)]
 
     def __len__(self) -> int:
-        return len(self._flow_writer)
+        return len(self._entries)
 
     def get(self, target: str) -> Entry | None:
-        """The latest answer to ``target``, be it outdated."""
-        return self._flow_writer.get(target)
+        """The latest answer to ``target``, possibly outdated."""
+        return self._entries.get(target)
 
     def put(self, target: str, entry: Entry) -> None:
-        """Keep an answer in place of the one before."""
+        """Cache an answer, in place of the one before."""
         with self._lock:
-            outdated = [name for name, one in self._flow_writer.items() if one.state != entry.state]
+            outdated = [name for name, one in self._entries.items() if one.state != entry.state]
             for name in (target, *outdated):
-                self._flow_writer.pop(name, None)
-            self._flow_writer[target] = entry
-            held = sum(one.encoded.size for one in self._flow_writer.values())
-            while len(self._flow_writer) > 1 and (
-                len(self._flow_writer) > self._most or held > self._most_bytes
-            ):
-                held -= self._flow_writer.popitem(last=False)[1].encoded.size
+                self._entries.pop(name, None)
+            self._entries[target] = entry
+            held = sum(one.encoded.size for one in self._entries.values())
+            while len(self._entries) > 1 and (len(self._entries) > self._most or held > self._most_bytes):
+                held -= self._entries.popitem(last=False)[1].encoded.size
 
     def making(self, target: str) -> threading.Lock:
-        """Held by who makes the answer to ``target``, so that it is made once however many ask."""
+        """The lock to hold while making the answer to ``target``, so that it is made once."""
         return self._making[hash(target) % len(self._making)]
 
 

@@ -1,13 +1,13 @@
-"""What a route is: declared once, and everything else comes from it.
+"""Routes, declared once.
 
 The router, the checks of parameters, ``/openapi.json`` and the tables of docs/api.md are all made from
-these declarations. **To add a route**, write in a module of your own
+these declarations. **To add a route**, write in a module of its own
 
 .. code-block:: python
 
-    def routes(parts: Parts) -> list[Route]:
-        def answer(asked: Asked) -> Document:
-            return {"gateway": parts.settings.gateway, "flows": ... asked["limit"] ...}
+    def routes(services: Services) -> list[Route]:
+        def answer(request: Request) -> Document:
+            return {"gateway": services.settings.gateway, "flows": ... request["limit"] ...}
 
         schema = schemas.record("Flows", {**schemas.HEAD, "flows": schemas.listing(FLOW), ...})
         return [Route("/flows", "flows", "Live and recently ended flows.", answer,
@@ -41,16 +41,16 @@ _to_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 def encode(document: Document) -> bytes:
     """``document`` as one line of JSON in UTF-8; a lone surrogate, which is no text, becomes ``?``.
 
-    Lists in it are encoded an element at a time: json's encoder is one step of the interpreter, and all
-    of ``GET /`` in one kept every other thread waiting.
+    Lists are encoded an element at a time: the encoder holds the interpreter, and encoding all of ``GET /``
+    at once kept every other thread waiting.
     """
     members = []
     for name, value in document.items():
         if isinstance(value, list):
-            told = b"[" + b",".join([_to_bytes(element) for element in value]) + b"]"
+            encoded = b"[" + b",".join([_to_bytes(element) for element in value]) + b"]"
         else:
-            told = _to_bytes(value)
-        members.append(_to_bytes(name) + b":" + told)
+            encoded = _to_bytes(value)
+        members.append(_to_bytes(name) + b":" + encoded)
     return b"{" + b",".join(members) + b"}\n"
 
 
@@ -62,10 +62,10 @@ def _to_bytes(value: Any) -> bytes:
 class Parameter:
     """A parameter of a route.
 
-    :ivar schema: what it may be; its ``default`` is told to clients.
-    :ivar read: its text to what the route works with; ValueError says what was expected.
-    :ivar default: what the route gets where it is absent.
-    :ivar in_path: whether it is a part of the path, and not of the query.
+    :ivar schema: JSON Schema of its values, with the ``default`` for clients.
+    :ivar read: parses its text; raises ValueError that says what was expected.
+    :ivar default: the value if it is absent.
+    :ivar in_path: whether it is in the path instead of the query.
     """
 
     name: str
@@ -78,10 +78,10 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Request:
-    """A request whose parameters are right.
+    """A request with valid parameters.
 
     :ivar values: value by name of parameter, for each that the route declares.
-    :ivar environ: of WSGI, for what is no parameter.
+    :ivar environ: of WSGI, for everything else.
     :ivar at_ms: when the flush was taken that a cached answer is to show, our clock; 0 before the first.
     """
 
@@ -95,7 +95,7 @@ class Request:
 
 @dataclass
 class Reply:
-    """A response, where it is more than a document with status 200.
+    """A response that is more than a document with status 200.
 
     :ivar body: all of it, or the pieces of a stream.
     """
@@ -106,7 +106,7 @@ class Reply:
 
 
 def json_reply(document: Document, status: int = 200, cache_control: str = "no-store") -> Reply:
-    """A document that is not kept."""
+    """A document that is not cached."""
     headers = {"Content-Type": JSON, "Cache-Control": cache_control, "Vary": VARY}
     return Reply(encode(document), status, headers)
 
@@ -124,7 +124,7 @@ class OtherResponse:
 
 @dataclass(frozen=True)
 class Route:
-    """A path and all that is known of it.
+    """A path, and what it answers.
 
     :ivar path: as Bottle writes it: ``/<device>/history``.
     :ivar name: ``operationId``.
