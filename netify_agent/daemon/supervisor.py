@@ -33,9 +33,9 @@ from netify_agent.netifyd.listener import Listener
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.client import StoreError, StoreTaken, connect
 from netify_agent.store.flusher import Flusher, FlusherLimits
-from netify_agent.store.lease import Lease
+from netify_agent.store.lease import Lease, lease_s
 from netify_agent.store.reader import StoreReader
-from netify_agent.store.writer import Flush, StoreWriter, lease_s
+from netify_agent.store.writer import Flush, StoreWriter
 
 log = logging.getLogger(__name__)
 

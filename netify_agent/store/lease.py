@@ -20,6 +20,7 @@ from dataclasses import astuple, dataclass
 
 from netify_agent.store.client import StoreError, StoreTaken
 
+LEASE_FIELDS = ("writer", "holder", "renewed", "lease")  # of ``meta``
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"  # random(4)
 _BOOT_VARIABLE = "NETIFY_AGENT_BOOT_ID"  # set by the unit, in which ProcSubset=pid hides the file
 
@@ -135,6 +136,21 @@ class Lease:
             f"gateway '{gateway}' was last written by a netify-agent on {holder}: it is taken over when the "
             f"lease of {length / 1000:.0f} s has run out, unless that agent still writes"
         )
+
+    def check_lost(self, meta: Mapping[str, str], now_ms: int, gateway: str) -> None:
+        """The same for an agent that had the lease and now finds another writer.
+
+        It returns if that writer is an agent from before, in whose state Redis came back.
+        """
+        holder = Holder.decode(meta.get("holder"))
+        if holder is None or holder == self._holder:
+            raise taken(gateway, meta.get("holder"))
+        self.check(meta, now_ms, gateway)
+
+
+def lease_s(interval_s: float) -> float:
+    """How long a lease is good: three flushes may fail, each with its pauses between attempts."""
+    return 3 * interval_s + 30.0
 
 
 def taken(gateway: str, holder: str | None) -> StoreTaken:

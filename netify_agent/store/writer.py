@@ -21,12 +21,11 @@ from netify_agent.store.deltas import Change, Summary, Sums, Tally
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
-from netify_agent.store.lease import Lease, taken
+from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s
 from netify_agent.store.migrate import users_of_protocols
 from netify_agent.store.rates import RateWindow
 from netify_agent.store.transaction import Sent, Transaction, repeat
 
-LEASE_S = 75.0  # with the default interval; see lease_s()
 _FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
 
 
@@ -96,9 +95,9 @@ class StoreWriter:
 
         :param history: seconds a bucket covers, to seconds it is kept.
         :param forget_after_s: a device silent for so long is dropped.
-        :param lease: this agent's; None: one of :data:`LEASE_S`.
+        :param lease: this agent's; None: one for the default interval.
         """
-        self.lease = lease or Lease(LEASE_S)
+        self.lease = lease or Lease(lease_s(15))
         self.growth: dict[str, Sequence[int]] = {}
         self.meta_lost = False
         self._client = client
@@ -186,11 +185,17 @@ class StoreWriter:
         try:
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.watch(meta)
-                text, writer, schema, holder = pipe.hmget(meta, "seq", "writer", "schema", "holder")
+                names = ("seq", "schema", *LEASE_FIELDS)
+                found = {
+                    name: value
+                    for name, value in zip(names, pipe.hmget(meta, names), strict=True)
+                    if value is not None
+                }
                 self._now_ms = _redis_ms(pipe)
-                stored = int(text or 0)
+                stored, schema, writer = int(found.get("seq", 0)), found.get("schema"), found.get("writer")
                 if writer not in (self.lease.writer, self._replaced, None):
-                    raise taken(self._gateway, holder)
+                    self.lease.check_lost(found, self._now_ms, self._gateway)
+                    self._replaced = writer  # Redis came back with the state of an agent that is gone
                 if schema is None and sequence > 1 and pipe.exists(*self._keys.lasting):
                     # Evicted or deleted. Had Redis gone back in time, the rest would be gone as well.
                     self.meta_lost = True
@@ -360,11 +365,6 @@ class StoreWriter:
             keys.totals(device), keys.applications(device), keys.protocols(device), keys.addresses(device)
         )
         self._flow_writer.queue_forget(pipe, device)
-
-
-def lease_s(interval_s: float) -> float:
-    """How long a lease is good: three flushes may fail, each with its pauses between attempts."""
-    return 3 * interval_s + 30.0
 
 
 def _redis_ms(pipe: Any) -> int:

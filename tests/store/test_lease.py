@@ -18,7 +18,7 @@ from netify_agent.accounting.batch import Batch
 from netify_agent.store.client import StoreError, StoreTaken, connect
 from netify_agent.store.layout import Keys
 from netify_agent.store.lease import Holder, Lease
-from netify_agent.store.writer import Flush, StoreWriter
+from netify_agent.store.writer import Flush, Rewound, StoreWriter
 
 HERE = Holder.this_process()
 ELSEWHERE = replace(HERE, host="gw-b", boot="0" * 32)
@@ -99,6 +99,32 @@ def test_another_machine_or_container_is_waited_for_until_its_lease_runs_out(url
     eventually(claimed, "the lease runs out")
     with pytest.raises(StoreTaken):
         flush(first, 1)
+
+
+def test_a_redis_that_comes_back_with_the_state_of_a_dead_agent_is_not_another_agent_s(
+    url: str, sleeper: subprocess.Popen[bytes]
+) -> None:
+    client, meta = connect(url, None), Keys("gw1").meta
+    dead = replace(HERE, pid=sleeper.pid, started=started(sleeper.pid))
+    for holder in (dead, replace(ELSEWHERE, host="older")):
+        before = writer(url, holder)
+        if holder is not dead:
+            client.hset(meta, "lease", 0)
+        before.claim()
+        flush(before, 1 if holder is dead else 2)
+        if holder is dead:
+            older = client.hgetall(meta)
+    sleeper.kill()
+    sleeper.wait()
+    client.hset(meta, "lease", 0)
+    ours = writer(url, HERE)
+    assert ours.claim().sequence == 2
+    sent = ours.apply(Flush(3, Batch(0), 1_700_000_000_000, 1000))
+    client.hset(meta, mapping=older)
+    with pytest.raises(Rewound):
+        flush(ours, 4)
+    ours.repeat(2, sent)
+    assert client.hget(meta, "writer") == ours.lease.writer
 
 
 def test_another_machine_that_writes_while_it_is_waited_for_keeps_its_store(url: str) -> None:
