@@ -173,6 +173,8 @@ def as_store_error(error: redis.RedisError, gateway: str) -> StoreError:
         return StoreRefused(
             f"keys of gateway '{gateway}' in Redis are not netify-agent's: use another database or name"
         )
+    if isinstance(error, redis.WatchError) and isinstance(error.__context__, redis.RedisError):
+        return StoreError(reason(error.__context__))  # redis-py's word for a connection lost after WATCH
     if isinstance(error, redis.WatchError):
         return StoreError("interrupted on the way; the next attempt finds out what arrived")
     return StoreError(reason(error))

@@ -356,10 +356,10 @@ def test_redis_that_is_loading_is_named_and_waited_for(
     directory: Path, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
     client = connect(redis_server.url, None)
-    for number in range(4000):
+    for number in range(6000):
         client.set(f"filler:{number}", "x" * 2000)
     redis_server.kill()
-    slow = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")  # 4 s
+    slow = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")  # 6 s
     loading = RedisServer(directory, *slow)
     starting = threading.Thread(target=loading.start)
     starting.start()

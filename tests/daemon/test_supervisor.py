@@ -234,12 +234,11 @@ def test_systemd_does_not_restart_an_agent_whose_store_is_another_s() -> None:
     assert "Environment=NETIFY_AGENT_BOOT_ID=%b" in unit.splitlines()
 
 
-def test_a_killed_agent_s_place_is_taken_at_once(
-    directory: Path, redis_server: RedisServer, netifyd: StandIn
-) -> None:
-    daemon = Daemon(directory, redis_server.url, f"unix://{netifyd.path}", interval=3600)  # so is its lease
+def test_a_killed_agent_s_place_is_taken_at_once(daemon: Daemon) -> None:
+    daemon.settings["interval"] = 3600  # its lease is good for three hours
+    daemon.write_config()
     daemon.start()
-    eventually(lambda: daemon.get("/status")[1]["flushes"]["restored"], "the store is opened")
+    eventually(lambda: daemon.get("/status")[1]["flushes"]["flushes"], "the store is opened")
     daemon.kill()
     daemon.start()
     eventually(lambda: daemon.get("/status")[1]["flushes"]["flushes"], "the first flush")
@@ -258,12 +257,14 @@ def test_an_agent_that_was_suspended_and_finds_its_store_taken_stops_for_good(
     (directory / "second").mkdir()
     second = Daemon(directory / "second", redis_server.url, f"unix://{directory}/none.sock")
     second.start()
-    second.flushed()
-    daemon.signal(signal.SIGCONT)
-    eventually(lambda: daemon.exited() is not None, "the first one stops")
-    assert daemon.exited() == EX_STORE_TAKEN
-    assert "another netify-agent writes to gateway 'gw1'" in daemon.log.read_text()
-    assert second.stop() == 0
+    try:
+        second.flushed()
+        daemon.signal(signal.SIGCONT)
+        eventually(lambda: daemon.exited() is not None, "the first one stops")
+        assert daemon.exited() == EX_STORE_TAKEN
+        assert "another netify-agent writes to gateway 'gw1'" in daemon.log.read_text()
+    finally:
+        assert second.stop() == 0
 
 
 # -- reload ----------------------------------------------------------------------------------------
@@ -412,23 +413,22 @@ def test_check_says_what_it_found_and_its_exit_code_tells(
     assert lines[2].startswith(f"WRONG netifyd: unix://{netifyd.path}: no such socket")
 
 
-def test_check_warns_of_a_redis_that_evicts(directory: Path, netifyd: StandIn) -> None:
-    server = RedisServer(directory, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
-    server.start()
-    try:
-        daemon = Daemon(directory, server.url, f"unix://{netifyd.path}")
-        done = command("check", "--config", str(daemon.config))
-        assert "warn  redis: Redis evicts keys when it is full (maxmemory-policy allkeys-lru)" in done.stdout
-        daemon.start()
-        eventually(lambda: daemon.get("/status")[1]["flushes"]["warning"], "/status has the warning")
-        assert "maxmemory-policy allkeys-lru" in daemon.log.read_text()
-        for _ in range(2):  # the check's connection comes first
-            netifyd.accept()
-        netifyd.send(framed(status_record()))
-        eventually(lambda: daemon.get("/readyz")[0] == 200, "it is no reason to be unready")
-        assert daemon.stop() == 0
-    finally:
-        server.kill()
+def test_check_log_and_status_warn_of_a_redis_that_evicts(
+    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
+) -> None:
+    client = connect(redis_server.url, None)
+    client.config_set("maxmemory", "64mb")
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    done = command("check", "--config", str(daemon.config))
+    assert "warn  redis: Redis evicts keys when it is full (maxmemory-policy allkeys-lru)" in done.stdout
+    daemon.start()
+    eventually(lambda: daemon.get("/status")[1]["flushes"]["warning"], "/status has the warning")
+    assert "maxmemory-policy allkeys-lru" in daemon.log.read_text()
+    for _ in range(2):  # the check's connection comes first
+        netifyd.accept()
+    netifyd.send(framed(status_record()))
+    eventually(lambda: daemon.get("/readyz")[0] == 200, "it is no reason to be unready")
+    assert daemon.stop() == 0
 
 
 def test_check_says_what_to_change_where_the_socket_is_that_of_netifyd_5_s_api(
