@@ -45,6 +45,14 @@ _MEANINGS = (
     ),
     (r"NOREPLICAS", "Redis refuses writes because too few replicas are connected (NOREPLICAS)"),
     (
+        r"certificate required|CERTIFICATE_REQUIRED|EOF occurred in violation of protocol",
+        "Redis ended the TLS connection: it wants a certificate of its clients (redis.tls.certificate)",
+    ),
+    (
+        r"(Hostname|IP address) mismatch",
+        "the certificate of Redis is for another host than redis.url names (ssl_check_hostname)",
+    ),
+    (
         r"CERTIFICATE_VERIFY_FAILED",
         "the certificate of Redis is not trusted: redis.tls.ca_file must name the CA that signed it",
     ),
