@@ -1,4 +1,4 @@
-"""``netify-agent check``: is the configuration right, and are netifyd and Redis there?"""
+"""``netify-agent check``: checks the configuration, Redis, each netifyd, tokens and certificates."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from netify_agent.accounting.accountant import Accountant
 from netify_agent.api.http.tls import server_context
 from netify_agent.config.settings import ConfigError, Endpoint, Settings
 from netify_agent.netifyd.listener import Listener
+from netify_agent.store.audit import eviction_warning
 from netify_agent.store.client import StoreError, connect
+from netify_agent.store.query import store_errors
 from netify_agent.store.reader import StoreReader
 
-PATIENCE_S = 5.0  # netifyd speaks at once
+PATIENCE_S = 5.0  # netifyd 4 speaks at once
+_CONNECTING_S = 6.0  # the longest time to connect, and a margin
 
 
 def check(path: str | None, settings: Settings) -> int:
-    """Print one line for each thing that was looked at.
+    """Print one line for each check: ``ok``, ``warn`` or ``WRONG``.
 
-    :returns: 0 when all is well, 1 when something is not.
+    :returns: the exit code: 1 if anything is wrong, else 0.
     """
     print(f"ok    configuration: {path or 'defaults'}")
     results = [_check_redis(settings), *(_check_netifyd(e, settings) for e in settings.netifyd.endpoints)]
@@ -42,25 +45,32 @@ def _check_web(settings: Settings) -> bool:
 
 
 def _check_redis(settings: Settings) -> bool:
-    url = settings.redis.safe_url
+    redis = settings.redis
     try:
-        reader = StoreReader(connect(settings.redis.url, settings.redis.password()), settings.gateway)
+        client = connect(redis.url, redis.password(), redis.tls)
+        reader = StoreReader(client, settings.gateway)
         reader.ping()
         flushes = reader.meta().get("seq", "0")
+        with store_errors():
+            warning = eviction_warning(client)
     except (StoreError, ConfigError) as error:
-        print(f"WRONG redis: {url}: {error}")
+        print(f"WRONG redis: {redis.safe_url}: {error}")
         return False
-    print(f"ok    redis: {url}: {flushes} flushes of gateway {settings.gateway} so far")
+    print(f"ok    redis: {redis.safe_url}: {flushes} flushes of gateway {settings.gateway} so far")
+    if warning:
+        print(f"warn  redis: {warning}")
     return True
 
 
 def _check_netifyd(endpoint: Endpoint, settings: Settings) -> bool:
-    """Read the endpoint as the daemon would, until its first record."""
-    listener = Listener(endpoint, Accountant(1000), threading.Lock(), settings.netifyd.max_record_bytes)
+    """Read the endpoint as the daemon would, until its first record or the first failure."""
+    listener = Listener(
+        endpoint, Accountant(1000), threading.Lock(), settings.netifyd.max_record_bytes, PATIENCE_S
+    )
     stop = threading.Event()
     reading = threading.Thread(target=listener.run, args=(stop, lambda: None), daemon=True)
     reading.start()
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + PATIENCE_S + _CONNECTING_S
     status = listener.status
     while time.monotonic() < end and not status.records and status.error is None:
         time.sleep(0.05)
@@ -69,5 +79,5 @@ def _check_netifyd(endpoint: Endpoint, settings: Settings) -> bool:
     if status.records:
         print(f"ok    netifyd: {endpoint}: version {status.agent or 'unknown'}")
         return True
-    print(f"WRONG netifyd: {endpoint}: {status.error or f'connected, but no record in {PATIENCE_S:.0f} s'}")
+    print(f"WRONG netifyd: {endpoint}: {status.error or f'no record in {PATIENCE_S:.0f} s'}")
     return False

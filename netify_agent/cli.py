@@ -20,14 +20,14 @@ EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfi
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns its exit code (2 for a wrong command line, as argparse does)."""
+    """Run the command line; returns the exit code (2 for a wrong command line, as argparse does)."""
     parser = argparse.ArgumentParser(
         prog="netify-agent",
         description="Accounts every byte that netifyd sees to its device and application.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the daemon in the foreground")
-    examine = commands.add_parser("check", help="validate the configuration, reach for netifyd and Redis")
+    examine = commands.add_parser("check", help="validate the configuration, try netifyd and Redis")
     for command in (run, examine):
         command.add_argument(
             "--config", metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG} if it exists)"
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     simulate = commands.add_parser("simulate", help="stand in for netifyd")
     if (arguments or sys.argv[1:])[:1] == ["simulate"]:
-        # Imported only here: the daemon has no use for it, and it would cost it memory.
+        # Imported only here: the daemon does not use it, and it would cost memory.
         from netify_agent.simulator import command as simulator
 
         simulator.add_arguments(simulate)
@@ -50,18 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         path, settings = _settings(options.config)
     except ConfigError as error:
-        _complain(error)
+        _print_problems(error)
         return EX_CONFIG
     if options.command == "check":
         return check(path, settings)
     journal.set_up(options.log_level or settings.log_level)
-    faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: say where it was
+    faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: print where
     runtime.prepare()
     return Supervisor(path, settings, options.log_level).run()
 
 
-def _complain(error: ConfigError) -> None:
-    """Print every problem; in the journal as an error."""
+def _print_problems(error: ConfigError) -> None:
+    """Print every problem; in the journal with the priority of an error."""
     if not journal.in_journal():
         print(error, file=sys.stderr)
         return

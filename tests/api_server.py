@@ -20,6 +20,7 @@ from support import free_port, short_directory
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
+from netify_agent.api.http.limits import WebLimits
 from netify_agent.api.http.server import WebServer
 from netify_agent.api.services import EventLimits, Services
 from netify_agent.config.settings import Endpoint, MetricsSettings, Resolution, Settings, WebSettings
@@ -81,8 +82,8 @@ class Scene:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     event_limits: EventLimits = field(default_factory=EventLimits)
     gateway: str = GATEWAY
-    beats: int = 0
     requests: int = 0  # begun so far
+    limits: WebLimits = field(default_factory=WebLimits)
 
     def start(self) -> None:
         settings = Settings(
@@ -106,9 +107,9 @@ class Scene:
         )
         self.book.on_flush = self.log
         self.api = Api(self.parts, Access(self.web, self.web.tokens()))
-        self.server = WebServer(self._app, self.web)
+        self.server = WebServer(self._app, self.web, limits=self.limits)
         self.ending = threading.Event()
-        self.thread = threading.Thread(target=self.server.run, args=(self.ending, self._beat))
+        self.thread = threading.Thread(target=self.server.run, args=(self.ending, lambda: None))
         self.thread.start()
 
     def log(self, flush: Flush) -> None:
@@ -119,9 +120,6 @@ class Scene:
     def _app(self, environ: dict[str, Any], start_response: Any) -> Any:
         self.requests += 1
         return self.api.app(environ, start_response)
-
-    def _beat(self) -> None:
-        self.beats += 1
 
     def stop(self) -> None:
         self.ending.set()

@@ -104,7 +104,7 @@ class Book:
         self.flows = FlowReader(self.reader)
         self.usage = UsageReader(self.reader)
         self.writer = StoreWriter(
-            connect(url, None), gateway, history or HISTORY, forget_after_s, flow_limits
+            connect(url, None), gateway, history or HISTORY, forget_after_s, flow_limits=flow_limits
         )
         self.restored = self.writer.claim()
         self.sequence = self.restored.sequence

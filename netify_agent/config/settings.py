@@ -23,6 +23,7 @@ __all__ = [
     "NameSettings",
     "NetifydSettings",
     "RedisSettings",
+    "RedisTlsSettings",
     "Resolution",
     "Settings",
     "TlsSettings",
@@ -82,12 +83,32 @@ class NetifydSettings:
     max_flows: int = field(default=200_000, metadata=reads(yaml_reader.integer(1000, 10_000_000)))
 
 
+@dataclass(frozen=True)
+class RedisTlsSettings:
+    """PEM files for ``rediss://``: the CA to trust instead of the system's, and our own certificate."""
+
+    ca_file: str | None = field(default=None, metadata=reads(_no_path))
+    certificate: str | None = field(default=None, metadata=reads(_no_path))
+    key: str | None = field(default=None, metadata=reads(_no_path))
+
+
+def _key_with_certificate(tls: RedisTlsSettings) -> yaml_reader.Conflict | None:
+    if tls.key is None or tls.certificate is not None:
+        return None
+    return yaml_reader.Conflict(
+        ("key", "certificate"), "expected redis.tls.certificate beside it, found none"
+    )
+
+
 @dataclass(frozen=True, repr=False)
 class RedisSettings:
     """Where Redis is. ``url`` may hold a password: show ``safe_url`` instead."""
 
     url: str = field(default="redis://127.0.0.1:6379/0", metadata=reads(parsed(types.redis_url, secret=True)))
     password_file: str | None = field(default=None, metadata=reads(_no_path))
+    tls: RedisTlsSettings = field(
+        default=RedisTlsSettings(), metadata=reads(section(RedisTlsSettings, _key_with_certificate))
+    )
 
     @property
     def safe_url(self) -> str:
@@ -106,7 +127,7 @@ class RedisSettings:
             raise ConfigError(f"redis.password_file: {error}") from None
 
     def __repr__(self) -> str:
-        return f"RedisSettings(url={self.safe_url!r}, password_file={self.password_file!r})"
+        return f"RedisSettings(url={self.safe_url!r}, password_file={self.password_file!r}, tls={self.tls!r})"
 
 
 @dataclass(frozen=True)
@@ -199,10 +220,14 @@ class NameSettings:
     categories: str = field(default="/etc/netify.d/netify-categories.json", metadata=reads(_path))
 
 
-def _one_password(redis: RedisSettings) -> yaml_reader.Conflict | None:
-    if redis.password_file is None or urlsplit(redis.url).password is None:
-        return None
-    return yaml_reader.Conflict(("password_file", "url"), "expected one password, found one in redis.url too")
+def _consistent_redis(redis: RedisSettings) -> yaml_reader.Conflict | None:
+    if redis.password_file is not None and urlsplit(redis.url).password is not None:
+        text = "expected one password, found one in redis.url too"
+        return yaml_reader.Conflict(("password_file", "url"), text)
+    if redis.tls != RedisTlsSettings() and not redis.url.startswith("rediss://"):
+        text = f"expected a redis.url that begins with rediss://, found '{redis.safe_url}'"
+        return yaml_reader.Conflict(("tls", "url"), text)
+    return None
 
 
 def _safe_web(web: WebSettings) -> yaml_reader.Conflict | None:
@@ -233,7 +258,7 @@ class Settings:
     log_level: str = field(default="info", metadata=reads(parsed(types.log_level)))
     netifyd: NetifydSettings = field(default=NetifydSettings(), metadata=reads(section(NetifydSettings)))
     redis: RedisSettings = field(
-        default=RedisSettings(), metadata=reads(section(RedisSettings, _one_password))
+        default=RedisSettings(), metadata=reads(section(RedisSettings, _consistent_redis))
     )
     web: WebSettings = field(default=WebSettings(), metadata=reads(section(WebSettings, _safe_web)))
     metrics: MetricsSettings = field(default=MetricsSettings(), metadata=reads(section(MetricsSettings)))

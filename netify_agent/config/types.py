@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
@@ -129,25 +129,55 @@ def absolute_path(text: str) -> str:
     return text
 
 
+_TLS_PARAMETERS = {
+    "ssl_ca_certs": r"/.+",
+    "ssl_certfile": r"/.+",
+    "ssl_keyfile": r"/.+",
+    "ssl_cert_reqs": "required|optional|none",
+    "ssl_check_hostname": "true|false",
+}
+
+
 def redis_url(text: str) -> str:
     """Check a URL as ``from_url`` of redis-py 3.5.3 to 8.1 reads it. Raises Expected."""
     shape = Expected("redis://host:port/db, rediss://host:port/db or unix:///path?db=0")
+    if re.match(r"(rediss?[+-])?(sentinel|cluster)s?:|(sentinel|cluster)[+-]rediss?:", text):
+        raise Expected(
+            "redis://, rediss:// or unix://, with the address of the primary: Sentinel and Cluster are not "
+            "supported yet"
+        )
+    scheme, _, rest = text.partition("://")
+    user_info, at, _ = rest.rpartition("@")
+    if scheme in ("redis", "rediss", "unix") and at and not rest.startswith("/"):
+        raw = re.search(r"[#/?\s]", user_info)
+        if raw:
+            raise Expected(
+                f"'{raw[0]}' in the password as %{ord(raw[0]):02X} (percent-encoded), or redis.password_file"
+            )
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError:
         raise shape from None
-    if not text.startswith(("redis://", "rediss://", "unix://")) or re.search(r"[\s#]", text):
+    if scheme not in ("redis", "rediss", "unix") or re.search(r"[\s#]", text):
         raise shape
-    if url.query and not re.fullmatch(r"db=[0-9]{1,6}", url.query):
-        raise Expected("nothing but db=<number> after the '?' of the URL")
+    pairs = parse_qsl(url.query, keep_blank_values=True)
+    query = dict(pairs)
+    allowed = {"db": "[0-9]{1,6}", **(_TLS_PARAMETERS if scheme == "rediss" else {})}
+    wrong = any(
+        name not in allowed or not re.fullmatch(allowed[name], value) for name, value in query.items()
+    )
+    if wrong or len(pairs) != len(query) or bool(url.query) != bool(query):
+        known = "db=<number>, ssl_ca_certs=/<path>, ssl_certfile=, ssl_keyfile=, ssl_cert_reqs=required"
+        found = "db=<number>" if scheme != "rediss" else f"{known} and ssl_check_hostname=true"
+        raise Expected(f"nothing but {found} after the '?' of the URL")
     if url.scheme == "unix":
         if url.netloc.rpartition("@")[2] or not url.path.startswith("/"):
             raise shape
         _socket_path(url.path)
     elif port == 0 or not _host(url.hostname or "") or not re.fullmatch(r"(/[0-9]{0,6})?", url.path):
         raise shape
-    elif url.path.strip("/") and url.query:
+    elif url.path.strip("/") and "db" in query:
         raise Expected("one number of a database, not one in the path and one after the '?'")
     return text
 

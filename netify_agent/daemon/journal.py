@@ -7,13 +7,13 @@ import os
 import sys
 import time
 
-LINES_A_MINUTE = 20  # of one kind; what comes beyond is counted and left out
+LINES_A_MINUTE = 20  # from one place in the code; further ones are dropped
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
 
 class _JournalFormatter(logging.Formatter):
-    """One journal entry a line, each with its priority: a traceback must not lose its own."""
+    """Puts the priority before every line, so that those of a traceback have it too."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
@@ -21,7 +21,7 @@ class _JournalFormatter(logging.Formatter):
 
 
 class _RateLimit(logging.Filter):
-    """Lets :data:`LINES_A_MINUTE` of a kind (the place in the code that logs) through, then says so once."""
+    """Passes :data:`LINES_A_MINUTE` lines from each place in the code; the last says that more follow."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class _RateLimit(logging.Filter):
 def in_journal() -> bool:
     """Whether standard error is the journal: ``JOURNAL_STREAM`` (systemd.exec(5)) has its device and inode.
 
-    The variable alone proves nothing: a shell that a service started inherits it.
+    The variable alone is no proof: a shell that a service started inherits it.
     """
     try:
         error = os.fstat(2)
@@ -55,7 +55,7 @@ def in_journal() -> bool:
 def set_up(level: str) -> None:
     """Log at ``level`` (debug, info, warning, error) to standard error.
 
-    Without a time where it goes to the journal, which knows it.
+    Without a time if that is the journal, which adds its own.
     """
     handler = logging.StreamHandler(sys.stderr)
     if in_journal():

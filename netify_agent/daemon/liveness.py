@@ -1,44 +1,61 @@
-"""Signs of progress: what the watchdog looks at before it tells systemd that all is well."""
+"""Progress of each thread. The main loop feeds systemd's watchdog only while no thread is overdue."""
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
+
+
+@dataclass
+class _Deadline:
+    """When one thread must next report progress, on the monotonic clock."""
+
+    name: str
+    limit_s: float
+    due: float
 
 
 class Liveness:
-    """When each thread last showed that it gets on, on the monotonic clock. Thread-safe."""
+    """When each thread last reported progress. Thread-safe.
+
+    Threads are told apart by an object of their own, not by name: during a reload an old and a new thread
+    may have the same name for a while.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._due: dict[str, float] = {}
-        self._limits: dict[str, float] = {}
+        self._lock = threading.Lock()  # guards the table
+        self._threads: dict[int, _Deadline] = {}  # by id() of the owner, which removes its entry
 
-    def register(self, name: str, limit_s: float) -> None:
-        """``name`` promises a beat at least every ``limit_s`` seconds, from now on."""
-        with self._lock:
-            self._limits[name] = limit_s
-            self._due[name] = time.monotonic() + limit_s
+    def register(self, owner: object, name: str, limit_s: float) -> None:
+        """From now on ``owner`` must report progress at least every ``limit_s`` seconds.
 
-    def beat(self, name: str) -> None:
-        """``name`` has made progress: it did something, or it found that nothing is to be done."""
+        :param name: for log and ``/healthz``; its first word is the kind of thread.
+        """
         with self._lock:
-            self._due[name] = time.monotonic() + self._limits[name]
+            self._threads[id(owner)] = _Deadline(name, limit_s, time.monotonic() + limit_s)
 
-    def forget(self, name: str) -> None:
-        """``name`` has ended; it owes nothing any more."""
+    def progress(self, owner: object) -> None:
+        """``owner`` did some work, or found that there is none. Ignored after :meth:`remove`."""
         with self._lock:
-            self._due.pop(name, None)
+            deadline = self._threads.get(id(owner))
+            if deadline is not None:
+                deadline.due = time.monotonic() + deadline.limit_s
+
+    def remove(self, owner: object) -> None:
+        """``owner`` was asked to end: no progress is expected any more."""
+        with self._lock:
+            self._threads.pop(id(owner), None)
 
     def stuck(self) -> list[str]:
-        """The names whose beat is overdue."""
+        """Names of the threads that are overdue."""
         now = time.monotonic()
         with self._lock:
-            return [name for name, due in self._due.items() if due < now]
+            return [deadline.name for deadline in self._threads.values() if deadline.due < now]
 
     def checks(self) -> dict[str, str | None]:
         """Each kind of thread (the first word of its name), with what is wrong with it, or None."""
         stuck = {name.partition(" ")[0] for name in self.stuck()}
         with self._lock:
-            kinds = [name.partition(" ")[0] for name in self._due]
+            kinds = [deadline.name.partition(" ")[0] for deadline in self._threads.values()]
         return {kind: "no progress" if kind in stuck else None for kind in kinds}

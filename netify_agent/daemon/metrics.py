@@ -1,7 +1,7 @@
-"""The daemon's own metrics, and netifyd's: what ``/metrics`` tells beside the network's traffic.
+"""The metrics of the daemon and of netifyd, for ``/metrics``; the network's traffic is added elsewhere.
 
-Counters are since this process began, or since a reload changed ``netifyd:``; a Prometheus that sees one
-begin anew at zero counts on rightly. What the store holds is not read here.
+Counters start at zero with the process, and when a reload changes ``netifyd:``; Prometheus handles such
+resets. Nothing is read from Redis here.
 """
 
 from __future__ import annotations
@@ -25,9 +25,15 @@ def expose(status: Status, out: Exposition, redis_up: bool) -> None:
     """
     _process(status, out)
     _records(status, out)
-    _flush_log(status, out)
+    _flushes(status, out)
     ready = redis_up and not any(status.checks(ask_redis=False).values())
     out.single("netify_agent_ready", "gauge", "Whether /readyz would say ready.", int(ready))
+    out.single(
+        "netify_agent_sums_agree",
+        "gauge",
+        "Whether the sums in Redis agree; 0 once keys were lost.",
+        int(status.writer.inconsistency is None),
+    )
     out.single(
         "netify_agent_web_queue_length",
         "gauge",
@@ -93,9 +99,9 @@ def _records(status: Status, out: Exposition) -> None:
     )
 
 
-def _flush_log(status: Status, out: Exposition) -> None:
+def _flushes(status: Status, out: Exposition) -> None:
     writer = status.writer
-    for name, told, count in (
+    for name, help_text, count in (
         ("flushes", "Flushes that Redis took.", writer.flushes),
         ("flush_failures", "Attempts at a flush that failed, and were repeated.", writer.failures),
         (
@@ -105,7 +111,7 @@ def _flush_log(status: Status, out: Exposition) -> None:
         ),
         ("flushes_lost", "Flushes that Redis had taken and then lost for good.", writer.lost),
     ):
-        out.single(f"netify_agent_{name}_total", "counter", told, count)
+        out.single(f"netify_agent_{name}_total", "counter", help_text, count)
     out.single(
         "netify_agent_flush_interval_seconds",
         "gauge",
@@ -128,8 +134,8 @@ def _flush_log(status: Status, out: Exposition) -> None:
 
 
 def _streams(listeners: list[ListenerStatus], out: Exposition) -> None:
-    """How reading from each netifyd goes."""
-    for name, told, counts in (
+    """The stream of each endpoint."""
+    for name, help_text, counts in (
         ("connections", "Connections to netifyd so far.", [one.connections for one in listeners]),
         ("stream_bytes", "Bytes read from netifyd.", [one.bytes for one in listeners]),
         ("stream_records", "Records read from netifyd.", [one.records for one in listeners]),
@@ -142,13 +148,13 @@ def _streams(listeners: list[ListenerStatus], out: Exposition) -> None:
         out.family(
             f"netify_agent_{name}_total",
             "counter",
-            told,
+            help_text,
             [({"endpoint": one.endpoint}, count) for one, count in zip(listeners, counts, strict=True)],
         )
     out.family(
         "netify_agent_stream_drops_total",
         "counter",
-        "Records, or runs of bytes without one, that were dropped of the stream, by reason.",
+        "Records, or runs of bytes without one, that were dropped from the stream, by reason.",
         [
             ({"endpoint": one.endpoint, "reason": reason}, one.drops.get(reason, 0))
             for one in listeners
@@ -177,7 +183,7 @@ def _netifyd(listeners: list[ListenerStatus], out: Exposition) -> None:
         "Version of netifyd, as it says.",
         [({"endpoint": one.endpoint, "version": one.agent}, 1) for one in listeners if one.connected],
     )
-    for name, told, attribute in (
+    for name, help_text, attribute in (
         ("netifyd_uptime_seconds", "Seconds since netifyd started, as it says.", "uptime_s"),
         ("netifyd_flows", "Flows that netifyd tracks.", "flows"),
         (
@@ -189,7 +195,7 @@ def _netifyd(listeners: list[ListenerStatus], out: Exposition) -> None:
         out.family(
             name,
             "gauge",
-            told,
+            help_text,
             [({"endpoint": one.endpoint}, getattr(one.netifyd, attribute)) for one in listeners],
         )
     out.family(

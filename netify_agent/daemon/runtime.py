@@ -1,7 +1,7 @@
-"""What the daemon asks of Python itself, so that no thread keeps the listener waiting.
+"""Settings of the Python interpreter, so that no thread keeps the listener waiting.
 
-netifyd's backlog is bounded, and what overflows it is lost: of all threads the listener must get its turn
-soon. The figures are of docs/performance.md.
+netifyd's backlog is bounded, and what overflows it is lost: the listener must get the interpreter soon. The
+figures are from docs/performance.md.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _FULL_COLLECTION_EVERY = 1000  # collections of the middle generation
 
 
 def prepare() -> None:
-    """Set up this process; to be called once, when all modules are loaded and before threads start.
+    """Set up this process. Call it once, after all modules are loaded and before threads start.
 
-    A thread that wakes up waits for the interpreter for a millisecond and not for five. And a full garbage
-    collection, which stops all threads for 0.2 s with 100,000 live flows, is made a hundred times less
-    often: the accounts hold no cycles, what libraries leave behind is mostly found while it is young, and
-    what was loaded is never garbage.
+    A thread that wakes up waits one millisecond for the interpreter instead of five. A full garbage
+    collection, which stops all threads for 0.2 s with 100,000 live flows, runs a hundred times less often:
+    the accounting makes no cycles, those of libraries are mostly collected young, and modules are never
+    garbage.
     """
     sys.setswitchinterval(_TURN_S)
     gc.collect()

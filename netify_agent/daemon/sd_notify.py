@@ -1,4 +1,4 @@
-"""What the daemon tells systemd (sd_notify(3)); says nothing where there is no systemd."""
+"""sd_notify(3) client; does nothing where there is no systemd."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from sdnotify import SystemdNotifier
 
 
 class ServiceManager:
-    """The service manager's ear.
+    """Notifies the service manager.
 
-    :ivar watchdog_s: systemd's patience in seconds, None where it has set no watchdog for this process.
+    :ivar watchdog_s: the watchdog's time-out in seconds; None if none is set for this process.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class ServiceManager:
         self._notifier.notify("READY=1")
 
     def reloading(self) -> None:
-        """A reload begins; systemd 253's ``notify-reload`` wants the monotonic time with it."""
+        """A reload begins; systemd 253's ``notify-reload`` requires the monotonic time."""
         microseconds = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
         self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
 
@@ -33,7 +33,7 @@ class ServiceManager:
         self._notifier.notify("STOPPING=1")
 
     def alive(self) -> None:
-        """All threads get on."""
+        """Feed the watchdog: all threads make progress."""
         self._notifier.notify("WATCHDOG=1")
 
     def status(self, text: str) -> None:

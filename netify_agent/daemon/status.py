@@ -1,4 +1,4 @@
-"""How the daemon is doing: the document of ``/status``, the checks of ``/readyz``, systemd's one line."""
+"""State of the daemon: the document of ``/status``, the checks of ``/readyz``, the line for systemctl."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from netify_agent.store.client import StoreError
 from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.reader import StoreReader
 
-STALE_S = 60.0  # netifyd 4.4.5 sends an agent_status every 15 s: four of them missing is no stream
+STALE_S = 60.0  # netifyd 4.4.5 sends an agent_status every 15 s: this is four of them
 
 
 def about(count: int) -> str:
-    """``count`` to its first digit, rounded down: systemd is told of a change only now and then."""
+    """``count`` rounded down to its first digit, so that the line for systemctl seldom changes."""
     unit = 10 ** (len(str(count)) - 1)
     return str(count) if count < 10 else f"{count // unit * unit}+"
 
 
 class Status:
-    """Looks at all parts and changes none.
+    """Reads the state of all parts, and changes none.
 
     :ivar settings: the configuration in force.
     :ivar writer: how flushing goes; :ivar accountant: what was counted.
@@ -57,20 +57,25 @@ class Status:
         return f"netifyd connected, {about(records)} records, {about(flows)} live flows, Redis takes flushes"
 
     def checks(self, *, ask_redis: bool = True) -> dict[str, str | None]:
-        """Each condition of being ready, with what is wrong with it, or None."""
-        return {"netifyd": self._netifyd(), "redis": self._redis(ask_redis), "flushes": self._flush_log()}
+        """Each condition of readiness, with what is wrong with it, or None."""
+        return {
+            "netifyd": self._netifyd(),
+            "redis": self._redis(ask_redis),
+            "flushes": self._flushes(),
+            "sums": self.writer.inconsistency,
+        }
 
     def _netifyd(self) -> str | None:
         now = time.time()
         wrong = []
         for listener in self.listeners:
-            if not listener.connected:
+            if listener.error or not listener.connected:
                 wrong.append(f"{listener.endpoint}: {listener.error or 'not connected'}")
             elif now - max(listener.last_record, listener.connected_since) > STALE_S:
                 wrong.append(f"{listener.endpoint}: no record for {STALE_S:.0f} s")
         return "; ".join(wrong) or None
 
-    def _flush_log(self) -> str | None:
+    def _flushes(self) -> str | None:
         limit = self.settings.interval_s + STALE_S
         late = time.time() - max(self.writer.last_flush, self.started) > limit
         return f"Redis took none for more than {limit:.0f} s" if late else None
@@ -86,7 +91,7 @@ class Status:
         return None
 
     def document(self) -> dict[str, Any]:
-        """The body of ``/status``; docs/api.md says what each key means. What never happened is null."""
+        """The body of ``/status``; docs/api.md explains each key. What never happened is null."""
         now = time.time()
         try:
             counters: dict[str, int] | None = self._reader.counters()

@@ -1,7 +1,7 @@
-"""The daemon: builds the parts, runs each in its thread, obeys signals, tells systemd the truth.
+"""The daemon: builds the parts, runs each in its thread, handles signals, reports to systemd.
 
-Signal handlers only note what came; one loop acts. A thread that dies takes the process down with a
-clear message and a non-zero exit code, so that systemd starts all of it anew.
+Signal handlers only queue the signal; the main loop acts. If a thread dies, the process ends with a clear
+message and a non-zero exit code, so that systemd starts it again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from ssl import SSLContext
 
@@ -20,7 +20,7 @@ from netify_agent.accounting.capture_points import CaptureRules
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
-from netify_agent.api.http.server import REQUEST_LIMIT_S, WebError, WebServer
+from netify_agent.api.http.server import WebError, WebServer
 from netify_agent.api.http.tls import TLS_LIMIT_S, server_context
 from netify_agent.api.services import Services
 from netify_agent.config.settings import ConfigError, Settings, load
@@ -28,71 +28,93 @@ from netify_agent.daemon.liveness import Liveness
 from netify_agent.daemon.metrics import expose
 from netify_agent.daemon.sd_notify import ServiceManager
 from netify_agent.daemon.status import Status
-from netify_agent.daemon.worker import Worker
+from netify_agent.daemon.worker import Body, Worker
 from netify_agent.enrich import Directory
 from netify_agent.netifyd.listener import Listener
-from netify_agent.store.client import StoreError, connect
-from netify_agent.store.flusher import FINAL_FLUSH_S, Flusher
+from netify_agent.store.audit import SumAudit
+from netify_agent.store.client import StoreError, StoreTaken, connect
+from netify_agent.store.flusher import Flusher, FlusherLimits
+from netify_agent.store.lease import Lease, lease_s
 from netify_agent.store.reader import StoreReader
 from netify_agent.store.writer import Flush, StoreWriter
 
 log = logging.getLogger(__name__)
 
-# How long each thread may go without a sign of progress, seconds.
-_LISTENER_LIMIT_S = 120.0  # a chunk takes milliseconds; looking up a host name may take very long
-_WRITER_LIMIT_S = 120.0  # one flush to a slow Redis, with every time-out on the way
-_NAMES_LIMIT_S = 120.0  # one look-up in a slow resolver
-_TICK_S = 0.5
-_LISTENER_STOP_S = 10.0
-_SLOW_FLUSH_S = 30.0  # a flush that is under way is waited for
-_WEB_STOP_S = 5.0  # names, web and TLS each; the unit's TimeoutStopSec is above the sum of all these
+EX_STORE_TAKEN = 69  # sysexits.h: EX_UNAVAILABLE; the unit's RestartPreventExitStatus lists it
 #: Settings that a reload can't change, because they say where the accounts are kept.
 _FIXED = ("gateway", "redis", "history", "devices")
+
+
+@dataclass(frozen=True)
+class SupervisorLimits:
+    """How long threads may take, in seconds."""
+
+    # Without progress:
+    listener_s: float = 120.0  # a chunk takes milliseconds; looking up a host name may take very long
+    writer_s: float = 120.0  # one flush to a slow Redis, with every time-out on the way
+    names_s: float = 120.0  # one look-up in a slow resolver
+    # Until they have ended; the unit's TimeoutStopSec is above the sum of all these:
+    listener_stop_s: float = 10.0
+    slow_flush_s: float = 30.0  # a flush that is under way, besides the time for the last one
+    other_stop_s: float = 5.0  # names, web and TLS each
+    tick_s: float = 0.5  # between two looks of the main loop
+
+
+_DEFAULT_LIMITS = SupervisorLimits()
 
 
 class Supervisor:
     """One run of the daemon."""
 
-    def __init__(self, config_path: str | None, settings: Settings, log_level: str | None = None) -> None:
+    def __init__(
+        self,
+        config_path: str | None,
+        settings: Settings,
+        log_level: str | None = None,
+        limits: SupervisorLimits = _DEFAULT_LIMITS,
+    ) -> None:
         """Nothing is started yet.
 
         :param config_path: read again at a reload.
-        :param log_level: overrides what the configuration says.
+        :param log_level: overrides the configuration's.
         """
+        self._limits = limits
         self._config_path = config_path
         self._log_level = log_level
         self._settings = settings
         self._manager = ServiceManager()
         self._liveness = Liveness()
-        self._signals: SimpleQueue[int] = SimpleQueue()  # of all queues the one that a handler may use
+        self._signals: SimpleQueue[int] = SimpleQueue()  # the one queue that a signal handler may use
         self._lock = threading.Lock()  # guards the accountant
         self._accountant = Accountant(settings.netifyd.max_flows, rules=_capture_rules(settings))
         self._flush_log = FlushLog()
         self._listeners: list[Listener] = []
         self._listening: list[Worker] = []
-        self._web: list[Worker] = []  # the server, and what takes TLS off before it
+        self._web: list[Worker] = []  # the server, and the TLS relay before it
         self._names: Worker | None = None
-        self._introduced: Directory | None = None  # the directory that was told of all devices
+        self._filled: Directory | None = None  # the directory that was given all devices of the store
+        self._watchdog_fed = 0.0  # monotonic clock
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, or until a part fails.
 
-        :returns: the exit code: 0 after a signal, 1 otherwise.
+        :returns: the exit code: 0 after a signal, :data:`EX_STORE_TAKEN` if another agent writes this
+            gateway's store, 1 otherwise.
         """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note_signal)
         settings = self._settings
         try:
-            client = connect(settings.redis.url, settings.redis.password())
-            self._reader = StoreReader(
-                connect(settings.redis.url, settings.redis.password()), settings.gateway
-            )
+            redis, password = settings.redis, settings.redis.password()
+            client = connect(redis.url, password, redis.tls)
+            self._reader = StoreReader(connect(redis.url, password, redis.tls), settings.gateway)
             self._directory = _directory(settings)
             self._store = StoreWriter(
                 client,
                 settings.gateway,
                 {resolution.step_s: resolution.keep_s for resolution in settings.history},
                 settings.devices.forget_after_s,
+                lease=Lease(lease_s(settings.interval_s)),
             )
             self._writer = Flusher(
                 self._accountant,
@@ -100,7 +122,8 @@ class Supervisor:
                 self._store,
                 settings.interval_s,
                 settings.history[0].step_s,
-                self._tell,
+                self._flushed,
+                audit=SumAudit(client, settings.gateway),
             )
             self._status = Status(settings, self._writer.status, self._accountant, self._reader)
             self._status.web_queue = lambda: self._server.queue_length
@@ -111,7 +134,7 @@ class Supervisor:
             for problem in str(error).splitlines():
                 log.error("%s", problem)
             return 1
-        self._writing = Worker("writer", self._writer.run, self._liveness, _WRITER_LIMIT_S)
+        self._writing = self._worker("writer", self._writer.run, self._limits.writer_s)
         self._start_names()
         self._start_listeners(settings)
         log.info(
@@ -130,16 +153,14 @@ class Supervisor:
 
     def _supervise(self) -> int:
         """The main loop. Returns the exit code."""
-        patience = self._manager.watchdog_s
-        pinged = 0.0
         stuck_before: list[str] = []
         while True:
-            came = self._signals_until(time.monotonic() + _TICK_S)
-            deadly = came - {signal.SIGHUP}
-            if deadly:
-                log.info("%s: stopping", signal.Signals(min(deadly)).name)
+            received = self._signals_until(time.monotonic() + self._limits.tick_s)
+            to_stop = received - {signal.SIGHUP}
+            if to_stop:
+                log.info("%s: stopping", signal.Signals(min(to_stop)).name)
                 return self._stop()
-            if came:
+            if received:
                 try:
                     self._reload()
                 except WebError as error:
@@ -148,34 +169,53 @@ class Supervisor:
                     return 1
             for worker in self._workers():
                 if worker.died:
-                    log.error(
-                        "thread %s ended: %s; stopping all", worker.name, worker.error or "no reason given"
-                    )
-                    self._stop()
-                    return 1
+                    return self._failed(worker)
             stuck = self._liveness.stuck()
             if stuck and stuck != stuck_before:
                 log.error("no progress: %s", ", ".join(stuck))
             stuck_before = stuck
             self._manager.status(self._status.line())
-            now = time.monotonic()
-            if patience is not None and not stuck and now - pinged >= min(patience / 3, 10):
-                self._manager.alive()
-                pinged = now
+            self._feed_watchdog()
+
+    def _failed(self, worker: Worker) -> int:
+        """Stop, as ``worker`` has died. Returns the exit code."""
+        if isinstance(worker.error, StoreTaken):
+            log.error("%s. Not started again until an administrator does", worker.error)
+            self._stop()
+            return EX_STORE_TAKEN
+        log.error("thread %s ended: %s; stopping all", worker.name, worker.error or "no reason given")
+        self._stop()
+        return 1
+
+    def _feed_watchdog(self) -> None:
+        """Tell systemd that all threads make progress, often enough; nothing while one is stuck."""
+        limit_s = self._manager.watchdog_s
+        now = time.monotonic()
+        if limit_s is None or now - self._watchdog_fed < min(limit_s / 3, 10) or self._liveness.stuck():
+            return
+        self._manager.alive()
+        self._watchdog_fed = now
 
     def _signals_until(self, end: float) -> set[int]:
-        """Wait for a signal until ``end`` (monotonic), and take all that came: many are as good as one."""
-        came: set[int] = set()
+        """Wait for a signal until ``end`` (monotonic); returns all that are queued, each kind once."""
+        received: set[int] = set()
         try:
-            came.add(self._signals.get(timeout=max(end - time.monotonic(), 0)))
+            received.add(self._signals.get(timeout=max(end - time.monotonic(), 0)))
             while True:
-                came.add(self._signals.get_nowait())
+                received.add(self._signals.get_nowait())
         except Empty:
-            return came
+            return received
 
     def _workers(self) -> list[Worker]:
-        some = [self._writing, *self._listening, *self._web, self._names]
-        return [worker for worker in some if worker is not None]
+        workers = [self._writing, *self._listening, *self._web, self._names]
+        return [worker for worker in workers if worker is not None]
+
+    def _worker(self, name: str, body: Body, limit_s: float) -> Worker:
+        return Worker(name, body, self._liveness, limit_s)
+
+    def _end(self, worker: Worker | None, timeout_s: float) -> bool:
+        """Stop ``worker``, and feed the watchdog meanwhile; False if it did not end in time."""
+        return worker is None or worker.stop(timeout_s, self._feed_watchdog)
 
     # -- parts -------------------------------------------------------------------------------------
 
@@ -186,27 +226,27 @@ class Supervisor:
         ]
         self._status.listeners = [listener.status for listener in self._listeners]
         self._listening = [
-            Worker(f"listener {listener.status.endpoint}", listener.run, self._liveness, _LISTENER_LIMIT_S)
+            self._worker(f"listener {listener.status.endpoint}", listener.run, self._limits.listener_s)
             for listener in self._listeners
         ]
 
     def _stop_listeners(self) -> None:
-        """All at once: each may be in the middle of connecting."""
+        """Ask all first: each may be in the middle of connecting."""
         for worker in self._listening:
             worker.ask_to_stop()
-        end = time.monotonic() + _LISTENER_STOP_S
+        end = time.monotonic() + self._limits.listener_stop_s
         for worker in self._listening:
-            worker.stop(max(end - time.monotonic(), 0))
+            self._end(worker, max(end - time.monotonic(), 0))
 
     def _start_names(self) -> None:
-        self._names = Worker("names", self._directory.run, self._liveness, _NAMES_LIMIT_S)
+        self._names = self._worker("names", self._directory.run, self._limits.names_s)
 
     def _start_web(self, settings: Settings, access: Access, context: SSLContext | None) -> None:
         """Raises WebError."""
         self._server = WebServer(self._api(settings, access).app, settings.web, context)
-        self._web = [Worker("web", self._server.run, self._liveness, REQUEST_LIMIT_S)]
+        self._web = [self._worker("web", self._server.run, self._server.limits.request_s)]
         if self._server.relay is not None:
-            self._web.append(Worker("tls", self._server.relay.run, self._liveness, TLS_LIMIT_S))
+            self._web.append(self._worker("tls", self._server.relay.run, TLS_LIMIT_S))
 
     def _api(self, settings: Settings, access: Access) -> Api:
         status = self._status
@@ -223,48 +263,48 @@ class Supervisor:
         )
         return Api(parts, access)
 
-    def _tell(self, flush: Flush) -> None:
-        """Let the directory look up what is new among the devices of ``flush``, and wake who waits for it."""
-        if self._introduced is not self._directory:
-            self._introduce()
+    def _flushed(self, flush: Flush) -> None:
+        """Pass the devices of ``flush`` to the directory, and wake the clients of ``/events``."""
+        if self._filled is not self._directory:
+            self._fill_directory()
         for device, note in flush.batch.devices.items():
             self._directory.note(device, list(note.addresses), note.hint)
         self._flush_log.applied(
             flush.sequence, flush.at_ms, flush.batch.changed_devices(), self._store.moving_devices()
         )
 
-    def _introduce(self) -> None:
-        """Tell a new directory of the devices that the store knows, and what they said they are called."""
+    def _fill_directory(self) -> None:
+        """Give a new directory the devices of the store, with the names that they gave themselves."""
         directory = self._directory
         try:
             known = self._reader.snapshot(addresses=True).devices
         except StoreError:
-            return  # the next flush comes by here again
+            return  # tried again after the next flush
         for row in known:
             directory.note(row.name, row.addresses, row.hint)
-        self._introduced = directory
+        self._filled = directory
 
     # -- signals -----------------------------------------------------------------------------------
 
     def _stop(self) -> int:
-        """Stop reading, get the last flush out, stop answering.
+        """Stop reading, write the last flush, stop answering.
 
         :returns: the exit code: 0 if everything is in Redis.
         """
         self._manager.stopping()
         self._flush_log.close()
         self._stop_listeners()
-        flushed = self._writing.stop(FINAL_FLUSH_S + _SLOW_FLUSH_S)
+        limits = self._limits
+        flushed = self._end(self._writing, FlusherLimits().final_flush_s + limits.slow_flush_s)
         for other in (self._names, *self._web):
-            if other is not None:
-                other.stop(_WEB_STOP_S)
+            self._end(other, limits.other_stop_s)
         if not flushed or not self._writer.status.finished:
             return 1
         log.info("stopped")
         return 0
 
     def _reload(self) -> None:
-        """Take over a changed configuration; keep the old one where the new one is not usable."""
+        """Read the configuration again; keep the old one if the new one is wrong."""
         self._manager.reloading()
         try:
             settings = load(self._config_path)
@@ -277,7 +317,7 @@ class Supervisor:
             self._manager.ready()
 
     def _change(self, new: Settings) -> None:
-        """Raises ConfigError, before anything has changed."""
+        """Apply a new configuration. Raises ConfigError, before anything has changed."""
         old = self._settings
         access, context = _access_and_tls(new)
         fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
@@ -287,10 +327,10 @@ class Supervisor:
         new = replace(new, **kept)
         logging.getLogger().setLevel((self._log_level or new.log_level).upper())
         self._writer.interval_s = new.interval_s
+        self._store.lease.length_s = lease_s(new.interval_s)
         self._status.settings = self._settings = new
         if new.names != old.names:
-            if self._names is not None:
-                self._names.stop(5)
+            self._end(self._names, self._limits.other_stop_s)
             self._directory = _directory(new)
             self._start_names()
         with self._lock:
@@ -308,17 +348,17 @@ class Supervisor:
             self._server.app = self._api(new, access).app
             if self._server.relay is not None and context is not None:
                 self._server.relay.context = context
-        self._flush_log.send_away()  # who follows the events comes back, and is asked by the new rules
+        self._flush_log.send_away()  # clients of /events reconnect, and are checked by the new rules
         log.info("configuration reloaded")
 
     def _restart_web(self, new: Settings, old: Settings, access: Access, context: SSLContext | None) -> None:
-        """Listen elsewhere, once that is known to work. Raises WebError where the API is lost."""
+        """Listen elsewhere, once that is known to work. Raises WebError if the API is lost."""
         before = self._web
         self._flush_log.send_away()  # a server that stops waits for its streams
         try:
             if new.web.listen == old.web.listen:
                 for worker in before:
-                    worker.stop(_WEB_STOP_S)
+                    self._end(worker, self._limits.other_stop_s)
                 before = []
             self._start_web(new, access, context)
             self._access = access
@@ -330,11 +370,11 @@ class Supervisor:
             self._server.app = self._api(self._settings, self._access).app
             return
         for worker in before:
-            worker.stop(_WEB_STOP_S)
+            self._end(worker, self._limits.other_stop_s)
 
 
 def _access_and_tls(settings: Settings) -> tuple[Access, SSLContext | None]:
-    """Who may ask, and TLS if it is configured; both from files. Raises ConfigError."""
+    """The access rules, and TLS if it is configured; both from files. Raises ConfigError."""
     return Access(settings.web, settings.web.tokens()), server_context(settings.web.tls)
 
 

@@ -1,9 +1,10 @@
-"""A thread that is looked after: it shows signs of progress, can be asked to end, and says how it ended."""
+"""A supervised thread: it reports progress, can be asked to end, and records how it ended."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from netify_agent.daemon.liveness import Liveness
@@ -11,27 +12,32 @@ from netify_agent.store.client import StoreRefused
 
 log = logging.getLogger(__name__)
 
-#: What runs in it, until the event is set; it calls the function as a sign of progress.
+#: What runs in the thread until the event is set. It calls the function to report progress.
 Body = Callable[[threading.Event, Callable[[], None]], None]
+
+_JOIN_S = 0.5  # how long a stop waits before it calls ``while_waiting`` again
 
 
 class Worker:
-    """A thread with a name, a way to stop it, and a record of how it ended."""
+    """A thread with a name, a way to stop it, and the error that it ended with.
+
+    :ivar error: what the body raised; None while it runs, and if it returned.
+    """
 
     def __init__(self, name: str, body: Body, liveness: Liveness, limit_s: float) -> None:
-        """Start ``body``, which promises a beat every ``limit_s`` seconds."""
+        """Start ``body``, which must report progress at least every ``limit_s`` seconds."""
         self.name = name
         self.error: BaseException | None = None
         self._stop = threading.Event()
         self._body = body
         self._liveness = liveness
-        liveness.register(name, limit_s)
+        liveness.register(self, name, limit_s)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
         try:
-            self._body(self._stop, lambda: self._liveness.beat(self.name))
+            self._body(self._stop, lambda: self._liveness.progress(self))
         except BaseException as error:
             self.error = error
             if not isinstance(error, StoreRefused):
@@ -46,11 +52,18 @@ class Worker:
         """Ask it to end, without waiting."""
         self._stop.set()
 
-    def stop(self, timeout_s: float) -> bool:
-        """Ask it to end and wait; False, and a line in the log, if it did not in ``timeout_s`` seconds."""
+    def stop(self, timeout_s: float, while_waiting: Callable[[], None] = lambda: None) -> bool:
+        """Ask it to end, and wait.
+
+        :param while_waiting: called about twice a second; feeds the watchdog.
+        :returns: False, with a line in the log, if it did not end in ``timeout_s`` seconds.
+        """
         self._stop.set()
-        self._thread.join(timeout_s)
-        self._liveness.forget(self.name)
+        end = time.monotonic() + timeout_s
+        while self._thread.is_alive() and (left := end - time.monotonic()) > 0:
+            while_waiting()
+            self._thread.join(min(left, _JOIN_S))
+        self._liveness.remove(self)
         if self._thread.is_alive():
             log.error("thread %s did not end within %d s", self.name, timeout_s)
         return not self._thread.is_alive()

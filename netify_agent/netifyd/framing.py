@@ -66,6 +66,7 @@ class RecordReader:
     :ivar repaired: records whose text was not UTF-8; they are kept, with the bad bytes as lone
         surrogates (PEP 383), because their counters are as good as any.
     :ivar records: records delivered.
+    :ivar untyped: the first JSON object without a ``type``, which is no record of netifyd's.
     :ivar garbage: the start (at most 64 bytes) of the first bytes that were dropped as malformed.
     """
 
@@ -79,6 +80,7 @@ class RecordReader:
         self.repaired = 0
         self.records = 0
         self.garbage = b""
+        self.untyped: Record | None = None
         self._max = max_record_bytes
         self._buffer = bytearray()
         self._need = 1  # bytes the buffer must hold before another look at it can tell anything new
@@ -280,6 +282,7 @@ class RecordReader:
             return True
         if not _is_header(value):
             self._drop("untyped")
+            self.untyped = self.untyped or value
         return False
 
     def _drop(self, reason: str, sample: bytes = b"") -> None:
@@ -319,3 +322,17 @@ def describe_foreign(data: bytes) -> str:
     if data[:1] in (b"\xde", b"\xdf") or b"\x80" <= data[:1] <= b"\x8f":
         return "msgpack data (set the sink's 'format' to json)"
     return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:40])
+
+
+def describe_untyped(value: Record) -> str:
+    """Say in words what ``value``, a JSON object without a ``type``, seems to be.
+
+    :returns: a phrase for an error message, without control characters.
+    """
+    if "log_time_start" in value and isinstance(value.get("stats"), list):
+        return (
+            "reports of netifyd's aggregator (netify-proc-aggregator: log_time_start, stats): the sink's "
+            "channel must get stream-flows and stream-stats of netify-proc-core instead"
+        )
+    keys = ", ".join("".join(c if c.isprintable() else "." for c in key[:20]) for key in list(value)[:5])
+    return f"JSON objects without 'type' (their keys: {keys or 'none'})"

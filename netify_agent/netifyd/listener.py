@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from netify_agent.config.settings import Endpoint
-from netify_agent.netifyd.framing import Record, RecordReader, describe_foreign
+from netify_agent.netifyd.framing import Record, RecordReader, describe_foreign, describe_untyped
 from netify_agent.netifyd.health import SELF_TYPES, NetifydStatus, gone, hear
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _CONNECT_S = 5.0
 class ListenerStatus:
     """What is known of one endpoint's stream. Times are our clock, seconds since the epoch.
 
-    :ivar error: why there is no connection, in one line; None while there is one, and before the first.
+    :ivar error: why no records come, in one line. It stays, also over new connections, until one comes.
     :ivar last_record: arrival of the latest record; 0 before the first.
     :ivar drops: what the stream dropped, by reason, over all connections.
     :ivar agent: netifyd's ``agent_version``, as it said itself.
@@ -81,13 +81,20 @@ class Listener:
         sink: RecordSink,
         lock: threading.Lock,
         max_record_bytes: int,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        """``lock`` guards ``sink``; it is held while the records of one chunk (at most 64 KiB) are taken."""
+        """Nothing is sent or read yet.
+
+        :param lock: guards ``sink``; held while the records of one chunk (at most 64 KiB) are taken.
+        :param patience_s: how long a connection may bring no record before it counts as no netifyd's.
+        """
         self.status = ListenerStatus(str(endpoint))
         self._endpoint = endpoint
         self._sink = sink
         self._lock = lock
         self._max_record_bytes = max_record_bytes
+        self._patience_s = patience_s
+        self._foreign = False  # the latest failure: the peer is no netifyd, which is logged already
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Read until ``stop`` is set; ``beat`` is called at least every second while all is well."""
@@ -96,7 +103,6 @@ class Listener:
             records = self.status.records
             try:
                 with self._connect() as connection:
-                    log.info("connected to netifyd at %s", self._endpoint)
                     self._read(connection, stop, beat)
             except (OSError, NotNetifyd) as error:
                 self._failed(error)
@@ -122,10 +128,12 @@ class Listener:
         return connection
 
     def _failed(self, error: Exception) -> None:
-        """Say why there is no stream: once, until the reason changes."""
+        """Record why no records come. Logged when the reason changes; of a foreign peer once."""
         reason = _explain(error, self._endpoint)
-        if reason != self.status.error:
+        foreign = isinstance(error, NotNetifyd)
+        if reason != self.status.error and not (foreign and self._foreign):
             log.warning("%s: %s", self._endpoint, reason)
+        self._foreign = foreign
         self.status.error = reason
 
     def _read(self, connection: socket.socket, stop: threading.Event, beat: Callable[[], None]) -> None:
@@ -138,14 +146,13 @@ class Listener:
         opened = heard = time.monotonic()
         status.connected, status.connected_since = True, time.time()
         status.connections += 1
-        status.error = None
         with self._lock:
             self._sink.connected(status.endpoint)
         try:
             while not stop.is_set():
                 beat()
                 if not reader.records and (
-                    received > PATIENCE_BYTES or time.monotonic() - opened > PATIENCE_S
+                    received > PATIENCE_BYTES or time.monotonic() - opened > self._patience_s
                 ):
                     raise NotNetifyd(_found(reader, received))
                 try:
@@ -161,7 +168,11 @@ class Listener:
                     raise ConnectionResetError("netifyd closed the connection")
                 received += len(data)
                 status.bytes += len(data)
-                self._take(reader.feed(data))
+                records = reader.feed(data)
+                if records and reader.records == len(records):
+                    log.info("connected to netifyd at %s", self._endpoint)
+                    status.error, self._foreign = None, False
+                self._take(records)
                 if reader.drops or reader.repaired:
                     # Replaced, not changed: the web's threads may be reading it.
                     status.drops, status.repaired = dict(drops + reader.drops), repaired + reader.repaired
@@ -190,7 +201,14 @@ class Listener:
 def _found(reader: RecordReader, received: int) -> str:
     if reader.garbage:
         return describe_foreign(reader.garbage)
-    return f"{received} bytes that hold no record" if received else "nothing"
+    if reader.untyped is not None:
+        return describe_untyped(reader.untyped)
+    if received:
+        return f"{received} bytes that hold no record"
+    return (
+        "nothing. The API socket of netifyd 5 accepts connections and sends no flows: netifyd.endpoints must "
+        "name the bind_address of a channel of its socket sink (netify-sink-socket)"
+    )
 
 
 def _explain(error: Exception, endpoint: Endpoint) -> str:
@@ -202,7 +220,7 @@ def _explain(error: Exception, endpoint: Endpoint) -> str:
     if isinstance(error, PermissionError):
         return "permission denied: this user may not write to netifyd's socket"
     if isinstance(error, ConnectionRefusedError):
-        return "connection refused: nobody listens there (a socket left by a netifyd that is gone?)"
+        return "connection refused: nobody listens there (a socket file left by a stopped netifyd?)"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -1,14 +1,62 @@
-"""One way to open a connection to Redis, with the limits that keep a thread from hanging on it."""
+"""Opens connections to Redis, with limits so that no thread hangs on it, and puts its errors into words."""
 
 from __future__ import annotations
 
+import re
+import ssl
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import redis
+
+from netify_agent.config.settings import ConfigError, RedisTlsSettings
 
 Client = Any  #: a redis.Redis; the library's own type hints differ from release to release
 TIMEOUT_S = 5.0  # for a reply; Redis 7.0 took 0.2 s for a flush of 1,000 devices with 10 applications each
 CONNECT_TIMEOUT_S = 2.0
+_NO_TLS = RedisTlsSettings()
+
+#: What Redis says, by the code of its reply or, where redis-py strips that, by its text; and what it means.
+_MEANINGS = (
+    (r"LOADING|loading the dataset", "Redis is loading its data after a start (LOADING)"),
+    (
+        r"MISCONF|stop-writes-on-bgsave-error|unable to persist",
+        "Redis refuses writes because it can't save to disk (MISCONF): see its log and the free space",
+    ),
+    (
+        r"OOM |> .maxmemory.",
+        "Redis is full and refuses writes (OOM): raise its maxmemory, or shorten 'history'",
+    ),
+    (
+        r"READONLY|read only replica|readonly replica",
+        "this Redis is a read-only replica (READONLY): redis.url must name the primary",
+    ),
+    (
+        r"NOAUTH|Authentication required",
+        "Redis wants a password (NOAUTH): set redis.password_file",
+    ),
+    (
+        r"WRONGPASS|invalid password|invalid username-password",
+        "Redis refuses the user or the password (WRONGPASS)",
+    ),
+    (
+        r"without any password configured|no password is set",
+        "Redis has no password, but one is configured here: remove redis.password_file",
+    ),
+    (r"NOREPLICAS", "Redis refuses writes because too few replicas are connected (NOREPLICAS)"),
+    (
+        r"certificate required|CERTIFICATE_REQUIRED|EOF occurred in violation of protocol",
+        "Redis ended the TLS connection: it wants a certificate of its clients (redis.tls.certificate)",
+    ),
+    (
+        r"(Hostname|IP address) mismatch",
+        "the certificate of Redis is for another host than redis.url names (ssl_check_hostname)",
+    ),
+    (
+        r"CERTIFICATE_VERIFY_FAILED",
+        "the certificate of Redis is not trusted: redis.tls.ca_file must name the CA that signed it",
+    ),
+)
 
 
 class StoreError(Exception):
@@ -16,22 +64,35 @@ class StoreError(Exception):
 
 
 class StoreRefused(StoreError):
-    """Waiting can't help: another agent writes this gateway, or the data is of a newer version."""
+    """Trying again can't help: another agent writes this gateway, or the data is of a newer version."""
 
 
-def connect(url: str, password: str | None) -> Client:
+class StoreTaken(StoreRefused):
+    """Another agent writes this gateway's store."""
+
+
+def connect(
+    url: str, password: str | None, tls: RedisTlsSettings = _NO_TLS, timeout_s: float = TIMEOUT_S
+) -> Client:
     """Prepare a client (nothing is sent yet).
 
-    :param url: ``redis://``, ``rediss://`` or ``unix://``.
-    :param password: overrides one in the URL.
+    :param url: ``redis://``, ``rediss://`` or ``unix://``, as :func:`netify_agent.config.types.redis_url`
+        accepts it.
+    :param password: takes precedence over one in the URL.
+    :param tls: files for ``rediss://``; take precedence over those in the URL.
+    :param timeout_s: how long to wait for a reply.
     :returns: a client that answers text and never repeats a command by itself: redis-py 6 and later
         would, and a repeated flush would count twice.
+    :raises ConfigError: where a file of ``tls`` can't be used.
     """
     options: dict[str, Any] = {
         "decode_responses": True,
         "encoding_errors": "replace",
-        "socket_timeout": TIMEOUT_S,
+        "socket_timeout": timeout_s,
     }
+    if url.startswith("rediss:"):
+        url, found = _tls_options(url, tls)
+        options |= found
     if not url.startswith("unix:"):
         options["socket_connect_timeout"] = CONNECT_TIMEOUT_S
     try:
@@ -50,19 +111,78 @@ def connect(url: str, password: str | None) -> Client:
     return client
 
 
+def _tls_options(url: str, tls: RedisTlsSettings) -> tuple[str, dict[str, Any]]:
+    """``url`` without its TLS parameters, and what redis-py is to be given instead.
+
+    redis-py 3.5 passes the parameters of a URL on as text, so that ``false`` would be true.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    options: dict[str, Any] = {
+        "ssl_cert_reqs": query.pop("ssl_cert_reqs", "required"),
+        "ssl_check_hostname": query.pop("ssl_check_hostname", "true") == "true",
+    }
+    if options["ssl_cert_reqs"] == "none":
+        options["ssl_check_hostname"] = False
+    files = {
+        "ssl_ca_certs": ("ca_file", tls.ca_file),
+        "ssl_certfile": ("certificate", tls.certificate),
+        "ssl_keyfile": ("key", tls.key),
+    }
+    for option, (_, configured) in files.items():
+        path = query.pop(option, None)
+        if configured or path:
+            options[option] = configured or path
+    _check_files(options, {option: f"redis.tls.{key}" for option, (key, _) in files.items()})
+    left = "&".join(f"{name}={value}" for name, value in query.items())
+    return parts._replace(query=left).geturl(), options
+
+
+def _check_files(options: dict[str, Any], names: dict[str, str]) -> None:
+    """Read the files as OpenSSL will. Raises ConfigError that names the one it can't use."""
+    for option, name in names.items():
+        if option in options:
+            try:
+                with open(options[option], "rb"):
+                    pass
+            except OSError as error:
+                raise ConfigError(f"{name}: {options[option]}: can't be read: {error.strerror}") from None
+    context = ssl.create_default_context()
+    if "ssl_ca_certs" in options:
+        path = options["ssl_ca_certs"]
+        try:
+            context.load_verify_locations(path)
+        except ssl.SSLError:
+            raise ConfigError(f"redis.tls.ca_file: {path}: expected PEM certificates, found none") from None
+    if "ssl_certfile" in options:
+        certificate, key = options["ssl_certfile"], options.get("ssl_keyfile")
+        try:
+            context.load_cert_chain(certificate, key, password="")
+        except (ssl.SSLError, ValueError):
+            raise ConfigError(
+                f"redis.tls.key: {key or certificate}: expected the PEM private key, without a password, of "
+                f"the certificate in {certificate}"
+            ) from None
+
+
 def reason(error: Exception) -> str:
     """One line that says why Redis did not do as asked: neither a password nor data are in it."""
     # redis-py names the command of a pipeline that failed, with all that it was to write.
     text = str(error).rpartition("of pipeline caused error: ")[2]
+    for pattern, meaning in _MEANINGS:
+        if re.search(pattern, text):
+            return meaning
     return " ".join(text.split())[:200] or type(error).__name__
 
 
 def as_store_error(error: redis.RedisError, gateway: str) -> StoreError:
-    """What the writer of ``gateway`` raises for ``error``: trying again can't cure a key of a wrong type."""
+    """What the writer of ``gateway`` raises for ``error``: a key of a wrong type stays one."""
     if "WRONGTYPE" in str(error):
         return StoreRefused(
             f"keys of gateway '{gateway}' in Redis are not netify-agent's: use another database or name"
         )
+    if isinstance(error, redis.WatchError) and isinstance(error.__context__, redis.RedisError):
+        return StoreError(reason(error.__context__))  # redis-py's word for a connection lost after WATCH
     if isinstance(error, redis.WatchError):
         return StoreError("interrupted on the way; the next attempt finds out what arrived")
     return StoreError(reason(error))

@@ -1,6 +1,6 @@
-"""The thread between accounting and store: takes a batch each interval and sees it into Redis.
+"""The writer's thread: takes a batch from the accounting each interval and gets it into Redis.
 
-Holds what makes a flush survive everything: the batch on its way, and the latest ones that were applied,
+Holds what makes a flush survive failures: the batch that is not in Redis yet, and the latest ones that are,
 for a Redis that comes back from an older snapshot of itself.
 """
 
@@ -13,40 +13,55 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import redis
+
 from netify_agent.accounting.accountant import Accountant
-from netify_agent.store.client import StoreError, StoreRefused
+from netify_agent.store.audit import SumAudit, eviction_warning
+from netify_agent.store.client import Client, StoreError, StoreRefused
 from netify_agent.store.transaction import Sent
 from netify_agent.store.writer import Flush, Rewound, StoreWriter
 
 log = logging.getLogger(__name__)
 
-#: Flushes kept after they were applied. With the default interval they cover six minutes: Redis 6's and
-#: 7's default snapshots come at the latest 5 minutes after 100 changes (redis.conf, ``save``).
-KEPT_FLUSHES = 24
-KEPT_BYTES = 4 << 20  # in all of them: a flush of 100 devices with 20 applications each is 450 kB
-FINAL_FLUSH_S = 10.0  # how long a stop may try to get the last flush out
-_BACKOFF_S = (0.5, 15.0)
-_IDLE_S = 0.5
-_TURN_S = 0.0005
 _NEVER = threading.Event()
-_FLOWS_AT_ONCE = 500  # states written while the listener waits: 0.3 ms
-_COMPLAIN_S = 600.0  # between two lines in the log about the same outage
+
+
+@dataclass(frozen=True)
+class FlusherLimits:
+    """Bounds and times of the flusher."""
+
+    # Flushes kept after they were applied. With the default interval they cover six minutes: Redis 6's and
+    # 7's default snapshots come at the latest 5 minutes after 100 changes (redis.conf, ``save``).
+    kept_flushes: int = 24
+    kept_bytes: int = 4 << 20  # of all of them: a flush of 100 devices with 20 applications each is 450 kB
+    final_flush_s: float = 10.0  # how long a stop may try to write the last flush
+    backoff_first_s: float = 0.5  # between attempts: a restart of Redis takes about a second
+    backoff_longest_s: float = 15.0  # the default interval
+    idle_s: float = 0.5  # between two looks at the clock and at the request to stop
+    turn_s: float = 0.0005  # pause without the lock, in which the listener gets it
+    flows_at_once: int = 500  # states copied while the listener waits: 0.3 ms
+    log_again_s: float = 600.0  # between two lines in the log about the same outage
+
+
+_DEFAULT_LIMITS = FlusherLimits()
 
 
 @dataclass
 class FlusherStatus:
     """How flushing goes.
 
-    :ivar restored: whether the store was opened, and what an earlier run left in it taken back.
-    :ivar sequence: number of the last flush that Redis took.
-    :ivar last_flush: when it took it, our clock, seconds since the epoch; 0 before the first.
+    :ivar restored: whether the store was opened, and what an earlier run left in it was read.
+    :ivar sequence: number of the last flush in Redis.
+    :ivar last_flush: when Redis took it, our clock, seconds since the epoch; 0 before the first.
     :ivar flush_ms: how long that took, in milliseconds.
-    :ivar flushes: flushes taken since the start; :ivar failures: attempts that failed.
-    :ivar repeated: flushes given back to a Redis that had gone back to an older state.
-    :ivar error: why Redis does not take a flush, in one line; None while it does.
-    :ivar finished: the last flush of all, at the stop, is in Redis.
+    :ivar flushes: flushes that Redis took since the start; :ivar failures: attempts that failed.
+    :ivar repeated: flushes applied again after Redis had gone back to an older state.
     :ivar lost: flushes that Redis had taken and then lost for good.
-    :ivar pending: rows and flow states that are on their way to Redis.
+    :ivar pending: rows and flow states that are not in Redis yet.
+    :ivar finished: whether the last flush, at the stop, is in Redis.
+    :ivar error: why Redis takes no flush, in one line; None while it does.
+    :ivar warning: what is risky about Redis' configuration, in one line; None if nothing is.
+    :ivar inconsistency: which sums in Redis do not agree, in one line; None while all do.
     """
 
     restored: bool = False
@@ -60,10 +75,12 @@ class FlusherStatus:
     pending: int = 0
     finished: bool = False
     error: str | None = "no flush yet"
+    warning: str | None = None
+    inconsistency: str | None = None
 
 
 class Flusher:
-    """Flushes what ``accountant`` has gathered; :meth:`run` is the body of its thread."""
+    """Writes the changes of ``accountant`` to Redis; :meth:`run` is the body of its thread."""
 
     def __init__(
         self,
@@ -72,13 +89,16 @@ class Flusher:
         store: StoreWriter,
         interval_s: float,
         bucket_s: int,
-        on_devices: Callable[[Flush], None] = lambda flush: None,
+        on_flush: Callable[[Flush], None] = lambda flush: None,
+        limits: FlusherLimits = _DEFAULT_LIMITS,
+        audit: SumAudit | None = None,
     ) -> None:
         """Nothing happens yet.
 
         :param lock: guards ``accountant``; held only while the batch is swapped.
         :param bucket_s: seconds that the shortest history bucket covers.
-        :param on_devices: told of each flush that was applied, for those who look devices up.
+        :param on_flush: called with each flush that was applied.
+        :param audit: checks the sums in Redis, a part after each flush; None: nothing is checked.
         """
         self.status = FlusherStatus()
         self.interval_s = interval_s
@@ -86,53 +106,61 @@ class Flusher:
         self._lock = lock
         self._store = store
         self._bucket_s = bucket_s
-        self._on_devices = on_devices
+        self._on_flush = on_flush
+        self._limits = limits
+        self._audit = audit
         self._pending: Flush | None = None
         self._applied: deque[tuple[int, Sent]] = deque()  # by sequence number
-        self._complained_at = -_COMPLAIN_S
+        self._logged_at = -limits.log_again_s
         self._taken_at = time.monotonic()
         self._opened_s = int(time.time())
 
-    def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
+    def run(self, stop: threading.Event, progress: Callable[[], None]) -> None:
         """Flush every interval until ``stop`` is set, then once more.
 
         :raises StoreRefused: where going on would do harm.
         """
+        limits = self._limits
         last = self._taken_at - self.interval_s  # the first flush is due at once: it opens the store
         wait = 0.0
         while not stop.is_set():
-            beat()
+            progress()
             now = time.monotonic()
             due = last + (wait or self.interval_s)  # a reload may change the interval at any time
             if now < due:
-                stop.wait(min(due - now, _IDLE_S))
-            elif self._attempt(beat):
+                stop.wait(min(due - now, limits.idle_s))
+            elif self._attempt(progress):
                 wait = 0.0
                 last = due if now - due < self.interval_s else now  # in step, unless we fell behind
+                self._check_sums()
             else:
-                wait = min(max(wait * 2, _BACKOFF_S[0]), _BACKOFF_S[1])
+                wait = min(max(wait * 2, limits.backoff_first_s), limits.backoff_longest_s)
                 last = time.monotonic()
-        self._finish(beat)
+        self._finish(progress)
 
-    def _finish(self, beat: Callable[[], None]) -> None:
-        """The last flush: what is on its way, then what has gathered since."""
-        deadline = time.monotonic() + FINAL_FLUSH_S
+    def _finish(self, progress: Callable[[], None]) -> None:
+        """The last flush: the one that waits, if any, then what has come since. Then give the lease up."""
+        deadline = time.monotonic() + self._limits.final_flush_s
         for _ in range(2):
             again = self._pending is not None
-            while not self._attempt(beat):
+            while not self._attempt(progress):
                 if time.monotonic() > deadline:
                     log.error(
-                        "stopping without the last flush: %s; what netifyd still tells of live flows at the "
-                        "next start is recovered then",
+                        "stopping without the last flush: %s. What netifyd still reports of live flows after "
+                        "the next start will be recovered",
                         self.status.error,
                     )
                     return
-                _NEVER.wait(_IDLE_S)
+                _NEVER.wait(self._limits.idle_s)
             if not again:
                 break
         self.status.finished = True
+        try:
+            self._store.release()
+        except StoreError as error:
+            log.debug("the lease was not given up: %s", error)
 
-    def _attempt(self, beat: Callable[[], None]) -> bool:
+    def _attempt(self, progress: Callable[[], None]) -> bool:
         """Get one flush into Redis; False if it could not be done now."""
         status = self.status
         try:
@@ -145,7 +173,9 @@ class Flusher:
             try:
                 sent = self._store.apply(self._pending)
             except Rewound as rewound:
-                self._give_back(rewound.sequence, beat)
+                if self._audit is not None:
+                    self._audit.restart()
+                self._give_back(rewound.sequence, progress)
                 sent = self._store.apply(self._pending)
         except Rewound:
             return False
@@ -154,9 +184,9 @@ class Flusher:
         except StoreError as error:
             status.failures += 1
             now = time.monotonic()
-            if status.error is None or now - self._complained_at >= _COMPLAIN_S:
-                log.warning("Redis does not take a flush, trying on: %s", error)
-                self._complained_at = now
+            if str(error) != status.error or now - self._logged_at >= self._limits.log_again_s:
+                log.warning("Redis took no flush, retrying: %s", error)
+                self._logged_at = now
             status.error = str(error)
             return False
         if status.error is not None and status.failures:
@@ -167,17 +197,49 @@ class Flusher:
         status.last_flush = time.time()
         status.flush_ms = (time.monotonic() - started) * 1000
         self._keep(self._pending.sequence, sent)
-        self._on_devices(self._pending)
+        self._on_flush(self._pending)
         self._pending.batch.release()
         self._pending = None
         status.pending = 0
         return True
 
+    def _check_sums(self) -> None:
+        """Audit the next part of the store. That Redis does not answer is the next flush's to report."""
+        audit, status = self._audit, self.status
+        if audit is None:
+            return
+        audit.grow(self._store.growth)
+        try:
+            ended = audit.step(status.sequence)
+            if ended:
+                self._check_policy(audit.client)
+        except redis.RedisError as error:
+            log.debug("the sums were not checked: %s", error)
+            return
+        found = audit.breach
+        if self._store.meta_lost:
+            found = found or "Redis lost the key 'meta', which was written anew"
+            self._store.meta_lost = not ended
+        if found is not None and status.inconsistency is None:
+            log.error("%s. Totals are wrong from now on by what was lost", found)
+        if found is None and status.inconsistency is not None:
+            log.info("the sums in Redis agree again")
+        status.inconsistency = found
+
+    def _check_policy(self, client: Client) -> None:
+        warning = eviction_warning(client)
+        if warning is not None and warning != self.status.warning:
+            log.warning("%s", warning)
+        self.status.warning = warning
+
     def _keep(self, sequence: int, sent: Sent) -> None:
-        """Remember a flush, and of those before it as many as the bounds allow."""
+        """Keep a flush, and as many of those before it as the limits allow."""
         self._applied.append((sequence, sent))
         size = sum(len(kept.data) for _, kept in self._applied)
-        while len(self._applied) > KEPT_FLUSHES or (size > KEPT_BYTES and len(self._applied) > 1):
+        limits = self._limits
+        while len(self._applied) > limits.kept_flushes or (
+            size > limits.kept_bytes and len(self._applied) > 1
+        ):
             size -= len(self._applied.popleft()[1].data)
 
     def _restore(self) -> None:
@@ -186,8 +248,13 @@ class Flusher:
             self._accountant.restore(restored.flows, restored.sources)
         self.status.sequence = restored.sequence
         self.status.restored = True
+        if self._audit is not None:
+            try:
+                self._check_policy(self._audit.client)
+            except redis.RedisError as error:
+                log.debug("the policy of Redis was not checked: %s", error)
         log.info(
-            "store opened: %d flushes so far, %d live flows taken back",
+            "store opened: %d flushes so far, %d live flows restored",
             restored.sequence,
             len(restored.flows),
         )
@@ -199,8 +266,8 @@ class Flusher:
         batch = None
         while batch is None:
             with self._lock:
-                batch = self._accountant.finish_batch(_FLOWS_AT_ONCE)
-            _NEVER.wait(_TURN_S)  # else the lock is taken again before the listener has woken up
+                batch = self._accountant.finish_batch(self._limits.flows_at_once)
+            _NEVER.wait(self._limits.turn_s)  # else the lock is taken again before the listener wakes up
         if not batch.bucket:  # the first one: the accountant knows no clock
             batch = replace(batch, bucket=self._opened_s - self._opened_s % self._bucket_s)
         taken_at = time.monotonic()
@@ -208,23 +275,23 @@ class Flusher:
         self._taken_at = taken_at
         return Flush(self.status.sequence + 1, batch, int(time.time() * 1000), elapsed_ms)
 
-    def _give_back(self, sequence: int, beat: Callable[[], None]) -> None:
-        """Redis has forgotten the flushes after ``sequence``: apply them again, or begin anew from there."""
+    def _give_back(self, sequence: int, progress: Callable[[], None]) -> None:
+        """Redis has lost the flushes after ``sequence``: apply them again, or go on without them."""
         missing = [kept for kept in self._applied if kept[0] > sequence]
         if missing and missing[0][0] == sequence + 1:
             log.warning(
-                "Redis came back with an older state: giving back flushes %d to %d",
+                "Redis came back with an older state: applying flushes %d to %d again",
                 missing[0][0],
                 missing[-1][0],
             )
             for number, sent in missing:
-                beat()
+                progress()
                 self._store.repeat(number, sent)
                 self.status.repeated += 1
             return
         lost = self.status.sequence - sequence
         log.error(
-            "Redis lost %d flushes for good (it holds those up to %d): totals go on from there; turn on "
+            "Redis lost %d flushes for good (it holds those up to %d). Totals go on from there. Turn on "
             "persistence (appendonly yes) in Redis",
             lost,
             sequence,

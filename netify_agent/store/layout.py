@@ -38,6 +38,7 @@ class Keys:
     :ivar forgotten: hash: counters of devices that were dropped after a long silence.
     :ivar counters: hash: the accounting's own counters, by name.
     :ivar categories: hash: application to netifyd's category id.
+    :ivar lasting: keys of which a store that is in use has at least one besides ``meta``.
     """
 
     def __init__(self, gateway: str) -> None:
@@ -57,6 +58,10 @@ class Keys:
         self.left_out = self._prefix + "left-out"
         self.counters = self._prefix + "counters"
         self.categories = self._prefix + "categories"
+        self.lasting = (
+            *(self.devices, self.flows, self.counters, self.unattributed, self.rates),
+            *(self.totals(GATEWAY), self.applications(GATEWAY), self.protocols(GATEWAY)),
+        )
 
     def totals(self, device: str) -> str:
         """Hash: identity and counters of a device, or of the gateway."""

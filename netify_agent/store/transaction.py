@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from netify_agent.store.connection import socket_of
 from netify_agent.store.layout import COUNTERS
 
 Value = str | int
@@ -250,7 +251,7 @@ class _Replies:
     def _receive(self) -> None:
         """Wait for more lines."""
         try:
-            data = self._connection._sock.recv(_PIECE_BYTES)
+            data = socket_of(self._connection).recv(_PIECE_BYTES)
         except TimeoutError as error:
             raise redis.TimeoutError("Timeout reading from socket") from error
         except OSError as error:

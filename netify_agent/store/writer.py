@@ -7,7 +7,6 @@ stored. A reply that is lost is no doubt for long: the next attempt reads the nu
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from netify_agent.store.deltas import Change, Summary, Sums, Tally
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter, FlowWriterLimits
 from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
+from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s
 from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
 from netify_agent.store.transaction import Sent, Transaction, repeat
@@ -75,6 +75,10 @@ class StoreWriter:
     Every method raises :class:`~netify_agent.store.client.StoreError` where Redis can't be reached or
     refuses, with nothing changed or with an outcome that the next :meth:`apply` finds out;
     :class:`StoreRefused` where trying again can't help.
+
+    :ivar lease: this agent's lease on the store.
+    :ivar growth: by how much the latest flush changed the totals of devices, for the audit.
+    :ivar meta_lost: whether Redis had lost ``meta``, but not the rest.
     """
 
     def __init__(
@@ -83,27 +87,36 @@ class StoreWriter:
         gateway: str,
         history: dict[int, int],
         forget_after_s: int,
+        *,
         flow_limits: FlowWriterLimits | None = None,
+        lease: Lease | None = None,
     ) -> None:
         """Nothing is sent yet.
 
         :param history: seconds a bucket covers, to seconds it is kept.
         :param forget_after_s: a device silent for so long is dropped.
+        :param lease: this agent's; None: one for the default interval.
         """
+        self.lease = lease or Lease(lease_s(15))
+        self.growth: dict[str, Sequence[int]] = {}
+        self.meta_lost = False
         self._client = client
         self._gateway = gateway
         self._keys = Keys(gateway)
         self._flow_writer = FlowWriter(self._keys, flow_limits)
         self._history = history
         self._forget_after_s = forget_after_s
-        self._writer = uuid.uuid4().hex
         self._window = RateWindow()
         self._moving: set[str] = set()  # those that the last flush gave a rate
         self._sent = Sent(0, b"")  # the latest flush
-        self._replaced: str | None = None  # who wrote before we claimed the store
+        self._replaced: str | None = None  # the writer before we claimed the store
+        self._now_ms = 0  # Redis' clock at the latest look at ``meta``
 
     def claim(self) -> Restored:
-        """Become the one writer of this gateway and return what was stored."""
+        """Become the one writer of this gateway and return what was stored.
+
+        :raises StoreTaken: another agent writes it.
+        """
         meta_key = self._keys.meta
         try:
             with self._client.pipeline(transaction=True) as pipe:
@@ -115,14 +128,16 @@ class StoreWriter:
                         f"the data of gateway '{self._gateway}' in Redis is of schema {schema}; this "
                         f"netify-agent knows schemas up to {SCHEMA}: upgrade it, or use another database"
                     )
+                self._now_ms = _redis_ms(pipe)
+                self.lease.check(meta, self._now_ms, self._gateway)
                 missing = users_of_protocols(pipe, self._keys) if schema < 2 else {}
                 pipe.multi()
                 pipe.hgetall(self._keys.flows)
                 for key, devices in missing.items():
                     pipe.zadd(key, devices)
-                pipe.hset(meta_key, mapping={"schema": SCHEMA, "writer": self._writer})
+                pipe.hset(meta_key, mapping={"schema": SCHEMA, **self.lease.fields(self._now_ms)})
                 flows: dict[str, str] = pipe.execute()[0]
-            if meta.get("writer") != self._writer:  # else the reply to an earlier claim was lost
+            if meta.get("writer") != self.lease.writer:  # else the reply to an earlier claim was lost
                 self._replaced = meta.get("writer")
             return Restored(
                 int(meta.get("seq", 0)),
@@ -145,6 +160,7 @@ class StoreWriter:
         with self._watching(flush.sequence) as pipe:
             if pipe is None:
                 return self._sent
+            self.growth = {}
             forgotten = self._silent(pipe, flush.at_ms)
             before = self._flow_writer.read(pipe, flush.batch, flush.at_ms)
             with Transaction(pipe.connection) as transaction:
@@ -167,17 +183,25 @@ class StoreWriter:
         try:
             with self._client.pipeline(transaction=True) as pipe:
                 pipe.watch(meta)
-                text, writer, schema = pipe.hmget(meta, "seq", "writer", "schema")
-                stored = int(text or 0)
-                if writer not in (self._writer, self._replaced, None):
-                    raise StoreRefused(
-                        f"another netify-agent writes to gateway '{self._gateway}' in this Redis: give "
-                        "each its own 'gateway' name"
-                    )
+                names = ("seq", "schema", *LEASE_FIELDS)
+                found = {
+                    name: value
+                    for name, value in zip(names, pipe.hmget(meta, names), strict=True)
+                    if value is not None
+                }
+                self._now_ms = _redis_ms(pipe)
+                stored, schema, writer = int(found.get("seq", 0)), found.get("schema"), found.get("writer")
+                if writer not in (self.lease.writer, self._replaced, None):
+                    self.lease.check_lost(found, self._now_ms, self._gateway)
+                    self._replaced = writer  # Redis came back with the state of an agent that is gone
+                if schema is None and sequence > 1 and pipe.exists(*self._keys.lasting):
+                    # Evicted or deleted. Had Redis gone back in time, the rest would be gone as well.
+                    self.meta_lost = True
+                    stored = sequence - 1
                 if schema not in (None, str(SCHEMA)):
                     self.claim()  # Redis came back as an older version of us had left it
                     raise StoreError("Redis came back with data of an older schema, which is taken over")
-                if stored == sequence and writer == self._writer:
+                if stored == sequence and writer == self.lease.writer:
                     yield None
                     return
                 if stored < sequence - 1:
@@ -186,6 +210,19 @@ class StoreWriter:
                     raise StoreRefused(f"flush {stored} in Redis is none of ours: another agent writes there")
                 yield pipe
                 pipe.watching = False  # EXEC has ended it
+        except redis.RedisError as error:
+            raise as_store_error(error, self._gateway) from error
+
+    def release(self) -> None:
+        """Give the lease up: the next agent need not wait for its end. For the end of a clean stop."""
+        meta = self._keys.meta
+        try:
+            with self._client.pipeline(transaction=True) as pipe:
+                pipe.watch(meta)
+                if pipe.hget(meta, "writer") == self.lease.writer:
+                    pipe.multi()
+                    pipe.hset(meta, "lease", 0)
+                    pipe.execute()
         except redis.RedisError as error:
             raise as_store_error(error, self._gateway) from error
 
@@ -218,6 +255,7 @@ class StoreWriter:
             self._queue_totals(pipe, change)
             if change.name != GATEWAY:
                 self._queue_device(pipe, change, flush)
+                self.growth[change.name] = change.lasting.total[:4]
             self._queue_history(pipe, change.name, change.interval, batch.bucket)
             rates[change.name] = self._window.add(change.name, change.fresh)
         self._queue_rates(pipe, rates)
@@ -232,13 +270,14 @@ class StoreWriter:
         for device, what in forgotten.items():
             if device not in summary.devices:
                 self._queue_forget(pipe, device, what)
+                self.growth[device] = [-count for count in what.counters[:4]]
 
     def _queue_meta(self, pipe: Transaction, flush: Flush) -> None:
         meta: dict[str, str | int] = {
             "seq": flush.sequence,
             "at": flush.at_ms,
             "elapsed": flush.elapsed_ms,
-            "writer": self._writer,
+            **self.lease.fields(self._now_ms),
             "schema": SCHEMA,
             "sources": json.dumps(flush.batch.sources),
         }
@@ -322,6 +361,12 @@ class StoreWriter:
             keys.totals(device), keys.applications(device), keys.protocols(device), keys.addresses(device)
         )
         self._flow_writer.queue_forget(pipe, device)
+
+
+def _redis_ms(pipe: Any) -> int:
+    """Redis' clock, milliseconds since the epoch; ``pipe`` must execute commands at once."""
+    seconds, microseconds = pipe.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def _complain(sequence: int, refused: Sequence[str]) -> None:

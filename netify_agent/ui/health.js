@@ -77,9 +77,11 @@ export class Health {
     if (status && status.checks.netifyd !== 'ok') {
       return {
         name: 'netifyd', short: 'netifyd is away',
-        text: `netifyd is not connected, so no new traffic is counted: ${status.checks.netifyd}`,
+        text: `No records come from netifyd, so no new traffic is counted: ${status.checks.netifyd}`,
       };
     }
+    const failed = status && Object.entries(status.checks).find(([, result]) => result !== 'ok');
+    if (failed) return { name: failed[0] === 'sums' ? 'redis' : 'agent', short: 'Not ready', text: `${failed[0]}: ${failed[1]}.` };
     if (error) return { name: null, short: 'An error', text: error.message };
     const last = this.lastFlush;
     if (last !== null && now() - last > Math.max(STALE_MS, 4000 * this.live.interval)) {

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from api_server import ALIVE, Scene, Unix, a_scene, a_small_network, assert_problem
 from store_book import LAPTOP
-from support import RedisServer, eventually, free_port
+from support import RedisServer, free_port
 
 from netify_agent.api.http import server
 from netify_agent.api.http.server import WebError
@@ -109,7 +107,7 @@ def test_requests_sent_at_once_are_answered_in_order(scene: Scene) -> None:
     last = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     answers = scene.raw(request * 5 + last)
     assert answers.count(b"HTTP/1.1 200 OK") == 6
-    assert answers.endswith(b'"flushes":"ok"}}\n')
+    assert answers.endswith(b'"sums":"ok"}}\n')
 
 
 @pytest.mark.parametrize(
@@ -120,7 +118,7 @@ def test_a_request_for_this_machine_by_name_is_answered(scene: Scene, host: str)
     assert scene.ask("/", Host=host).status == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:7000", "localhost.evil.example", "", "[::2]"])
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:7000", "localhost.evil.example", "", "[::2"])
 @pytest.mark.parametrize("path", ["/", f"/{LAPTOP}", f"/{LAPTOP}/history", "/status", "/healthz"])
 def test_a_name_that_a_stranger_points_here_gets_nothing(scene: Scene, host: str, path: str) -> None:
     answer = scene.ask(path, Host=host)
@@ -164,34 +162,6 @@ def test_slow_clients_do_not_keep_others_waiting(scene: Scene) -> None:
     finally:
         for client in slow:
             client.close()
-
-
-def test_the_server_beats_while_requests_are_quick_and_not_while_one_is_stuck(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = scene.beats
-    eventually(lambda: scene.beats > before, "it beats while nothing is asked")
-    entered, leave = threading.Event(), threading.Event()
-
-    def stuck() -> dict[str, Any]:
-        entered.set()
-        leave.wait(30)
-        return {}
-
-    monkeypatch.setattr(scene.status, "document", stuck)
-    monkeypatch.setattr(server, "REQUEST_LIMIT_S", 0.0)
-    asking = threading.Thread(target=scene.ask, args=("/status",))
-    asking.start()
-    assert entered.wait(30)
-    scene.get("/healthz")  # another turn of the loop
-    stuck_at = scene.beats
-    scene.get("/healthz")
-    assert scene.beats <= stuck_at + 1
-    leave.set()
-    asking.join()
-    monkeypatch.setattr(server, "REQUEST_LIMIT_S", 60.0)
-    before = scene.beats
-    eventually(lambda: scene.beats > before, "it beats again")
 
 
 # -- listening -------------------------------------------------------------------------------------
@@ -264,15 +234,5 @@ def test_an_ipv6_address_is_listened_on(shared_redis: RedisServer, tmp_path: Pat
     try:
         assert scene.get("/healthz") == ALIVE
         assert scene.ask("/", Host="evil.example").status == 403
-    finally:
-        scene.stop()
-
-
-def test_listening_for_others_checks_no_host(shared_redis: RedisServer, tmp_path: Path) -> None:
-    listen = Endpoint("tcp", host="0.0.0.0", port=free_port())
-    scene = a_scene(shared_redis.url, tmp_path, WebSettings(listen=listen, allow_unauthenticated=True))
-    scene.start()
-    try:
-        assert scene.ask("/healthz", Host="gateway.example").status == 200
     finally:
         scene.stop()

@@ -33,7 +33,7 @@ def test_each_file_is_served_as_what_it_is(scene: Scene, name: str) -> None:
 def test_the_directory_is_the_page(scene: Scene) -> None:
     assert scene.ask("/ui/").body == FILES["index.html"].read_bytes()
     answer = scene.ask("/ui")
-    assert (answer.status, answer.headers["Location"]) == (308, "/ui/")
+    assert (answer.status, answer.headers["Location"]) == (308, "ui/")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_browser_that_asks_for_the_root_is_sent_to_the_dashboard(
     assert answer.status == status
     assert "Accept" in answer.headers["Vary"]
     if status == 303:
-        assert answer.headers["Location"] == "/ui/"
+        assert answer.headers["Location"] == "ui/"  # relative: a proxy may add a prefix
     else:
         assert answer.headers["Content-Type"] == "application/json"
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from serving import Scene, a_small_network
+from api_server import Scene, a_small_network
 from support import RedisServer
 
 HEAD = b"HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"

@@ -29,7 +29,7 @@ def test_status_is_what_the_reference_says(scene: Scene) -> None:
         *("accounting", "flushes", "web"),
     ]
     assert TIME.fullmatch(status["started_at"])
-    assert status["checks"] == {"netifyd": "ok", "redis": "ok", "flushes": "ok"}
+    assert status["checks"] == {"netifyd": "ok", "redis": "ok", "flushes": "ok", "sums": "ok"}
     (listener,) = status["listeners"]
     assert listener["endpoint"] == SOURCE
     assert TIME.fullmatch(listener["connected_since"])
@@ -74,7 +74,7 @@ def test_what_never_happened_is_null_in_status(scene: Scene) -> None:
     assert status["flushes"]["flush_ms"] == 1.235
 
 
-WELL = {"netifyd": "ok", "redis": "ok", "flushes": "ok"}
+WELL = {"netifyd": "ok", "redis": "ok", "flushes": "ok", "sums": "ok"}
 
 
 def test_an_agent_without_netifyd_is_alive_but_not_ready(scene: Scene) -> None:

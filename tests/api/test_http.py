@@ -201,3 +201,10 @@ def test_a_connection_outlives_answers_without_a_body(scene: Scene) -> None:
     connection.close()
     old = scene.raw(f"GET / HTTP/1.0\r\nHost: localhost\r\nIf-None-Match: {etag}\r\n\r\n".encode())
     assert old.startswith(b"HTTP/1.0 304 ")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("query", ["uptime_kuma_cachebuster=abc123", "1763941234", "a=1&a=2", "%ff=%fe"])
+def test_a_probe_may_add_what_it_likes_to_the_query(scene: Scene, path: str, query: str) -> None:
+    """Uptime Kuma's "cache buster" and UptimeRobot do, to get past caches."""
+    assert scene.ask(f"{path}?{query}").status == scene.ask(path).status == 200

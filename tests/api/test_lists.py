@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from api_server import Scene, a_small_network, assert_problem, emptied, served
+from hypothesis import example, given
+from hypothesis import strategies as st
 from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
 from support import RedisServer
 
@@ -189,6 +191,30 @@ def test_a_cursor_that_no_answer_gave_is_refused(small: Scene, path: str, cursor
     assert_problem(answer, 400)
     assert answer.json["parameter"] == "cursor"
     assert "cursor: expected 'next' of the page before" in answer.json["detail"]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**200),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+CURSOR_PARTS = [
+    st.sampled_from(["bytes", "name", "last_seen", "rate", None]) | JSON_VALUES,
+    st.sampled_from(["asc", "desc"]) | JSON_VALUES,
+    JSON_VALUES,
+    st.just("x") | JSON_VALUES,
+    st.sampled_from([0, 1, -1, 1 << 62, 1 << 70]) | JSON_VALUES,
+]
+
+
+@given(st.tuples(*CURSOR_PARTS).map(list) | JSON_VALUES, st.sampled_from(["/", "/applications", "/flows"]))
+@example(["bytes", "desc", 1, "x", -1], "/")
+@example(["last_seen", "desc", 1 << 70, "x", 0], "/flows")
+@example([json.loads("[" * 300 + "]" * 300), "desc", 1, "x", 1], "/")
+def test_whatever_a_cursor_holds_is_an_answer_or_a_400(small: Scene, content: Any, path: str) -> None:
+    encoded = base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode()).decode()
+    answer = small.ask(f"{path}?limit=2&cursor={encoded.rstrip('=')}")
+    assert answer.status in (200, 400), answer.body
 
 
 def test_a_cursor_of_another_order_is_refused(large: Scene) -> None:

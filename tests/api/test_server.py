@@ -6,22 +6,25 @@ import http.client
 import resource
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import pytest
-from support import eventually, free_port
+from support import certificate, eventually
+from webserver import Server, hung_up, running
 
-from netify_agent.api.http import connections as patience
-from netify_agent.api.http import server as module
-from netify_agent.api.http.server import EVENT_CLIENTS as STREAMS
-from netify_agent.api.http.server import WebServer, Wsgi
-from netify_agent.config.settings import Endpoint, WebSettings
+from netify_agent.api.http.limits import EVENT_CLIENTS, WebLimits
+from netify_agent.api.http.server import Wsgi, connection_limit
+from netify_agent.config.settings import TlsSettings
 
 THREADS = 2
 BIG = b"x" * (32 << 20)  # more than waitress by itself and the kernel take in before a worker has to wait
+PATIENT = 10_000.0
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+GET_BIG = GET.replace(b"/ ", b"/big ", 1)
+
+Serve = Callable[..., AbstractContextManager[Server]]
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -29,33 +32,19 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     return [BIG] if environ["PATH_INFO"] == "/big" else [b"small"]
 
 
+@pytest.fixture(scope="module", params=["http", "https"])
+def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TlsSettings | None:
+    return certificate(tmp_path_factory.mktemp("tls")) if request.param == "https" else None
+
+
 @pytest.fixture
-def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Of a server that is patient for one second."""
-    monkeypatch.setattr(module, "_IDLE_S", 1)
-    monkeypatch.setattr(module, "EVENT_CLIENTS", 0)
-    number = free_port()
-    server = WebServer(
-        app, WebSettings(listen=Endpoint("tcp", host="127.0.0.1", port=number), threads=THREADS)
-    )
-    stop = threading.Event()
-    thread = threading.Thread(target=server.run, args=(stop, lambda: None))
-    thread.start()
-    yield number
-    stop.set()
-    thread.join()
+def serve(files: TlsSettings | None) -> Serve:
+    """Starts a server, over HTTP and over HTTPS in turn."""
 
+    def start(application: Wsgi = app, **limits: Any) -> AbstractContextManager[Server]:
+        return running(Server(application, files, threads=THREADS, limits=WebLimits(**limits)))
 
-def small(port: int) -> bool:
-    """Whether the server answers somebody else."""
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
-    try:
-        client.request("GET", "/")
-        return client.getresponse().read() == b"small"
-    except OSError:
-        return False
-    finally:
-        client.close()
+    return start
 
 
 def taken(client: socket.socket, most: int) -> int:
@@ -64,46 +53,52 @@ def taken(client: socket.socket, most: int) -> int:
     try:
         while size < most and (data := client.recv(1 << 20)):
             size += len(data)
-    except ConnectionResetError:
+    except OSError:
         pass
     return size
 
 
-def test_clients_that_take_no_answer_keep_no_worker_and_soon_make_room(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "_IDLE_S", 10_000)
-    monkeypatch.setattr(module, "EVENT_CLIENTS", 0)
-    monkeypatch.setattr(patience, "MAX_UNTAKEN", 2 * len(BIG))
-    with running(app) as port, ExitStack() as clients:
-        taking_nothing = [
-            clients.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(3 * THREADS)
-        ]
+def takes_all(server: Server) -> bool:
+    try:
+        return server.get("/big") == BIG
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+# -- floods and drips ------------------------------------------------------------------------------
+
+
+def test_clients_that_take_no_answer_keep_no_worker_and_soon_make_room(serve: Serve) -> None:
+    limits = {"idle_s": PATIENT, "stalled_s": PATIENT, "event_clients": 0, "untaken_bytes": 2 * len(BIG)}
+    with serve(**limits) as server, ExitStack() as clients:
+        taking_nothing = [clients.enter_context(server.connect()) for _ in range(3 * THREADS)]
         for client in taking_nothing:
-            client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4)
-        eventually(lambda: small(port), "somebody else is answered")
-        patient = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        patient.request("GET", "/big")
-        assert patient.getresponse().read() == BIG
-        patient.close()
+            client.sendall(GET_BIG * 4)
+        eventually(server.answers, "somebody else is answered")
+        eventually(lambda: takes_all(server), "a client that takes its answer gets all of it")
         whole = 4 * len(BIG)
         assert sum(taken(client, whole) < whole for client in taking_nothing) >= THREADS
 
 
-def test_one_client_that_asks_for_more_than_may_wait_is_given_no_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "_IDLE_S", 10_000)
-    monkeypatch.setattr(patience, "MAX_UNTAKEN", 2 * len(BIG))
-    with running(app) as port, socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
-        eventually(lambda: small(port), "somebody else is answered")
-        time.sleep(2)  # so that all that is made for it waits
+def test_one_client_that_asks_for_more_than_may_wait_is_given_no_more(serve: Serve) -> None:
+    limits = {"idle_s": PATIENT, "stalled_s": PATIENT, "untaken_bytes": 2 * len(BIG)}
+    with serve(**limits) as server, server.connect() as client:
+        client.sendall(GET_BIG * 20)
+        eventually(lambda: server.web.untaken_bytes > 2 * len(BIG), "more waits than may")
+        eventually(server.answers, "somebody else is answered")
         assert taken(client, 20 * len(BIG)) < 20 * len(BIG)
 
 
-def test_a_request_that_drips_is_ended(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as client:
+def test_a_client_that_takes_nothing_is_dropped(serve: Serve) -> None:
+    with serve(idle_s=1, stalled_s=1) as server, server.connect() as client:
+        client.sendall(GET_BIG * 4)
+        eventually(lambda: server.web.untaken_bytes, "an answer waits")
+        eventually(lambda: server.web.connections == 0, "it is dropped")
+        assert taken(client, 4 * len(BIG)) < 4 * len(BIG)
+
+
+def test_a_request_that_drips_is_ended(serve: Serve) -> None:
+    with serve(idle_s=1) as server, server.connect() as client:
         client.sendall(b"GET / HTTP/1.1\r\n")
         client.settimeout(0.2)
 
@@ -116,56 +111,49 @@ def test_a_request_that_drips_is_ended(port: int) -> None:
             except OSError:
                 return True
 
-        begun = time.monotonic()
         eventually(ended, "the server hangs up")
-        assert time.monotonic() - begun >= 1
-
-
-@contextmanager
-def running(
-    application: Wsgi, threads: int = THREADS, beat: Callable[[], None] = lambda: None
-) -> Iterator[int]:
-    """The port of a server."""
-    number = free_port()
-    settings = WebSettings(listen=Endpoint("tcp", host="127.0.0.1", port=number), threads=threads)
-    server = WebServer(application, settings)
-    stop = threading.Event()
-    thread = threading.Thread(target=server.run, args=(stop, beat))
-    thread.start()
-    yield number
-    stop.set()
-    thread.join()
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX: ", b"\r\n"])
-def test_a_flood_of_connections_shuts_out_only_itself(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
-    monkeypatch.setattr(module, "_IDLE_S", 10_000)
-    monkeypatch.setattr(module, "_MAX_CONNECTIONS", 10)
-    with running(app) as port, ExitStack() as clients:
-        for _ in range(60):
-            client = clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+def test_silence_is_ended(serve: Serve, begun: bytes) -> None:
+    with serve(idle_s=1) as server, server.connect() as client:
+        client.sendall(begun)
+        assert hung_up(client)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX: ", b"\r\n"])
+def test_a_flood_of_connections_shuts_out_only_itself(serve: Serve, begun: bytes) -> None:
+    """Of plain connections, in whatever state: with HTTPS they do not even begin a handshake."""
+    with serve(idle_s=PATIENT, handshake_s=PATIENT, connections=10) as server, ExitStack() as clients:
+        flood = [
+            clients.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60))
+            for _ in range(60)
+        ]
+        for client in flood:
             client.sendall(begun)
-        eventually(lambda: small(port), "somebody else is answered")
+        eventually(server.answers, "somebody else is answered")
+        assert all(hung_up(client) for client in flood[:40])
 
 
-def test_a_client_that_is_being_answered_makes_no_room_for_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_IDLE_S", 10_000)
-    monkeypatch.setattr(module, "_MAX_CONNECTIONS", 4)
+def test_a_client_that_is_being_answered_makes_no_room_for_a_flood(serve: Serve) -> None:
     leave = threading.Event()
 
     def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         leave.wait()
         return app(environ, start_response)
 
-    with running(slow) as port, ExitStack() as clients:
-        asking = clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+    with serve(slow, idle_s=PATIENT, connections=4) as server, ExitStack() as clients:
+        asking = clients.enter_context(server.connect())
         asking.sendall(b"GET / HTTP/1.0\r\n\r\n")
         for _ in range(20):
-            flood = clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+            flood = clients.enter_context(server.connect())
         flood.sendall(b"GET / HTTP/1.0\r\n\r\n")
         leave.set()
         for client in (flood, asking):
             assert b"".join(iter(lambda client=client: client.recv(4096), b"")).endswith(b"small")
+
+
+# -- threads and streams ---------------------------------------------------------------------------
 
 
 def test_no_more_answers_are_worked_on_at_once_than_there_are_threads() -> None:
@@ -180,10 +168,8 @@ def test_no_more_answers_are_worked_on_at_once_than_there_are_threads() -> None:
             at_once.append(at_once[-1] - 1)
         return app(environ, start_response)
 
-    with running(counting, threads=3) as port, ExitStack() as clients:
-        asking = [
-            clients.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(3 + STREAMS)
-        ]
+    with running(Server(counting, threads=3)) as server, ExitStack() as clients:
+        asking = [clients.enter_context(server.connect()) for _ in range(3 + EVENT_CLIENTS)]
         for client in asking:
             client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         eventually(lambda: at_once[-1] == 3, "all of them are worked on")
@@ -217,23 +203,53 @@ class Streaming:
             self.open -= 1
 
 
-def streaming(clients: ExitStack, port: int, version: bytes = b"1.1", headers: bytes = b"") -> socket.socket:
-    client = clients.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+def streaming(
+    clients: ExitStack, server: Server, version: bytes = b"1.1", headers: bytes = b""
+) -> socket.socket:
+    client = clients.enter_context(server.connect())
     client.sendall(b"GET /events HTTP/%s\r\nHost: localhost\r\n%s\r\n" % (version, headers))
     return client
 
 
-def test_streams_have_threads_of_their_own_and_are_not_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REQUEST_LIMIT_S", 0)  # whatever is worked on at all is stuck
-    beats: list[int] = []
+def test_streams_have_threads_of_their_own_and_are_not_stuck() -> None:
+    reports: list[int] = []
     application = Streaming()
-    with running(application, threads=1, beat=lambda: beats.append(1)) as port, ExitStack() as clients:
-        for _ in range(STREAMS):
-            streaming(clients, port)
-        eventually(lambda: application.open == STREAMS, "all of them are open")
-        before = len(beats)
-        eventually(lambda: len(beats) > before, "the server gets on")
-        assert small(port)
+    limits = WebLimits(request_s=0)  # whatever is worked on at all is stuck
+    server = Server(application, threads=1, limits=limits, progress=lambda: reports.append(1))
+    with running(server), ExitStack() as clients:
+        for _ in range(EVENT_CLIENTS):
+            streaming(clients, server)
+        eventually(lambda: application.open == EVENT_CLIENTS, "all of them are open")
+        before = len(reports)
+        eventually(lambda: len(reports) > before, "the server gets on")
+        assert server.answers()
+
+
+def test_progress_is_reported_while_requests_are_quick_and_not_while_one_is_stuck() -> None:
+    entered, leave = threading.Event(), threading.Event()
+    reports: list[bool] = []
+
+    def sticking(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/stuck":
+            entered.set()
+            leave.wait()
+        return app(environ, start_response)
+
+    limits = WebLimits(request_s=0.05)
+    server = Server(sticking, limits=limits, progress=lambda: reports.append(entered.is_set()))
+    with running(server), server.connect() as client:
+        eventually(lambda: reports, "it reports while nothing is asked")
+        client.sendall(GET.replace(b"/ ", b"/stuck ", 1))
+        assert entered.wait(60)
+
+        def silent() -> bool:
+            before = len(reports)
+            return server.answers() and len(reports) == before  # the loop has turned
+
+        eventually(silent, "no more reports")
+        leave.set()
+        before = len(reports)
+        eventually(lambda: len(reports) > before, "it reports again")
 
 
 @pytest.mark.parametrize(
@@ -248,8 +264,8 @@ def test_streams_have_threads_of_their_own_and_are_not_stuck(monkeypatch: pytest
 def test_a_stream_arrives_piece_by_piece_in_every_version_of_http(
     version: bytes, headers: bytes, first: bytes
 ) -> None:
-    with running(Streaming()) as port, ExitStack() as clients:
-        client = streaming(clients, port, version, headers)
+    with running(Server(Streaming())) as server, ExitStack() as clients:
+        client = streaming(clients, server, version, headers)
         got = b""
         while got.count(b"piece") < 3:
             got += client.recv(4096)
@@ -260,23 +276,15 @@ def test_a_stream_arrives_piece_by_piece_in_every_version_of_http(
         assert (b"Transfer-Encoding: chunked" in head) == (version == b"1.1")
 
 
-def test_the_thread_of_a_stream_whose_client_has_gone_is_free_again() -> None:
-    application = Streaming()
-    with running(application) as port, ExitStack() as clients:
-        client = streaming(clients, port)
+@pytest.mark.parametrize("gone", [True, False], ids=["has gone", "takes nothing"])
+def test_the_thread_of_a_stream_whose_client_is_of_no_use_is_free_again(gone: bool) -> None:
+    application = Streaming(b"piece\n" if gone else bytes(1 << 20))
+    limits = WebLimits() if gone else WebLimits(idle_s=1)
+    with running(Server(application, limits=limits)) as server, ExitStack() as clients:
+        client = streaming(clients, server)
         eventually(lambda: application.open, "it is open")
-        client.close()
-        eventually(lambda: not application.open, "it is closed")
-
-
-def test_the_thread_of_a_stream_whose_client_takes_nothing_is_free_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "_IDLE_S", 1)
-    application = Streaming(bytes(1 << 20))
-    with running(application) as port, ExitStack() as clients:
-        streaming(clients, port)
-        eventually(lambda: application.open, "it is open")
+        if gone:
+            client.close()
         eventually(lambda: not application.open, "it is closed")
 
 
@@ -284,4 +292,4 @@ def test_connections_leave_files_for_everything_else(monkeypatch: pytest.MonkeyP
     limits = {200: (136, 34), 65: (4, 4), 1 << 20: (500, 500), resource.RLIM_INFINITY: (500, 500)}
     for soft, connections in limits.items():
         monkeypatch.setattr(resource, "getrlimit", lambda which, soft=soft: (soft, soft))
-        assert (module._connection_limit(1), module._connection_limit(4)) == connections
+        assert (connection_limit(500, 1), connection_limit(500, 4)) == connections

@@ -9,21 +9,19 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import certificate, eventually, free_port
+from support import certificate
+from webserver import Server, hung_up, running, trusting
 
-from netify_agent.api.http import server as server_module
-from netify_agent.api.http import tls as module
-from netify_agent.api.http.server import WebServer
+from netify_agent.api.http.limits import WebLimits
 from netify_agent.api.http.tls import server_context
-from netify_agent.config.settings import ConfigError, Endpoint, TlsSettings, WebSettings
+from netify_agent.config.settings import ConfigError, TlsSettings
 
 BIG = bytes(range(256)) * (32 << 10)  # 8 MiB
-GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -38,82 +36,23 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     return [f"{environ['wsgi.url_scheme']} {environ['REMOTE_ADDR']}".encode()]
 
 
-class Server:
-    """A server with TLS, in threads of this process."""
-
-    def __init__(self, files: TlsSettings, threads: int = 2) -> None:
-        self.port = free_port()
-        settings = WebSettings(listen=Endpoint("tcp", host="127.0.0.1", port=self.port), threads=threads)
-        self.web = WebServer(app, settings, server_context(files))
-        assert self.web.relay is not None
-        self.relay = self.web.relay
-        self._stop = threading.Event()
-        bodies = (self.web.run, self.relay.run)
-        self._threads = [
-            threading.Thread(target=body, args=(self._stop, lambda: None), daemon=True) for body in bodies
-        ]
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-
 @pytest.fixture
 def server(files: TlsSettings) -> Iterator[Server]:
-    running = Server(files)
-    yield running
-    running.stop()
+    with running(Server(app, files)) as server:
+        yield server
 
 
-@contextmanager
-def patient(
-    files: TlsSettings, monkeypatch: pytest.MonkeyPatch, seconds: int = 1, connections: int = 500
-) -> Iterator[Server]:
-    """A server of such patience, and with room for so many connections."""
-    monkeypatch.setattr(server_module, "_IDLE_S", seconds)
-    monkeypatch.setattr(server_module, "_MAX_CONNECTIONS", connections)
-    monkeypatch.setattr(module, "_HANDSHAKE_S", seconds)
-    monkeypatch.setattr(module, "_STALLED_S", seconds)
-    running = Server(files)
-    yield running
-    running.stop()
-
-
-def trusting(files: TlsSettings) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=files.certificate)
-
-
-def get(port: int, files: TlsSettings, path: str = "/") -> bytes:
+def get(port: int, files: TlsSettings) -> bytes:
     client = http.client.HTTPSConnection("localhost", port, timeout=60, context=trusting(files))
     try:
-        client.request("GET", path)
+        client.request("GET", "/")
         return client.getresponse().read()
     finally:
         client.close()
 
 
-def connect(port: int, files: TlsSettings) -> ssl.SSLSocket:
-    raw = socket.create_connection(("127.0.0.1", port), timeout=60)
-    return trusting(files).wrap_socket(raw, server_hostname="localhost")
-
-
-def hung_up(client: socket.socket) -> bool:
-    """Whether the server ends the connection, however it does that."""
-    try:
-        while client.recv(65536):
-            pass
-    except TimeoutError:
-        return False
-    except OSError:
-        pass
-    return True
-
-
 def test_a_client_that_trusts_the_certificate_is_answered(server: Server, files: TlsSettings) -> None:
-    assert get(server.port, files) == b"https 127.0.0.1"
+    assert server.get() == b"https 127.0.0.1"
 
 
 def test_a_connection_serves_one_request_after_another(server: Server, files: TlsSettings) -> None:
@@ -132,12 +71,12 @@ def test_curl_is_answered(server: Server, files: TlsSettings) -> None:
 
 
 def test_a_large_answer_arrives_whole(server: Server, files: TlsSettings) -> None:
-    assert get(server.port, files, "/big") == BIG
+    assert server.get("/big") == BIG
 
 
 def test_many_clients_at_once_are_all_answered(server: Server, files: TlsSettings) -> None:
     answers: list[bytes] = []
-    clients = [threading.Thread(target=lambda: answers.append(get(server.port, files))) for _ in range(40)]
+    clients = [threading.Thread(target=lambda: answers.append(server.get())) for _ in range(40)]
     for client in clients:
         client.start()
     for client in clients:
@@ -173,7 +112,7 @@ def test_plain_http_is_told_that_this_is_https(server: Server, files: TlsSetting
     answer = client.getresponse()
     assert (answer.status, answer.read()) == (400, b"This port speaks HTTPS.\n")
     client.close()
-    assert get(server.port, files) == b"https 127.0.0.1"
+    assert server.get() == b"https 127.0.0.1"
 
 
 def test_who_sends_too_much_can_read_why_and_fills_no_log(
@@ -192,58 +131,17 @@ def test_what_is_no_tls_is_hung_up_on(server: Server, files: TlsSettings, spoken
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
         client.sendall(spoken)
         assert hung_up(client)
-    assert get(server.port, files) == b"https 127.0.0.1"
+    assert server.get() == b"https 127.0.0.1"
 
 
-def test_half_open_handshakes_are_ended_and_hinder_nobody(
-    files: TlsSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with patient(files, monkeypatch) as server, ExitStack() as clients:
+def test_half_open_handshakes_are_ended_and_hinder_nobody(files: TlsSettings) -> None:
+    with running(Server(app, files, limits=WebLimits(handshake_s=1))) as server, ExitStack() as clients:
         silent = [_connected(clients, server.port) for _ in range(20)]
         begun = [_connected(clients, server.port) for _ in range(20)]
         for client in begun:
             client.sendall(b"\x16\x03\x01\x02\x00\x01")  # the beginning of a ClientHello
-        assert get(server.port, files) == b"https 127.0.0.1"
+        assert server.get() == b"https 127.0.0.1"
         assert all(hung_up(client) for client in silent + begun)
-
-
-def test_silence_after_the_handshake_is_ended(files: TlsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    with patient(files, monkeypatch) as server, connect(server.port, files) as client:
-        assert hung_up(client)
-
-
-def test_a_request_that_drips_is_ended(files: TlsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    with patient(files, monkeypatch) as server, connect(server.port, files) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n")
-        client.settimeout(0.2)
-
-        def ended() -> bool:
-            try:
-                client.sendall(b"X: y\r\n")
-                return client.recv(1) == b""
-            except TimeoutError:
-                return False
-            except OSError:
-                return True
-
-        eventually(ended, "the server hangs up")
-
-
-def test_a_client_that_takes_nothing_is_dropped(files: TlsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    with patient(files, monkeypatch) as server, connect(server.port, files) as client:
-        client.sendall(GET.replace(b"/ ", b"/big ") * 4)
-        eventually(lambda: server.relay.clients == 0, "it is dropped")
-        assert get(server.port, files) == b"https 127.0.0.1"
-
-
-def test_a_flood_of_connections_shuts_out_only_itself(
-    files: TlsSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with patient(files, monkeypatch, 10_000, connections=10) as server, ExitStack() as clients:
-        flood = [_connected(clients, server.port) for _ in range(60)]
-        assert get(server.port, files) == b"https 127.0.0.1"
-        eventually(lambda: server.relay.clients <= 11, "the first of them are gone")
-        assert all(hung_up(client) for client in flood[:49])
 
 
 def _connected(clients: ExitStack, port: int) -> socket.socket:
@@ -251,9 +149,9 @@ def _connected(clients: ExitStack, port: int) -> socket.socket:
 
 
 def test_a_stop_ends_every_connection(files: TlsSettings) -> None:
-    server = Server(files)
+    server = Server(app, files)
     with ExitStack() as clients:
-        ended = [_connected(clients, server.port), clients.enter_context(connect(server.port, files))]
+        ended = [_connected(clients, server.port), clients.enter_context(server.connect())]
         server.stop()
         assert all(hung_up(client) for client in ended)
     with pytest.raises(OSError, match="closed"):

@@ -136,6 +136,10 @@ def test_a_gateway_without_a_name_takes_the_host_name(
         "redis://[::1]:6379/",
         "redis://h?db=3",
         "redis://user:s3cr3t@h:6379/1",
+        "redis://:pa%23%2Fs@h",
+        "unix:///run/a@b.sock",
+        "rediss://h/1?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+        "rediss://h?db=1&ssl_cert_reqs=none&ssl_check_hostname=false",
         "rediss://:s3cr3t@redis.example:6380",
         "unix:///run/redis.sock",
         "unix:///run/redis.sock?db=2",
@@ -248,6 +252,14 @@ def test_the_conffile_names_every_key() -> None:
         (
             "netifyd: {max_flows: 10000001}",
             "netifyd.max_flows: expected a whole number from 1000 to 10000000",
+        ),
+        (
+            "redis: {tls: {ca_file: /ca.pem}}",
+            "redis.tls: expected a redis.url that begins with rediss://, found 'redis://127.0.0.1:6379/0'",
+        ),
+        (
+            "redis: {url: 'rediss://h', tls: {key: /k.pem}}",
+            "redis.tls.key: expected redis.tls.certificate beside it, found none",
         ),
         ("redis: {password_file: pw}", "redis.password_file: expected an absolute path, found 'pw'"),
         (
@@ -761,6 +773,28 @@ def test_what_is_no_redis_url_is_refused(url: str) -> None:
     assert "f.yaml:1: redis.url: expected " in problem(
         f"redis: {{url: {url if url[0] == chr(39) else repr(url)}}}"
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("redis+sentinel://h:26379/mymaster/0", "Sentinel and Cluster are not supported yet"),
+        ("rediss+sentinel://h", "Sentinel and Cluster are not supported yet"),
+        ("sentinel://h", "Sentinel and Cluster are not supported yet"),
+        ("redis-sentinel://h", "Sentinel and Cluster are not supported yet"),
+        ("redis+cluster://h", "Sentinel and Cluster are not supported yet"),
+        ("redis://:pa#ss@h:6379/0", "'#' in the password as %23 (percent-encoded), or redis.password_file"),
+        ("rediss://u:pa/ss@h", "'/' in the password as %2F"),
+        ("redis://:pa?ss@h", "'?' in the password as %3F"),
+        ("unix://:p#s@/run/r.sock", "'#' in the password as %23"),
+        ("redis://h?ssl_ca_certs=/ca.pem", "nothing but db=<number> after"),
+        ("rediss://h?ssl_ca_certs=ca.pem", "ssl_ca_certs=/<path>"),
+        ("rediss://h?ssl_check_hostname=no", "ssl_check_hostname=true"),
+        ("rediss://h?db=1&db=2", "nothing but db="),
+    ],
+)
+def test_a_redis_url_that_can_be_mended_says_how(url: str, told: str) -> None:
+    assert told in problem(f"redis: {{url: '{url}'}}")
 
 
 # Files

@@ -211,7 +211,7 @@ def test_the_thread_that_takes_tls_off_takes_the_process_down_if_it_dies(
     dying = (
         "import sys\n"
         "from netify_agent.api.http.tls import TlsRelay\n"
-        "def run(self, stop, beat):\n"
+        "def run(self, stop, progress):\n"
         "    raise RuntimeError('the sky is falling')\n"
         "TlsRelay.run = run\n"
         "from netify_agent.cli import main\n"

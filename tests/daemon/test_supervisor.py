@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,10 @@ from support import WAIT_S, Daemon, RedisServer, StandIn, eventually, framed, fr
 
 from netify_agent import __version__
 from netify_agent.daemon.liveness import Liveness
+from netify_agent.daemon.supervisor import EX_STORE_TAKEN
 from netify_agent.daemon.worker import Worker
+from netify_agent.store.client import connect
+from netify_agent.store.layout import Keys
 
 FLOW = "a" * 40
 
@@ -29,6 +34,7 @@ class ServiceManager:
     def __init__(self, path: Path) -> None:
         self.environment = {"NOTIFY_SOCKET": str(path)}
         self.told: list[str] = []
+        self.fed: list[float] = []  # when the watchdog was, monotonic clock
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         threading.Thread(target=self._listen, daemon=True).start()
@@ -36,9 +42,12 @@ class ServiceManager:
     def _listen(self) -> None:
         while True:
             try:
-                self.told += self._socket.recv(65536).decode().splitlines()
+                lines = self._socket.recv(65536).decode().splitlines()
             except OSError:
                 return
+            self.told += lines
+            if "WATCHDOG=1" in lines:
+                self.fed.append(time.monotonic())
 
     def count(self, message: str) -> int:
         return self.told.count(message)
@@ -62,6 +71,24 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "netify_agent", *arguments], capture_output=True, text=True, timeout=WAIT_S
     )
+
+
+@contextmanager
+def patched(daemon: Daemon, code: str, manager: ServiceManager, watchdog_us: int) -> Iterator[Path]:
+    """The daemon as a process in which ``code`` was run first; its log."""
+    script = (
+        f"import sys, threading, time\n{code}\n"
+        "from netify_agent.config.settings import load\n"
+        "from netify_agent.daemon import journal\n"
+        "from netify_agent.daemon.supervisor import Supervisor, SupervisorLimits\n"
+        "journal.set_up('info')\n"
+        f"path = {str(daemon.config)!r}\n"
+        "sys.exit(Supervisor(path, load(path), limits=SupervisorLimits(listener_s=6.0)).run())\n"
+    )
+    with daemon.log.open("wb") as file:
+        environment = {**os.environ, **manager.environment, "WATCHDOG_USEC": str(watchdog_us)}
+        daemon.process = subprocess.Popen([sys.executable, "-c", script], stderr=file, env=environment)
+    yield daemon.log
 
 
 def test_sigterm_flushes_what_is_in_memory_and_exits_0(
@@ -128,44 +155,47 @@ def test_the_status_line_says_what_is_wrong(
     eventually(lambda: any("redis:" in line for line in manager.statuses()), "the missing Redis")
 
 
-def test_the_watchdog_is_not_fed_while_a_thread_is_stuck(
-    daemon: Daemon, manager: ServiceManager, tmp_path: Path
-) -> None:
-    """The daemon's own code with one limit shortened and one body wedged, in a process of its own."""
+def test_the_watchdog_is_not_fed_while_a_thread_is_stuck(daemon: Daemon, manager: ServiceManager) -> None:
+    """The daemon's own code with one body wedged."""
     wedge = (
-        "import sys, threading\n"
-        "from netify_agent.daemon import supervisor\n"
         "from netify_agent.netifyd.listener import Listener\n"
-        "supervisor._LISTENER_LIMIT_S = 1.0\n"
-        "def stuck(self, stop, beat):\n"
-        "    beat(); threading.Event().wait()\n"
-        "Listener.run = stuck\n"
-        "from netify_agent.cli import main\n"
-        f"sys.exit(main(['run', '--config', {str(daemon.config)!r}]))\n"
+        "Listener.run = lambda self, stop, progress: threading.Event().wait()\n"
     )
-    log = tmp_path / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-c", wedge],
-            stderr=file,
-            env={**os.environ, **manager.environment, "WATCHDOG_USEC": "300000"},
-        )
-    try:
+    with patched(daemon, wedge, manager, 300_000) as log:
         eventually(lambda: "no progress: listener" in log.read_text(), "the stuck thread is named")
         time.sleep(1)  # what was under way
         fed = manager.count("WATCHDOG=1")
         time.sleep(2)
         assert manager.count("WATCHDOG=1") == fed > 0
-    finally:
-        process.kill()
-        process.wait()
+
+
+def test_the_watchdog_is_fed_during_a_slow_reload(daemon: Daemon, manager: ServiceManager) -> None:
+    slow = (
+        "from netify_agent.netifyd.listener import Listener\n"
+        "def run(self, stop, progress):\n"
+        "    while not stop.wait(0.05):\n"
+        "        progress()\n"
+        "    time.sleep(4)\n"
+        "Listener.run = run\n"
+    )
+    with patched(daemon, slow, manager, 3_000_000) as log:
+        eventually(lambda: manager.count("READY=1"), "READY")
+        daemon.settings["netifyd"]["max_record"] = 8192
+        daemon.write_config()
+        begun = time.monotonic()
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: "configuration reloaded" in log.read_text(), "the reload")
+        ended = time.monotonic()
+        assert ended - begun > 3
+        fed = [begun, *(moment for moment in manager.fed if begun < moment < ended), ended]
+        assert max(later - earlier for earlier, later in pairwise(fed)) < 2.5
 
 
 def test_a_thread_that_dies_takes_the_process_down(daemon: Daemon, tmp_path: Path) -> None:
     dying = (
         "import sys\n"
         "from netify_agent.netifyd.listener import Listener\n"
-        "def run(self, stop, beat):\n"
+        "def run(self, stop, progress):\n"
         "    raise RuntimeError('the sky is falling')\n"
         "Listener.run = run\n"
         "from netify_agent.cli import main\n"
@@ -177,19 +207,67 @@ def test_a_thread_that_dies_takes_the_process_down(daemon: Daemon, tmp_path: Pat
     assert "the sky is falling" in done.stderr
 
 
-def test_a_second_agent_on_the_same_store_stops_the_first(
+# -- one gateway name, one agent -------------------------------------------------------------------
+
+
+def test_a_second_agent_of_the_same_name_stops_for_good_and_the_first_goes_on(
     daemon: Daemon, directory: Path, redis_server: RedisServer, netifyd: StandIn
 ) -> None:
     daemon.start()
+    account(netifyd, daemon)
+    assert daemon.process is not None
     (directory / "second").mkdir()
-    second = Daemon(directory / "second", redis_server.url, f"unix://{netifyd.path}")
+    second = Daemon(directory / "second", redis_server.url, f"unix://{directory}/none.sock")
+    done = command("run", "--config", str(second.config))
+    assert done.returncode == EX_STORE_TAKEN
+    other = f"host {socket.gethostname()}, PID {daemon.process.pid}"
+    assert f"another netify-agent writes to gateway 'gw1' in this Redis ({other})" in done.stderr
+    daemon.flushed()
+    assert daemon.get("/")[1]["totals"]["bytes_down"] == 1000
+    assert daemon.stop() == 0
+
+
+def test_systemd_does_not_restart_an_agent_whose_store_is_another_s() -> None:
+    unit = (Path(__file__).parents[2] / "systemd" / "netify-agent.service").read_text()
+    [codes] = [line for line in unit.splitlines() if line.startswith("RestartPreventExitStatus=")]
+    assert str(EX_STORE_TAKEN) in codes.partition("=")[2].split()
+    assert "Environment=NETIFY_AGENT_BOOT_ID=%b" in unit.splitlines()
+
+
+def test_a_killed_agent_s_place_is_taken_at_once(daemon: Daemon) -> None:
+    daemon.settings["interval"] = 3600  # its lease is good for three hours
+    daemon.write_config()
+    daemon.start()
+    eventually(lambda: daemon.get("/status")[1]["flushes"]["flushes"], "the store is opened")
+    daemon.kill()
+    daemon.start()
+    eventually(lambda: daemon.get("/status")[1]["flushes"]["flushes"], "the first flush")
+    assert daemon.stop() == 0
+
+
+def test_an_agent_that_was_suspended_and_finds_its_store_taken_stops_for_good(
+    daemon: Daemon, directory: Path, redis_server: RedisServer
+) -> None:
+    daemon.start()
+    daemon.flushed()
+    daemon.signal(signal.SIGSTOP)
+    client, meta = connect(redis_server.url, None), Keys("gw1").meta
+    assert int(client.hget(meta, "lease")) > 0
+    client.hset(meta, "renewed", 0)  # as if it were suspended for longer than its lease
+    (directory / "second").mkdir()
+    second = Daemon(directory / "second", redis_server.url, f"unix://{directory}/none.sock")
     second.start()
     try:
-        eventually(lambda: daemon.exited() is not None, "the first gives way")
-        assert daemon.exited() == 1
+        second.flushed()
+        daemon.signal(signal.SIGCONT)
+        eventually(lambda: daemon.exited() is not None, "the first one stops")
+        assert daemon.exited() == EX_STORE_TAKEN
         assert "another netify-agent writes to gateway 'gw1'" in daemon.log.read_text()
     finally:
         assert second.stop() == 0
+
+
+# -- reload ----------------------------------------------------------------------------------------
 
 
 def test_a_reload_takes_over_what_can_change_while_running(
@@ -335,11 +413,38 @@ def test_check_says_what_it_found_and_its_exit_code_tells(
     assert lines[2].startswith(f"WRONG netifyd: unix://{netifyd.path}: no such socket")
 
 
+def test_check_log_and_status_warn_of_a_redis_that_evicts(
+    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
+) -> None:
+    client = connect(redis_server.url, None)
+    client.config_set("maxmemory", "64mb")
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    done = command("check", "--config", str(daemon.config))
+    assert "warn  redis: Redis evicts keys when it is full (maxmemory-policy allkeys-lru)" in done.stdout
+    daemon.start()
+    eventually(lambda: daemon.get("/status")[1]["flushes"]["warning"], "/status has the warning")
+    assert "maxmemory-policy allkeys-lru" in daemon.log.read_text()
+    for _ in range(2):  # the check's connection comes first
+        netifyd.accept()
+    netifyd.send(framed(status_record()))
+    eventually(lambda: daemon.get("/readyz")[0] == 200, "it is no reason to be unready")
+    assert daemon.stop() == 0
+
+
+def test_check_says_what_to_change_where_the_socket_is_that_of_netifyd_5_s_api(
+    daemon: Daemon, netifyd: StandIn
+) -> None:
+    done = command("check", "--config", str(daemon.config))
+    assert done.returncode == 1
+    assert f"WRONG netifyd: unix://{netifyd.path}: expected netifyd's JSON records" in done.stdout
+    assert "bind_address of a channel of its socket sink" in done.stdout
+
+
 def test_a_worker_that_returns_unasked_has_died() -> None:
     liveness = Liveness()
-    worker = Worker("brief", lambda stop, beat: None, liveness, 10)
+    worker = Worker("brief", lambda stop, progress: None, liveness, 10)
     eventually(lambda: worker.died, "it is noticed")
-    lasting = Worker("lasting", lambda stop, beat: (stop.wait(), None)[1], liveness, 10)
+    lasting = Worker("lasting", lambda stop, progress: (stop.wait(), None)[1], liveness, 10)
     assert not lasting.died
     assert lasting.stop(WAIT_S)
     assert not lasting.died

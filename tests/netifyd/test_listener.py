@@ -18,7 +18,7 @@ from netify_agent.config.settings import Endpoint
 from netify_agent.netifyd import listener as module
 from netify_agent.netifyd.listener import Listener
 
-Reading = Callable[[Endpoint], Listener]
+Reading = Callable[..., Listener]
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def reading() -> Iterator[Reading]:
     stop = threading.Event()
     threads: list[threading.Thread] = []
 
-    def start(endpoint: Endpoint) -> Listener:
-        listener = Listener(endpoint, Accountant(1000), threading.Lock(), 1 << 20)
+    def start(endpoint: Endpoint, **options: float) -> Listener:
+        listener = Listener(endpoint, Accountant(1000), threading.Lock(), 1 << 20, **options)
         threads.append(threading.Thread(target=listener.run, args=(stop, lambda: None)))
         threads[-1].start()
         return listener
@@ -126,13 +126,10 @@ def test_a_peer_that_is_no_netifyd_is_named(
     assert error in caplog.text
 
 
-def test_a_peer_that_says_nothing_is_given_up(
-    netifyd: StandIn, reading: Reading, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.5)
-    listener = reading(unix(netifyd.path))
+def test_a_peer_that_says_nothing_is_given_up(netifyd: StandIn, reading: Reading) -> None:
+    listener = reading(unix(netifyd.path), patience_s=0.5)
     netifyd.accept()
-    eventually(lambda: (listener.status.error or "").endswith("found nothing"), "it is given up")
+    eventually(lambda: "found nothing" in (listener.status.error or ""), "it is given up")
 
 
 def test_the_same_trouble_is_logged_once(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ from support import Proxy, RedisServer, eventually
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.batch import MAX_ENDED, Batch
-from netify_agent.store import flusher as flusher_module
-from netify_agent.store.client import StoreError, StoreRefused, connect
-from netify_agent.store.flusher import KEPT_BYTES, KEPT_FLUSHES, Flusher
+from netify_agent.store.audit import SumAudit
+from netify_agent.store.client import TIMEOUT_S, StoreError, StoreRefused, connect
+from netify_agent.store.flusher import Flusher, FlusherLimits
 from netify_agent.store.layout import Keys
+from netify_agent.store.lease import Lease
 from netify_agent.store.reader import NetworkSnapshot, StoreReader
 from netify_agent.store.transaction import Sent
 from netify_agent.store.writer import Flush, StoreWriter
@@ -40,17 +42,22 @@ from netify_agent.store.writer import Flush, StoreWriter
 HISTORY = {300: 2 * 86400}
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flusher_module, "_BACKOFF_S", (0.01, 0.05))
-    monkeypatch.setattr(flusher_module, "_IDLE_S", 0.02)
+IMPATIENT = FlusherLimits(backoff_first_s=0.01, backoff_longest_s=0.05, idle_s=0.02)
+KEPT_FLUSHES = IMPATIENT.kept_flushes
 
 
 class Rig:
     """An accountant, its writer in a thread, and a reader that has a way to Redis of its own."""
 
     def __init__(
-        self, redis_url: str, through: str | None = None, interval_s: float = 0.02, max_shown: int = MAX_ENDED
+        self,
+        redis_url: str,
+        through: str | None = None,
+        interval_s: float = 0.02,
+        limits: FlusherLimits = IMPATIENT,
+        timeout_s: float = TIMEOUT_S,
+        lease: Lease | None = None,
+        max_shown: int = MAX_ENDED,
     ) -> None:
         self.netifyd = Netifyd()
         self.accountant = Accountant(200_000, max_shown=max_shown)
@@ -60,10 +67,14 @@ class Rig:
         self.reader = StoreReader(self.client, "gw1")
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        store = StoreWriter(connect(through or redis_url, None), "gw1", HISTORY, 86400)
-        self.writer = Flusher(self.accountant, self._lock, store, interval_s, 300, self._note)
+        client = connect(through or redis_url, None, timeout_s=timeout_s)
+        self.store = StoreWriter(client, "gw1", HISTORY, 86400, lease=lease)
+        audit = SumAudit(client, "gw1")
+        self.writer = Flusher(
+            self.accountant, self._lock, self.store, interval_s, 300, self._note, limits, audit
+        )
         self.taken: list[Batch] = []
-        self.beats = 0
+        self.reports = 0
         self._thread = threading.Thread(target=self._run)
 
     def _note(self, flush: Flush) -> None:
@@ -73,12 +84,12 @@ class Rig:
 
     def _run(self) -> None:
         try:
-            self.writer.run(self._stop, self._beat)
+            self.writer.run(self._stop, self._progress)
         except BaseException as error:
             self.error = error
 
-    def _beat(self) -> None:
-        self.beats += 1
+    def _progress(self) -> None:
+        self.reports += 1
 
     def start(self) -> Rig:
         self._thread.start()
@@ -141,7 +152,7 @@ def proxy(directory: Path, redis_server: RedisServer) -> Iterator[Proxy]:
     between.close()
 
 
-def test_what_was_fed_arrives_each_interval_and_beats_go_on(
+def test_what_was_fed_arrives_each_interval_and_progress_is_reported(
     redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     rig = rigs(redis_server.url).start()
@@ -155,8 +166,8 @@ def test_what_was_fed_arrives_each_interval_and_beats_go_on(
     assert status.last_flush == pytest.approx(time.time(), abs=30)
     assert status.flush_ms > 0
     assert status.sequence == rig.flushed[-1].sequence == len(rig.flushed)
-    beats = rig.beats
-    eventually(lambda: rig.beats > beats, "it beats on")
+    reports = rig.reports
+    eventually(lambda: rig.reports > reports, "it goes on")
 
 
 def test_the_first_interval_stands_in_its_own_bucket(
@@ -201,11 +212,9 @@ def test_a_stop_flushes_what_was_on_its_way_and_what_has_gathered_since(
 def test_a_stop_without_redis_ends_in_time_and_says_what_becomes_of_the_rest(
     redis_server: RedisServer,
     rigs: Callable[..., Rig],
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(flusher_module, "FINAL_FLUSH_S", 0.1)
-    rig = rigs(redis_server.url).start()
+    rig = rigs(redis_server.url, limits=replace(IMPATIENT, final_flush_s=0.1)).start()
     rig.flush()
     redis_server.kill()
     rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 10, 20))
@@ -416,7 +425,7 @@ def test_what_redis_lost_for_good_is_counted_and_no_row_falls_below_zero(
     rig.flush()
     assert rows_below_zero(rig) == []
     check_entries(rig.client, "gw1")
-    assert "turn on persistence" in caplog.text
+    assert "Turn on persistence" in caplog.text
     assert rig.writer.status.lost >= KEPT_FLUSHES
     snapshot = rig.snapshot()
     counted = {row.name: row.counters for row in snapshot.devices}
@@ -438,13 +447,11 @@ def test_what_redis_has_taken_is_held_no_longer(redis_server: RedisServer, rigs:
 
 
 def test_flushes_kept_for_a_forgetful_redis_are_bounded(
-    redis_server: RedisServer, rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
-    rig = rigs(redis_server.url, interval_s=0.001).start()
+    rig = rigs(redis_server.url, interval_s=0.001, limits=replace(IMPATIENT, kept_bytes=8000)).start()
     eventually(lambda: len(rig.flushed) > 3 * KEPT_FLUSHES, "more flushes than are kept")
     assert len(rig.writer._applied) <= KEPT_FLUSHES
-    assert KEPT_BYTES == 4 << 20
-    monkeypatch.setattr(flusher_module, "KEPT_BYTES", 8000)
     for turn in range(5):
         for number in range(50):
             rig.feed(rig.netifyd.flow(f"{turn}-{number}"))
@@ -509,7 +516,7 @@ def test_a_redis_that_is_not_there_at_the_start_is_waited_for(
     eventually(lambda: rig.writer.status.failures > 3, "attempts")
     assert not rig.writer.status.restored
     assert rig.writer.status.error
-    assert len([record for record in caplog.records if "trying on" in record.message]) == 1
+    assert len([record for record in caplog.records if "retrying" in record.message]) == 1
     redis_server.start()
     rig.flush()
     assert rig.writer.status.error is None
@@ -519,10 +526,9 @@ def test_a_redis_that_is_not_there_at_the_start_is_waited_for(
 
 
 def test_a_redis_that_hangs_is_given_up_and_its_late_work_counts_once(
-    redis_server: RedisServer, rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
-    monkeypatch.setattr("netify_agent.store.client.TIMEOUT_S", 0.1)
-    rig = rigs(redis_server.url, interval_s=0.001).start()
+    rig = rigs(redis_server.url, interval_s=0.001, timeout_s=0.1).start()
     rig.feed(rig.netifyd.flow("a"))
     sent = 0
     for _ in range(5):

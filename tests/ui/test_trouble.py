@@ -85,7 +85,7 @@ def test_a_network_without_traffic_is_told_what_to_check(
     try:
         page = look(daemon)
         page.get_by_text("No device has been seen yet.").wait_for()
-        alert = page.get_by_role("alert").filter(has_text="netifyd is not connected")
+        alert = page.get_by_role("alert").filter(has_text="No records come from netifyd")
         alert.wait_for()
         assert "none.sock" in alert.inner_text()
         assert page.locator("#health").inner_text() == "netifyd is away"

@@ -1,7 +1,6 @@
-"""Who may ask: under which name, with which token, and from which web pages.
+"""Authentication, the check of the Host header, CORS, and security headers.
 
-Plain values of a request (WSGI's environ) to a refusal or to headers of its answer. It must not know any
-route, but for those that need no token.
+Works on the values of a request (WSGI's environ). It knows no route.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ import hashlib
 import hmac
 import ipaddress
 import logging
-import math
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -24,11 +23,9 @@ log = logging.getLogger(__name__)
 
 METHODS = "GET, HEAD, OPTIONS"
 _CHALLENGE = 'Bearer realm="netify-agent"'
-_LOOPBACK_NAMES = frozenset(("localhost", "127.0.0.1", "::1"))
-_WRONG_AT_ONCE = 20
-_WRONG_EVERY_S = 3.0
+_HOSTS_FILE = "/etc/hosts"
 
-#: For every answer: it is no script and no page, whatever a browser may take it for.
+#: On every answer: browsers must treat it neither as a script nor as a page.
 SAFE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -37,62 +34,78 @@ SAFE_HEADERS = {
 }
 
 
-class WrongTokens:
-    """How many wrong tokens are told one by one: some at once, then one every few seconds. Thread-safe.
+class WrongTokenLog:
+    """Logs wrong tokens at a bounded rate, whatever clients do. Thread-safe."""
 
-    One count for all clients, so that none has to be remembered; a right token is never kept waiting.
-    """
+    def __init__(self, every_s: float = 60.0) -> None:
+        """At most one line in ``every_s`` seconds, with how many wrong tokens there were since the last."""
+        self._every_s = every_s
+        self._lock = threading.Lock()  # guards the two below
+        self._count = 0
+        self._logged_at = -every_s
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._left = float(_WRONG_AT_ONCE)
-        self._at = time.monotonic()
-        self._told = False
-
-    def another(self, client: str) -> float:
-        """Count one more, from ``client``.
-
-        :returns: seconds until the next is told, 0 if this one is.
-        """
+    def add(self, client: str) -> None:
+        """Count a wrong token of ``client``; log it if the last line is old enough."""
         with self._lock:
+            self._count += 1
             now = time.monotonic()
-            self._left = min(_WRONG_AT_ONCE, self._left + (now - self._at) / _WRONG_EVERY_S)
-            self._at = now
-            if self._left >= 1:
-                self._told = self._told and self._left < _WRONG_AT_ONCE - 1
-                self._left -= 1
-                return 0.0
-            told, self._told = self._told, True
-        if not told:
-            log.warning("many wrong tokens, the last one from %s", client)
-        return (1 - self._left) * _WRONG_EVERY_S
+            if now - self._logged_at < self._every_s:
+                return
+            count, self._count, self._logged_at = self._count, 0, now
+        log.warning("%d wrong token%s, the latest from %s", count, "s" * (count != 1), client)
 
 
 class Access:
     """The rules of ``web`` for every request."""
 
     def __init__(self, web: WebSettings, tokens: Iterable[str] = ()) -> None:
-        """``tokens``: one of them must come with each request; with none, nothing is asked for."""
+        """``tokens``: each request needs one of them; none: no token is needed."""
         self._digests = [hashlib.sha256(token.encode()).digest() for token in tokens]
-        self._wrong = WrongTokens()
+        self._wrong_tokens = WrongTokenLog()
         self._origins = frozenset(web.cors_origins)
-        self._literals = not web.listen.is_loopback  # an address is no name that a DNS could turn round
-        self._hosts: frozenset[str] | None = None
-        if web.listen.is_loopback or (web.listen.scheme == "tcp" and web.hosts):
-            self._hosts = _LOOPBACK_NAMES.union(web.hosts, [web.listen.host])
+        self._hosts: frozenset[str] | None = None  # None: any name will do
+        if web.listen.scheme == "tcp" and (web.hosts or web.listen.is_loopback or not self._digests):
+            self._hosts = own_host_names().union(web.hosts, [web.listen.host])
 
     def check_host(self, environ: Mapping[str, Any]) -> None:
-        """Refuse who asks for another machine. Raises Problem: 403."""
-        if self._hosts is not None:
-            self._check_name(environ.get("HTTP_HOST", "localhost"))
+        """Refuse a request for another host, which is how DNS rebinding looks. Raises Problem: 403.
+
+        A web page that points its own name at this machine still sends its own name. An IP literal can't
+        be pointed elsewhere, so any is accepted.
+        """
+        if self._hosts is None:
+            return
+        host: str = environ.get("HTTP_HOST", "localhost")
+        name = re.sub(r":[0-9]*$", "", host.lower())
+        if name.startswith("[") and name.endswith("]"):
+            name = name[1:-1]
+        if name not in self._hosts and not _is_address(name):
+            raise Problem(
+                403,
+                f"the Host header is '{host[:100]}', which is no name of this machine: add it to web.hosts",
+            )
 
     def check_token(self, environ: Mapping[str, Any]) -> None:
-        """Refuse who brings no right token where one is needed. Raises Problem: 401 and 429."""
-        if self._digests and not _is_open(environ["PATH_INFO"]) and not self._is_preflight(environ):
-            self._look_at_token(environ)
+        """Refuse a request without a right token, if one is needed. Raises Problem: 401."""
+        if not self._digests or self._is_preflight(environ):
+            return
+        given = environ.get("HTTP_AUTHORIZATION")
+        if given is None:
+            raise Problem(
+                401, "expected a token: 'Authorization: Bearer <token>'", {"WWW-Authenticate": _CHALLENGE}
+            )
+        scheme, _, token = given.partition(" ")
+        digest = hashlib.sha256(token.strip(" ").encode("latin-1", "replace")).digest()
+        # All are compared, each in constant time: the time taken reveals nothing about any of them.
+        right = sum(hmac.compare_digest(digest, known) for known in self._digests)
+        if right and scheme.lower() == "bearer":
+            return
+        self._wrong_tokens.add(environ.get("REMOTE_ADDR") or "a Unix socket")
+        headers = {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+        raise Problem(401, "the token is not one of those in web.tokens_file", headers)
 
     def headers(self, environ: Mapping[str, Any], answer: Mapping[str, str]) -> list[tuple[str, str]]:
-        """All headers of an answer whose own are ``answer``: its own win over ours."""
+        """All headers of an answer: ``answer``, its own, take precedence over the general ones."""
         headers = [*{**SAFE_HEADERS, **answer}.items()]
         if self._origins:
             headers.append(("Vary", "Origin"))
@@ -109,45 +122,30 @@ class Access:
         return headers
 
     def _is_preflight(self, environ: Mapping[str, Any]) -> bool:
-        """Whether a browser asks if a page may ask (Fetch standard); it sends no token with that."""
+        """Whether this is a CORS preflight of a configured origin; browsers send no token with it."""
         return (
             environ["REQUEST_METHOD"] == "OPTIONS"
             and environ.get("HTTP_ORIGIN") in self._origins
             and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
         )
 
-    def _check_name(self, host: str) -> None:
-        """Answer only who asked for this machine by a name of its own (DNS rebinding)."""
-        name = re.sub(r":[0-9]*$", "", host.lower())
-        if name.startswith("[") and name.endswith("]"):
-            name = name[1:-1]
-        assert self._hosts is not None
-        if name not in self._hosts and not (self._literals and _is_address(name)):
-            raise Problem(403, f"the Host header names '{host[:100]}', which is not in web.hosts")
 
-    def _look_at_token(self, environ: Mapping[str, Any]) -> None:
-        given = environ.get("HTTP_AUTHORIZATION")
-        if given is None:
-            raise Problem(
-                401, "expected a token: 'Authorization: Bearer <token>'", {"WWW-Authenticate": _CHALLENGE}
-            )
-        scheme, _, token = given.partition(" ")
-        digest = hashlib.sha256(token.strip(" ").encode("latin-1", "replace")).digest()
-        # All are compared, each in constant time: how long it takes tells nothing about any.
-        right = sum(hmac.compare_digest(digest, known) for known in self._digests)
-        if right and scheme.lower() == "bearer":
-            return
-        wait_s = self._wrong.another(environ.get("REMOTE_ADDR") or "a Unix socket")
-        if wait_s:
-            headers = {"Retry-After": str(math.ceil(wait_s))}
-            raise Problem(429, "too many wrong tokens; a right one is still welcome", headers)
-        headers = {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
-        raise Problem(401, "the token is not one of those in web.tokens_file", headers)
-
-
-def _is_open(path: str) -> bool:
-    """Whether a path is answered without a token: it tells nothing of the network."""
-    return path in ("/healthz", "/ui") or path.startswith("/ui/")
+def own_host_names(hosts_file: str = _HOSTS_FILE) -> frozenset[str]:
+    """Names of this machine, in lower case: ``localhost``, its host name and short name, the latter also
+    below ``.local`` (mDNS, RFC 6762), and their aliases in the hosts file.
+    """
+    host = socket.gethostname().lower()
+    short = host.partition(".")[0]
+    names = {"localhost", host, short, f"{short}.local"}
+    try:
+        with open(hosts_file, encoding="utf-8", errors="replace") as file:
+            entries = [line.partition("#")[0].lower().split()[1:] for line in file]
+    except OSError:
+        entries = []
+    for entry in entries:
+        if host in entry or short in entry:
+            names.update(entry)
+    return frozenset(names - {""})
 
 
 def _is_address(name: str) -> bool:

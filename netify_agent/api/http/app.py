@@ -1,6 +1,6 @@
-"""From a request to its answer: the rules that hold for every path, and the way to the route.
+"""The WSGI application: the rules for every path, routing, and the cache of answers.
 
-Bottle finds the route; an answer that is kept since the last flush is found even before.
+Bottle finds the route. A cached answer of the last flush is found first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from netify_agent.store.client import StoreError
 log = logging.getLogger(__name__)
 
 _NO_BODY = frozenset((204, 304))
-_AWAY_S = 15  # when to ask again for what Redis did not tell, at the latest
+_AWAY_S = 15  # the largest Retry-After while Redis is away, seconds
 
 
 class Api:
@@ -48,7 +48,9 @@ class Api:
         self._born = f"{time.time_ns():x}"  # other settings give other answers, so other ETags
         self._kept = ResponseCache()
         self._routes: dict[str, Route] = {}
-        self._pages: dict[str, tuple[str, str]] = {}  # path to where a browser is sent, and what others get
+        self._pages: dict[
+            str, tuple[str, str]
+        ] = {}  # path: where browsers are redirected, media type of others
         self._bottle = bottle.Bottle()
         for route in [*route_table(services), *dashboard.files()]:
             self._routes[route.name] = route
@@ -57,7 +59,7 @@ class Api:
             self._bottle.route(route.path, "GET", route.answer, name=route.name)
 
     def app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer one request (PEP 3333). Whatever goes wrong is told as a problem."""
+        """Answer one request (PEP 3333). Every error becomes a problem document."""
         try:
             reply = self._reply(environ)
         except Problem as problem:
@@ -78,25 +80,32 @@ class Api:
         if path in self._pages and method in ("GET", "HEAD"):
             page, media_type = self._pages[path]
             if quality(accept, "text/html") > quality(accept, media_type):
-                # Before the token is looked at: a browser has none until the page has asked for it.
+                # Before the token is checked: the browser has none until the dashboard has asked for it.
                 return Reply(b"", 303, {"Location": page, "Vary": VARY, "Cache-Control": "no-cache"})
-        self._access.check_token(environ)
+        target = f"{query} {path}"  # a decoded path may hold a '?', a query no space
+        entry = self._kept.get(target)
+        arguments: dict[str, str] = {}
+        route, missing = None, None
+        if entry is not None:
+            route = entry.route
+        else:
+            try:
+                route, arguments = self._match(path)
+            except Problem as problem:
+                missing = problem  # raised after the token was checked: it reveals which paths exist
+        if route is None or not route.public:
+            self._access.check_token(environ)
         if method not in ("GET", "HEAD"):
             if method == "OPTIONS":
                 return Reply(b"", 204, {"Allow": METHODS})
             raise Problem(405, f"only {METHODS} are allowed here", {"Allow": METHODS})
-        target = f"{query} {path}"  # a decoded path may hold a '?', a query no blank
-        entry = self._kept.get(target)
-        arguments: dict[str, str] = {}
-        if entry is not None:  # its parameters were right before, and are so again
-            route = entry.route
-        else:
-            route, arguments = self._match(path)
+        if route is None:
+            raise missing or Problem(404, "no such path")
         if not quality(accept, route.media_type):
             raise Problem(406, f"Accept: expected what allows {route.media_type}, found '{accept[:100]}'")
-        if entry is not None:
+        if entry is not None:  # its parameters were checked before
             return self._current(route, entry.values, environ, target, entry)
-        values = parameters.read(route.parameters, query, arguments)
+        values = parameters.read(route.parameters, "" if route.any_query else query, arguments)
         if route.cached:
             return self._current(route, values, environ, target, None)
         answer = route.answer(Request(values, environ))
@@ -105,7 +114,7 @@ class Api:
         return json_reply(answer)
 
     def _match(self, path: str) -> tuple[Route, dict[str, str]]:
-        """The route of a path, and what stands in its places. Raises Problem."""
+        """The route of a path, and the parameters in the path. Raises Problem."""
         try:
             path = path.encode("latin-1").decode()
         except UnicodeError:
@@ -153,7 +162,7 @@ class Api:
 def _send(
     reply: Reply, headers: list[tuple[str, str]], environ: Environ, start_response: Callable[..., Any]
 ) -> Iterable[bytes]:
-    """Hand ``reply`` with its ``headers`` to the web server."""
+    """Pass ``reply`` with its ``headers`` to the web server."""
     body = reply.body
     if isinstance(body, bytes):
         if reply.status not in _NO_BODY:

@@ -19,6 +19,7 @@ from netify_agent.api.http.route import Document, Parameter, Request, Schema
 
 _T = TypeVar("_T")
 
+_MAX = (1 << 63) - 1  # of a number in a cursor: Redis counts up to this
 _MAX_NAME = 64  # characters of a name in a cursor; longer names are cut, so that a URL can hold the cursor
 EXPECTED = "'next' of the page before, with the same other parameters"
 
@@ -172,12 +173,13 @@ def decode_cursor(text: str) -> Cursor:
         cursor = Cursor(*json.loads(packed.decode("utf-8", "surrogatepass")))
     except (ValueError, TypeError, RecursionError):
         raise ValueError(EXPECTED) from None
-    kind = str if cursor.sort == "name" else int
-    if not (
-        isinstance(cursor.name, str)
-        and (cursor.value is None or type(cursor.value) is kind)
-        and type(cursor.passed) is int
-        and encode_cursor(cursor) == text
-    ):
+    sort, order, value, name, passed = cursor
+    # Types first: nothing below may meet a nested value.
+    if not (type(sort) is type(order) is type(name) is str and type(passed) is int and 0 <= passed <= _MAX):
+        raise ValueError(EXPECTED)
+    kind = str if sort == "name" else int
+    if value is not None and (type(value) is not kind or (isinstance(value, int) and abs(value) > _MAX)):
+        raise ValueError(EXPECTED)
+    if encode_cursor(cursor) != text:
         raise ValueError(EXPECTED)
     return cursor

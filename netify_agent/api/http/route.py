@@ -135,7 +135,10 @@ class Route:
     :ivar cached: whether the document changes only with a flush. It then has an ETag and is built and
         encoded once per flush. It is read from Redis, so the response may be 503.
     :ivar lasting: whether the body never changes while the agent runs. It then has an ETag.
-    :ivar page: path of the HTML page to which a browser is redirected instead.
+    :ivar page: the HTML page to which a browser is redirected instead; relative to ``path``, so that it also
+        works behind a proxy that adds a prefix.
+    :ivar public: whether it needs no token; its answer must hold nothing about the network.
+    :ivar any_query: whether unknown parameters are ignored; monitors add one to get past caches.
     :ivar others: further statuses.
     """
 
@@ -149,4 +152,6 @@ class Route:
     cached: bool = False
     lasting: bool = False
     page: str | None = None
+    public: bool = False
+    any_query: bool = False
     others: Mapping[int, OtherResponse] = field(default_factory=dict)

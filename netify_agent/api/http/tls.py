@@ -1,8 +1,8 @@
-"""HTTPS: takes each connection's TLS off, and hands the plain bytes to the web server.
+"""HTTPS: a relay that terminates TLS in front of the web server.
 
-waitress speaks no TLS. Here an asyncio loop, in a thread of its own, does, and each connection has a pair of
-sockets between it and waitress: no port, no file, nobody else who could connect there. How long a client may
-take is decided where the requests are (``connections``); what ends there ends here.
+waitress has no TLS. An asyncio loop in a thread of its own terminates it, and passes the plain bytes to
+waitress through a pair of sockets for each connection: no port or file that anybody else could connect to.
+``connections`` decides how long a client may take; what it closes is closed here too.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from netify_agent.api.http.limits import DEFAULT_LIMITS, WebLimits
 from netify_agent.config.secrets import text_of_file
 from netify_agent.config.settings import ConfigError, TlsSettings
 
 log = logging.getLogger(__name__)
 
-TLS_LIMIT_S = 30.0  # without a sign of life of the thread; it waits for nothing but sockets
-_HANDSHAKE_S = 5.0
-_STALLED_S = 15.0  # for a client to take the last 64 KiB of an answer
-_LINGER_S = 3.0  # the web server does not for so long
+TLS_LIMIT_S = 30.0  # without progress of the thread; it waits for nothing but sockets
+_LINGER_S = 3.0  # for a client to end what it is sending; longer than the web server waits
 _CHUNK_BYTES = 65536
 _TICK_S = 0.5
 _HANDSHAKE_RECORD = b"\x16"  # TLS 1.2, RFC 5246 section 6.2.1: the type of the first record
@@ -69,18 +68,19 @@ def _check_certificates(path: str, text: str) -> None:
 
 
 def _no_password() -> str:
-    raise ValueError("nobody is there to type a password")
+    raise ValueError("the key has a password")
 
 
 class TlsRelay:
-    """All TLS connections of one server; :meth:`run` is the body of its thread.
+    """The TLS connections of one server; :meth:`run` is the body of its thread.
 
     :ivar context: for connections from now on; may be replaced while it serves.
     """
 
-    def __init__(self, context: ssl.SSLContext) -> None:
-        logging.getLogger("asyncio").setLevel(logging.ERROR)  # what clients do wrong is no line in the log
+    def __init__(self, context: ssl.SSLContext, limits: WebLimits = DEFAULT_LIMITS) -> None:
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # mistakes of clients are not logged
         self.context = context
+        self._limits = limits
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_note)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,10 +91,10 @@ class TlsRelay:
         return len(self._tasks)
 
     def take(self, client: socket.socket) -> socket.socket:
-        """Serve TLS on ``client``, which is ours from now on.
+        """Serve TLS on ``client``, which the relay owns from now on.
 
         :returns: the socket of its plain bytes.
-        :raises OSError: where there are too many files open, or the relay has ended.
+        :raises OSError: if too many files are open, or the relay has ended.
         """
         plain, ours = socket.socketpair()
         try:
@@ -105,19 +105,19 @@ class TlsRelay:
             raise OSError(str(error)) from None
         return plain
 
-    def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Relay until ``stop`` is set. Beats while the loop turns."""
+    def run(self, stop: threading.Event, progress: Callable[[], None]) -> None:
+        """Relay until ``stop`` is set. Reports progress while the loop turns."""
         try:
-            self._loop.run_until_complete(self._live(stop, beat))
+            self._loop.run_until_complete(self._live(stop, progress))
         finally:
             self._loop.close()
 
-    async def _live(self, stop: threading.Event, beat: Callable[[], None]) -> None:
+    async def _live(self, stop: threading.Event, progress: Callable[[], None]) -> None:
         while not stop.is_set():
-            beat()
+            progress()
             await asyncio.sleep(_TICK_S)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_TICK_S)  # for what waitress said last
+            await asyncio.wait(self._tasks, timeout=_TICK_S)  # for what waitress still sends
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -139,16 +139,16 @@ class TlsRelay:
                 if outside is None:
                     inside.writer.transport.abort()
                 else:
-                    await _relay(inside, outside)
+                    await _relay(inside, outside, self._limits.stalled_s)
             except OSError as error:
                 log.debug("TLS: %s", error)
 
     async def _greet(self, client: socket.socket) -> _Stream | None:
-        """The plain side of ``client``; None where it spoke no TLS, or not in time."""
+        """The plain side of ``client``; None if it speaks no TLS, or not in time."""
         try:
-            if not await _begins_with_tls(client):
+            if not await _begins_with_tls(client, self._limits.handshake_s):
                 return None
-            return await _stream(client, ssl=self.context, ssl_handshake_timeout=_HANDSHAKE_S)
+            return await _stream(client, ssl=self.context, ssl_handshake_timeout=self._limits.handshake_s)
         except (OSError, asyncio.TimeoutError) as error:
             log.debug("TLS: %s", error)
             return None
@@ -161,11 +161,11 @@ class _Stream:
         self.reader = reader
         self.writer = writer
 
-    async def close(self) -> None:
-        """Send what is left to send, if it is taken in time; then close."""
+    async def close(self, stalled_s: float) -> None:
+        """Send what is left, if it is taken in time; then close."""
         self.writer.close()
         try:
-            await asyncio.wait_for(self.writer.wait_closed(), _STALLED_S)
+            await asyncio.wait_for(self.writer.wait_closed(), stalled_s)
         finally:
             self.writer.transport.abort()
 
@@ -180,9 +180,9 @@ async def _stream(end: socket.socket, **options: Any) -> _Stream:
 
 
 async def _unless_closed(server: _Stream, greeting: Coroutine[Any, Any, _Stream | None]) -> _Stream | None:
-    """What ``greeting`` gives; None where the web server hangs up before: it had no room for so many."""
+    """The result of ``greeting``; None if the web server closes first, having too many connections."""
     greeted = asyncio.ensure_future(greeting)
-    closed = asyncio.ensure_future(server.reader.read(1))  # it says nothing before it is asked
+    closed = asyncio.ensure_future(server.reader.read(1))  # it sends nothing before a request
     try:
         await asyncio.wait({greeted, closed}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -192,10 +192,10 @@ async def _unless_closed(server: _Stream, greeting: Coroutine[Any, Any, _Stream 
     return None if greeted.cancelled() else greeted.result()
 
 
-async def _relay(server: _Stream, client: _Stream) -> None:
-    """Pass bytes on in both directions until one of them ends, which is the end of both."""
-    up = asyncio.ensure_future(_pump(client.reader, server.writer))
-    down = asyncio.ensure_future(_pump(server.reader, client.writer))
+async def _relay(server: _Stream, client: _Stream, stalled_s: float) -> None:
+    """Pass bytes on in both directions until one of them ends, which ends both."""
+    up = asyncio.ensure_future(_pump(client.reader, server.writer, stalled_s))
+    down = asyncio.ensure_future(_pump(server.reader, client.writer, stalled_s))
     pumps = {up, down}
     try:
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -206,44 +206,44 @@ async def _relay(server: _Stream, client: _Stream) -> None:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
         server.writer.transport.abort()
-        await client.close()
+        await client.close(stalled_s)
 
 
 def _still_takes(server: _Stream) -> bool:
-    """Whether the web server, which has said its last, lets the client end what he is saying."""
+    """Whether the web server, which has sent everything, still reads what the client sends."""
     if server.writer.transport.is_closing():
         return False
     state = select.poll()
     state.register(server.writer.get_extra_info("socket"), 0)
-    # POLLHUP comes unasked once both directions are shut: unix_poll() in Linux' net/unix/af_unix.c.
+    # POLLHUP is always reported once both directions are shut: unix_poll() in Linux' net/unix/af_unix.c.
     return not state.poll(0)
 
 
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Pass on what comes, no faster than it is taken. Raises OSError, TimeoutError where it is not."""
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, stalled_s: float) -> None:
+    """Pass bytes on, no faster than they are taken. Raises OSError; TimeoutError if they are not."""
     while (data := await source.read(_CHUNK_BYTES)) and not sink.transport.is_closing():
         sink.write(data)
         if sink.transport.get_write_buffer_size():
-            await asyncio.wait_for(sink.drain(), _STALLED_S)
+            await asyncio.wait_for(sink.drain(), stalled_s)
 
 
-async def _begins_with_tls(client: socket.socket) -> bool:
-    """Wait for the first byte. Who speaks plain HTTP is told so."""
+async def _begins_with_tls(client: socket.socket, timeout_s: float) -> bool:
+    """Wait for the first byte. A client that speaks plain HTTP gets an answer that says so."""
     loop = asyncio.get_running_loop()
     spoken = asyncio.Event()
     loop.add_reader(client, spoken.set)
     try:
-        await asyncio.wait_for(spoken.wait(), _HANDSHAKE_S)
+        await asyncio.wait_for(spoken.wait(), timeout_s)
     finally:
         loop.remove_reader(client)
     first = client.recv(1, socket.MSG_PEEK)
     if first.isalpha():
-        client.recv(_CHUNK_BYTES)  # what is left unread would end the connection before the answer is read
+        client.recv(_CHUNK_BYTES)  # unread data would reset the connection before the answer is read
         client.send(_PLAIN_ANSWER)
         client.shutdown(socket.SHUT_WR)
     return first == _HANDSHAKE_RECORD
 
 
 def _note(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What a client does wrong is no line in the log."""
+    """Mistakes of clients are logged for debugging only."""
     log.debug("TLS: %s: %s", context.get("message"), context.get("exception"))

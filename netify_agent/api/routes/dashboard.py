@@ -13,6 +13,7 @@ from netify_agent.api.http.response_cache import Encoded
 from netify_agent.api.http.route import Reply, Request, Route
 
 ROOT = "/ui/"
+FROM_TOP = "ui/"  # the same, relative to a path at the top level: a proxy may add a prefix
 DIRECTORY = Path(__file__).parents[2] / "ui"
 
 _TYPES = {
@@ -47,17 +48,26 @@ def files() -> list[Route]:
     ]
     return [
         *files,
-        Route(ROOT.rstrip("/"), "dashboard path", "Redirect to /ui/.", _redirect, media_type="text/html"),
+        Route(
+            ROOT.rstrip("/"),
+            "dashboard path",
+            "Redirect to ui/.",
+            _redirect,
+            media_type="text/html",
+            public=True,
+        ),
     ]
 
 
 def _redirect(request: Request) -> Reply:
-    return Reply(b"", 308, {"Location": ROOT})
+    return Reply(b"", 308, {"Location": FROM_TOP})
 
 
 def _route(path: str, name: str, summary: str, file: Path) -> Route:
     media_type = _TYPES[file.suffix]
-    return Route(path, name, summary, _answer(file, media_type), media_type=media_type, lasting=True)
+    return Route(
+        path, name, summary, _answer(file, media_type), media_type=media_type, lasting=True, public=True
+    )
 
 
 def _answer(file: Path, media_type: str) -> Callable[[Request], Reply]:

@@ -90,7 +90,7 @@ def routes(services: Services) -> list[Route]:
             ),
             schema=schemas.NETWORK,
             cached=True,
-            page=dashboard.ROOT,
+            page=dashboard.FROM_TOP,
         ),
         Route(
             "/<device>",

@@ -27,6 +27,8 @@ def routes(services: Services) -> list[Route]:
             "Liveness: the process answers, and each thread makes progress.",
             healthz,
             schema=schemas.HEALTH,
+            public=True,
+            any_query=True,
             others={503: OtherResponse("A thread is stuck; `checks` says which.", schemas.HEALTH)},
         ),
         Route(
@@ -35,6 +37,7 @@ def routes(services: Services) -> list[Route]:
             "Readiness: netifyd's stream is current, Redis answers, and flushes succeed.",
             readyz,
             schema=schemas.READINESS,
+            any_query=True,
             others={503: OtherResponse("Not ready; `checks` says why.", schemas.READINESS)},
         ),
     ]

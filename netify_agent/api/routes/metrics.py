@@ -57,6 +57,7 @@ def routes(services: Services) -> list[Route]:
             "Metrics in Prometheus' text format 0.0.4, also without Redis.",
             answer,
             media_type="text/plain",
+            any_query=True,
         )
     ]
 

@@ -28,12 +28,11 @@ COMMON = {
         "A parameter that is unknown, repeated, empty, not UTF-8 or wrong; `parameter` names it."
     ),
     401: OtherResponse("Tokens are configured, and the request has none of them."),
-    403: OtherResponse("The `Host` header names another machine."),
+    403: OtherResponse("The `Host` header is no name of this machine."),
     405: OtherResponse("A method other than GET, HEAD and OPTIONS."),
     406: OtherResponse("`Accept` excludes the media type of this path."),
     413: OtherResponse("The body is larger than 16 KiB."),
     414: OtherResponse("Path and query are longer than 4,096 bytes."),
-    429: OtherResponse("Too many wrong tokens; `Retry-After` says when the next wrong one is examined."),
     431: OtherResponse("The headers are larger than 16 KiB."),
     500: OtherResponse("An error in the agent; the journal has the details."),
 }
@@ -43,7 +42,6 @@ _HEADERS = {
     304: {"ETag": "The ETag of the answer that the client has."},
     401: {"WWW-Authenticate": "The scheme of the tokens: `Bearer`."},
     405: {"Allow": "The allowed methods."},
-    429: {"Retry-After": "Seconds."},
     503: {"Retry-After": "Seconds, if Redis does not answer."},
 }
 _ETAG = {"ETag": "Identifies this answer, for `If-None-Match`."}
@@ -118,12 +116,13 @@ def _operation(one: Route, components: dict[str, Schema]) -> Document:
         media_type, schema = (PROBLEM, schemas.PROBLEM) if other.schema is None else (JSON, other.schema)
         headers = _HEADERS.get(status, {})
         responses[status] = _response(other.description, headers, media_type, schema, components)
-    return {
+    operation = {
         "operationId": one.name,
         "summary": one.summary,
         "parameters": [_parameter(parameter) for parameter in one.parameters],
         "responses": {str(status): responses[status] for status in sorted(responses)},
     }
+    return {**operation, "security": []} if one.public else operation
 
 
 def _parameter(parameter: Parameter) -> Document:

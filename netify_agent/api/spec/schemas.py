@@ -171,7 +171,7 @@ DEVICE_HISTORY = record(
     {"gateway": TEXT, "device": DEVICE_NAME, "resolution": POSITIVE, "buckets": listing(BUCKET)},
 )
 
-CHECKS = record(None, {"netifyd": TEXT, "redis": TEXT, "flushes": TEXT})
+CHECKS = record(None, {"netifyd": TEXT, "redis": TEXT, "flushes": TEXT, "sums": TEXT})
 HEALTH = record("Health", {"status": {"enum": ["ok", "stuck"]}, "checks": table(TEXT)})
 READINESS = record("Readiness", {"status": {"enum": ["ready", "unready"]}, "checks": CHECKS})
 
@@ -240,6 +240,8 @@ STATUS = record(
                 "pending": POSITIVE,
                 "finished": FLAG,
                 "error": TEXT_OR_NULL,
+                "warning": TEXT_OR_NULL,
+                "inconsistency": TEXT_OR_NULL,
             },
         ),
         "web": record(None, {"queue": POSITIVE, "event_clients": POSITIVE}),

@@ -1,0 +1,165 @@
+"""Checks, a part at each flush, that the sums in Redis agree. They do not once Redis has lost keys.
+
+docs/store.md states the sums: the gateway is the sum of its devices, plus what belongs to none, less what
+counts at two; a device is the sum of its applications, and of its protocols. The audit runs in the writer's
+thread. Nothing else writes, so all that changes between two parts is the growth of the flushes, which the
+audit is given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import redis
+
+from netify_agent.store.client import Client
+from netify_agent.store.layout import COUNTERS, GATEWAY, Keys
+
+_BUDGET_S = 0.02  # of the writer's time in each flush; 0.1 % of the default interval
+_AT_ONCE = 25  # devices read in one round trip: some 2,500 fields
+_CODES = COUNTERS[:4]  # bytes and packets
+_NAMES = ("bytes up", "bytes down", "packets up", "packets down")
+
+_Sums = list[int]
+
+
+class SumAudit:
+    """An endless audit of one gateway's sums, pass after pass.
+
+    :ivar client: the connection to Redis.
+    :ivar breach: what does not agree, in one line. It stays until a whole pass finds nothing.
+    """
+
+    def __init__(self, client: Client, gateway: str, budget_s: float = _BUDGET_S) -> None:
+        """``budget_s``: how long a step may go on; it makes one round trip at least."""
+        self._budget_s = budget_s
+        self.breach: str | None = None
+        self.client = client
+        self._keys = Keys(gateway)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the pass anew: the store has changed otherwise than by flushes."""
+        self._pending: dict[str, None] | None = None  # devices still to be read, in order
+        self._sum = [0] * len(_CODES)  # of the devices that were read, with their growth since
+        self._found: str | None = None
+
+    def grow(self, growth: Mapping[str, Sequence[int]]) -> None:
+        """A flush was applied that added ``growth`` (bytes and packets) to the totals of these devices."""
+        if self._pending is None:
+            return
+        for device, counts in growth.items():
+            if device not in self._pending:  # read already, or new since the pass began
+                self._sum = [total + count for total, count in zip(self._sum, counts, strict=False)]
+
+    def step(self, sequence: int) -> bool:
+        """Read the next part, as much as the budget allows.
+
+        :param sequence: of the last flush; if Redis holds another one, the pass begins anew.
+        :returns: whether this part ended a pass.
+        :raises redis.RedisError: where Redis does not answer; the next step tries again.
+        """
+        end = time.monotonic() + self._budget_s
+        if self._pending is None:
+            self._pending = dict.fromkeys(self.client.zrange(self._keys.devices, 0, -1))
+        while self._pending:
+            names = list(islice(self._pending, _AT_ONCE))
+            if not self._read(names, sequence):
+                return False
+            if time.monotonic() >= end:
+                return False
+        return self._finish(sequence)
+
+    def _read(self, names: Sequence[str], sequence: int) -> bool:
+        """Check these devices, and add them to the sum; False if that must wait for another pass."""
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hget(self._keys.meta, "seq")
+            for name in names:
+                self._queue(pipe, name)
+            pipe.hget(self._keys.meta, "seq")
+            first, *replies, last = pipe.execute()
+        if not first == last == str(sequence):
+            self.restart()
+            return False
+        assert self._pending is not None
+        for index, name in enumerate(names):
+            total = self._check_rows(f"device {name}", replies[3 * index : 3 * index + 3])
+            self._sum = [amount + more for amount, more in zip(self._sum, total, strict=True)]
+            del self._pending[name]
+        return True
+
+    def _finish(self, sequence: int) -> bool:
+        keys = self._keys
+        with self.client.pipeline(transaction=False) as pipe:
+            pipe.hget(keys.meta, "seq")
+            self._queue(pipe, GATEWAY)
+            for key in (keys.unattributed, keys.mirrored, keys.forgotten):
+                pipe.hmget(key, _CODES)
+            pipe.hget(keys.meta, "seq")
+            first, *rows, unattributed, mirrored, forgotten, last = pipe.execute()
+        if not first == last == str(sequence):
+            self.restart()
+            return False
+        total = self._check_rows("the gateway", rows)
+        parts = [
+            devices + nobody - twice + dropped
+            for devices, nobody, twice, dropped in zip(
+                self._sum, _counts(unattributed), _counts(mirrored), _counts(forgotten), strict=True
+            )
+        ]
+        self._compare("the gateway", total, "its devices", parts)
+        self.breach = self._found
+        self.restart()
+        return True
+
+    def _queue(self, pipe: Any, name: str) -> None:
+        pipe.hmget(self._keys.totals(name), _CODES)
+        pipe.hgetall(self._keys.applications(name))
+        pipe.hgetall(self._keys.protocols(name))
+
+    def _check_rows(self, whose: str, replies: Sequence[Any]) -> _Sums:
+        """The totals of a device or of the gateway, compared with the sums of its rows."""
+        total = _counts(replies[0])
+        for what, fields in (("applications", replies[1]), ("protocols", replies[2])):
+            sums = dict.fromkeys(_CODES, 0)
+            for field, count in fields.items():
+                code = field.partition(":")[0]
+                if code in sums:
+                    sums[code] += int(count)
+            self._compare(whose, total, f"its {what}", list(sums.values()))
+        return total
+
+    def _compare(self, whose: str, total: _Sums, parts_name: str, parts: _Sums) -> None:
+        for name, expected, found in zip(_NAMES, parts, total, strict=True):
+            if expected != found and self._found is None:
+                self._found = (
+                    f"keys in Redis were lost or changed: {whose} has {found} {name}, {parts_name} add up to "
+                    f"{expected}"
+                )
+                self.breach = self.breach or self._found
+
+
+def eviction_warning(client: Client) -> str | None:
+    """What is wrong with Redis' ``maxmemory-policy``, in one line; None if nothing is, or Redis won't tell.
+
+    :raises redis.RedisError: where Redis does not answer.
+    """
+    try:
+        memory = client.info("memory")
+    except (redis.ResponseError, KeyError):
+        return None  # an ACL may forbid INFO
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if not memory.get("maxmemory") or policy == "noeviction":
+        return None
+    lost = "history" if policy.startswith("volatile") else "counters"  # only history has a time to live
+    return (
+        f"Redis evicts keys when it is full (maxmemory-policy {policy}), which loses {lost}: "
+        "set maxmemory-policy noeviction"
+    )
+
+
+def _counts(values: Sequence[str | None]) -> _Sums:
+    return [int(value or 0) for value in values]

@@ -1,0 +1,188 @@
+"""The lease on a gateway's store: which agent writes it, and when another one may take over.
+
+Each flush renews the lease in ``meta``: who holds it, and Redis' own time. The clocks of the machines play
+no part. The rule for an agent that finds a lease of another one:
+
+* The lease has run out, was released, or its process is known to be dead: take over at once.
+* The holder's process is alive on this machine, or renews the lease while we look: stop.
+* Otherwise (another machine, another container, a reboot): wait until the lease runs out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+
+from netify_agent.store.client import StoreError, StoreTaken
+
+LEASE_FIELDS = ("writer", "holder", "renewed", "lease")  # of ``meta``
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"  # random(4)
+_BOOT_VARIABLE = "NETIFY_AGENT_BOOT_ID"  # set by the unit, in which ProcSubset=pid hides the file
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lease.
+
+    :ivar host: name of its machine, for people.
+    :ivar boot: boot id of its kernel (32 hex digits), empty if unknown. Unlike a machine id it is no other
+        machine's, even if both were cloned from one image.
+    :ivar namespace: its PID namespace, as ``/proc/self/ns/pid`` names it; empty if unknown.
+    :ivar started: start of the process in clock ticks since boot (proc(5), field 22 of ``stat``): a PID that
+        is used again has another one.
+    """
+
+    host: str
+    boot: str
+    namespace: str
+    pid: int
+    started: int
+
+    @classmethod
+    def this_process(cls) -> Holder:
+        """A holder that stands for the running process."""
+        _, started = _stat(os.getpid()) or ("", 0)
+        return cls(socket.gethostname(), _boot_id(), _pid_namespace(), os.getpid(), started)
+
+    @classmethod
+    def decode(cls, text: str | None) -> Holder | None:
+        """The holder that :meth:`encode` wrote; None for anything else."""
+        try:
+            host, boot, namespace, pid, started = json.loads(text or "")
+        except (ValueError, TypeError):
+            return None
+        texts, numbers = (host, boot, namespace), (pid, started)
+        if {type(one) for one in texts} != {str} or {type(one) for one in numbers} != {int} or pid <= 0:
+            return None
+        return cls(host, boot, namespace, pid, started)
+
+    def encode(self) -> str:
+        """As a JSON array."""
+        return json.dumps(astuple(self))
+
+    def __str__(self) -> str:
+        return f"host {self.host}, PID {self.pid}"
+
+    def is_alive(self) -> bool | None:
+        """Whether the process still runs; None if that can't be known from here."""
+        if not (self.boot and self.namespace) or (self.boot, self.namespace) != (
+            _boot_id(),
+            _pid_namespace(),
+        ):
+            return None
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass  # it exists, and is another user's
+        found = _stat(self.pid)
+        if found is None:
+            return None
+        state, started = found
+        return started == self.started and state not in "ZX"
+
+
+class Lease:
+    """The lease of one agent on one gateway's store.
+
+    :ivar writer: random name of the agent's run.
+    :ivar length_s: how long the lease is good after a flush; may be changed.
+    """
+
+    def __init__(self, length_s: float, holder: Holder | None = None) -> None:
+        """``holder``: for whom; None: for this process."""
+        self.writer = uuid.uuid4().hex
+        self.length_s = length_s
+        self._holder = holder or Holder.this_process()
+        self._seen: tuple[str, int, float] | None = None  # the other's lease as we first saw it, and when
+
+    def fields(self, now_ms: int) -> dict[str, str | int]:
+        """What ``meta`` holds of the lease, renewed at ``now_ms`` by Redis' clock."""
+        return {
+            "writer": self.writer,
+            "holder": self._holder.encode(),
+            "renewed": now_ms,
+            "lease": int(self.length_s * 1000),
+        }
+
+    def check(self, meta: Mapping[str, str], now_ms: int, gateway: str) -> None:
+        """Return if this agent may take the store over.
+
+        :param meta: as it is in Redis; :param now_ms: Redis' clock.
+        :raises StoreTaken: another agent is at work.
+        :raises StoreError: that is not known yet; try again.
+        """
+        writer, holder = meta.get("writer"), Holder.decode(meta.get("holder"))
+        if writer in (None, self.writer) or holder is None or holder == self._holder:
+            return  # nobody's, ours, or written by a version that had no leases
+        renewed, length = int(meta.get("renewed", 0)), int(meta.get("lease", 0))
+        alive = holder.is_alive()
+        now = time.monotonic()
+        if self._seen is None or self._seen[0] != writer:
+            self._seen = writer or "", renewed, now
+        _, renewed_before, since = self._seen
+        left_ms = min(renewed + length - now_ms, length - int((now - since) * 1000))
+        if renewed == renewed_before and (alive is False or left_ms <= 0):
+            return
+        if alive or renewed != renewed_before:
+            raise taken(gateway, meta.get("holder"))
+        raise StoreError(
+            f"gateway '{gateway}' was last written by a netify-agent on {holder}: it is taken over when the "
+            f"lease of {length / 1000:.0f} s has run out, unless that agent still writes"
+        )
+
+    def check_lost(self, meta: Mapping[str, str], now_ms: int, gateway: str) -> None:
+        """The same for an agent that had the lease and now finds another writer.
+
+        It returns if that writer is an agent from before, in whose state Redis came back.
+        """
+        holder = Holder.decode(meta.get("holder"))
+        if holder is None or holder == self._holder:
+            raise taken(gateway, meta.get("holder"))
+        self.check(meta, now_ms, gateway)
+
+
+def lease_s(interval_s: float) -> float:
+    """How long a lease is good: three flushes may fail, each with its pauses between attempts."""
+    return 3 * interval_s + 30.0
+
+
+def taken(gateway: str, holder: str | None) -> StoreTaken:
+    """The error of an agent whose store is another's; ``holder`` as ``meta`` has it."""
+    other = Holder.decode(holder)
+    return StoreTaken(
+        f"another netify-agent writes to gateway '{gateway}' in this Redis{f' ({other})' if other else ''}: "
+        "give each its own 'gateway' name"
+    )
+
+
+def _boot_id() -> str:
+    try:
+        with open(_BOOT_ID, encoding="ascii") as file:
+            text = file.read()
+    except OSError:
+        text = os.environ.get(_BOOT_VARIABLE, "")
+    return text.strip().replace("-", "")
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """State and start of a process, by proc(5); None if they can't be read."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()  # the name before may hold anything
+        return fields[0], int(fields[19])
+    except (OSError, IndexError, ValueError):
+        return None
