@@ -87,35 +87,50 @@ class Book:
         *,
         history: dict[int, int] | None = None,
         forget_after_s: int = FORGET_AFTER_S,
+        max_devices: int = 10_000,
     ) -> None:
         self.client = connect(url, None)
         self.netifyd = Netifyd()
         self.reader = StoreReader(connect(url, None), gateway)
         self.flows = FlowReader(self.reader)
         self.usage = UsageReader(self.reader)
-        self.writer = StoreWriter(connect(url, None), gateway, history or HISTORY, forget_after_s)
+        self.writer = StoreWriter(connect(url, None), gateway, history or HISTORY, forget_after_s, max_devices)
         self.restored = self.writer.claim()
         self.sequence = self.restored.sequence
         self.bucket = int(time.time()) // 300 * 300
-        self.accountant = Accountant(200_000, self.bucket)
+        self.accountant = Accountant(200_000, self.bucket, max_devices)
+        self.at_ms = 0
         self.accountant.restore(
-            self.restored.flows, self.restored.epoch, self.restored.evicted, self.restored.instances
+            self.restored.flows,
+            self.restored.epoch,
+            self.restored.evicted,
+            self.restored.instances,
+            self.restored.devices,
         )
 
     def feed(self, *records: Record) -> None:
         self.accountant.feed(records, SOURCE)
 
-    def take(self, *, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
-        """The next flush, not applied yet. ``self.bucket`` may have been moved on before."""
+    def take(self, *, at_ms: int | None = None, elapsed_ms: int | None = None) -> Flush:
+        """The next flush, not applied yet. ``self.bucket`` may have been moved on before.
+
+        :param elapsed_ms: by the monotonic clock; None: as much as by the wall clock.
+        """
+        if elapsed_ms is None:
+            elapsed_ms = max(at_ms - self.at_ms, 1) if at_ms and self.at_ms else 1000
+        self.at_ms = at_ms or self.at_ms
         self.sequence += 1
         batch = self.accountant.take(self.bucket)
         self.accountant.freeze()
         return Flush(self.sequence, batch, at_ms or int(time.time() * 1000), elapsed_ms)
 
-    def flush(self, *records: Record, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
+    def flush(
+        self, *records: Record, at_ms: int | None = None, elapsed_ms: int | None = None
+    ) -> Flush:
         self.feed(*records)
         flush = self.take(at_ms=at_ms, elapsed_ms=elapsed_ms)
         self.writer.apply(flush)
+        self.accountant.flushed(flush.batch.changed_devices(), self.writer.dropped_devices())
         return flush
 
 

@@ -16,17 +16,22 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from netify_agent.accounting.baseline import Baseline
-from netify_agent.accounting.batch import MAX_ADDRESSES, Batch, FlowState, Instance
+from netify_agent.accounting.batch import MAX_IPV4, MAX_IPV6, Batch, FlowState, Instance
 from netify_agent.accounting.batch_builder import BatchBuilder, forget_corrections
+from netify_agent.accounting.device_identity import DeviceIdentity
+from netify_agent.accounting.device_table import DEFAULT_MAX, DeviceTable
 from netify_agent.accounting.flow import Flow, split
 from netify_agent.accounting.flow_table import FlowTable, another_life, is_digest
 from netify_agent.netifyd.flow_counters import BadCounters, read_counters
 from netify_agent.netifyd.flow_record import (
+    OTHER_DEVICE,
     UNDESCRIBED,
     Description,
     Key,
     describe,
     device_id,
+    host_address,
+    row_key,
     short_text,
     timestamp,
 )
@@ -55,20 +60,24 @@ class Accountant:
 
     :ivar records: records taken, by type; unknown types among them.
     :ivar rejected: records that could not be used, by what was wrong with them.
+    :ivar devices: those that have a row of their own.
+    :ivar identity: what names the devices of flows.
     """
 
-    def __init__(self, max_flows: int, bucket: int = 0) -> None:
+    def __init__(self, max_flows: int, bucket: int = 0, max_devices: int = DEFAULT_MAX) -> None:
         """Start with an empty flow table.
 
         :param max_flows: live flows kept; past it the least recently seen are let go and counted.
         :param bucket: start of the current history bucket, seconds since the epoch.
+        :param max_devices: devices with a row of their own; past it, unknown ones share one row.
         """
+        self.devices = DeviceTable(max_devices)
+        self.identity = DeviceIdentity(self.devices)
         self.records: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self._builder = BatchBuilder(bucket)
         self._baseline = Baseline(self._builder)
         self._table = FlowTable(max_flows, self._builder, self._baseline)
-        self._devices: set[str] = set()
         self._fresh: set[str] = set()  # connections whose first agent_status is still to come
         self._of_stored: set[str] = set()  # over before the restore: of the netifyd that it tells of
 
@@ -125,9 +134,10 @@ class Accountant:
                     self._counters(digest, flow, fields, source, kind == "flow_purge")
             elif kind == "agent_status":
                 self._status(record, source)
-                self._addresses(record.get("devices"))
+                self._addresses(record.get("devices"), source)
             elif kind == "endpoints":
-                self._addresses({mac: ips for mac, ips in record.items() if mac != "type"})
+                self._addresses({mac: ips for mac, ips in record.items() if mac != "type"}, source)
+        self._follow_macs()
 
     def take(self, bucket: int) -> Batch:
         """Hand over all changes since the last call and begin a new batch.
@@ -155,12 +165,14 @@ class Accountant:
         epoch: int | None,
         evicted: int,
         instances: Mapping[str, Instance],
+        devices: Iterable[str] = (),
     ) -> None:
         """Take back what an earlier run of the agent stored; what has arrived meanwhile is kept.
 
         Call it once, with nothing in it for a new store: until then the bytes that flows had before
         their first record are only held, because it can't be known whether they were counted.
         """
+        self.devices.add(devices)
         baseline = self._baseline
         if epoch is not None:
             baseline.epoch, baseline.guessed = epoch, False
@@ -189,7 +201,7 @@ class Accountant:
         current = self._table.find(digest)
         if current is None and not over:
             self._table.live[digest] = stored
-            self._devices.update(key.device for key in (stored.key, stored.peer) if key and key.device)
+            self.devices.add(key.device for key in (stored.key, stored.peer) if key)
             return
         if current is not None and not current.ended and current.digest == digest:
             current.born = stored.born
@@ -202,6 +214,14 @@ class Accountant:
                 self._builder.save(stored)
         else:
             self._table.merge(stored, current)
+
+    def flushed(self, changed: Iterable[str], forgotten: Iterable[str]) -> None:
+        """A flush was applied.
+
+        :param changed: devices that it told of; :param forgotten: devices whose rows it dropped.
+        """
+        self.devices.add(changed)
+        self.devices.remove(device for device in forgotten if device not in self._builder.batch.devices)
 
     def forget_counts(self) -> None:
         """The store lost what it held: later corrections must not take from rows that are not there.
@@ -252,29 +272,60 @@ class Accountant:
         self._fresh.discard(source)
         self._table.expire()
 
-    def _addresses(self, devices: object) -> None:
-        """IP addresses of known devices, as netifyd lists them by MAC."""
+    def _addresses(self, devices: object, source: str) -> None:
+        """IP addresses of devices, as netifyd lists them by MAC."""
         if not isinstance(devices, dict):
             return
+        self.identity.learn_list(source, devices)
         for mac, ips in devices.items():
             device = device_id(short_text(mac), None)
-            if device is not None and device in self._devices and isinstance(ips, list):
-                for ip in ips[:MAX_ADDRESSES]:
-                    address = device_id(None, short_text(ip))
+            if device is not None and device in self.devices and isinstance(ips, list):
+                for ip in ips[: MAX_IPV4 + MAX_IPV6]:
+                    address = host_address(short_text(ip))
                     if address is not None:
-                        _remember(self._builder.note(device).addresses, address, 0)
+                        self._builder.note(device).remember(address, 0)
+
+    def _follow_macs(self) -> None:
+        """Move flows that went by IP address to the device whose MAC address has become known."""
+        moved = self.identity.take_moved()
+        if not moved:
+            return
+        for flow in self._table.flows():
+            key, peer, source = flow.key, flow.peer, flow.source
+            if peer is not None and peer.device == key.device:
+                continue  # a host that talks to itself
+            if (source, key.device) in moved:
+                key = self._renamed(key, source)
+            if peer is not None and (source, peer.device) in moved:
+                peer = self._renamed(peer, source)
+            if (key, peer) != (flow.key, flow.peer):
+                self._builder.touch(flow)
+                self._builder.move(flow, key, peer)
+                self._builder.save(flow)
+
+    def _renamed(self, row: Key, source: str) -> Key:
+        """The row of the device that had the IP address of ``row``."""
+        ip = row.device or ""
+        device = self.identity.name(ip, ip, source)
+        if device == ip or self.devices.admit(device) == OTHER_DEVICE:
+            return row
+        self._builder.note(device).remember(ip, 0)
+        return row_key(device, row.application, row.protocol)
 
     # -- what a flow is --------------------------------------------------------------------------
 
     def _describe(
         self, digest: str, flow: Flow | None, fields: dict[str, Any], record: Record, source: str
     ) -> None:
-        told = describe(fields, record.get("interface"))
+        told = self.identity.place(describe(fields, record.get("interface")), source)
         self._baseline.heard(told.last_seen)
         if flow is not None and flow.digest != digest and _is_earlier(flow, told):
             self._builder.batch.counters["records_repeated"] += 1
             return  # An earlier detection of a flow that has since been refined under a new digest.
-        if flow is None or _is_over(flow, told):
+        begins = flow is None or _is_over(flow, told)
+        if _is_folded(told) and (begins or not _is_folded(flow)):
+            self._builder.batch.counters["flows_folded"] += 1
+        if flow is None or begins:
             counted = -1, -1
             if (
                 flow is not None
@@ -309,10 +360,10 @@ class Accountant:
         """Keep what a description tells of devices and applications."""
         for key in (told.key, told.peer):
             if key is not None and key.device is not None:
-                self._devices.add(key.device)
-                self._builder.note(key.device).interface = told.details.interface
+                note = self._builder.note(key.device)
+                note.interface = told.details.interface if key.device != OTHER_DEVICE else None
         for device, ip in told.addresses:
-            _remember(self._builder.note(device).addresses, ip, told.last_seen)
+            self._builder.note(device).remember(ip, told.last_seen)
         for device, name in told.hints:
             self._builder.note(device).hint = name
         if told.category:
@@ -423,9 +474,6 @@ def _is_over(flow: Flow, told: Description) -> bool:
     return another_life(flow.first_seen, told.first_seen) or (flow.over and told.first_seen > flow.last_seen)
 
 
-def _remember(addresses: dict[str, int], ip: str, seen: int) -> None:
-    """Note that a device had ``ip`` at ``seen`` (ms), most recent last, at most MAX_ADDRESSES of them."""
-    seen = max(addresses.pop(ip, 0), seen)
-    addresses[ip] = seen
-    if len(addresses) > MAX_ADDRESSES:
-        del addresses[next(iter(addresses))]
+def _is_folded(flow: Flow | Description | None) -> bool:
+    """Whether one of its sides is a device that had no room."""
+    return flow is not None and any(row and row.device == OTHER_DEVICE for row in (flow.key, flow.peer))

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netify_agent.accounting.accountant import Accountant
+from netify_agent.accounting.batch import Batch
 from netify_agent.accounting.batch_builder import forget_corrections
+from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.client import StoreError, StoreRefused
 from netify_agent.store.transaction import Sent
 from netify_agent.store.writer import Flush, Rewound, StoreWriter
@@ -93,6 +95,7 @@ class Flusher:
         self._complained_at = -_COMPLAIN_S
         self._taken_at = time.monotonic()
         self._opened_s = int(time.time())
+        self._told_full = False
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Flush every interval until ``stop`` is set, then once more.
@@ -169,10 +172,28 @@ class Flusher:
         status.flush_ms = (time.monotonic() - started) * 1000
         self._keep(self._pending.sequence, sent)
         self._on_devices(self._pending)
+        self._note_devices(self._pending.batch)
         self._pending.batch.release()
         self._pending = None
         status.pending = 0
         return True
+
+    def _note_devices(self, batch: Batch) -> None:
+        """Let the accounting know which devices have a row now, and tell once that there is no more room."""
+        changed, dropped = batch.changed_devices(), self._store.dropped_devices()
+        devices = self._accountant.devices
+        with self._lock:
+            self._accountant.flushed(changed, dropped)
+            known, full = len(devices), devices.full
+        if full and not self._told_full:
+            log.warning(
+                "the device table is full: %d devices (devices.max: %d); traffic of devices that are not "
+                "known is counted as '%s'",
+                known,
+                devices.max,
+                OTHER_DEVICE,
+            )
+        self._told_full = full or (self._told_full and known > devices.max * 0.9)
 
     def _keep(self, sequence: int, sent: Sent) -> None:
         """Remember a flush, and of those before it as many as the bounds allow."""
@@ -184,7 +205,9 @@ class Flusher:
     def _restore(self) -> None:
         restored = self._store.claim()
         with self._lock:
-            self._accountant.restore(restored.flows, restored.epoch, restored.evicted, restored.instances)
+            self._accountant.restore(
+                restored.flows, restored.epoch, restored.evicted, restored.instances, restored.devices
+            )
         self.status.sequence = restored.sequence
         self.status.restored = True
         log.info(
