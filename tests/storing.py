@@ -94,7 +94,9 @@ class Book:
         self.reader = StoreReader(connect(url, None), gateway)
         self.flows = FlowReader(self.reader)
         self.usage = UsageReader(self.reader)
-        self.writer = StoreWriter(connect(url, None), gateway, history or HISTORY, forget_after_s, max_devices)
+        self.writer = StoreWriter(
+            connect(url, None), gateway, history or HISTORY, forget_after_s, max_devices
+        )
         self.restored = self.writer.claim()
         self.sequence = self.restored.sequence
         self.bucket = int(time.time()) // 300 * 300
@@ -124,9 +126,7 @@ class Book:
         self.accountant.freeze()
         return Flush(self.sequence, batch, at_ms or int(time.time() * 1000), elapsed_ms)
 
-    def flush(
-        self, *records: Record, at_ms: int | None = None, elapsed_ms: int | None = None
-    ) -> Flush:
+    def flush(self, *records: Record, at_ms: int | None = None, elapsed_ms: int | None = None) -> Flush:
         self.feed(*records)
         flush = self.take(at_ms=at_ms, elapsed_ms=elapsed_ms)
         self.writer.apply(flush)

@@ -322,8 +322,8 @@ class TestBounds:
     def test_the_device_noted_longest_ago_is_forgotten(
         self, network: Network, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(directory_module, "MAX_DEVICES", 2)
         directory = network.directory()
+        directory.max_devices = 2
         directory.note(MAC, [], "first")
         directory.note("02:00:00:00:00:02", [], "second")
         directory.note(MAC, [], None)
@@ -337,7 +337,12 @@ class TestBounds:
         directory = network.directory()
         for i in range(100):
             directory.note(MAC, [f"10.0.0.{i}"], None)
-        assert directory._devices[MAC].ips == ("10.0.0.99", "10.0.0.98", "10.0.0.97", "10.0.0.96")
+        for i in range(100):
+            directory.note(MAC, [f"2001:db8::{i}"], None)
+        assert directory._devices[MAC].ips == (
+            *("10.0.0.99", "10.0.0.98", "10.0.0.97", "10.0.0.96"),
+            *("2001:db8::99", "2001:db8::98", "2001:db8::97", "2001:db8::96"),
+        )
 
     def test_answers_for_forgotten_addresses_are_dropped(self, network: Network) -> None:
         directory = network.directory(reverse_dns=True)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from netify_agent.netifyd.flow_record import Details, Key
 
-# IP addresses remembered of a device. Privacy extensions (RFC 8981) make a new IPv6 address each day: they must
-# not push out the IPv4 address, to which names are bound.
+# IP addresses remembered of a device. Privacy extensions (RFC 8981) make a new IPv6 address each day.
+# These must not push out the IPv4 address, to which names are bound.
 MAX_IPV4, MAX_IPV6 = 4, 12
 MAX_ENDED = 10_000  # flows that are shown although they are over
 

@@ -1,9 +1,9 @@
 """Which device an end of a flow is, where the record alone does not tell.
 
-netifyd gives a MAC address and an IP address for each end. The MAC address names the device, but it is missing
-where packets came through NFQUEUE or a tunnel, and it is that of a router where hosts are behind one. This
-module knows which MAC address an IP address belongs to, and which hosts the owner wants to go by their IP
-addresses. It does no I/O: what the kernel or a DHCP server knows is handed in.
+netifyd gives a MAC address and an IP address for each end. The MAC address names the device, but it is
+missing where packets came through NFQUEUE or a tunnel, and it is that of a router where hosts are behind one.
+This module knows which MAC address an IP address belongs to, and which hosts the owner wants to go by their
+IP addresses. It does no I/O: what the kernel or a DHCP server knows is handed in.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class DeviceIdentity:
             self._count(*self._learned.popitem(last=False), -1)
 
     def learn_list(self, source: str, devices: Mapping[Any, object]) -> None:
-        """netifyd's own list of MAC addresses and their IP addresses, of any types.
+        """Netifyd's own list of MAC addresses and their IP addresses, of any types.
 
         It still names earlier owners of an address: one that stands at two of them teaches nothing.
         """

@@ -6,11 +6,12 @@ rates are bits per second over the last interval; times are RFC 3339, UTC, milli
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from netify_agent.enrich import Directory
+from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.network_summary import NetworkSummary
 from netify_agent.store.rows import Counted, DeviceRow, Devices, NetworkSnapshot, UsedRow
 from netify_agent.store.usage_reader import User
@@ -61,13 +62,16 @@ class Documents:
     def identity(self, row: DeviceRow) -> Document:
         """Who a device is."""
         mac = row.name if _is_mac(row.name) else None
-        ips = row.addresses if mac else [row.name]
+        ips = row.addresses if mac or row.name == OTHER_DEVICE else [row.name]
         return {
             "mac": mac,
             "ip": ips[0] if ips else None,
             "ips": ips,
-            "name": self._directory.name(row.name, ips, row.hint),
+            "name": self._name(row.name, ips, row.hint),
             "vendor": self._directory.vendor(row.name) if mac else None,
+            "randomized": bool(int(mac[1], 16) & 2)
+            if mac
+            else None,  # locally administered (IEEE 802, 8.2.2)
         }
 
     def device(self, found: Devices, row: DeviceRow) -> Document:
@@ -151,7 +155,10 @@ class Documents:
 
     def device_name(self, device: str) -> str | None:
         """What a device is called, by the store's name of it."""
-        return self._directory.name(device, [], None)
+        return self._name(device, [], None)
+
+    def _name(self, device: str, ips: Sequence[str], hint: str | None) -> str | None:
+        return device if device == OTHER_DEVICE else self._directory.name(device, ips, hint)
 
     def history(
         self,
@@ -175,7 +182,7 @@ class Documents:
 
 
 def _is_mac(device: str) -> bool:
-    return len(device) == 17 and device.count(":") == 5
+    return len(device) == 17 and device.count(":") == 5 and device[2::3] == ":::::"
 
 
 def volume(row: Counted) -> int:

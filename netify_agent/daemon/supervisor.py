@@ -16,6 +16,7 @@ from ssl import SSLContext
 
 from netify_agent import __version__
 from netify_agent.accounting.accountant import Accountant
+from netify_agent.accounting.device_identity import ByIp
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
@@ -46,7 +47,7 @@ _LISTENER_STOP_S = 10.0
 _SLOW_FLUSH_S = 30.0  # a flush that is under way is waited for
 _WEB_STOP_S = 5.0  # names, web and TLS each; the unit's TimeoutStopSec is above the sum of all these
 #: Settings that a reload can't change, because they say where the accounts are kept.
-_FIXED = ("gateway", "redis", "history", "devices")
+_FIXED = ("gateway", "redis", "history")
 
 
 class Supervisor:
@@ -65,7 +66,8 @@ class Supervisor:
         self._liveness = Liveness()
         self._signals: SimpleQueue[int] = SimpleQueue()  # of all queues the one that a handler may use
         self._lock = threading.Lock()  # guards the accountant
-        self._accountant = Accountant(settings.netifyd.max_flows)
+        self._accountant = Accountant(settings.netifyd.max_flows, max_devices=settings.devices.max)
+        self._accountant.identity.by_ip = ByIp(settings.devices.by_ip)
         self._flush_log = FlushLog()
         self._listeners: list[Listener] = []
         self._listening: list[Worker] = []
@@ -86,12 +88,13 @@ class Supervisor:
             self._reader = StoreReader(
                 connect(settings.redis.url, settings.redis.password()), settings.gateway
             )
-            self._directory = _directory(settings)
+            self._directory = self._new_directory(settings)
             self._store = StoreWriter(
                 client,
                 settings.gateway,
                 {resolution.step_s: resolution.keep_s for resolution in settings.history},
                 settings.devices.forget_after_s,
+                settings.devices.max,
             )
             self._writer = Flusher(
                 self._accountant,
@@ -226,7 +229,7 @@ class Supervisor:
         if self._introduced is not self._directory:
             self._introduce()
         for device, note in flush.batch.devices.items():
-            self._directory.note(device, list(note.addresses), note.hint)
+            self._directory.note(device, list(reversed(note.addresses)), note.hint)
         self._flush_log.applied(
             flush.sequence, flush.at_ms, flush.batch.changed_devices(), self._store.moving_devices()
         )
@@ -241,6 +244,25 @@ class Supervisor:
         for row in known:
             directory.note(row.name, row.addresses, row.hint)
         self._introduced = directory
+
+    def _new_directory(self, settings: Settings) -> Directory:
+        names = settings.names
+        return Directory(
+            vendors=names.vendors,
+            hosts=names.hosts,
+            leases=names.leases,
+            reverse_dns=names.reverse_dns,
+            categories=names.categories,
+            on_neighbours=self._meet,
+            max_devices=2 * settings.devices.max,
+        )
+
+    def _meet(self, neighbours: dict[str, str]) -> None:
+        """Let the accounting know the MAC addresses of this machine's neighbours."""
+        endpoints = self._settings.netifyd.endpoints
+        here = [str(one) for one in endpoints if one.scheme == "unix" or one.is_loopback]
+        with self._lock:
+            self._accountant.identity.set_neighbours(neighbours, here)
 
     # -- signals -----------------------------------------------------------------------------------
 
@@ -289,10 +311,16 @@ class Supervisor:
         if new.names != old.names:
             if self._names is not None:
                 self._names.stop(5)
-            self._directory = _directory(new)
+            self._directory = self._new_directory(new)
             self._start_names()
+        self._store.retention.forget_after_s = new.devices.forget_after_s
+        self._store.retention.max_devices = new.devices.max
+        self._directory.max_devices = 2 * new.devices.max
         with self._lock:
             self._accountant.max_flows = new.netifyd.max_flows
+            self._accountant.devices.max = new.devices.max
+            if new.devices.by_ip != old.devices.by_ip:
+                self._accountant.identity.by_ip = ByIp(new.devices.by_ip)
         if replace(new.netifyd, max_flows=0) != replace(old.netifyd, max_flows=0):
             self._stop_listeners()
             self._start_listeners(new)
@@ -333,14 +361,3 @@ class Supervisor:
 def _access_and_tls(settings: Settings) -> tuple[Access, SSLContext | None]:
     """Who may ask, and TLS if it is configured; both from files. Raises ConfigError."""
     return Access(settings.web, settings.web.tokens()), server_context(settings.web.tls)
-
-
-def _directory(settings: Settings) -> Directory:
-    names = settings.names
-    return Directory(
-        vendors=names.vendors,
-        hosts=names.hosts,
-        leases=names.leases,
-        reverse_dns=names.reverse_dns,
-        categories=names.categories,
-    )

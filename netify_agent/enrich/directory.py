@@ -14,13 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from netify_agent.enrich.applications import Categories, display_name
 from netify_agent.enrich.identifiers import clean_name, is_host_address, is_link_local
 from netify_agent.enrich.leases import NameFiles
+from netify_agent.enrich.neighbours import ARP_TABLE, arp_table
 from netify_agent.enrich.reverse import ReverseNames, keep_lookups_short, reverse_name
 from netify_agent.enrich.vendors import VendorRegistry
 
-#: Devices remembered; past it the one noted longest ago is forgotten.
-MAX_DEVICES = 20_000
-
-#: Addresses of one device remembered, and looked up when it has no better name.
+#: Addresses of one device and family remembered, and looked up when it has no better name.
 MAX_ADDRESSES = 4
 
 #: Seconds between two looks at the files, and at least between two batches of new devices.
@@ -47,7 +45,9 @@ class Directory:
     of DHCP lease files, `categories` is netifyd's netify-categories.json; whatever is missing costs its
     answers and is no error. `reverse_dns` allows to ask the system's resolver for the addresses of devices
     that have no other name; without it nothing leaves the gateway. `clock` counts seconds and never goes
-    back, `wall` is in seconds since the epoch.
+    back, `wall` is in seconds since the epoch. `on_neighbours` is given the MAC of each IP address that the
+    kernel's table `arp` or a lease names, whenever the files were looked at. `max_devices` are remembered;
+    past it the one noted longest ago is forgotten.
     """
 
     def __init__(
@@ -61,7 +61,13 @@ class Directory:
         resolve: Callable[[str], str | None] = reverse_name,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        arp: str = ARP_TABLE,
+        on_neighbours: Callable[[dict[str, str]], None] = lambda neighbours: None,
+        max_devices: int = 20_000,
     ) -> None:
+        self.max_devices = max_devices
+        self._arp = arp
+        self._on_neighbours = on_neighbours
         self._vendors = VendorRegistry(vendors)
         self._files = NameFiles(hosts=hosts, leases=leases)
         self._categories = Categories(categories)
@@ -87,7 +93,7 @@ class Directory:
         """Tells of a device that was seen.
 
         :param device: its lower-case MAC, or its IP when it has none.
-        :param ips: addresses it has now, as netifyd spells them.
+        :param ips: addresses it has now, as netifyd spells them, the latest first.
         :param hint: a name the stream itself gave (DHCP, mDNS), as it came; the last one is remembered.
         """
         with self._lock:
@@ -153,6 +159,7 @@ class Directory:
         """
         changed = self._files.refresh(self._wall())
         changed |= self._categories.refresh()
+        self._on_neighbours({**self._files.names.owners, **arp_table(self._arp)})
         with self._lock:
             self._generation += changed
             self._fresh = {}
@@ -168,12 +175,13 @@ class Directory:
         if known is None:
             known = self._devices[device] = self._fresh[device] = _Device(device)
             self._wake.set()
-            if len(self._devices) > MAX_DEVICES:
+            if len(self._devices) > self.max_devices:
                 self._fresh.pop(self._devices.popitem(last=False)[0], None)
         else:
             self._devices.move_to_end(device)
-        if any(ip not in known.ips for ip in ips[:MAX_ADDRESSES]):
-            known.ips = tuple(dict.fromkeys((*ips, *known.ips)))[:MAX_ADDRESSES]
+        latest = _latest(ips)
+        if any(ip not in known.ips for ip in latest):
+            known.ips = _latest((*latest, *known.ips))
             self._fresh[device] = known
             self._wake.set()
         if hint and hint != known.hint and (name := clean_name(hint)) and name != known.hint:
@@ -226,3 +234,11 @@ class Directory:
         with self._lock:
             self._generation += changed
         self._wake.set()
+
+
+def _latest(ips: Sequence[str]) -> tuple[str, ...]:
+    """The first `MAX_ADDRESSES` of IPv4, then those of IPv6, which are many where they are temporary."""
+    ordered = dict.fromkeys(ips)
+    ipv4 = [ip for ip in ordered if ":" not in ip]
+    ipv6 = [ip for ip in ordered if ":" in ip]
+    return (*ipv4[:MAX_ADDRESSES], *ipv6[:MAX_ADDRESSES])

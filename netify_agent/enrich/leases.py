@@ -30,13 +30,14 @@ _Row = TypeVar("_Row")
 
 @dataclass(frozen=True)
 class Names:
-    """Host names by lower-case MAC and by address (RFC 5952 spelling).
+    """Host names by lower-case MAC and by address (RFC 5952 spelling), and the MAC of each leased address.
 
     `expires_at` is when the first of the leases behind them ends, in seconds since the epoch.
     """
 
     by_mac: dict[str, str] = field(default_factory=dict)
     by_ip: dict[str, str] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
     expires_at: float = math.inf
 
 
@@ -66,13 +67,18 @@ class NameFiles:
         self._stamps = stamps
         by_mac: dict[str, str] = {}
         by_ip: dict[str, str] = {}
+        owners: dict[str, str] = {}
         expires_at = math.inf
         for path in leases:
             in_file: dict[str, str] = {}
             for lease in self._try(path, _current_leases):
-                if lease.expires <= now or lease.name is None:
+                if lease.expires <= now:
                     continue
                 expires_at = min(expires_at, lease.expires)
+                if lease.mac is not None:
+                    owners.setdefault(lease.ip, lease.mac)
+                if lease.name is None:
+                    continue
                 by_ip.setdefault(lease.ip, lease.name)
                 if lease.mac is not None:
                     in_file[lease.mac] = lease.name
@@ -80,7 +86,7 @@ class NameFiles:
         for path in self._hosts:
             for ip, name in self._try(path, _read_hosts):
                 by_ip.setdefault(ip, name)
-        before, self.names = self.names, Names(by_mac, by_ip, expires_at)
+        before, self.names = self.names, Names(by_mac, by_ip, owners, expires_at)
         return (before.by_mac, before.by_ip) != (by_mac, by_ip)
 
     def _try(self, path: str, read: Callable[[str], list[_Row]]) -> list[_Row]:

@@ -145,7 +145,7 @@ row_key = lru_cache(maxsize=16384)(Key)
 
 
 def application_tag(name: object) -> str:
-    """netifyd's name of an application in the spelling of today.
+    """Netifyd's name of an application in the spelling of today.
 
     Older netifyd puts a number before it, and an application that was not detected has several spellings.
 

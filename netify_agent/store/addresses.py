@@ -1,6 +1,6 @@
 """Which IP addresses of a device make room for later ones: the oldest of the same family.
 
-Redis trims a sorted set by rank alone, which knows no families, so what stands there is read before the flush.
+Redis trims a sorted set by rank alone, which knows no families. So the set is read before the flush.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which devices a flush drops, and whether its clock may decide that.
 
-Dropping a device can't be undone, so no single reading of a clock is enough. At boot a clock may be years off until
-the network corrects it, and netifyd and Redis on the same machine read the same one. Time that this process has
-measured itself is what decides: the wall clock is steady while it moves by as much as the monotonic clock does.
+Dropping a device can't be undone, so no single reading of a clock is enough. At boot a clock may be years off
+until the network corrects it, and netifyd and Redis on the same machine read the same one. Time that this
+process has measured itself decides: the wall clock is steady while it moves as the monotonic clock does.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class Retention:
     """Devices of one gateway.
 
     :ivar forget_after_s: a device silent for so long is dropped, in seconds.
-    :ivar max_devices: where the store holds so many, silent ones are dropped after a day. Both may be changed at any
-        time.
+    :ivar max_devices: where the store holds so many, silent ones are dropped after a day. Both may be changed
+        at any time.
     """
 
     def __init__(self, client: Client, keys: Keys, forget_after_s: int, max_devices: int) -> None:
@@ -132,9 +132,7 @@ class Retention:
             for device in names:
                 reading.hmget(keys.totals(device), COUNTERS[:2])
             amounts = reading.execute() if names else []
-        weighed = sorted(
-            (int(up or 0) + int(down or 0), index) for index, (up, down) in enumerate(amounts)
-        )
+        weighed = sorted((int(up or 0) + int(down or 0), index) for index, (up, down) in enumerate(amounts))
         return [names[index] for _, index in weighed[:_AT_ONCE]]
 
     def queue_corrections(self, pipe: Transaction, due: Due, clock: WallClock) -> None:
@@ -170,8 +168,8 @@ class Retention:
 def bucket_ttl(start: int, step: int, keep: int, at_ms: int) -> int:
     """Seconds for which a history bucket stays in Redis.
 
-    A time to live instead of a point in time, because Redis' clock need not agree with ours. Where our clock was
-    wrong when the bucket began, it is at least ``step`` and at most the time that a bucket of now has.
+    A time to live instead of a point in time, because Redis' clock need not agree with ours. Where our clock
+    was wrong when the bucket began, it is at least ``step`` and at most the time that a bucket of now has.
     """
     return min(max(start + step + keep - at_ms // 1000, step), step + keep)
 

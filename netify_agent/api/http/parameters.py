@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 from netify_agent.api.http.problems import Problem, bad_parameter
 from netify_agent.api.http.route import Parameter, Request, Schema
+from netify_agent.netifyd.flow_record import OTHER_DEVICE
 
 MAX_LIMIT = 10_000
 _LONGEST_TEXT = 256  # characters
@@ -168,17 +169,21 @@ def device(name: str = "device", *, in_path: bool = True) -> Parameter:
             {"pattern": "^[0-9A-Fa-f]{12}$"},
             {"format": "ipv4"},
             {"format": "ipv6"},
+            {"const": OTHER_DEVICE},
         ],
     }
     description = (
         "MAC address with colons, dashes, dots or nothing between, in either case; "
-        "or the IP address of a device without one"
+        "or the IP address of a device without one; "
+        f"`{OTHER_DEVICE}` for all that have no room in the device table"
     )
     return Parameter(name, description, schema, device_name, in_path=in_path)
 
 
 def device_name(text: str) -> str:
     """The store's name of the device that a client means. Raises ValueError for what is no device."""
+    if text == OTHER_DEVICE:
+        return text
     if _MAC.fullmatch(text):
         digits = re.sub(r"[^0-9a-f]", "", text.lower())
         return ":".join(digits[index : index + 2] for index in range(0, 12, 2))

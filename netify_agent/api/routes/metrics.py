@@ -30,6 +30,7 @@ _ACCOUNTING = {
     "records_contradictory": ("contradictory_records", "Records whose interval and total do not agree."),
     "netifyd_restarts": ("netifyd_restarts", "Restarts of netifyd that were noticed."),
     "flows_evicted": ("evicted_flows", "Flows let go for want of room (max_flows)."),
+    "flows_folded": ("folded_flows", "Flows of devices that had no room, counted as 'other'."),
     "flows_expired": ("expired_flows", "Flows let go without their end."),
 }
 

@@ -16,7 +16,10 @@ TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
 ADDRESS: Schema = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
 ADDRESS_OR_NULL: Schema = {"type": ["string", "null"], "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}
 MAC_OR_NULL: Schema = {"type": ["string", "null"], "pattern": "^([0-9a-f]{2}:){5}[0-9a-f]{2}$"}
-DEVICE_NAME: Schema = {"type": "string", "description": "MAC address, or the IP address of a device without"}
+DEVICE_NAME: Schema = {
+    "type": "string",
+    "description": "MAC address, the IP address of a device without, or `other`",
+}
 
 
 def record(title: str | None, properties: dict[str, Schema], *, optional: tuple[str, ...] = ()) -> Schema:
@@ -65,6 +68,7 @@ _DEVICE = {
     "ips": listing(ADDRESS),
     "name": TEXT_OR_NULL,
     "vendor": TEXT_OR_NULL,
+    "randomized": {"type": ["boolean", "null"]},
     "interface": TEXT_OR_NULL,
     **_SEEN,
     "active": FLAG,
@@ -213,6 +217,9 @@ STATUS = record(
             {
                 "live_flows": POSITIVE,
                 "pending_changes": POSITIVE,
+                "devices": POSITIVE,
+                "max_devices": POSITIVE,
+                "devices_full": FLAG,
                 "records": table(POSITIVE),
                 "rejected": table(POSITIVE),
                 "counters": {"type": ["object", "null"], "additionalProperties": COUNT},
