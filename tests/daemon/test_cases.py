@@ -63,7 +63,9 @@ def test_a_stream_is_accounted_as_its_network_really_was(
         play(STREAMS / f"{case.stream}.jsonl", daemon, netifyd)
         network = daemon.get("/")[1]
         applications = daemon.get("/applications")[1]["applications"]
-        assert {device["mac"] or device["ip"]: volume(device) for device in network["devices"]} == case.devices
+        assert {
+            device["mac"] or device["ip"]: volume(device) for device in network["devices"]
+        } == case.devices
         assert volume(network["unattributed"]) == case.unattributed
         if case.applications is not None:
             assert {one["tag"]: volume(one) for one in applications} == case.applications

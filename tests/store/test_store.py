@@ -33,8 +33,8 @@ from netify_agent.store.flow_reader import FlowFilter, Place
 from netify_agent.store.layout import Keys
 from netify_agent.store.rates import RateWindow
 from netify_agent.store.reader import StoreReader
-from netify_agent.store.usage_reader import UsageReader
 from netify_agent.store.retention import Due, Retention, WallClock
+from netify_agent.store.usage_reader import UsageReader
 from netify_agent.store.writer import Rewound, StoreWriter
 
 HOSTILE = [
