@@ -19,6 +19,7 @@ from netify_agent.accounting.baseline import Baseline
 from netify_agent.accounting.batch import MAX_IPV4, MAX_IPV6, Batch, FlowState, Instance
 from netify_agent.accounting.batch_builder import BatchBuilder, forget_corrections
 from netify_agent.accounting.device_identity import DeviceIdentity
+from netify_agent.accounting.device_moves import DeviceMoves
 from netify_agent.accounting.device_table import DEFAULT_MAX, DeviceTable
 from netify_agent.accounting.flow import Flow, split
 from netify_agent.accounting.flow_table import FlowTable, another_life, is_digest
@@ -31,7 +32,6 @@ from netify_agent.netifyd.flow_record import (
     describe,
     device_id,
     host_address,
-    row_key,
     short_text,
     timestamp,
 )
@@ -78,6 +78,7 @@ class Accountant:
         self._builder = BatchBuilder(bucket)
         self._baseline = Baseline(self._builder)
         self._table = FlowTable(max_flows, self._builder, self._baseline)
+        self._moves = DeviceMoves(self._table, self._builder, self.devices, self.identity)
         self._fresh: set[str] = set()  # connections whose first agent_status is still to come
         self._of_stored: set[str] = set()  # over before the restore: of the netifyd that it tells of
 
@@ -137,7 +138,7 @@ class Accountant:
                 self._addresses(record.get("devices"), source)
             elif kind == "endpoints":
                 self._addresses({mac: ips for mac, ips in record.items() if mac != "type"}, source)
-        self._follow_macs()
+        self._moves.follow_macs()
 
     def take(self, bucket: int) -> Batch:
         """Hand over all changes since the last call and begin a new batch.
@@ -172,7 +173,7 @@ class Accountant:
         Call it once, with nothing in it for a new store: until then the bytes that flows had before
         their first record are only held, because it can't be known whether they were counted.
         """
-        self.devices.add(devices)
+        self._moves.restore(set(devices))
         baseline = self._baseline
         if epoch is not None:
             baseline.epoch, baseline.guessed = epoch, False
@@ -284,33 +285,6 @@ class Accountant:
                     address = host_address(short_text(ip))
                     if address is not None:
                         self._builder.note(device).remember(address, 0)
-
-    def _follow_macs(self) -> None:
-        """Move flows that went by IP address to the device whose MAC address has become known."""
-        moved = self.identity.take_moved()
-        if not moved:
-            return
-        for flow in self._table.flows():
-            key, peer, source = flow.key, flow.peer, flow.source
-            if peer is not None and peer.device == key.device:
-                continue  # a host that talks to itself
-            if (source, key.device) in moved:
-                key = self._renamed(key, source)
-            if peer is not None and (source, peer.device) in moved:
-                peer = self._renamed(peer, source)
-            if (key, peer) != (flow.key, flow.peer):
-                self._builder.touch(flow)
-                self._builder.move(flow, key, peer)
-                self._builder.save(flow)
-
-    def _renamed(self, row: Key, source: str) -> Key:
-        """The row of the device that had the IP address of ``row``."""
-        ip = row.device or ""
-        device = self.identity.name(ip, ip, source)
-        if device == ip or self.devices.admit(device) == OTHER_DEVICE:
-            return row
-        self._builder.note(device).remember(ip, 0)
-        return row_key(device, row.application, row.protocol)
 
     # -- what a flow is --------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ Knows how a flow's bytes become changes of rows, and how they move from one row 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from netify_agent.accounting.batch import MAX_ENDED, Batch, DeviceNote, Row, Rows
 from netify_agent.accounting.flow import Counts, Flow, split
 from netify_agent.netifyd.flow_record import Description, Key
@@ -185,6 +187,18 @@ class BatchBuilder:
         if note is None:
             note = self.batch.devices[device] = DeviceNote()
         return note
+
+    def drop(self, devices: Collection[str]) -> None:
+        """Leave nothing in the batch of ``devices`` whose flows have moved elsewhere."""
+        batch = self.batch
+        for device in devices:
+            batch.devices.pop(device, None)
+        for rows, moved in ((batch.counted, batch.moved), (batch.mirrored, batch.moved_mirrored)):
+            for key in [key for key in rows.keys() | moved.keys() if key.device in devices]:
+                parts = [table[key].counts() for table in (rows, moved) if key in table]
+                if not any(map(sum, zip(*parts, strict=True))):
+                    rows.pop(key, None)
+                    moved.pop(key, None)
 
 
 def forget_corrections(batch: Batch) -> None:

@@ -20,7 +20,7 @@ class DeviceTable(Collection[str]):
 
     def __init__(self, most: int = DEFAULT_MAX) -> None:
         self.max = most
-        self._devices: set[str] = set()
+        self._devices: dict[str, None] = {}  # in the order in which they came
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -41,13 +41,16 @@ class DeviceTable(Collection[str]):
         if device not in self._devices:
             if self.full:
                 return OTHER_DEVICE
-            self._devices.add(device)
+            self._devices[device] = None
         return device
 
     def add(self, devices: Iterable[str | None]) -> None:
         """Take in devices that have a row already."""
-        self._devices.update(device for device in devices if device is not None and device != OTHER_DEVICE)
+        for device in devices:
+            if device is not None and device != OTHER_DEVICE:
+                self._devices[device] = None
 
     def remove(self, devices: Iterable[str]) -> None:
         """Devices whose rows the store has dropped."""
-        self._devices.difference_update(devices)
+        for device in devices:
+            self._devices.pop(device, None)

@@ -37,8 +37,8 @@ class Names:
 
     by_mac: dict[str, str] = field(default_factory=dict)
     by_ip: dict[str, str] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
     expires_at: float = math.inf
+    owners: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 class NameFiles:
@@ -74,11 +74,11 @@ class NameFiles:
             for lease in self._try(path, _current_leases):
                 if lease.expires <= now:
                     continue
-                expires_at = min(expires_at, lease.expires)
                 if lease.mac is not None:
                     owners.setdefault(lease.ip, lease.mac)
                 if lease.name is None:
                     continue
+                expires_at = min(expires_at, lease.expires)
                 by_ip.setdefault(lease.ip, lease.name)
                 if lease.mac is not None:
                     in_file[lease.mac] = lease.name
@@ -86,7 +86,7 @@ class NameFiles:
         for path in self._hosts:
             for ip, name in self._try(path, _read_hosts):
                 by_ip.setdefault(ip, name)
-        before, self.names = self.names, Names(by_mac, by_ip, owners, expires_at)
+        before, self.names = self.names, Names(by_mac, by_ip, expires_at, owners)
         return (before.by_mac, before.by_ip) != (by_mac, by_ip)
 
     def _try(self, path: str, read: Callable[[str], list[_Row]]) -> list[_Row]:

@@ -218,6 +218,21 @@ def test_a_device_keeps_its_row_until_the_store_drops_it(store: ReferenceStore) 
     assert devices(store) == {MAC: (2, 4), OTHER: (1, 2), OTHER_DEVICE: (2, 4)}
 
 
+def test_devices_met_before_the_store_was_read_have_room_only_beside_those_that_it_has() -> None:
+    store = ReferenceStore(new=False).connect(status())
+    store.accountant.devices.max = 3
+    late = {"other_mac": mac(2), "other_ip": "10.0.0.5", "other_type": "local"}
+    store.feed(flow("a", local_mac=mac(1)), stats("a", 1, 2, 3), flow("b", **late), stats("b", 10, 20, 30))
+    store.feed(flow("c", local_mac=mac(1), local_ip="10.0.0.6"), purge("c", 100, 200, 300))
+    store.accountant.restore({}, None, 0, {}, [MAC, OTHER])
+    batch = store.flush()
+
+    assert batch.changed_devices() == {MAC, mac(1), OTHER_DEVICE}
+    assert devices(store) == {MAC: (10, 20), mac(1): (101, 202), OTHER_DEVICE: (20, 10)}
+    assert store.counters["flows_folded"] == 1
+    assert len(store.accountant.devices) == 3
+
+
 def test_a_flood_of_addresses_takes_neither_memory_nor_the_row_of_a_known_device() -> None:
     accountant = Accountant(1000, max_devices=100)
     accountant.feed([flow("k")], SOURCE)
