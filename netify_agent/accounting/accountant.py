@@ -12,7 +12,7 @@ its last record; ``local_*`` and ``other_*`` only say in which direction. So not
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from netify_agent.accounting.baseline import Baseline
@@ -216,11 +216,24 @@ class Accountant:
         else:
             self._table.merge(stored, current)
 
-    def flushed(self, changed: Iterable[str], forgotten: Iterable[str]) -> None:
+    def flushed(
+        self, changed: Iterable[str], forgotten: Iterable[str], stored: Collection[str] | None = None
+    ) -> None:
         """A flush was applied.
 
         :param changed: devices that it told of; :param forgotten: devices whose rows it dropped.
+        :param stored: all devices of a store that lost some of them; those of live flows get a row again.
         """
+        if stored is not None:
+            known = {*stored, *self._builder.batch.changed_devices()}
+            known.update(
+                row.device
+                for flow in self._table.live.values()
+                for row in (flow.key, flow.peer)
+                if row and row.device
+            )
+            self.devices.remove([device for device in self.devices if device not in known])
+            self.devices.add(stored)
         self.devices.add(changed)
         self.devices.remove(device for device in forgotten if device not in self._builder.batch.devices)
 

@@ -261,8 +261,10 @@ class Flusher:
         for digest, state in batch.flows.items():
             if state is not None:
                 batch.flows[digest] = state._replace(bytes_up=0, bytes_down=0, packets_up=0, packets_down=0)
+        devices = self._store.devices()
         self._pending = replace(self._pending, sequence=sequence + 1)
         self.status.sequence = sequence
         with self._lock:
             self._accountant.forget_counts()
             self._accountant.dirty_all()
+            self._accountant.flushed(batch.changed_devices(), (), stored=devices)

@@ -155,9 +155,12 @@ class StoreWriter:
             clock = WallClock.read(pipe, self._keys.meta, flush.at_ms, flush.elapsed_ms)
             due = self.retention.read(pipe, clock)
             before = self._flow_writer.read(pipe, flush.batch, clock.for_pruning)
-            crowded = surplus(self._client, self._keys, flush.batch.devices)
+            summary = Summary(flush.batch)
+            notes = flush.batch.devices
+            told = {device: notes[device] for device in summary.devices if device in notes}
+            crowded = surplus(self._client, self._keys, told)
             with Transaction(pipe.connection) as transaction:
-                self._queue(transaction, flush, clock, due, before, crowded)
+                self._queue(transaction, flush, summary, clock, due, before, crowded)
                 self._sent = transaction.commit()
                 refused = [f"{name} of {key} ({why})" for name, key, why in transaction.refused()]
         _complain(flush.sequence, refused)
@@ -204,6 +207,14 @@ class StoreWriter:
         """Devices that have a rate since the last flush."""
         return self._moving - {GATEWAY}
 
+    def devices(self) -> list[str]:
+        """Devices that have a row now."""
+        try:
+            names: list[str] = self._client.zrange(self._keys.devices, 0, -1)
+        except redis.RedisError as error:
+            raise as_store_error(error, self._gateway) from error
+        return names
+
     def dropped_devices(self) -> list[str]:
         """Devices whose rows the last flush dropped."""
         return self._dropped
@@ -212,13 +223,13 @@ class StoreWriter:
         self,
         pipe: Transaction,
         flush: Flush,
+        summary: Summary,
         clock: WallClock,
         due: Due,
         before: Before,
         crowded: dict[str, list[str]],
     ) -> None:
         batch = flush.batch
-        summary = Summary(batch)
         self._queue_meta(pipe, flush, clock)
         self.retention.queue_corrections(pipe, due, clock)
         self._window.begin(flush.sequence, flush.elapsed_ms)
