@@ -9,7 +9,7 @@ from __future__ import annotations
 from netify_agent.enrich.files import lines
 from netify_agent.enrich.identifiers import clean_ip, clean_mac
 
-ARP_TABLE = "/proc/net/arp"
+ARP_TABLE = "/proc/self/net/arp"  # /proc/net is not there with ProcSubset=pid, which the unit has
 _COMPLETE = 0x2  # ATF_COM of linux/if_arp.h: the kernel has had an answer
 _MAX_ROWS = 50_000
 
