@@ -147,10 +147,14 @@ class Network:
     def sides(self) -> dict[str, Any]:
         random = self.random
         number, other = random.sample(range(1, 5), 2)
-        mac = f"02:00:00:00:00:0{number}"
+        with_mac = {"local_mac": f"02:00:00:00:00:0{number}", "local_ip": f"10.0.0.{number}"}
+        # Hosts of their own: what moves when a MAC address becomes known is tested for itself.
+        without = {
+            "local_mac": "00:00:00:00:00:00",
+            "local_ip": random.choice([f"10.8.0.{number}"] * 5 + [None]),
+        }
         return {
-            "local_mac": random.choice([mac, mac, mac, "00:00:00:00:00:00", None]),
-            "local_ip": random.choice([f"10.0.0.{number}"] * 5 + [None]),
+            **random.choice([with_mac, with_mac, with_mac, {**without, "local_mac": None}, without]),
             "other_mac": f"02:00:00:00:00:0{other}",
             "other_ip": f"10.0.0.{other}",
             "other_type": random.choice(["remote", "remote", "local"]),

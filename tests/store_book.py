@@ -95,6 +95,7 @@ class Book:
         history: dict[int, int] | None = None,
         forget_after_s: int = FORGET_AFTER_S,
         flow_limits: FlowWriterLimits | None = None,
+        max_devices: int = 10_000,
     ) -> None:
         self.url = url
         self.on_flush: Callable[[Flush], None] = lambda flush: None
@@ -104,30 +105,43 @@ class Book:
         self.flows = FlowReader(self.reader)
         self.usage = UsageReader(self.reader)
         self.writer = StoreWriter(
-            connect(url, None), gateway, history or HISTORY, forget_after_s, flow_limits=flow_limits
+            connect(url, None),
+            gateway,
+            history or HISTORY,
+            forget_after_s,
+            flow_limits=flow_limits,
+            max_devices=max_devices,
         )
         self.restored = self.writer.claim()
         self.sequence = self.restored.sequence
         self.bucket = int(time.time()) // 300 * 300
-        self.accountant = Accountant(200_000, self.bucket)
-        self.accountant.restore(self.restored.flows, self.restored.sources)
+        self.accountant = Accountant(200_000, self.bucket, max_devices=max_devices)
+        self.at_ms = 0
+        self.accountant.restore(self.restored.flows, self.restored.sources, self.restored.devices)
 
     def feed(self, *records: Record) -> None:
         self.accountant.feed(records, SOURCE)
 
-    def take(self, *, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
-        """The next flush, not applied yet. It belongs to the history bucket ``self.bucket``."""
+    def take(self, *, at_ms: int | None = None, elapsed_ms: int | None = None) -> Flush:
+        """The next flush, not applied yet. It belongs to the history bucket ``self.bucket``.
+
+        :param elapsed_ms: by the monotonic clock; None: as much as by the wall clock.
+        """
+        if elapsed_ms is None:
+            elapsed_ms = max(at_ms - self.at_ms, 1) if at_ms and self.at_ms else 1000
+        self.at_ms = at_ms or self.at_ms
         self.sequence += 1
         self.accountant.close_batch(self.bucket)
         batch = self.accountant.finish_batch()
         assert batch is not None
         return Flush(self.sequence, batch, at_ms or int(time.time() * 1000), elapsed_ms)
 
-    def flush(self, *records: Record, at_ms: int | None = None, elapsed_ms: int = 1000) -> Flush:
+    def flush(self, *records: Record, at_ms: int | None = None, elapsed_ms: int | None = None) -> Flush:
         self.feed(*records)
         flush = self.take(at_ms=at_ms, elapsed_ms=elapsed_ms)
         self.writer.apply(flush)
         self.on_flush(flush)
+        self.accountant.flushed(flush.batch.changed_devices(), self.writer.dropped_devices())
         return flush
 
     def snapshot(self) -> NetworkSnapshot:

@@ -317,6 +317,11 @@ def totals(network: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def of_single_devices(rows: dict[str, Any]) -> dict[str, Any]:
+    """``rows``, by device or by device and application, without those of group MAC addresses."""
+    return {name: row for name, row in rows.items() if name[2:3] != ":" or not int(name[:2], 16) & 1}
+
+
 def certificate(directory: Path, name: str = "gw") -> TlsSettings:
     """A new key and a certificate for localhost that it has signed itself."""
     if shutil.which("openssl") is None:

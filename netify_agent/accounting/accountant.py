@@ -13,19 +13,21 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from enum import Enum, auto
 from itertools import chain
 from typing import Any
 
-from netify_agent.accounting.batch import MAX_ADDRESSES, MAX_ENDED, Batch, FlowState, SourceState
+from netify_agent.accounting.batch import MAX_ENDED, MAX_IPV4, MAX_IPV6, Batch, FlowState, SourceState
 from netify_agent.accounting.batch_builder import BatchBuilder
-from netify_agent.accounting.capture_points import EXTERNAL, LEFT_OUT, CapturePoint, CaptureRules
-from netify_agent.accounting.flow import Flow, split
+from netify_agent.accounting.capture_points import CapturePoint, CaptureRules
+from netify_agent.accounting.device_identity import DeviceIdentity
+from netify_agent.accounting.device_moves import DeviceMoves
+from netify_agent.accounting.device_table import DEFAULT_MAX, DeviceTable
+from netify_agent.accounting.flow import Flow
+from netify_agent.accounting.flow_accounting import FlowAccounting, Record
 from netify_agent.accounting.flow_id import digest_of
 from netify_agent.accounting.flow_table import FlowTable, is_another_flow, is_digest
 from netify_agent.netifyd.agent_status import AgentStatus, read_agent_status, read_interfaces, read_neighbours
-from netify_agent.netifyd.flow_counters import BadCounters, FlowCounters, read_counters
-from netify_agent.netifyd.flow_record import UNDESCRIBED, Description, Key, describe, device_id, short_text
+from netify_agent.netifyd.flow_record import device_id, host_address, short_text
 
 #: Records that describe a flow. netifyd v5 sends the first sight of it, refinements and the result; the last
 #: by arrival counts. Their own counters do not (whether an interval includes them is not documented).
@@ -42,23 +44,13 @@ _KNOWN_TYPES = _OF_FLOWS | {
     "interfaces",
 }
 
-Record = Mapping[str, Any]
-
-
-class _Meaning(Enum):
-    """What the counters of a record say about the flow that has its digest."""
-
-    GOES_ON = auto()
-    RESUMES = auto()  # it had ended, and its total goes on
-    ANOTHER_FLOW = auto()  # a later one of the same two ends
-    REPETITION = auto()
-
 
 class Accountant:
     """Accounts for records of all sources.
 
     :ivar records: records taken, by type; all unknown types as ``unknown``.
-    :ivar rejected: records that could not be used, by what was wrong with them.
+    :ivar devices: devices that have a row of their own.
+    :ivar identity: names the devices of flows.
     """
 
     def __init__(
@@ -67,6 +59,7 @@ class Accountant:
         bucket: int = 0,
         rules: CaptureRules | None = None,
         max_shown: int = MAX_ENDED,
+        max_devices: int = DEFAULT_MAX,
     ) -> None:
         """Start with empty flow tables.
 
@@ -74,9 +67,11 @@ class Accountant:
         :param bucket: start of the current history bucket, seconds since the epoch.
         :param rules: which of netifyd's interfaces count.
         :param max_shown: ended flows in a batch, to be shown; beyond it the earliest are dropped.
+        :param max_devices: devices with a row of their own; beyond it, unknown ones share one row.
         """
         self.records: Counter[str] = Counter()
-        self.rejected: Counter[str] = Counter()
+        self.devices = DeviceTable(max_devices)
+        self.identity = DeviceIdentity(self.devices)
         self._max_flows = max_flows
         self._rules = rules or CaptureRules()
         self._builder = BatchBuilder(bucket, max_shown)
@@ -84,10 +79,16 @@ class Accountant:
         self._stored_sources: Mapping[str, SourceState] = {}
         self._restored = False
         self._sequence = 0  # arrival number of the latest record of a flow
-        self._devices: set[str] = set()
+        self._flows = FlowAccounting(self._builder, self.identity, self._evict)
+        self._moves = DeviceMoves(self._tables, self._builder, self.devices, self.identity)
         self._new_connections: set[str] = set()  # sources whose first agent_status is still to come
         # Flows that ended before the restore, because their netifyd was restarted: the stored ones are those.
         self._ended_before_restore: set[str] = set()
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """Records that could not be used, by what was wrong with them."""
+        return self._flows.rejected
 
     # -- what the listener, the flusher and the API call ---------------------------------------------
 
@@ -161,16 +162,17 @@ class Accountant:
                 if flow is not None:
                     builder.change(flow)
                 if kind in _COUNTERS:
-                    self._take_counters(table, digest, flow, fields, record)
+                    self._flows.count(table, digest, flow, fields, record)
                 else:
-                    self._take_description(table, digest, flow, fields, record)
+                    self._flows.describe(table, digest, flow, fields, record)
             elif kind == "agent_status":
                 self._take_status(table, read_agent_status(record))
-                self._take_neighbours(record)
+                self._take_neighbours(table, record)
             elif kind == "interfaces":
                 self._take_interfaces(table, record)
             elif kind == "endpoints":
-                self._take_neighbours(record)
+                self._take_neighbours(table, record)
+        self._moves.follow_macs()
 
     def close_batch(self, bucket: int) -> None:
         """End the batch of pending changes and begin another one; :meth:`finish_batch` then hands it over.
@@ -188,7 +190,12 @@ class Accountant:
         """
         return self._builder.finish(most)
 
-    def restore(self, flows: Mapping[str, FlowState], sources: Mapping[str, SourceState]) -> None:
+    def restore(
+        self,
+        flows: Mapping[str, FlowState],
+        sources: Mapping[str, SourceState],
+        devices: Iterable[str] = (),
+    ) -> None:
         """Take back what an earlier run of the agent stored. What has arrived meanwhile is kept.
 
         Call it once, with nothing in it for a new store. Until then nothing is decided about the bytes that
@@ -196,8 +203,10 @@ class Accountant:
 
         :param flows: flow id to state. Ids without a source (schema 2 of the store) get one.
         :param sources: state of each source, by URL.
+        :param devices: devices that have a row in the store.
         """
         self._restored = True
+        self._moves.restore(set(devices))
         self._stored_sources = dict(sources)
         arrived = {name: table.flows() for name, table in self._tables.items()}
         restarted = {
@@ -229,7 +238,7 @@ class Accountant:
         if current is None and not has_ended:
             table.live[stored.digest] = stored
             if not stored.left_out:
-                self._devices.update(key.device for key in (stored.key, stored.peer) if key and key.device)
+                self.devices.add(key.device for key in (stored.key, stored.peer) if key)
             return
         if current is not None and not current.ended and current.digest == stored.digest:
             current.born = stored.born
@@ -242,6 +251,26 @@ class Accountant:
                 builder.show_ended(stored)
         else:
             table.merge(stored, current)
+
+    def flushed(
+        self, changed: Iterable[str], forgotten: Iterable[str], stored: Iterable[str] | None = None
+    ) -> None:
+        """A flush was applied.
+
+        :param changed: devices that it changed.
+        :param forgotten: devices whose rows it dropped.
+        :param stored: all devices of a store that lost some of them; those of live flows get a row again.
+        """
+        pending = self._builder.changed_devices()
+        if stored is not None:
+            known = {*stored, *pending}
+            for table in self._tables.values():
+                for flow in table.live.values():
+                    known.update(row.device for row in (flow.key, flow.peer) if row and row.device)
+            self.devices.remove([device for device in self.devices if device not in known])
+            self.devices.add(stored)
+        self.devices.add(changed)
+        self.devices.remove(device for device in forgotten if device not in pending)
 
     def forget_counts(self) -> None:
         """Redis lost its rows: later corrections must not take from rows that are not there.
@@ -302,229 +331,17 @@ class Accountant:
         before = table.capture_points.watches_internal
         table.capture_points.learn(interfaces)
         if table.capture_points.watches_internal and not before:
-            self._leave_out_external(table)
+            self._flows.leave_out_external(table)
 
-    def _leave_out_external(self, table: FlowTable) -> None:
-        """An internal interface is watched too: what external ones saw so far is counted twice."""
-        for flow in [flow for flow in table.live.values() if flow.capture == EXTERNAL]:
-            self._builder.change(flow)
-            self._builder.move(flow, flow.key, flow.peer, LEFT_OUT)
-
-    def _place(self, table: FlowTable, record: Record, fields: dict[str, Any] | None) -> int:
-        """Decide whether a flow counts, by where it was captured."""
-        points = table.capture_points
-        before = points.watches_internal
-        capture = points.place(record.get("interface"), record.get("internal"), fields)
-        if points.watches_internal and not before:
-            self._leave_out_external(table)
-        return capture
-
-    def _take_neighbours(self, record: Record) -> None:
-        """Learn IP addresses of known devices, as netifyd lists them by MAC."""
-        for mac, ips in read_neighbours(record).items():
+    def _take_neighbours(self, table: FlowTable, record: Record) -> None:
+        """Learn IP addresses of devices, as netifyd lists them by MAC."""
+        neighbours = read_neighbours(record)
+        self.identity.learn_list(table.source, neighbours)
+        for mac, ips in neighbours.items():
             device = device_id(short_text(mac), None)
-            if device is None or device not in self._devices:
+            if device is None or device not in self.devices:
                 continue
-            for ip in ips[:MAX_ADDRESSES]:
-                address = device_id(None, short_text(ip))
+            for ip in ips[: MAX_IPV4 + MAX_IPV6]:
+                address = host_address(short_text(ip))
                 if address is not None:
-                    _remember(self._builder.note(device).addresses, address, 0)
-
-    # -- what a flow is --------------------------------------------------------------------------------
-
-    def _take_description(
-        self, table: FlowTable, digest: str, flow: Flow | None, fields: dict[str, Any], record: Record
-    ) -> None:
-        description = describe(fields, record.get("interface"))
-        table.baseline.hear(description.last_seen)
-        if flow is not None and flow.digest != digest and _is_earlier(flow, description):
-            self._builder.counters["records_repeated"] += 1
-            return  # an earlier detection of a flow that has been refined under a new digest since
-        capture = self._place(table, record, fields)
-        if flow is None or _is_later_flow(flow, description):
-            totals = -1, -1
-            if (
-                flow is not None
-                and flow.digest == digest
-                and flow.last_seen >= description.first_seen
-                and not flow.purged
-            ):
-                # Counters of the new flow may have come before its description: they count once.
-                totals = flow.total_bytes, flow.total_packets
-            flow = self._begin(table, digest, flow, description.key, description.peer, capture)
-            flow.total_bytes, flow.total_packets = totals
-        flow.sequence = table.sequence
-        flow.first_seen = description.first_seen or flow.first_seen
-        flow.last_seen = max(description.last_seen, flow.last_seen)  # a repeated one is of the past
-        if capture != LEFT_OUT:
-            self._learn(description)
-        self._builder.describe(flow, description, capture)
-        table.resolve_unclaimed(flow)
-        if flow.ended:
-            self._builder.show_ended(flow)
-
-    def _begin(
-        self, table: FlowTable, digest: str, old: Flow | None, key: Key, peer: Key | None, capture: int
-    ) -> Flow:
-        """A flow begins, perhaps under a digest of ``old``, which has ended then."""
-        if old is not None:
-            if old.digest == digest:
-                table.forget(old)
-            elif not old.ended:
-                table.end(old, purged=True)
-        flow = table.begin(digest, key, peer, capture)
-        self._evict()
-        return flow
-
-    def _learn(self, description: Description) -> None:
-        """Keep what a description says of devices and applications."""
-        for key in (description.key, description.peer):
-            if key is not None and key.device is not None:
-                self._devices.add(key.device)
-                self._builder.note(key.device).interface = description.details.interface
-        for device, ip in description.addresses:
-            _remember(self._builder.note(device).addresses, ip, description.last_seen)
-        for device, name in description.hints:
-            self._builder.note(device).hint = name
-        if description.category:
-            self._builder.categorize(description.key.application, description.category)
-
-    # -- what a flow carried -----------------------------------------------------------------------------
-
-    def _take_counters(
-        self, table: FlowTable, digest: str, flow: Flow | None, fields: dict[str, Any], record: Record
-    ) -> None:
-        try:
-            counters = read_counters(fields)
-        except BadCounters as error:
-            self.rejected[str(error)] += 1
-            return
-        up, down, packets_up, packets_down, total, total_packets, seen = counters
-        purge = record["type"] == "flow_purge"
-        table.baseline.hear(seen)
-        if flow is None:
-            flow = self._begin(table, digest, None, UNDESCRIBED, None, self._place(table, record, None))
-        if total < 0:  # the record has none: what was known before and the interval
-            total = max(flow.total_bytes, 0) + up + down
-        if total_packets < 0:
-            total_packets = max(flow.total_packets, 0) + packets_up + packets_down
-        if flow.ended or total <= flow.total_bytes:
-            meaning = _meaning(flow, total, up + down, seen)
-            if meaning is _Meaning.REPETITION:
-                self._builder.counters["records_repeated"] += 1
-                if purge and flow.ended:
-                    flow.purged = True  # the end of a flow that we had evicted
-                return
-            if meaning is _Meaning.RESUMES:
-                table.resume(flow)
-                self._evict()
-            elif meaning is _Meaning.ANOTHER_FLOW:
-                flow = self._begin_after(table, flow, digest)
-        flow.sequence = table.sequence
-        if seen:
-            flow.last_seen = seen
-        if (
-            flow.total_bytes == total - up - down
-            and flow.total_packets == total_packets - packets_up - packets_down
-            and flow.total_bytes >= 0
-        ):
-            flow.total_bytes, flow.total_packets = total, total_packets
-            if up or down or packets_up or packets_down:
-                self._builder.count(flow, up, down, packets_up, packets_down)
-        else:
-            self._count_by_total(flow, counters._replace(total=total, total_packets=total_packets))
-        table.resolve_unclaimed(flow)
-        if purge:
-            table.end(flow, purged=True)
-
-    def _begin_after(self, table: FlowTable, old: Flow, digest: str) -> Flow:
-        """Another flow of the two ends of ``old`` begins. It began after that one, so all of it is ours."""
-        risk = old.risk
-        flow = self._begin(table, digest, old, old.key, old.peer, old.capture)
-        flow.risk = risk
-        flow.total_bytes = flow.total_packets = 0
-        return flow
-
-    def _count_by_total(self, flow: Flow, counters: FlowCounters) -> None:
-        """Count what the totals prove to be new, where that differs from what the interval says."""
-        up, down, packets_up, packets_down, total, total_packets, _ = counters
-        if flow.total_bytes < 0:
-            # Its first counters: what it carried before them is ours only if it began after the baseline.
-            flow.unclaimed_bytes = max(total - up - down, 0)
-            flow.unclaimed_packets = max(total_packets - packets_up - packets_down, 0)
-            flow.total_bytes, flow.total_packets = flow.unclaimed_bytes, flow.unclaimed_packets
-        grown = total - flow.total_bytes
-        if grown and _packets_were_reset(flow.total_packets, counters):
-            flow.total_packets = total_packets - packets_up - packets_down
-        grown_packets = max(total_packets - flow.total_packets, 0)
-        flow.total_bytes, flow.total_packets = total, max(total_packets, flow.total_packets)
-        missed, missed_packets = grown - up - down, grown_packets - packets_up - packets_down
-        if missed < 0 or missed_packets < 0:
-            # The interval claims more than the total grew by: the total is believed.
-            self._builder.counters["records_contradictory"] += 1
-            if missed < 0:
-                up, down = split(grown, up, down)
-            if missed_packets < 0:
-                packets_up, packets_down = split(grown_packets, packets_up, packets_down)
-        if grown or grown_packets:
-            self._builder.count(flow, up, down, packets_up, packets_down)
-        if missed > 0 or missed_packets > 0:
-            self._builder.count_missed(flow, max(missed, 0), max(missed_packets, 0))
-
-
-def _meaning(flow: Flow, total: int, interval: int, seen: int) -> _Meaning:
-    """Decide what a record says whose total did not grow, or whose flow has ended.
-
-    ===========  ====================  ==================================================  ============
-    the flow     the total             and                                                 the record
-    ===========  ====================  ==================================================  ============
-    is live      is the same           the interval is 0                                   GOES_ON
-    any          shrank                it was seen later than the flow ever was            ANOTHER_FLOW
-    any          is the same           that, and all of the total is in this interval      ANOTHER_FLOW
-    any          shrank or is the same otherwise                                           REPETITION
-    was evicted  grew                                                                      RESUMES
-    was purged   grew                  it is the known total and this interval             RESUMES
-    was purged   grew                  otherwise                                           ANOTHER_FLOW
-    ===========  ====================  ==================================================  ============
-
-    :param total: bytes of the flow so far; :param interval: bytes of the interval; :param seen: its end, in
-        netifyd's milliseconds.
-    """
-    known = flow.total_bytes
-    if total > known:
-        goes_on = not flow.purged or 0 < known == total - interval
-        return _Meaning.RESUMES if goes_on else _Meaning.ANOTHER_FLOW
-    if total == known and not interval and not flow.ended:
-        return _Meaning.GOES_ON
-    is_later = seen > flow.last_seen and (total < known or total == interval > 0)
-    return _Meaning.ANOTHER_FLOW if is_later else _Meaning.REPETITION
-
-
-def _packets_were_reset(known: int, counters: FlowCounters) -> bool:
-    """Whether netifyd began to count the packets of a flow anew, although its bytes go on.
-
-    4.4.5 does so when it starts the detection of a flow again, as for a second DNS query over the same two
-    ends: the total is less than before, or all of it is in this interval.
-    """
-    interval = counters.packets_up + counters.packets_down
-    return counters.total_packets < known or 0 < interval == counters.total_packets < known + interval
-
-
-def _is_earlier(flow: Flow, description: Description) -> bool:
-    """Whether a description under an earlier digest of ``flow`` is of that flow: its own is better then."""
-    return flow.first_seen > 0 and description.first_seen in (0, flow.first_seen)
-
-
-def _is_later_flow(flow: Flow, description: Description) -> bool:
-    """Whether a description is of a later flow of the same two ends than ``flow``."""
-    return is_another_flow(flow.first_seen, description.first_seen) or (
-        flow.purged and description.first_seen > flow.last_seen
-    )
-
-
-def _remember(addresses: dict[str, int], ip: str, seen: int) -> None:
-    """Note that a device had ``ip`` at ``seen`` (ms): most recent last, at most MAX_ADDRESSES of them."""
-    seen = max(addresses.pop(ip, 0), seen)
-    addresses[ip] = seen
-    if len(addresses) > MAX_ADDRESSES:
-        del addresses[next(iter(addresses))]
+                    self._builder.note(device).remember(address, 0)

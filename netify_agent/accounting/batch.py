@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 from netify_agent.netifyd.flow_record import Details, Key
 
-MAX_ADDRESSES = 16  # IP addresses remembered of a device
+# IP addresses remembered of a device. Privacy extensions (RFC 8981) make a new IPv6 address each day; these
+# must not push out the IPv4 address, to which names are bound.
+MAX_IPV4, MAX_IPV6 = 4, 12
 MAX_ENDED = 10_000  # flows that are shown although they ended
 
 
@@ -113,6 +115,16 @@ class DeviceNote:
         self.addresses: dict[str, int] = {}
         self.interface: str | None = None
         self.hint: str | None = None
+
+    def remember(self, ip: str, seen: int) -> None:
+        """The device had ``ip`` at ``seen`` (netifyd's ms; 0 unknown). Keeps the latest of each family."""
+        seen = max(self.addresses.pop(ip, 0), seen)
+        self.addresses[ip] = seen
+        most = MAX_IPV6 if ":" in ip else MAX_IPV4
+        if len(self.addresses) > most:
+            same = [known for known in self.addresses if (":" in known) == (":" in ip)]
+            if len(same) > most:
+                del self.addresses[same[0]]
 
 
 Rows = dict[Key, Row]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from netify_agent.accounting.batch import MAX_ENDED, Batch, DeviceNote, FlowState, Row, Rows, SourceState
@@ -274,6 +274,22 @@ class BatchBuilder:
         if note is None:
             note = self._batch.devices[device] = DeviceNote()
         return note
+
+    def changed_devices(self) -> set[str]:
+        """Return the devices that this batch changes anything of so far."""
+        return self._batch.changed_devices()
+
+    def drop_devices(self, devices: Collection[str]) -> None:
+        """Leave nothing in the batch of ``devices`` whose flows have moved elsewhere."""
+        batch = self._batch
+        for device in devices:
+            batch.devices.pop(device, None)
+        for rows, moved in ((batch.counted, batch.moved), (batch.mirrored, batch.moved_mirrored)):
+            for key in [key for key in rows.keys() | moved.keys() if key.device in devices]:
+                parts = [table[key].counts() for table in (rows, moved) if key in table]
+                if not any(map(sum, zip(*parts, strict=True))):
+                    rows.pop(key, None)
+                    moved.pop(key, None)
 
     def categorize(self, application: str, category: int) -> None:
         """Note netifyd's category id of an application."""

@@ -6,11 +6,12 @@ are bits per second over the last interval. Times are RFC 3339 in UTC, with mill
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from netify_agent.enrich import Directory
+from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.changes_reader import Changes
 from netify_agent.store.reader import DeviceSnapshot, NetworkSnapshot
 from netify_agent.store.rows import Counted, DeviceRow, UsageRow
@@ -69,13 +70,16 @@ class Documents:
     def identity(self, row: DeviceRow) -> Document:
         """Addresses, name and vendor of a device."""
         mac = row.name if _is_mac(row.name) else None
-        ips = row.addresses if mac else [row.name]
+        ips = row.addresses if mac or row.name == OTHER_DEVICE else [row.name]
         return {
             "mac": mac,
             "ip": ips[0] if ips else None,
             "ips": ips,
-            "name": self._directory.name(row.name, ips, row.hint),
+            "name": self._name(row.name, ips, row.hint),
             "vendor": self._directory.vendor(row.name) if mac else None,
+            "randomized": bool(int(mac[1], 16) & 2)
+            if mac
+            else None,  # locally administered (IEEE 802, 8.2.2)
         }
 
     def device(self, row: DeviceRow, at_ms: int, categories: Mapping[str, int]) -> Document:
@@ -165,7 +169,10 @@ class Documents:
 
     def device_name(self, device: str) -> str | None:
         """The display name of a device, looked up by its MAC address, or its IP address without a MAC."""
-        return self._directory.name(device, [], None)
+        return self._name(device, [], None)
+
+    def _name(self, device: str, ips: Sequence[str], hint: str | None) -> str | None:
+        return device if device == OTHER_DEVICE else self._directory.name(device, ips, hint)
 
     def history(
         self,
@@ -196,7 +203,7 @@ class Documents:
 
 
 def _is_mac(device: str) -> bool:
-    return len(device) == 17 and device.count(":") == 5
+    return len(device) == 17 and device.count(":") == 5 and device[2::3] == ":::::"
 
 
 def _counts(row: Counted) -> Document:

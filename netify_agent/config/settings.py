@@ -190,11 +190,16 @@ class MetricsSettings:
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """How long a device that is no longer seen is remembered, in seconds."""
+    """Which devices get a row of their own, and for how long.
 
+    ``forget_after_s`` is in seconds; ``by_ip`` are networks and MAC addresses whose hosts go by IP address.
+    """
+
+    max: int = field(default=10_000, metadata=reads(yaml_reader.integer(1, 100_000)))
     forget_after_s: int = field(
         default=400 * 86400, metadata=reads(parsed(types.duration(86400)), "forget_after")
     )
+    by_ip: tuple[str, ...] = field(default=(), metadata=reads(yaml_reader.list_of(parsed(types.host_by_ip))))
 
 
 @dataclass(frozen=True)

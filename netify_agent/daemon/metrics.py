@@ -92,6 +92,18 @@ def _records(status: Status, out: Exposition) -> None:
     out.single("netify_agent_live_flows", "gauge", "Flows that are followed now.", accountant.live_flows)
     out.single("netify_agent_max_flows", "gauge", "The most that may be (max_flows).", accountant.max_flows)
     out.single(
+        "netify_agent_max_devices",
+        "gauge",
+        "The most devices with a row of their own (devices.max).",
+        accountant.devices.max,
+    )
+    out.single(
+        "netify_agent_devices_full",
+        "gauge",
+        "Whether devices that are not known have no room.",
+        int(accountant.devices.full),
+    )
+    out.single(
         "netify_agent_pending_changes",
         "gauge",
         "Changed rows and flows that are not in Redis yet.",

@@ -108,6 +108,9 @@ class Status:
             "accounting": {
                 "live_flows": self.accountant.live_flows,
                 "pending_changes": self.accountant.pending_changes,
+                "devices": len(self.accountant.devices),
+                "max_devices": self.accountant.devices.max,
+                "devices_full": self.accountant.devices.full,
                 "records": dict(self.accountant.records),
                 "rejected": dict(self.accountant.rejected),
                 "counters": counters,

@@ -17,6 +17,7 @@ from ssl import SSLContext
 from netify_agent import __version__
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.capture_points import CaptureRules
+from netify_agent.accounting.device_identity import ByIp
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
@@ -42,7 +43,7 @@ log = logging.getLogger(__name__)
 
 EX_STORE_TAKEN = 69  # sysexits.h: EX_UNAVAILABLE; the unit's RestartPreventExitStatus lists it
 #: Settings that a reload can't change, because they say where the accounts are kept.
-_FIXED = ("gateway", "redis", "history", "devices")
+_FIXED = ("gateway", "redis", "history")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,10 @@ class Supervisor:
         self._liveness = Liveness()
         self._signals: SimpleQueue[int] = SimpleQueue()  # the one queue that a signal handler may use
         self._lock = threading.Lock()  # guards the accountant
-        self._accountant = Accountant(settings.netifyd.max_flows, rules=_capture_rules(settings))
+        self._accountant = Accountant(
+            settings.netifyd.max_flows, rules=_capture_rules(settings), max_devices=settings.devices.max
+        )
+        self._accountant.identity.by_ip = ByIp(settings.devices.by_ip)
         self._flush_log = FlushLog()
         self._listeners: list[Listener] = []
         self._listening: list[Worker] = []
@@ -108,12 +112,13 @@ class Supervisor:
             redis, password = settings.redis, settings.redis.password()
             client = connect(redis.url, password, redis.tls)
             self._reader = StoreReader(connect(redis.url, password, redis.tls), settings.gateway)
-            self._directory = _directory(settings)
+            self._directory = self._new_directory(settings)
             self._store = StoreWriter(
                 client,
                 settings.gateway,
                 {resolution.step_s: resolution.keep_s for resolution in settings.history},
                 settings.devices.forget_after_s,
+                max_devices=settings.devices.max,
                 lease=Lease(lease_s(settings.interval_s)),
             )
             self._writer = Flusher(
@@ -268,7 +273,7 @@ class Supervisor:
         if self._filled is not self._directory:
             self._fill_directory()
         for device, note in flush.batch.devices.items():
-            self._directory.note(device, list(note.addresses), note.hint)
+            self._directory.note(device, list(reversed(note.addresses)), note.hint)
         self._flush_log.applied(
             flush.sequence, flush.at_ms, flush.batch.changed_devices(), self._store.moving_devices()
         )
@@ -283,6 +288,26 @@ class Supervisor:
         for row in known:
             directory.note(row.name, row.addresses, row.hint)
         self._filled = directory
+
+    def _new_directory(self, settings: Settings) -> Directory:
+        names = settings.names
+        return Directory(
+            vendors=names.vendors,
+            hosts=names.hosts,
+            leases=names.leases,
+            ethers=names.ethers,
+            reverse_dns=names.reverse_dns,
+            categories=names.categories,
+            on_neighbours=self._meet,
+            max_devices=2 * settings.devices.max,
+        )
+
+    def _meet(self, neighbours: dict[str, str]) -> None:
+        """Let the accounting know the MAC addresses of this machine's neighbours."""
+        endpoints = self._settings.netifyd.endpoints
+        here = [str(one) for one in endpoints if one.scheme == "unix" or one.is_loopback]
+        with self._lock:
+            self._accountant.identity.set_neighbours(neighbours, here)
 
     # -- signals -----------------------------------------------------------------------------------
 
@@ -331,11 +356,17 @@ class Supervisor:
         self._status.settings = self._settings = new
         if new.names != old.names:
             self._end(self._names, self._limits.other_stop_s)
-            self._directory = _directory(new)
+            self._directory = self._new_directory(new)
             self._start_names()
+        self._store.retention.forget_after_s = new.devices.forget_after_s
+        self._store.retention.max_devices = new.devices.max
+        self._directory.max_devices = 2 * new.devices.max
         with self._lock:
             self._accountant.max_flows = new.netifyd.max_flows
             self._accountant.set_capture_rules(_capture_rules(new))
+            self._accountant.devices.max = new.devices.max
+            if new.devices.by_ip != old.devices.by_ip:
+                self._accountant.identity.by_ip = ByIp(new.devices.by_ip)
         if replace(new.netifyd, max_flows=0) != replace(old.netifyd, max_flows=0):
             self._stop_listeners()
             self._start_listeners(new)
@@ -381,15 +412,3 @@ def _access_and_tls(settings: Settings) -> tuple[Access, SSLContext | None]:
 def _capture_rules(settings: Settings) -> CaptureRules:
     interfaces = settings.netifyd.interfaces
     return CaptureRules(interfaces.include, interfaces.exclude)
-
-
-def _directory(settings: Settings) -> Directory:
-    names = settings.names
-    return Directory(
-        vendors=names.vendors,
-        hosts=names.hosts,
-        leases=names.leases,
-        ethers=names.ethers,
-        reverse_dns=names.reverse_dns,
-        categories=names.categories,
-    )

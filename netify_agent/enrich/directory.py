@@ -14,13 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from netify_agent.enrich.applications import Categories, display_name
 from netify_agent.enrich.identifiers import clean_name, is_host_address, is_link_local
 from netify_agent.enrich.leases import NameFiles
+from netify_agent.enrich.neighbours import ARP_TABLE, arp_table
 from netify_agent.enrich.reverse import ReverseNames, keep_lookups_short, reverse_name
 from netify_agent.enrich.vendors import VendorRegistry
 
-#: Devices kept. If there are more, the one noted longest ago is forgotten.
-MAX_DEVICES = 20_000
-
-#: IP addresses kept of one device, and looked up if it has no other name.
+#: IP addresses of one device and family that are kept, and looked up if it has no other name.
 MAX_ADDRESSES = 4
 
 #: Seconds between two checks of the files, and minimum seconds between two batches of new devices.
@@ -55,6 +53,9 @@ class Directory:
         resolve: Callable[[str], str | None] = reverse_name,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        arp: str = ARP_TABLE,
+        on_neighbours: Callable[[dict[str, str]], None] = lambda neighbours: None,
+        max_devices: int = 20_000,
     ) -> None:
         """Read nothing yet but the categories. Any file may be missing.
 
@@ -67,7 +68,14 @@ class Directory:
         :param ethers: paths of ethers(5) files.
         :param clock: monotonic clock in seconds.
         :param wall: clock in seconds since the epoch.
+        :param arp: the kernel's ARP table.
+        :param on_neighbours: is given the MAC address of each IP address that the ARP table or a lease names,
+            after each refresh.
+        :param max_devices: devices kept; beyond it the one noted longest ago is forgotten.
         """
+        self.max_devices = max_devices
+        self._arp = arp
+        self._on_neighbours = on_neighbours
         self._vendors = VendorRegistry(vendors)
         self._files = NameFiles(hosts=hosts, leases=leases, ethers=ethers)
         self._categories = Categories(categories)
@@ -93,7 +101,7 @@ class Directory:
         """Add a device that was seen, or update what is known of it. Its vendor and name are looked up soon.
 
         :param device: its lower-case MAC address, or its IP address if it has none.
-        :param ips: its current IP addresses, as netifyd spells them.
+        :param ips: its current IP addresses, as netifyd spells them, the latest first.
         :param hint: a name from the stream (DHCP, mDNS), not cleaned. None keeps the previous one.
         """
         with self._lock:
@@ -101,12 +109,13 @@ class Directory:
             if known is None:
                 known = self._devices[device] = self._fresh[device] = _Device(device)
                 self._wake.set()
-                if len(self._devices) > MAX_DEVICES:
+                if len(self._devices) > self.max_devices:
                     self._fresh.pop(self._devices.popitem(last=False)[0], None)
             else:
                 self._devices.move_to_end(device)
-            if any(ip not in known.ips for ip in ips[:MAX_ADDRESSES]):
-                known.ips = tuple(dict.fromkeys((*ips, *known.ips)))[:MAX_ADDRESSES]
+            latest = _latest(ips)
+            if any(ip not in known.ips for ip in latest):
+                known.ips = _latest((*latest, *known.ips))
                 self._fresh[device] = known
                 self._generation += 1  # `name` uses these addresses where it is given none
                 self._wake.set()
@@ -180,6 +189,7 @@ class Directory:
         """
         changed = self._files.refresh(self._wall())
         changed |= self._categories.refresh()
+        self._on_neighbours({**self._files.names.owners, **arp_table(self._arp)})
         with self._lock:
             self._generation += changed
             self._fresh = {}
@@ -227,3 +237,11 @@ class Directory:
         with self._lock:
             self._generation += changed
         self._wake.set()
+
+
+def _latest(ips: Sequence[str]) -> tuple[str, ...]:
+    """The first `MAX_ADDRESSES` of IPv4, then those of IPv6, which are many where they are temporary."""
+    ordered = dict.fromkeys(ips)
+    ipv4 = [ip for ip in ordered if ":" not in ip]
+    ipv6 = [ip for ip in ordered if ":" in ip]
+    return (*ipv4[:MAX_ADDRESSES], *ipv6[:MAX_ADDRESSES])

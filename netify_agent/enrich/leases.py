@@ -33,7 +33,8 @@ _KEA_SUFFIXES = (kea.COMPLETED, kea.PREVIOUS, kea.INPUT)
 
 @dataclass(frozen=True)
 class Names:
-    """Host names by lower-case MAC address and by IP address (RFC 5952 spelling).
+    """Host names by lower-case MAC address and by IP address (RFC 5952 spelling),
+    and the MAC address of each leased address.
 
     :ivar expires_at: when the first of the leases behind them ends, in seconds since the epoch.
     """
@@ -41,6 +42,7 @@ class Names:
     by_mac: dict[str, str] = field(default_factory=dict)
     by_ip: dict[str, str] = field(default_factory=dict)
     expires_at: float = math.inf
+    owners: dict[str, str] = field(default_factory=dict, compare=False)
 
 
 class NameFiles:
@@ -102,15 +104,18 @@ class NameFiles:
     def _read(self, leases: list[str], now: float) -> Names:
         leased: dict[str, str] = {}
         by_ip: dict[str, str] = {}
+        owners: dict[str, str] = {}
         expires_at = math.inf
         for path in leases:
             if self._belongs_to_another(path, leases):
                 continue
             in_file: dict[str, str] = {}
             for lease in self._current_leases(path, now):
+                expires_at = min(expires_at, lease.expires)
+                if lease.mac is not None:
+                    owners.setdefault(lease.ip, lease.mac)
                 if lease.name is None:
                     continue
-                expires_at = min(expires_at, lease.expires)
                 by_ip.setdefault(lease.ip, lease.name)
                 if lease.mac is not None:
                     in_file[lease.mac] = lease.name
@@ -125,7 +130,7 @@ class NameFiles:
                 # An IP address refers to its line in a hosts file.
                 if found := hosts.get(host) if clean_ip(host) else host:
                     fixed.setdefault(mac, found)
-        return Names(leased | fixed, hosts | by_ip, expires_at)
+        return Names(leased | fixed, hosts | by_ip, expires_at, owners)
 
     def _current_leases(self, path: str, now: float) -> list[Lease]:
         """The leases that have not ended, in the order of their last rows."""

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from socket import AF_INET, AF_INET6, inet_pton
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any, NamedTuple
 
 UNKNOWN = "Unknown"  # netifyd 4.4.5's own word for an application it did not detect
+OTHER_DEVICE = "other"  # the device that stands for all that have no room in the device table
 MAX_TEXT = 253  # characters; the longest host name (RFC 1035, 2.3.4)
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NO_MAC = "00:00:00:00:00:00"
 _MAX_TIME = 1 << 42  # May 2109 in milliseconds since the epoch: a later time is no time
-_NO_ADDRESS = frozenset(("0.0.0.0", "::"))
+_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address in IPv6 (RFC 4291, 2.5.5.2)
+# Older netifyd puts a number before the tag: 10910.netify.google-chat.
+_NUMBERED = re.compile(r"[0-9]+\.(?=[A-Za-z])")
+_UNKNOWN_NAME = re.compile(r"(?:[0-9]+\.)?(?:netify\.)?unknown", re.IGNORECASE)
 _DHCP_CLIENT_PORTS = (68, 546)  # a tuple: what is compared with it may be unhashable
 _OTHER_TYPES = {word: word for word in ("remote", "local", "multicast", "broadcast", "unsupported", "error")}
 _MAX_RISKS = 16  # risks kept of a flow; three were the most in 1,465 records of netifyd 4.4.5
@@ -99,21 +103,21 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
     :returns: a key without a device where the record has neither a usable MAC nor an IP address.
     """
     get = flow.get
-    device, local_ip = _side(short_text(get("local_mac")), short_text(get("local_ip")))
-    other, other_ip = _side(short_text(get("other_mac")), short_text(get("other_ip")))
+    device, local_host, local_ip = _side(short_text(get("local_mac")), short_text(get("local_ip")))
+    other, other_host, other_ip = _side(short_text(get("other_mac")), short_text(get("other_ip")))
     other_type = get("other_type")
     if other_type != "local":
         other = None
-    addresses = ((device, local_ip),) if device and local_ip else ()
-    if other and other_ip:
-        addresses = (*addresses, (other, other_ip))
-    application = clean(get("detected_application_name")) or UNKNOWN
-    protocol = clean(get("detected_protocol_name")) or UNKNOWN
+    addresses = ((device, local_host),) if device and local_host else ()
+    if other and other_host:
+        addresses = (*addresses, (other, other_host))
+    application = application_tag(get("detected_application_name"))
+    protocol = _known(clean(get("detected_protocol_name")))
     category = get("category")
     risk, risks = _risks(get("risks"))
     return Description(
-        _key(device, application, protocol),
-        _key(other, application, protocol) if other else None,
+        row_key(device, application, protocol),
+        row_key(other, application, protocol) if other else None,
         timestamp(get("first_seen_at")),
         timestamp(get("last_seen_at")),
         timestamp(category.get("application")) if isinstance(category, dict) else 0,
@@ -137,7 +141,28 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
 
 
 #: One key for all flows of a row: less memory, and a key that is found by its identity.
-_key = lru_cache(maxsize=16384)(Key)
+row_key = lru_cache(maxsize=16384)(Key)
+
+
+def application_tag(name: object) -> str:
+    """Netifyd's name of an application in the spelling of today.
+
+    Older netifyd puts a number before it, and an application that was not detected has several spellings.
+
+    :returns: the tag without its number; :data:`UNKNOWN` for every spelling of unknown and for no name.
+    """
+    text = clean(name)
+    return _tag(text) if text is not None else UNKNOWN
+
+
+@lru_cache(maxsize=4096)
+def _tag(text: str) -> str:
+    return _known(_NUMBERED.sub("", text, count=1) if _NUMBERED.match(text) else text)
+
+
+@lru_cache(maxsize=4096)
+def _known(name: str | None) -> str:
+    return UNKNOWN if name is None or _UNKNOWN_NAME.fullmatch(name) else name
 
 
 def _host(flow: dict[str, Any]) -> str | None:
@@ -217,26 +242,47 @@ def short_text(value: object) -> str | None:
 def device_id(mac: str | None, ip: str | None) -> str | None:
     """The name of a device: its MAC address, or its IP address where it has none (trap 8).
 
-    :returns: lower-case MAC with colons, or the IP as netifyd wrote it in lower case; None without both.
+    :returns: lower-case MAC with colons, or the IP in the spelling of the C library; None without both, and
+        where either names a group of devices instead of one.
     """
     if mac is not None:
         mac = mac.lower()
         if mac != _NO_MAC and _MAC.fullmatch(mac):
-            return mac
-    if ip is not None and _is_address(ip):
-        return ip.lower()
-    return None
+            return None if int(mac[1], 16) & 1 else mac  # the group bit (IEEE 802, 8.2.2)
+    return host_address(ip)
 
 
 @lru_cache(maxsize=16384)
-def _side(mac: str | None, ip: str | None) -> tuple[str | None, str | None]:
-    """One end of a flow: its device, and its IP address in lower case if it is one that a host can have."""
-    return device_id(mac, ip), ip.lower() if ip is not None and _is_address(ip) else None
+def _side(mac: str | None, ip: str | None) -> tuple[str | None, str | None, str | None]:
+    """One end of a flow: its device, the IP address of that host, and the address to show, group or not."""
+    packed = _packed(ip)
+    shown = _spelled(packed) if packed is not None and any(packed) else None
+    return device_id(mac, ip), host_address(ip), shown
 
 
-def _is_address(text: str) -> bool:
+def host_address(ip: str | None) -> str | None:
+    """``ip`` in its one spelling if it can be that of a single host.
+
+    :returns: None for what is no address, and for the unspecified, broadcast and multicast ones.
+    """
+    packed = _packed(ip)
+    if packed is None or not any(packed):
+        return None
+    v4 = packed[12:] if packed.startswith(_MAPPED) else packed
+    if len(v4) == 4:
+        return None if 224 <= v4[0] < 240 or v4 in (b"\xff" * 4, bytes(4)) else _spelled(packed)
+    return None if packed[0] == 0xFF else _spelled(packed)
+
+
+def _packed(ip: str | None) -> bytes | None:
+    """4 or 16 bytes, None for what is no address."""
+    if ip is None:
+        return None
     try:
-        inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+        return inet_pton(AF_INET6 if ":" in ip else AF_INET, ip)
     except (OSError, ValueError):  # a ValueError is a NUL, or no text at all
-        return False
-    return text not in _NO_ADDRESS
+        return None
+
+
+def _spelled(packed: bytes) -> str:
+    return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 import redis
 
 from netify_agent.accounting.accountant import Accountant
+from netify_agent.accounting.batch import Batch
+from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.audit import SumAudit, eviction_warning
 from netify_agent.store.client import Client, StoreError, StoreRefused
 from netify_agent.store.transaction import Sent
@@ -114,6 +116,7 @@ class Flusher:
         self._logged_at = -limits.log_again_s
         self._taken_at = time.monotonic()
         self._opened_s = int(time.time())
+        self._told_full = False
 
     def run(self, stop: threading.Event, progress: Callable[[], None]) -> None:
         """Flush every interval until ``stop`` is set, then once more.
@@ -198,6 +201,7 @@ class Flusher:
         status.flush_ms = (time.monotonic() - started) * 1000
         self._keep(self._pending.sequence, sent)
         self._on_flush(self._pending)
+        self._note_devices(self._pending.batch)
         self._pending.batch.release()
         self._pending = None
         status.pending = 0
@@ -232,6 +236,23 @@ class Flusher:
             log.warning("%s", warning)
         self.status.warning = warning
 
+    def _note_devices(self, batch: Batch) -> None:
+        """Let the accounting know which devices have a row now, and tell once that there is no more room."""
+        changed, dropped = batch.changed_devices(), self._store.dropped_devices()
+        devices = self._accountant.devices
+        with self._lock:
+            self._accountant.flushed(changed, dropped)
+            known, full = len(devices), devices.full
+        if full and not self._told_full:
+            log.warning(
+                "the device table is full: %d devices (devices.max: %d); traffic of devices that are not "
+                "known is counted as '%s'",
+                known,
+                devices.max,
+                OTHER_DEVICE,
+            )
+        self._told_full = full or (self._told_full and known > devices.max * 0.9)
+
     def _keep(self, sequence: int, sent: Sent) -> None:
         """Keep a flush, and as many of those before it as the limits allow."""
         self._applied.append((sequence, sent))
@@ -245,7 +266,7 @@ class Flusher:
     def _restore(self) -> None:
         restored = self._store.claim()
         with self._lock:
-            self._accountant.restore(restored.flows, restored.sources)
+            self._accountant.restore(restored.flows, restored.sources, restored.devices)
         self.status.sequence = restored.sequence
         self.status.restored = True
         if self._audit is not None:
@@ -299,8 +320,10 @@ class Flusher:
         self.status.lost += lost
         self._applied.clear()
         assert self._pending is not None
+        devices = self._store.devices()
         batch = self._pending.batch.without_corrections()
         self._pending = replace(self._pending, batch=batch, sequence=sequence + 1)
         self.status.sequence = sequence
         with self._lock:
             self._accountant.forget_counts()
+            self._accountant.flushed(batch.changed_devices(), (), stored=devices)

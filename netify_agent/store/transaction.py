@@ -123,17 +123,13 @@ class Transaction:
         """ZREM."""
         self._add("ZREM", key, *members)
 
-    def zremrangebyrank(self, key: str, first: int, last: int) -> None:
-        """ZREMRANGEBYRANK."""
-        self._add("ZREMRANGEBYRANK", key, first, last)
-
     def zremrangebyscore(self, key: str, least: Value, most: Value) -> None:
         """ZREMRANGEBYSCORE."""
         self._add("ZREMRANGEBYSCORE", key, least, most)
 
-    def expireat(self, key: str, at_s: int) -> None:
-        """EXPIREAT, in seconds since the epoch."""
-        self._add("EXPIREAT", key, at_s)
+    def expire(self, key: str, seconds: int) -> None:
+        """EXPIRE."""
+        self._add("EXPIRE", key, seconds)
 
     def delete(self, *keys: str) -> None:
         """DEL."""

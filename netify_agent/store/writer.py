@@ -7,26 +7,30 @@ stored. A reply that is lost is no doubt for long: the next attempt reads the nu
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import redis
 
-from netify_agent.accounting.batch import MAX_ADDRESSES, Batch, FlowState, SourceState
+from netify_agent.accounting.batch import Batch, FlowState, SourceState
+from netify_agent.accounting.device_table import DEFAULT_MAX
+from netify_agent.store.addresses import surplus
 from netify_agent.store.client import Client, StoreError, StoreRefused, as_store_error
 from netify_agent.store.deltas import Change, Summary, Sums, Tally
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter, FlowWriterLimits
-from netify_agent.store.layout import COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
+from netify_agent.store.layout import FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
 from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s
 from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
+from netify_agent.store.retention import Due, Retention, WallClock, bucket_ttl
 from netify_agent.store.transaction import Sent, Transaction, repeat
 
-_FORGET_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,21 +48,17 @@ class Flush:
     elapsed_ms: int
 
 
-class _Forgotten(NamedTuple):
-    """What is left of a device that is to be dropped."""
-
-    applications: list[str]
-    protocols: list[str]
-    counters: Sums
-
-
 @dataclass(frozen=True)
 class Restored:
-    """What an earlier run left. ``sequence`` is that of its last flush, 0 for a new store."""
+    """What an earlier run left. ``sequence`` is that of its last flush, 0 for a new store.
+
+    :ivar devices: those that have a row.
+    """
 
     sequence: int
     flows: dict[str, FlowState]
     sources: dict[str, SourceState]
+    devices: list[str]
 
 
 class Rewound(Exception):
@@ -88,13 +88,14 @@ class StoreWriter:
         history: dict[int, int],
         forget_after_s: int,
         *,
+        max_devices: int = DEFAULT_MAX,
         flow_limits: FlowWriterLimits | None = None,
         lease: Lease | None = None,
     ) -> None:
         """Nothing is sent yet.
 
         :param history: seconds a bucket covers, to seconds it is kept.
-        :param forget_after_s: a device silent for so long is dropped.
+        :param forget_after_s: as in :class:`Retention`; ``max_devices`` likewise.
         :param lease: this agent's; None: one for the default interval.
         """
         self.lease = lease or Lease(lease_s(15))
@@ -105,9 +106,10 @@ class StoreWriter:
         self._keys = Keys(gateway)
         self._flow_writer = FlowWriter(self._keys, flow_limits)
         self._history = history
-        self._forget_after_s = forget_after_s
+        self.retention = Retention(client, self._keys, forget_after_s, max_devices)
         self._window = RateWindow()
         self._moving: set[str] = set()  # those that the last flush gave a rate
+        self._dropped: list[str] = []  # by the last flush
         self._sent = Sent(0, b"")  # the latest flush
         self._replaced: str | None = None  # the writer before we claimed the store
         self._now_ms = 0  # Redis' clock at the latest look at ``meta``
@@ -133,16 +135,18 @@ class StoreWriter:
                 missing = users_of_protocols(pipe, self._keys) if schema < 2 else {}
                 pipe.multi()
                 pipe.hgetall(self._keys.flows)
+                pipe.zrange(self._keys.devices, 0, -1)
                 for key, devices in missing.items():
                     pipe.zadd(key, devices)
                 pipe.hset(meta_key, mapping={"schema": SCHEMA, **self.lease.fields(self._now_ms)})
-                flows: dict[str, str] = pipe.execute()[0]
+                flows, names, *_ = pipe.execute()
             if meta.get("writer") != self.lease.writer:  # else the reply to an earlier claim was lost
                 self._replaced = meta.get("writer")
             return Restored(
                 int(meta.get("seq", 0)),
                 {digest: decode_state(text) for digest, text in flows.items()},
                 sources_of(meta),
+                names,
             )
         except redis.RedisError as error:
             raise as_store_error(error, self._gateway) from error
@@ -161,13 +165,20 @@ class StoreWriter:
             if pipe is None:
                 return self._sent
             self.growth = {}
-            forgotten = self._silent(pipe, flush.at_ms)
-            before = self._flow_writer.read(pipe, flush.batch, flush.at_ms)
+            clock = WallClock.read(pipe, self._keys.meta, flush.at_ms, flush.elapsed_ms)
+            due = self.retention.read(pipe, clock)
+            before = self._flow_writer.read(pipe, flush.batch, clock.for_pruning)
+            summary = Summary(flush.batch)
+            notes = flush.batch.devices
+            told = {device: notes[device] for device in summary.devices if device in notes}
+            crowded = surplus(self._client, self._keys, told)
             with Transaction(pipe.connection) as transaction:
-                self._queue(transaction, flush, forgotten, before)
+                self._queue(transaction, flush, summary, clock, due, before, crowded)
                 self._sent = transaction.commit()
                 refused = [f"{name} of {key} ({why})" for name, key, why in transaction.refused()]
         _complain(flush.sequence, refused)
+        if self._dropped:
+            log.info("dropped %d silent devices: %s", len(self._dropped), ", ".join(self._dropped))
         return self._sent
 
     def repeat(self, sequence: int, sent: Sent) -> None:
@@ -230,25 +241,31 @@ class StoreWriter:
         """Devices that have a rate since the last flush."""
         return self._moving - {GATEWAY}
 
-    def _silent(self, pipe: Any, now_ms: int) -> dict[str, _Forgotten]:
-        """Some of the devices that are due to be forgotten."""
-        latest = now_ms - self._forget_after_s * 1000
-        devices = pipe.zrangebyscore(self._keys.devices, "-inf", latest, 0, _FORGET_AT_ONCE)
-        return {
-            device: _Forgotten(
-                _rows_in(pipe.hkeys(self._keys.applications(device))),
-                _rows_in(pipe.hkeys(self._keys.protocols(device))),
-                [int(count or 0) for count in pipe.hmget(self._keys.totals(device), COUNTERS)],
-            )
-            for device in devices
-        }
+    def devices(self) -> list[str]:
+        """Devices that have a row now."""
+        try:
+            names: list[str] = self._client.zrange(self._keys.devices, 0, -1)
+        except redis.RedisError as error:
+            raise as_store_error(error, self._gateway) from error
+        return names
+
+    def dropped_devices(self) -> list[str]:
+        """Devices whose rows the last flush dropped."""
+        return self._dropped
 
     def _queue(
-        self, pipe: Transaction, flush: Flush, forgotten: dict[str, _Forgotten], before: Before
+        self,
+        pipe: Transaction,
+        flush: Flush,
+        summary: Summary,
+        clock: WallClock,
+        due: Due,
+        before: Before,
+        crowded: dict[str, list[str]],
     ) -> None:
         batch = flush.batch
-        summary = Summary(batch)
-        self._queue_meta(pipe, flush)
+        self._queue_meta(pipe, flush, clock)
+        self.retention.queue_corrections(pipe, due, clock)
         self._window.begin(flush.sequence, flush.elapsed_ms)
         rates: dict[str, str] = {}
         for change in summary.changes():
@@ -256,7 +273,7 @@ class StoreWriter:
             if change.name != GATEWAY:
                 self._queue_device(pipe, change, flush)
                 self.growth[change.name] = change.lasting.total[:4]
-            self._queue_history(pipe, change.name, change.interval, batch.bucket)
+            self._queue_history(pipe, change.name, change.interval, flush)
             rates[change.name] = self._window.add(change.name, change.fresh)
         self._queue_rates(pipe, rates)
         pipe.grow(self._keys.unattributed, "", summary.unattributed)
@@ -267,16 +284,19 @@ class StoreWriter:
             pipe.hincrby(self._keys.counters, name, count)
         if batch.categories:
             pipe.hset(self._keys.categories, mapping=batch.categories)
-        for device, what in forgotten.items():
-            if device not in summary.devices:
-                self._queue_forget(pipe, device, what)
-                self.growth[device] = [-count for count in what.counters[:4]]
+        for device, ips in crowded.items():
+            pipe.zrem(self._keys.addresses(device), *ips)
+        self._dropped = self.retention.queue_forget(pipe, due, summary.devices)
+        for device in self._dropped:
+            self._flow_writer.queue_forget(pipe, device)
+            self.growth[device] = [-count for count in due.forgotten[device].counters[:4]]
 
-    def _queue_meta(self, pipe: Transaction, flush: Flush) -> None:
+    def _queue_meta(self, pipe: Transaction, flush: Flush, clock: WallClock) -> None:
         meta: dict[str, str | int] = {
             "seq": flush.sequence,
             "at": flush.at_ms,
             "elapsed": flush.elapsed_ms,
+            "steady": clock.steady_since,
             **self.lease.fields(self._now_ms),
             "schema": SCHEMA,
             "sources": json.dumps(flush.batch.sources),
@@ -319,7 +339,6 @@ class StoreWriter:
                     pipe.zadd(addresses, seen)
                 if listed:
                     pipe.zadd(addresses, listed, nx=True)  # netifyd lists it, but not when it was seen
-                pipe.zremrangebyrank(addresses, 0, -1 - MAX_ADDRESSES)
         if fields:
             pipe.hset(key, mapping=fields)
         pipe.zadd(self._keys.devices, {device: flush.at_ms})
@@ -328,16 +347,17 @@ class StoreWriter:
         for protocol, sums in change.lasting.protocols.items():
             _use(pipe, self._keys.protocol_users(protocol), device, sums)
 
-    def _queue_history(self, pipe: Transaction, name: str, tally: Tally, bucket: int) -> None:
+    def _queue_history(self, pipe: Transaction, name: str, tally: Tally, flush: Flush) -> None:
         if not any(tally.total[:4]) and not any(any(sums[:2]) for sums in tally.applications.values()):
             return
+        bucket = flush.batch.bucket
         for step, keep in self._history.items():
             start = bucket - bucket % step
             key = self._keys.bucket(step, start, name)
             pipe.grow(key, "", tally.total[:4])
             for tag, sums in tally.applications.items():
                 pipe.grow(key, ":" + tag, sums[:2])
-            pipe.expireat(key, start + step + keep)
+            pipe.expire(key, bucket_ttl(start, step, keep, flush.at_ms))
 
     def _queue_rates(self, pipe: Transaction, rates: dict[str, str]) -> None:
         """These rates alone replace those of the last flush; what is not named is at rest."""
@@ -347,20 +367,6 @@ class StoreWriter:
         while part := dict(islice(moving, AT_ONCE)):
             pipe.hset(self._keys.rates, part)
             self._moving.update(part)
-
-    def _queue_forget(self, pipe: Transaction, device: str, what: _Forgotten) -> None:
-        """Drop a device; its counters stay in a sum, so that the gateway's total still adds up."""
-        keys = self._keys
-        pipe.grow(keys.forgotten, "", what.counters)
-        for tag in what.applications:
-            pipe.zrem(keys.users(tag), device)
-        for protocol in what.protocols:
-            pipe.zrem(keys.protocol_users(protocol), device)
-        pipe.zrem(keys.devices, device)
-        pipe.delete(
-            keys.totals(device), keys.applications(device), keys.protocols(device), keys.addresses(device)
-        )
-        self._flow_writer.queue_forget(pipe, device)
 
 
 def _redis_ms(pipe: Any) -> int:
@@ -376,11 +382,6 @@ def _complain(sequence: int, refused: Sequence[str]) -> None:
             f"Redis took flush {sequence} but refused {len(refused)} of its commands, {refused[0]} for one: "
             "somebody else writes to this gateway's keys"
         )
-
-
-def _rows_in(fields: list[str]) -> list[str]:
-    """Names of the rows of a hash with fields ``code:name``."""
-    return sorted({field.partition(":")[2] for field in fields})
 
 
 def _use(pipe: Transaction, key: str, device: str, sums: Sums) -> None:

@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 import { h, setAttribute, setText, show } from './dom.js';
-import { compareText, count, plural, words } from './format.js';
+import { compareText, count, deviceId, deviceLabel, plural, words } from './format.js';
 import { deviceHref, downColumn, emptyNote, timeColumn, twoLines, upColumn } from './parts.js';
 import { severity } from './severity.js';
 import { Table } from './table.js';
@@ -104,7 +104,7 @@ export class Flows {
         get('', { fields: 'mac,ip,name', sort: 'name' }), get('applications', { fields: 'tag,name', sort: 'name', limit: 10_000 }),
       ]);
       choose(this.devices, 'All devices', this.filters.device,
-        network.devices.map((device) => [device.mac ?? device.ip, device.name ?? device.ip ?? device.mac]));
+        network.devices.map((device) => [deviceId(device), deviceLabel(device)]));
       choose(this.applications, 'All applications', this.filters.application,
         applications.map((application) => [application.tag, application.name]));
     } catch {

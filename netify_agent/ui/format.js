@@ -133,9 +133,9 @@ export function deviceLabel(device) {
   return device.name ?? device.ip ?? device.mac;
 }
 
-/** What a device goes by in paths of the API. */
+/** What a device goes by in paths of the API; "other" has neither address. */
 export function deviceId(device) {
-  return device.mac ?? device.ip;
+  return device.mac ?? device.ip ?? device.name;
 }
 
 /** A category of netifyd as words: `streaming-media` is `streaming media`. */

@@ -15,7 +15,7 @@ from netify_agent.api.documents import rfc3339
 COUNTERS = ["bytes_up", "bytes_down", "packets_up", "packets_down", "flows", "rate_up", "rate_down"]
 APPLICATION = ["tag", "name", "category", *COUNTERS, "first_seen", "last_seen"]
 DEVICE = [
-    *("mac", "ip", "ips", "name", "vendor", "interface", "first_seen", "last_seen", "active"),
+    *("mac", "ip", "ips", "name", "vendor", "randomized", "interface", "first_seen", "last_seen", "active"),
     *(*COUNTERS, "applications"),
 ]
 
@@ -71,6 +71,7 @@ def test_a_device_is_told_with_all_that_is_known(scene: Scene) -> None:
         "ips": ["192.168.1.10"],
         "name": "laptop",
         "vendor": None,
+        "randomized": True,
         "interface": "br0",
         "first_seen": "2023-11-14T22:13:21.000Z",
         "last_seen": "2023-11-14T22:18:30.015Z",

@@ -15,6 +15,10 @@ from faults import NotHere, fault, traffic
 from redis_faults import close_connections
 from world import World
 
+from netify_agent.store.client import connect
+from netify_agent.store.layout import Keys
+
+_YEARS_S = 500 * 86_400
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -146,6 +150,22 @@ def log_full(world: World) -> None:
     world.daemon.signal(signal.SIGKILL)
     world.daemon.log = log
     world.after_death()
+
+
+@fault("agent", "the agent's clock is years ahead for a while", asks_redis=True)
+def clock_years_ahead(world: World) -> None:
+    """No device may be forgotten for that, and no flow that is over."""
+    world.daemon.flushed()
+    devices = Keys("gw1").devices
+    store = connect(world.server.url, None)
+    before = set(store.zrange(devices, 0, -1))
+    for seconds in (_YEARS_S, -_YEARS_S):
+        if not world.step_clock(seconds):
+            raise NotHere("it takes libfaketime")
+        traffic(world, 2)
+        world.daemon.flushed()
+        lost = before - set(store.zrange(devices, 0, -1))
+        assert not lost, f"forgotten: {lost}"
 
 
 @fault("agent", "the agent's clock is stepped")

@@ -18,6 +18,7 @@ import redis
 from netify_agent.store.layout import Keys
 
 GATEWAY = "gw1"
+MAX_DEVICES = 64  # of the agent's configuration
 _COUNTERS = ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows")
 
 
@@ -156,9 +157,11 @@ class Delivered:
             told = self.flows.get(name)
             if told is not None and told.described == self.life and told.description is not None:
                 row = _row(told.description)
-                if tuple(key[:2]) != row:
+                if tuple(key[:2]) not in (row, ("other", row[1])):
                     wrong.append(f"{name}: stands at {key}, was last told to be of {row}")
-        found = {device["mac"] or device["ip"]: device for device in network["devices"]}
+        found = {device["mac"] or device["ip"] or device["name"]: device for device in network["devices"]}
+        if len(found) > MAX_DEVICES + 1:
+            wrong.append(f"{len(found)} devices have a row")
         if not self.forgetful:
             if _both(network["totals"]) != gateway:
                 wrong.append(f"gateway: {_both(network['totals'])}, its flows have {gateway}")

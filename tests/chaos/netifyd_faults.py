@@ -66,6 +66,13 @@ def flood(world: World) -> None:
     world.deliver(4000)
 
 
+@fault("netifyd", "netifyd tells of a flood of made-up MAC addresses")
+def mac_flood(world: World) -> None:
+    for _ in range(10):
+        world.spoof(30)
+        world.deliver(20)
+
+
 @fault("netifyd", "netifyd's clock jumps ten years ahead")
 def clock_ahead(world: World) -> None:
     world.shift_netifyd_clock(TEN_YEARS_MS)

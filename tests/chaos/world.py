@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from delivered import Delivered
+from delivered import MAX_DEVICES, Delivered
 from support import Daemon, Proxy, RedisServer, StandIn, eventually
 
 from netify_agent.simulator import Simulation
@@ -54,7 +55,9 @@ class World:
         self.servers = [self.server]
         self.proxy = Proxy(directory / "proxy.sock", self.server.socket)
         self.netifyd = StandIn(directory / "netifyd.sock")
-        self.daemon = Daemon(directory, self.proxy.url, f"unix://{self.netifyd.path}")
+        self.daemon = Daemon(
+            directory, self.proxy.url, f"unix://{self.netifyd.path}", devices={"max": MAX_DEVICES}
+        )
         self.connected = False
         self._sent = 0  # bytes to this life of the agent
         self._shift_ms = 0
@@ -175,6 +178,38 @@ class World:
                 self.delivered.take(payload)
                 reached.append(payload)
         return reached
+
+    def spoof(self, count: int) -> None:
+        """Flows of ``count`` made-up MAC addresses, each over at once."""
+        for _ in range(count):
+            tail = f"{self.chance.getrandbits(32):08x}"
+            at_ms = int(time.time() * 1000) + self._lives * 3_600_000 + self._shift_ms
+            up, down = self.chance.randint(60, 1500), self.chance.randint(0, 1500)
+            flow = {
+                "digest": f"{self.chance.getrandbits(160):040x}",
+                "last_seen_at": at_ms,
+                "first_seen_at": at_ms,
+                "local_mac": "06:00:" + ":".join(re.findall("..", tail)),
+                "local_ip": f"10.66.{int(tail[:2], 16)}.{int(tail[2:4], 16)}",
+                "other_ip": "203.0.113.9",
+                "other_type": "remote",
+                "detected_application_name": "netify.spoofed",
+                "detected_protocol_name": "DNS",
+            }
+            counters = {
+                "digest": flow["digest"],
+                "last_seen_at": at_ms,
+                "local_bytes": up,
+                "local_packets": 1,
+                "other_bytes": down,
+                "other_packets": 1,
+                "total_bytes": up + down,
+                "total_packets": 2,
+            }
+            for kind, fields in (("flow", flow), ("flow_purge", counters)):
+                payload = json.dumps({"type": kind, "flow": fields}, separators=(",", ":")).encode() + b"\n"
+                if self.connected and self.send(frame(payload, self.version)):
+                    self.delivered.take(payload)
 
     def unseen(self, count: int) -> None:
         """``count`` records that nobody gets."""

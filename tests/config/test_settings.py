@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from netify_agent.config.settings import (
     ConfigError,
+    DeviceSettings,
     Endpoint,
     MetricsSettings,
     RedisSettings,
@@ -65,7 +66,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         Resolution(3600, 2678400, "1h"),
         Resolution(86400, 34560000, "1d"),
     )
-    assert settings.devices.forget_after_s == 34560000
+    assert settings.devices == DeviceSettings(10_000, 34560000, ())
     assert settings.names.vendors == "/usr/share/ieee-data"
     assert settings.names.hosts == ("/etc/hosts",)
     assert len(settings.names.leases) == 7
@@ -88,7 +89,7 @@ web: {listen: "[::]:80", threads: 64, hosts: [Gw.LAN, "[FD00::1]", 192.0.2.1], a
       cors_origins: ["https://Grafana.lan:443", "http://[0:0::1]:3000/"]}
 metrics: {devices: 0, applications: 10000}
 history: {24h: 400d, 60s: 1m}
-devices: {forget_after: 24h}
+devices: {forget_after: 24h, max: 1, by_ip: [192.0.2.0/24, "2001:DB8::/32", 192.0.2.1, 02-AA-00-00-33-33]}
 names: {vendors: /v, hosts: [], ethers: [/e], leases: [/l*, /m], reverse_dns: true, categories: /c}
 """,
         "f.yaml",
@@ -108,7 +109,9 @@ names: {vendors: /v, hosts: [], ethers: [/e], leases: [/l*, /m], reverse_dns: tr
     assert settings.web.cors_origins == ("https://grafana.lan", "http://[::1]:3000")
     assert settings.metrics == MetricsSettings(0, 10000)
     assert settings.history == (Resolution(60, 60, "1m"), Resolution(86400, 34560000, "1d"))
-    assert settings.devices.forget_after_s == 86400
+    assert settings.devices == DeviceSettings(
+        1, 86400, ("192.0.2.0/24", "2001:db8::/32", "192.0.2.1/32", "02:aa:00:00:33:33")
+    )
     assert settings.names == type(settings.names)("/v", (), ("/e",), ("/l*", "/m"), True, "/c")
 
 
@@ -336,6 +339,15 @@ def test_the_conffile_names_every_key() -> None:
             "history.300s: expected each resolution once (5m), found '300s' again",
         ),
         ("devices: {forget_after: 23h}", "devices.forget_after: expected a duration such as"),
+        ("devices: {max: 0}", "devices.max: expected a whole number from 1 to 100000, found 0"),
+        (
+            "devices: {by_ip: [192.0.2.1/24]}",
+            "devices.by_ip[0]: expected a network such as 192.0.2.0/24 without host bits, or a MAC address",
+        ),
+        (
+            "devices: {by_ip: [02:00:00:00:33]}",
+            "devices.by_ip[0]: expected a network such as 192.0.2.0/24, or a MAC address, found",
+        ),
         ("names: {vendors: x}", "names.vendors: expected an absolute path, found 'x'"),
         ("names: {vendors: }", "names.vendors: expected an absolute path, found nothing"),
         ('names: {vendors: "/a\\0b"}', "names.vendors: expected an absolute path, found '/a\\x00b'"),
@@ -397,7 +409,7 @@ web: {threads: 0, listen: 0.0.0.0:80}
         ("intervall: 15", "intervall: unknown key, did you mean 'interval'?"),
         ("netifyd: {endpoint: []}", "netifyd.endpoint: unknown key, did you mean 'endpoints'?"),
         ("web: {allow-unauthenticated: true}", "did you mean 'allow_unauthenticated'?"),
-        ("devices: {x: 1}", "devices.x: unknown key, expected forget_after"),
+        ("devices: {x: 1}", "devices.x: unknown key, expected "),
         ("interval_s: 15", "did you mean 'interval'?"),
     ],
 )

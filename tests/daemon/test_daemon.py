@@ -23,7 +23,17 @@ import pytest
 import redis
 from records import flow_record, stats_record, status_record
 from store_book import check_entries
-from support import CAPTURES, WAIT_S, Daemon, RedisServer, StandIn, eventually, framed, totals
+from support import (
+    CAPTURES,
+    WAIT_S,
+    Daemon,
+    RedisServer,
+    StandIn,
+    eventually,
+    framed,
+    of_single_devices,
+    totals,
+)
 
 from netify_agent.accounting.batch import MAX_ENDED
 from netify_agent.store.client import connect
@@ -40,8 +50,10 @@ def truth_of(raw: Path) -> dict[str, Any]:
     truth = json.loads(raw.with_suffix(".truth.json").read_text())
     return {
         "gateway": truth["gateway"],
-        "devices": {name: row for name, row in truth["devices"].items() if any(row.values())},
-        "applications": {name: row for name, row in truth["applications"].items() if any(row.values())},
+        **{
+            kind: {name: row for name, row in of_single_devices(truth[kind]).items() if any(row.values())}
+            for kind in ("devices", "applications")
+        },
     }
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ class Network:
         self.asked.append(ip)
         return self.zone.get(ip)
 
-    def directory(self, *, reverse_dns: bool = False) -> Directory:
+    def directory(self, *, reverse_dns: bool = False, **options: Any) -> Directory:
         return Directory(
             vendors=str(self.folder),
             hosts=[str(self.folder / "hosts")],
@@ -57,6 +58,7 @@ class Network:
             resolve=self.resolve,
             clock=lambda: self.now,
             wall=lambda: self.wall,
+            **options,
         )
 
 
@@ -85,6 +87,31 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
+class TestNeighbours:
+    def test_the_kernel_goes_before_a_lease_and_only_its_answers_count(self, network: Network) -> None:
+        network.put(
+            "arp",
+            "IP address       HW type     Flags       HW address            Mask     Device\n"
+            "192.0.2.10       0x1         0x2         02:00:00:00:50:0A     *        br-lan\n"
+            f"{IP}       0x1         0x6         02:00:00:00:50:0b     *        br-lan\n"
+            "192.0.2.12       0x1         0x0         00:00:00:00:00:00     *        br-lan\n"
+            "192.0.2.13       0x1         0x0         02:00:00:00:50:0d     *        br-lan\n"
+            "no row\n",
+        )
+        network.put(
+            "b.leases", f"0 {MAC} 10.9.9.9 * *\n1500000000 {MAC} 10.9.9.8 ended *\n0 {MAC} {IP} laptop *\n"
+        )
+        found: list[dict[str, str]] = []
+        network.directory(arp=str(network.folder / "arp"), on_neighbours=found.append).refresh()
+        assert found == [{"192.0.2.10": "02:00:00:00:50:0a", IP: "02:00:00:00:50:0b", "10.9.9.9": MAC}]
+
+    def test_without_a_table_of_the_kernel_there_are_leases(self, network: Network) -> None:
+        network.lease("laptop")
+        found: list[dict[str, str]] = []
+        network.directory(arp=str(network.folder / "none"), on_neighbours=found.append).refresh()
+        assert found == [{IP: MAC}]
+
+
 class TestNames:
     def test_each_source_gives_way_to_a_better_one(self, network: Network) -> None:
         directory = network.directory(reverse_dns=True)
@@ -107,6 +134,15 @@ class TestNames:
         network.put("ethers", f"{MAC} from-ethers\n")
         directory.refresh()
         assert directory.name(MAC, [IP], "mdns-hint") == "from-ethers"
+
+    def test_a_name_that_hangs_on_ipv4_outlives_twenty_temporary_addresses(self, network: Network) -> None:
+        network.put("hosts", f"{IP} printer\n")
+        directory = network.directory()
+        directory.refresh()
+        directory.note(MAC, [IP], None)
+        for number in range(20):
+            directory.note(MAC, [f"2001:db8::{number:x}"], None)
+        assert directory.name(MAC, [], None) == "printer"
 
     def test_a_device_without_a_mac_is_named_by_its_address(self, network: Network) -> None:
         network.lease("tunnel")
@@ -329,8 +365,8 @@ class TestBounds:
     def test_the_device_noted_longest_ago_is_forgotten(
         self, network: Network, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(directory_module, "MAX_DEVICES", 2)
         directory = network.directory()
+        directory.max_devices = 2
         directory.note(MAC, [], "first")
         directory.note("02:00:00:00:00:02", [], "second")
         directory.note(MAC, [], None)
@@ -344,7 +380,12 @@ class TestBounds:
         directory = network.directory()
         for i in range(100):
             directory.note(MAC, [f"10.0.0.{i}"], None)
-        assert directory._devices[MAC].ips == ("10.0.0.99", "10.0.0.98", "10.0.0.97", "10.0.0.96")
+        for i in range(100):
+            directory.note(MAC, [f"2001:db8::{i}"], None)
+        assert directory._devices[MAC].ips == (
+            *("10.0.0.99", "10.0.0.98", "10.0.0.97", "10.0.0.96"),
+            *("2001:db8::99", "2001:db8::98", "2001:db8::97", "2001:db8::96"),
+        )
 
     def test_answers_for_forgotten_addresses_are_dropped(self, network: Network) -> None:
         directory = network.directory(reverse_dns=True)

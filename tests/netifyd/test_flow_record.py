@@ -12,6 +12,7 @@ from netify_agent.netifyd.flow_record import (
     MAX_SCORE,
     MAX_TEXT,
     UNDESCRIBED,
+    UNKNOWN,
     Details,
     Key,
     clean,
@@ -78,6 +79,31 @@ def test_what_is_no_address_names_no_device(ip: Any) -> None:
 
 def test_spellings_of_a_mac_in_either_case_are_one_device() -> None:
     assert device_id("AA:BB:CC:DD:EE:0F", None) == "aa:bb:cc:dd:ee:0f"
+
+
+@pytest.mark.parametrize(
+    ("name", "tag"),
+    [
+        ("10910.netify.google-chat", "netify.google-chat"),
+        ("netify.google-chat", "netify.google-chat"),
+        ("7.custom.app", "custom.app"),
+        *(
+            (name, UNKNOWN)
+            for name in ("unknown", "UNKNOWN", "netify.unknown", "0.unknown", "0.netify.Unknown")
+        ),
+        *((name, UNKNOWN) for name in ("", " ", None, 5)),
+        *((name, name) for name in ("1.1.1.1", "9gag", "netify.unknown-tv", "5.")),
+    ],
+)
+def test_an_application_has_one_spelling(name: Any, tag: str) -> None:
+    assert describe(flow(detected_application_name=name)).key.application == tag
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"), [("unknown", UNKNOWN), ("0.Unknown", UNKNOWN), ("802.1X", "802.1X")]
+)
+def test_an_unknown_protocol_has_one_spelling(name: str, protocol: str) -> None:
+    assert describe(flow(detected_protocol_name=name)).key.protocol == protocol
 
 
 def test_a_record_that_says_nothing_describes_an_unknown_flow_of_no_device() -> None:

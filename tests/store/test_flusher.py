@@ -405,6 +405,25 @@ def test_a_redis_that_lost_everything_lately_is_given_everything_again(
     assert held == {keys.flows: {"a", "c"}, keys.ended: {"b"}, keys.details: {"a", "b", "c"}}
 
 
+def test_devices_that_redis_lost_for_good_make_room(
+    redis_server: RedisServer, rigs: Callable[..., Rig]
+) -> None:
+    rig = rigs(redis_server.url, interval_s=0.01)
+    rig.accountant.devices.max = 2
+    rig.start()
+    rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 500, 1000))
+    rig.feed(rig.netifyd.flow("b", "02:00:00:00:00:09"), rig.netifyd.purge("b"))
+    before = rig.writer.status.flushes
+    eventually(lambda: rig.writer.status.flushes > before + KEPT_FLUSHES + 2, "more flushes than are kept")
+    assert rig.accountant.devices.full
+    rig.client.flushall()
+    eventually(lambda: rig.writer.status.lost, "the loss is noticed")
+    rig.flush()
+    rig.feed(rig.netifyd.flow("c", PHONE), rig.netifyd.stats("c", 1, 2000))
+    rig.flush()
+    assert rig.bytes_down() == {LAPTOP: 0, PHONE: 2000, "gateway": 2000}
+
+
 def test_what_redis_lost_for_good_is_counted_and_no_row_falls_below_zero(
     redis_server: RedisServer, rigs: Callable[..., Rig], caplog: pytest.LogCaptureFixture
 ) -> None:

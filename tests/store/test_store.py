@@ -28,7 +28,7 @@ from store_book import (
 )
 from support import RedisServer, eventually, free_port
 
-from netify_agent.accounting.batch import MAX_ADDRESSES
+from netify_agent.accounting.batch import MAX_IPV4, MAX_IPV6
 from netify_agent.simulator.simulation import Simulation
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.changes_reader import ChangesReader
@@ -38,6 +38,7 @@ from netify_agent.store.flow_reader import FlowFilter
 from netify_agent.store.layout import SCHEMA, Keys
 from netify_agent.store.metrics_reader import MetricsReader
 from netify_agent.store.reader import StoreReader
+from netify_agent.store.retention import Due, Retention, WallClock
 from netify_agent.store.writer import Rewound, StoreWriter
 
 HOSTILE = [
@@ -266,12 +267,13 @@ def test_a_rival_takes_the_store_over_and_the_older_writer_is_refused(
 def test_a_rival_that_claims_between_check_and_commit_wins(book: Book, shared_redis: RedisServer) -> None:
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
 
-    class Slow(StoreWriter):
-        def _silent(self, pipe: Any, now_ms: int) -> dict[str, list[str]]:
+    class Slow(Retention):
+        def read(self, pipe: Any, clock: WallClock) -> Due:
             Book(shared_redis.url, "gw1")
-            return super()._silent(pipe, now_ms)
+            return super().read(pipe, clock)
 
-    slow = Slow(book.client, "gw1", {300: 600}, 86400)
+    slow = StoreWriter(book.client, "gw1", {300: 600}, 86400)
+    slow.retention = Slow(book.client, Keys("gw1"), 86400, 10_000)
     slow.claim()
     before = book.reader.snapshot()
     with pytest.raises(StoreError, match="the next attempt finds out"):
@@ -558,17 +560,17 @@ def test_what_a_flow_record_tells_of_a_quiet_device_is_kept(book: Book) -> None:
     assert (found.device.hint, found.device.arrived) == ("laptop", 1_800_000_015_000)
 
 
-def test_addresses_of_a_device_are_bounded_and_the_latest_stay(book: Book) -> None:
-    for number in range(MAX_ADDRESSES * 3):
-        address: dict[str, Any] = {
-            "local_ip": f"192.168.2.{number}",
-            "last_seen_at": 1_700_000_000_000 + number,
-        }
-        book.flush(book.netifyd.flow("a", **address))
+def test_the_latest_addresses_of_each_family_stay(book: Book) -> None:
+    """One IPv4 address, to which the name is bound, and twenty temporary IPv6 addresses after it."""
+    addresses = [f"192.168.2.{number}" for number in range(MAX_IPV4 + 2)]
+    addresses += [f"2001:db8::{number:x}" for number in range(1, 21)]
+    for second, ip in enumerate(addresses):
+        book.flush(book.netifyd.flow("a", local_ip=ip, last_seen_at=1_700_000_000_000 + second * 1000))
+    book.flush({"type": "endpoints", LAPTOP: ["192.168.2.1", "192.168.2.9"]})  # not when they were seen
     found = book.reader.device(LAPTOP)
     assert found is not None
-    latest = range(MAX_ADDRESSES * 3 - 1, MAX_ADDRESSES * 2 - 1, -1)
-    assert found.device.addresses == [f"192.168.2.{number}" for number in latest]
+    latest = [ip for ip in reversed(addresses) if ":" in ip][:MAX_IPV6]
+    assert found.device.addresses == latest + [f"192.168.2.{number}" for number in range(MAX_IPV4 + 1, 1, -1)]
 
 
 def test_addresses_that_netifyd_lists_without_a_time_do_not_displace_the_latest(book: Book) -> None:
@@ -656,7 +658,8 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     before = book.client.info("commandstats")
     book.flush(book.netifyd.flow("a", PHONE), book.netifyd.stats("a", 1, 2), at_ms=1_000)
     risks = {"risks": {"ndpi_risk_score": 10, "risks": [46]}}
-    book.flush(book.netifyd.flow("b", **risks), book.netifyd.stats("b", 1, 2))
+    now = int(time.time() * 1000)
+    book.flush(book.netifyd.flow("b", **risks), book.netifyd.stats("b", 1, 2), at_ms=now)
     book.writer.apply(
         book.flush(book.netifyd.flow("b", application=YOUTUBE, **risks), book.netifyd.purge("a"))
     )
@@ -686,8 +689,8 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     names = {name.removeprefix("cmdstat_").partition("|")[0] for name in used}
     assert names - {"info", "exists"} == {  # INFO is this test's own
         *("ping", "time", "watch", "unwatch", "multi", "exec"),
-        *("hget", "hgetall", "hkeys", "hmget", "hset", "hsetnx", "hincrby", "hdel", "del", "expireat"),
-        *("zadd", "zcard", "zcount", "zincrby", "zrange", "zrangebyscore", "zrem", "zremrangebyrank"),
+        *("hget", "hgetall", "hkeys", "hmget", "hset", "hsetnx", "hincrby", "hdel", "del", "expire"),
+        *("zadd", "zcard", "zcount", "zincrby", "zrange", "zrangebyscore", "zrem"),
         *("zremrangebyscore", "zrevrange", "zrevrangebyscore", "zscore", "sadd", "smembers"),
     }
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 
 from netify_agent.api.http.problems import Problem, bad_parameter
 from netify_agent.api.http.route import Parameter, Request, Schema
+from netify_agent.netifyd.flow_record import OTHER_DEVICE
 
 MAX_LIMIT = 10_000
 _LONGEST_TEXT = 256  # characters
@@ -172,11 +173,13 @@ def device(name: str = "device", *, in_path: bool = True) -> Parameter:
             {"pattern": "^[0-9A-Fa-f]{12}$"},
             {"format": "ipv4"},
             {"format": "ipv6"},
+            {"const": OTHER_DEVICE},
         ],
     }
     description = (
         "MAC address with colons, dashes, dots or no separators, in either case; "
-        "or the IP address of a device without one"
+        "the IP address of a device without one; "
+        f"or `{OTHER_DEVICE}` for all devices without a row of their own"
     )
     return Parameter(name, description, schema, device_name, in_path=in_path)
 
@@ -187,6 +190,8 @@ def device_name(text: str) -> str:
     :param text: a MAC address with colons, dashes, dots or no separators, in either case; or an IP address.
     :raises ValueError: for anything else.
     """
+    if text == OTHER_DEVICE:
+        return text
     if _MAC.fullmatch(text):
         digits = re.sub(r"[^0-9a-f]", "", text.lower())
         return ":".join(digits[index : index + 2] for index in range(0, 12, 2))

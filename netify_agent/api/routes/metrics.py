@@ -33,6 +33,7 @@ _ACCOUNTING = {
     ),
     "netifyd_restarts": ("netifyd_restarts", "Detected restarts of netifyd."),
     "flows_evicted": ("evicted_flows", "Flows dropped because the flow table was full (max_flows)."),
+    "flows_folded": ("folded_flows", "Flows of devices without a row of their own, counted as 'other'."),
     "flows_expired": ("expired_flows", "Flows dropped without an end record."),
 }
 

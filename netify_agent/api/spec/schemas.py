@@ -18,7 +18,7 @@ ADDRESS_OR_NULL: Schema = {"type": ["string", "null"], "anyOf": [{"format": "ipv
 MAC_OR_NULL: Schema = {"type": ["string", "null"], "pattern": "^([0-9a-f]{2}:){5}[0-9a-f]{2}$"}
 DEVICE_NAME: Schema = {
     "type": "string",
-    "description": "MAC address, or the IP address of a device without one",
+    "description": "MAC address, the IP address of a device without one, or `other`",
 }
 
 
@@ -69,6 +69,7 @@ _DEVICE = {
     "ips": listing(ADDRESS),
     "name": TEXT_OR_NULL,
     "vendor": TEXT_OR_NULL,
+    "randomized": {"type": ["boolean", "null"]},
     "interface": TEXT_OR_NULL,
     **_SEEN,
     "active": FLAG,
@@ -221,6 +222,9 @@ STATUS = record(
             {
                 "live_flows": POSITIVE,
                 "pending_changes": POSITIVE,
+                "devices": POSITIVE,
+                "max_devices": POSITIVE,
+                "devices_full": FLAG,
                 "records": table(POSITIVE),
                 "rejected": table(POSITIVE),
                 "counters": {"type": ["object", "null"], "additionalProperties": COUNT},

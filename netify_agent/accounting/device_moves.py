@@ -1,0 +1,86 @@
+"""Flows that turn out to be of another device than the one they were counted for.
+
+Two things become known late: the MAC address of an IP address, and, at the start of the agent, which devices
+the store has, so that others have no room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from netify_agent.accounting.batch_builder import BatchBuilder
+from netify_agent.accounting.device_identity import DeviceIdentity
+from netify_agent.accounting.device_table import DeviceTable
+from netify_agent.accounting.flow import Flow
+from netify_agent.accounting.flow_table import FlowTable
+from netify_agent.netifyd.flow_record import OTHER_DEVICE, Key, row_key
+
+Rename = Callable[[str, Flow], str]  # the device of a side, and its flow, to the device that it is
+
+
+class DeviceMoves:
+    """Moves flows, live and recently ended, with all that they counted."""
+
+    def __init__(
+        self,
+        tables: Mapping[str, FlowTable],
+        builder: BatchBuilder,
+        devices: DeviceTable,
+        identity: DeviceIdentity,
+    ) -> None:
+        """``tables``: the flow table of each source, by URL; it may grow."""
+        self._tables = tables
+        self._builder = builder
+        self._devices = devices
+        self._identity = identity
+
+    def follow_macs(self) -> None:
+        """Move what went by an IP address whose MAC address has become known."""
+        moved = self._identity.take_moved()
+        if not moved:
+            return
+
+        def rename(device: str, flow: Flow) -> str:
+            itself = flow.peer is not None and flow.peer.device == flow.key.device
+            if itself or (flow.table.source, device) not in moved:
+                return device  # a host that talks to itself never passed its network card
+            name = self._identity.name(device, device, flow.table.source)
+            if name == device or self._devices.admit(name) == OTHER_DEVICE:
+                return device
+            self._builder.note(name).remember(device, 0)
+            return name
+
+        self._move(rename)
+
+    def restore(self, stored: Collection[str]) -> None:
+        """Take in the devices that the store has; of those met before, fold what has no room beside them."""
+        met = [device for device in self._devices if device not in stored]
+        self._devices.add(stored)
+        without_room = met[max(len(met) - (len(self._devices) - self._devices.max), 0) :]
+        if not without_room:
+            return
+        self._devices.remove(without_room)
+        gone = set(without_room)
+        folded = self._move(lambda device, flow: OTHER_DEVICE if device in gone else device)
+        self._builder.counters["flows_folded"] += folded
+        self._builder.drop_devices(gone)
+
+    def _move(self, rename: Rename) -> int:
+        """Move the flows of devices that have another name now; returns how many."""
+        count = 0
+        for flow in [flow for table in self._tables.values() for flow in table.flows()]:
+            key = self._renamed(flow.key, flow, rename)
+            peer = self._renamed(flow.peer, flow, rename) if flow.peer is not None else None
+            if (key, peer) != (flow.key, flow.peer):
+                self._builder.change(flow)
+                self._builder.move(flow, key, peer, flow.capture)
+                if flow.ended:
+                    self._builder.show_ended(flow)
+                count += 1
+        return count
+
+    def _renamed(self, row: Key, flow: Flow, rename: Rename) -> Key:
+        if row.device is None:
+            return row
+        device = rename(row.device, flow)
+        return row if device == row.device else row_key(device, row.application, row.protocol)

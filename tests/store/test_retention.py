@@ -1,0 +1,176 @@
+"""What a flush drops, and that no single reading of a clock decides it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import pytest
+from storing import LAPTOP, PHONE, Book, check_entries, counts
+from support import RedisServer
+
+from netify_agent.netifyd.flow_record import OTHER_DEVICE
+from netify_agent.store.client import connect
+from netify_agent.store.flow_writer import ENDED_MS
+from netify_agent.store.layout import Keys
+
+DAY_MS = 86_400_000
+YEARS_MS = 500 * DAY_MS
+KEYS = Keys("gw1")
+NOW = int(time.time() * 1000)
+
+MakeBook = Callable[..., Book]
+
+
+@pytest.fixture
+def make(shared_redis: RedisServer) -> MakeBook:
+    """A book on an empty store; made again, it is the next run of the agent."""
+    connect(shared_redis.url, None).flushall()
+    return lambda **options: Book(shared_redis.url, "gw1", **options)
+
+
+def names(book: Book) -> set[str]:
+    return set(book.client.zrange(KEYS.devices, 0, -1))
+
+
+def fill(book: Book, *sizes: int, at_ms: int = NOW) -> list[str]:
+    """Devices that moved so many bytes each, in this order."""
+    devices = [f"02:00:00:00:01:{number:02x}" for number in range(len(sizes))]
+    for second, (device, size) in enumerate(zip(devices, sizes, strict=True)):
+        book.feed(book.netifyd.flow(device, device), book.netifyd.stats(device, 0, size))
+        book.flush(at_ms=at_ms + second)
+    return devices
+
+
+def agrees(book: Book) -> None:
+    snapshot = book.reader.snapshot()
+    for counter, total in snapshot.gateway.counters.items():
+        rows = [*(row.counters for row in snapshot.devices), snapshot.unattributed, snapshot.forgotten]
+        assert sum(row[counter] for row in rows) - snapshot.mirrored[counter] == total
+
+
+# -- clocks -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("minutes", [1, 20 * 60])
+def test_a_clock_far_ahead_forgets_no_device(make: MakeBook, minutes: int, restarted: bool) -> None:
+    """A dead battery, a wrong NTP server: 500 days ahead, also from the start of the agent on."""
+    book = make()
+    devices = fill(book, 10, 20, 30)
+    if restarted:
+        book = make()
+    for minute in range(0, minutes, max(minutes // 10, 1)):
+        book.flush(at_ms=NOW + YEARS_MS + minute * 60_000, elapsed_ms=1 if minute == 0 else None)
+    book.flush(at_ms=NOW + minutes * 60_000, elapsed_ms=60_000)
+    book.flush(at_ms=NOW + 2 * DAY_MS)
+    assert names(book) == set(devices)
+    agrees(book)
+
+
+def test_a_device_that_was_silent_for_long_is_dropped_by_a_steady_clock_and_named_in_the_log(
+    make: MakeBook, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = make(forget_after_s=86400)
+    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20), at_ms=NOW)
+    book.flush(at_ms=NOW + 2 * DAY_MS, elapsed_ms=1000)  # the agent did not run
+    assert names(book) == {LAPTOP}
+    with caplog.at_level(logging.INFO):
+        for hours in (12, 24):
+            book.flush(at_ms=NOW + 2 * DAY_MS + hours * 3_600_000)
+    assert names(book) == set()
+    assert f"dropped 1 silent devices: {LAPTOP}" in caplog.text
+    assert book.reader.snapshot().forgotten == counts(10, 20, 1, 1, 1)
+
+
+def test_a_restart_without_a_pause_leaves_the_clock_steady(make: MakeBook) -> None:
+    """An agent that is restarted each night must drop silent devices all the same."""
+    book = make(forget_after_s=86400)
+    book.flush(book.netifyd.flow("a"), at_ms=NOW)
+    for hour in range(1, 26):
+        book = make(forget_after_s=86400)
+        book.at_ms = NOW + (hour - 1) * 3_600_000 + 60_000
+        book.flush(at_ms=NOW + hour * 3_600_000)
+    assert names(book) == set()
+
+
+def test_a_device_seen_in_the_future_does_not_stay_active(make: MakeBook) -> None:
+    book = make()
+    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2), at_ms=NOW + YEARS_MS)
+    book.flush(at_ms=NOW, elapsed_ms=1000)
+    assert book.client.zscore(KEYS.devices, LAPTOP) == NOW
+    book.flush(at_ms=NOW + 60_001)
+    assert book.client.zscore(KEYS.devices, LAPTOP) == NOW
+
+
+def test_ended_flows_are_neither_lost_to_a_clock_ahead_nor_kept_by_one_that_went_back(make: MakeBook) -> None:
+    book = make()
+    book.flush(book.netifyd.flow("a"), book.netifyd.purge("a"), at_ms=NOW)
+    book.flush(*(book.netifyd.flow("b"), book.netifyd.purge("b")), at_ms=NOW + YEARS_MS, elapsed_ms=1000)
+    assert set(book.client.hkeys(KEYS.ended)) == {"a", "b"}
+    book.flush(at_ms=NOW + 60_000, elapsed_ms=60_000)
+    book.flush(at_ms=NOW + 60_000 + ENDED_MS)
+    assert book.client.hkeys(KEYS.ended) == []
+    check_entries(book.client, "gw1")
+
+
+@pytest.mark.parametrize("bucket_off_s", [-YEARS_MS // 1000, 0, YEARS_MS // 1000])
+def test_history_stays_for_its_time_however_wrong_the_clock_was(make: MakeBook, bucket_off_s: int) -> None:
+    book = make(history={300: 7200})
+    book.bucket = NOW // 1000 // 300 * 300 + bucket_off_s
+    book.accountant.take(book.bucket)
+    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2), at_ms=NOW)
+    (ttl,) = {book.client.ttl(KEYS.bucket(300, book.bucket, name)) for name in ("", LAPTOP)}
+    assert 290 <= ttl <= 7500
+
+
+# -- room --------------------------------------------------------------------------------------------------
+
+
+def test_the_lightest_of_the_devices_that_are_silent_for_a_day_make_room(
+    make: MakeBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netify_agent.store.retention._AT_ONCE", 2)
+    monkeypatch.setattr("netify_agent.store.retention._WEIGHED", 4)
+    book = make(max_devices=6)
+    devices = fill(book, 500, 10, 20, 400, 1, 2)
+    said = book.netifyd
+    book.flush(said.flow("x", PHONE), said.stats("x", 3, 4), at_ms=NOW + 10)
+    assert names(book) == {*devices, OTHER_DEVICE}
+    book.flush(at_ms=NOW + DAY_MS - 1)
+    assert names(book) == {*devices, OTHER_DEVICE}
+    book.flush(at_ms=NOW + DAY_MS + 20)
+    assert names(book) == {*devices, OTHER_DEVICE} - {devices[1], devices[2]}
+    agrees(book)
+    book.flush(said.flow("y", PHONE), said.stats("y", 5, 6), at_ms=NOW + DAY_MS + 30)
+    assert PHONE in names(book)
+    assert book.reader.device(OTHER_DEVICE) is not None
+    agrees(book)
+
+
+def test_a_flood_is_out_after_a_day_and_the_row_of_all_others_stays(make: MakeBook) -> None:
+    book = make(max_devices=60)
+    said = book.netifyd
+    for number in range(300):
+        device = f"06:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+        book.feed(said.flow(device, device), said.stats(device, 1, 2), said.purge(device))
+    book.flush(said.flow("a"), said.stats("a", 100, 200), at_ms=NOW)
+    assert len(names(book)) == 61
+    for hour in range(26):
+        book.flush(said.stats("a", 1, 1), at_ms=NOW + hour * 3_600_000)
+    book.flush(said.flow("b"), said.stats("b", 7, 8), at_ms=NOW + 26 * 3_600_000)
+    assert book.reader.device(LAPTOP) is not None
+    assert OTHER_DEVICE in names(book)
+    agrees(book)
+
+
+def test_a_store_with_more_devices_than_now_have_room_gets_down_to_them(make: MakeBook) -> None:
+    devices = fill(make(), *range(1, 9))
+    book = make(max_devices=4)
+    assert book.accountant.devices.full
+    book.at_ms = NOW + 60_000
+    book.flush(at_ms=NOW + 60_000)
+    book.flush(at_ms=NOW + DAY_MS + 70_000)
+    assert not names(book) & set(devices)
+    agrees(book)
