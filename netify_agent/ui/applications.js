@@ -1,7 +1,7 @@
 // The Applications page: a searchable, sortable table of all applications and their top devices.
 
 import { get } from './api.js';
-import { h, icon, setAttribute, setText } from './dom.js';
+import { h, icon, setText } from './dom.js';
 import { compareText, count, plural, words } from './format.js';
 import { deviceHref, downColumn, emptyNote, listOrNote, nowColumn, timeColumn, twoLines, upColumn } from './parts.js';
 import { Table } from './table.js';
@@ -74,7 +74,7 @@ function topDevicesCell() {
         const device = row.devices[index];
         link.hidden = !device;
         if (!device) return;
-        setAttribute(link, 'href', deviceHref(device.device));
+        link.setAttribute('href', deviceHref(device.device));
         setText(link.firstChild, device.name ?? device.device);
       });
     },

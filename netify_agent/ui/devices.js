@@ -122,7 +122,7 @@ class Curves {
 
   /** Request the history of these devices, unless it is known. */
   request(devices) {
-    this.queue = devices.map(deviceId).filter((id) => id !== null && !this.values.has(id));
+    this.queue = devices.map(deviceId).filter((id) => !this.values.has(id));
     clearTimeout(this.timer);
     if (this.queue.length) this.timer = setTimeout(() => this.readQueue(), CURVE_DELAY_MS);
   }

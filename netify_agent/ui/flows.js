@@ -108,7 +108,7 @@ export class Flows {
         get('', { fields: 'mac,ip,name', sort: 'name' }), get('applications', { fields: 'tag,name', sort: 'name', limit: MAX_LIMIT }),
       ]);
       fillSelect(this.devices, 'All devices', this.filters.device,
-        network.devices.map((each) => [deviceId(each), deviceLabel(each)]).filter(([id]) => id !== null));
+        network.devices.map((each) => [deviceId(each), deviceLabel(each)]));
       fillSelect(this.applications, 'All applications', this.filters.application,
         applications.map((application) => [application.tag, application.name]));
     } catch {

@@ -141,9 +141,9 @@ export function deviceLabel(device) {
   return device.name ?? device.ip ?? device.mac;
 }
 
-/** The identifier of a device in the API: MAC or IP address. Null for the group `other`, which has no page. */
+/** The identifier of a device in the API: its MAC or IP address, or `other` for the group of other devices. */
 export function deviceId(device) {
-  return device.mac ?? device.ip;
+  return device.mac ?? device.ip ?? device.name;
 }
 
 /** A category tag as words: `streaming-media` becomes `streaming media`. */

@@ -80,7 +80,6 @@ export class Overview {
   async updateUse(network, active) {
     const busy = network.devices.filter((device) => topApplication(device) !== null);
     const since = await Promise.all(busy.map(async (device) => {
-      if (deviceId(device) === null) return null; // the API cannot list the flows of the group `other`
       const { flows } = await get('flows', {
         device: deviceId(device), application: topApplication(device).tag, active: true, limit: 500, fields: 'first_seen',
       });
@@ -104,8 +103,7 @@ export class Overview {
       const share = (device.rate_down + device.rate_up) / (totals.rate_down + totals.rate_up);
       const words = share > 0.5 ? ' is using most of the bandwidth: ' : ' is using the most bandwidth: ';
       const name = h('bdi', {}, deviceLabel(device));
-      const href = deviceHref(deviceId(device));
-      const parts = [href ? h('a', { href }, name) : name, words, h('bdi', { class: 'use' }, application.tag === 'Unknown' ? 'an unknown application' : application.name),
+      const parts = [h('a', { href: deviceHref(deviceId(device)) }, name), words, h('bdi', { class: 'use' }, application.tag === 'Unknown' ? 'an unknown application' : application.name),
         since === null ? '' : ` for ${age(since)}`];
       if (this.headline.textContent !== parts.map((part) => part.textContent ?? part).join('')) {
         this.headline.replaceChildren(...parts);
