@@ -79,7 +79,7 @@ export function date(milliseconds) {
 
 function ago(milliseconds) {
   const age = now() - milliseconds;
-  return age < 5000 ? 'now' : `${duration(age)} ago`;
+  return age < 5000 ? 'just now' : `${duration(age)} ago`;
 }
 
 /** A `<data>` element. `update(value, text, unit)`: `text` formats the value, `unit` is shown with the exact value. */
