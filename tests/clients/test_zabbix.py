@@ -92,9 +92,14 @@ def add_host(server: Zabbix, name: str, base: str) -> str:
 
 
 def triggers(server: Zabbix, host: str) -> dict[str, str]:
-    """State of each trigger of a host by name, 1 for a problem. Fails if a trigger has an error."""
-    found = server.call("trigger.get", {"hostids": host, "output": ["description", "value", "error"]})
-    assert {trigger["description"]: trigger["error"] for trigger in found if trigger["error"]} == {}
+    """State of each trigger of a host by name, 1 for a problem. Waits until each has data."""
+
+    def errors() -> dict[str, str]:
+        found[:] = server.call("trigger.get", {"hostids": host, "output": ["description", "value", "error"]})
+        return {trigger["description"]: trigger["error"] for trigger in found if trigger["error"]}
+
+    found: list[dict[str, str]] = []
+    eventually(lambda: not errors(), "no trigger has an error")
     return {trigger["description"]: trigger["value"] for trigger in found}
 
 

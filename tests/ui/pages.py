@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, Request
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page
 from support import Daemon
 
 #: URL hash of each view; the device is of the simulated home.
@@ -36,13 +36,13 @@ def wait_until_loaded(page: Page, view: str) -> None:
 class Log:
     """What happened in one page.
 
-    :ivar problems: console errors and warnings, and uncaught exceptions.
-    :ivar foreign: URLs requested from another origin.
+    :ivar origin: the agent's origin.
+    :ivar problems: console errors and warnings, dialogs, and uncaught exceptions.
     :ivar urls: all URLs requested.
     """
 
+    origin: str
     problems: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
 
 
@@ -68,7 +68,7 @@ class OpenView:
         return page
 
     def _watch(self, page: Page, origin: str) -> None:
-        log = self._logs[page] = Log()
+        log = self._logs[page] = Log(origin)
 
         def on_console(message: ConsoleMessage) -> None:
             if message.type in ("error", "warning"):
@@ -78,15 +78,10 @@ class OpenView:
             log.problems.append(f"dialog: {dialog.message}")
             dialog.dismiss()
 
-        def on_request(request: Request) -> None:
-            log.urls.append(request.url)
-            if not request.url.startswith(origin + "/"):
-                log.foreign.append(request.url)
-
         page.on("console", on_console)
         page.on("pageerror", lambda error: log.problems.append(str(error)))
         page.on("dialog", on_dialog)
-        page.on("request", on_request)
+        page.on("request", lambda request: log.urls.append(request.url))
 
     def log(self, page: Page) -> Log:
         return self._logs[page]
@@ -102,4 +97,4 @@ class OpenView:
             context.close()
         for log in self._logs.values():
             assert log.problems == []
-            assert log.foreign == []
+            assert [url for url in log.urls if not url.startswith(log.origin + "/")] == []
