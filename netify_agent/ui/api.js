@@ -1,12 +1,12 @@
-// The REST API of the agent, the only source of all that is shown. docs/api.md is its reference.
+// HTTP client for the agent's REST API (docs/api.md): tokens, timeouts and errors.
 
 import { setSkew } from './format.js';
 import { askToken } from './token.js';
 
-const ROOT = new URL('../', document.baseURI); // of /ui/: works behind a proxy with a prefix too
+const ROOT = new URL('../', document.baseURI); // parent of /ui/, so that a proxy may add a path prefix
 const TIMEOUT_MS = 20_000;
 
-/** The API said no. `status` is HTTP's, 0 where there was no answer at all. */
+/** An error response. `status` is the HTTP status, or 0 if there was no response. */
 export class ApiError extends Error {
   constructor(status, detail, retryAfter = null) {
     super(detail);
@@ -15,7 +15,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Ask for `path`; a token that is wanted is asked for. Resolves to the Response, rejects with ApiError. */
+/** Request `path`; prompts for a token when the API requires one. Returns the Response or throws ApiError. */
 export async function request(path, { accept = 'application/json', headers = {}, signal } = {}) {
   for (;;) {
     const token = sessionStorage.getItem('token');
@@ -29,21 +29,21 @@ export async function request(path, { accept = 'application/json', headers = {},
       });
     } catch (error) {
       if (error.name === 'AbortError') throw error;
-      throw new ApiError(0, 'The agent does not answer.');
+      throw new ApiError(0, 'The agent does not respond.');
     }
     const date = Date.parse(response.headers.get('Date'));
-    // The header has whole seconds: a difference below that is none.
+    // The Date header has a resolution of one second, so smaller differences are ignored.
     if (!Number.isNaN(date)) setSkew(Math.abs(date - Date.now()) < 1500 ? 0 : date - Date.now());
     if (response.ok) return response;
     if (response.status === 401) {
       await askToken(token);
       continue;
     }
-    throw new ApiError(response.status, await problem(response), Number(response.headers.get('Retry-After')));
+    throw new ApiError(response.status, await problemDetail(response), Number(response.headers.get('Retry-After')));
   }
 }
 
-async function problem(response) {
+async function problemDetail(response) {
   try {
     return (await response.json()).detail ?? response.statusText;
   } catch {
@@ -51,7 +51,7 @@ async function problem(response) {
   }
 }
 
-/** The document of `path`; parameters that are null are left out. */
+/** GET `path` and return its JSON document. Parameters that are null, undefined or '' are omitted. */
 export async function get(path, parameters = {}, signal = undefined) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
@@ -64,11 +64,11 @@ export async function get(path, parameters = {}, signal = undefined) {
     return await (await request(target, { signal: either })).json();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw error instanceof ApiError ? error : new ApiError(0, 'The agent does not answer in time.');
+    throw error instanceof ApiError ? error : new ApiError(0, 'The request to the agent timed out.');
   }
 }
 
-/** The path of a device, below which its history is. */
+/** The API path of a device. */
 export function devicePath(id) {
   return encodeURIComponent(id);
 }

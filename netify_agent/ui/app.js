@@ -1,4 +1,4 @@
-// The page: which view is open, what keeps it up to date, and what is said when that fails.
+// Entry point: routes the URL hash to a view, refreshes the view after each flush, and polls the agent's status.
 
 import { get } from './api.js';
 import { h, setAttribute } from './dom.js';
@@ -8,10 +8,10 @@ import { Live } from './live.js';
 import { emptyNote } from './parts.js';
 import { Overview } from './overview.js';
 
-const TIMES_MS = 5000;
-const STATUS_MS = 15_000;
+const REFRESH_TIMES_MS = 5000;
+const POLL_STATUS_MS = 15_000;
 
-// The first view comes with the page, the others when they are opened.
+// The overview loads with the page. The other views load when they are opened.
 const VIEWS = {
   overview: async () => Overview,
   devices: async (route) => (route.name
@@ -22,7 +22,7 @@ const VIEWS = {
   risks: async () => (await import('./risks.js')).Risks,
 };
 
-/** Where the hash points: `#/devices/02:00:00:00:50:11?range=week`. */
+/** A parsed URL hash, such as `#/devices/02:00:00:00:50:11?range=week`. */
 class Route {
   constructor(hash) {
     const [path, query = ''] = hash.replace(/^#\/?/, '').split('?');
@@ -37,7 +37,7 @@ class Route {
     }
   }
 
-  /** The same place with other parameters; null takes one away. */
+  /** The same path with changed query parameters; null or '' removes a parameter. */
   with(parameters) {
     const query = new URLSearchParams(this.query);
     for (const [name, value] of Object.entries(parameters)) {
@@ -52,95 +52,95 @@ class App {
   constructor() {
     this.main = document.getElementById('main');
     this.view = null;
-    this.turn = 0;
-    this.waiting = undefined;
+    this.navigation = 0;
+    this.pending = undefined; // the flush to refresh for, null for a full refresh, undefined for none
     this.refreshing = false;
-    this.live = new Live((flush) => this.flushed(flush));
+    this.live = new Live((flush) => this.onFlush(flush));
     this.health = new Health(this.live);
   }
 
   start() {
     window.addEventListener('hashchange', () => this.open());
     document.querySelector('.skip').addEventListener('click', (event) => {
-      event.preventDefault(); // the hash is the view's
+      event.preventDefault(); // the hash names the view
       this.main.focus();
     });
     this.open();
     this.live.start();
-    setInterval(refreshTimes, TIMES_MS);
-    setInterval(() => this.lookAtHealth(), STATUS_MS);
+    setInterval(refreshTimes, REFRESH_TIMES_MS);
+    setInterval(() => this.pollStatus(), POLL_STATUS_MS);
   }
 
   async open() {
-    const before = this.route;
+    const previous = this.route;
     const route = new Route(location.hash);
-    const turn = ++this.turn;
+    const navigation = ++this.navigation;
     const View = Object.hasOwn(VIEWS, route.view) ? await VIEWS[route.view](route) : null;
-    if (turn !== this.turn) return;
+    if (navigation !== this.navigation) return; // the user has moved on while the module loaded
     this.view?.close?.();
     this.route = route;
     for (const link of document.querySelectorAll('[data-view]')) {
       setAttribute(link, 'aria-current', link.dataset.view === route.view ? 'page' : null);
     }
     this.view = View ? new View(route) : null;
-    this.main.replaceChildren(this.view?.node ?? h('div', { class: 'page' }, h('h1', {}, 'Nothing here'),
-      emptyNote('There is no such view.', h('a', { href: '#/' }, 'Back to the overview'))));
-    this.titled();
-    if (before && before.path !== route.path) {
+    this.main.replaceChildren(this.view?.node ?? h('div', { class: 'page' }, h('h1', {}, 'Page not found'),
+      emptyNote('This page does not exist.', h('a', { href: '#/' }, 'Back to overview'))));
+    this.updateTitle();
+    if (previous && previous.path !== route.path) {
       window.scrollTo(0, 0);
       const heading = this.main.querySelector('h1');
       setAttribute(heading, 'tabindex', '-1');
       heading.focus({ preventScroll: true });
-    } else if (before) {
+    } else if (previous) {
       this.main.querySelector('.ranges [aria-current]')?.focus({ preventScroll: true });
     }
-    this.waiting = null;
+    this.pending = null;
     if (!this.refreshing) await this.refresh();
   }
 
-  titled() {
-    const title = `${this.view?.title ?? 'Nothing here'} · ${this.health.gateway ?? 'netify-agent'}`;
+  updateTitle() {
+    const title = `${this.view?.title ?? 'Page not found'} · ${this.health.gateway ?? 'netify-agent'}`;
     if (document.title !== title) document.title = title;
   }
 
-  /** A flush has changed what `flush` says, or nobody knows what (null). */
-  flushed(flush) {
-    this.lookAtHealth();
-    this.waiting = this.waiting === undefined ? flush : null; // two at once: the view asks for all
+  /** `flush`: what changed, or null if that is unknown. */
+  onFlush(flush) {
+    this.pollStatus();
+    this.pending = this.pending === undefined ? flush : null; // two pending flushes need a full refresh
     if (!this.refreshing) this.refresh();
   }
 
-  /** Bring the view up to date; one at a time, and the last of those that were wanted meanwhile. */
+  /** Refresh the view, one request at a time. Flushes that arrive meanwhile cause one more refresh. */
   async refresh() {
     this.refreshing = true;
-    while (this.waiting !== undefined) {
-      const { view, waiting } = this;
-      this.waiting = undefined;
+    while (this.pending !== undefined) {
+      const { view, pending } = this;
+      this.pending = undefined;
       if (!view) break;
       try {
-        await view.refresh(waiting);
-        if (view === this.view) this.health.setView(null);
-        this.titled();
+        await view.refresh(pending);
+        if (view === this.view) this.health.setViewError(null);
+        this.updateTitle();
       } catch (error) {
-        if (view === this.view) this.health.setView(error);
+        if (view === this.view) this.health.setViewError(error);
       }
     }
     this.refreshing = false;
-    if (!this.looked) await this.lookAtHealth();
+    if (!this.hasStatus) await this.pollStatus();
   }
 
-  async lookAtHealth() {
-    if (document.hidden || this.looking) return;
-    this.looking = true;
+  async pollStatus() {
+    if (document.hidden || this.polling) return;
+    this.polling = true;
     try {
       const status = await get('status');
-      this.looked = true;
-      this.health.set(status);
+      this.hasStatus = true;
+      this.health.setStatus(status);
       this.view?.setStatus?.(status);
     } catch (error) {
-      this.health.failed(error);
+      this.health.setStatusError(error);
     }
-    this.looking = false;
+    this.polling = false;
   }
 }
 

@@ -1,19 +1,19 @@
-// All devices, to search and to sort.
+// The Devices page: a searchable, sortable table of all devices with their recent traffic.
 
 import { devicePath, get } from './api.js';
 import { Sparkline } from './chart.js';
 import { h, icon, setText } from './dom.js';
-import { bytes, compareText, deviceId, deviceLabel, plural } from './format.js';
+import { bytes, compareText, count, deviceId, deviceLabel, plural } from './format.js';
 import { deviceCell, downColumn, emptyNote, listOrNote, nowColumn, timeColumn, upColumn } from './parts.js';
 import { Steps, rangeLinks, rangeOf } from './ranges.js';
 import { Table } from './table.js';
 
 const FIELDS = 'mac,ip,name,vendor,first_seen,last_seen,active,bytes_up,bytes_down,rate_up,rate_down';
-const CURVES_AT_ONCE = 3;
-const CURVES_AFTER_MS = 200; // of rest: who scrolls past asks for nothing
-const WHOLE_AFTER_MS = 60_000; // a device that falls silent is in no flush
+const MAX_CURVE_REQUESTS = 3; // at the same time
+const CURVE_DELAY_MS = 200; // no requests while the user scrolls past
+const FULL_REFRESH_MS = 60_000; // flushes do not list devices that became inactive
 
-/** The table of devices. */
+/** The Devices page. */
 export class Devices {
   constructor(route) {
     this.title = 'Devices';
@@ -22,30 +22,30 @@ export class Devices {
     this.curves = new Curves(rangeOf(route));
     this.summary = h('p', { class: 'lead', role: 'status' }, '\u00a0');
     this.search = h('input', {
-      type: 'search', id: 'search', placeholder: 'Name, vendor, MAC or IP', autocomplete: 'off', spellcheck: 'false',
+      type: 'search', id: 'search', placeholder: 'Name, vendor, MAC or IP address', autocomplete: 'off', spellcheck: 'false',
       oninput: () => this.filter(true),
     });
     this.table = new Table({
       caption: 'Devices', key: deviceId, sort: { id: 'rate', descending: true },
-      onview: (devices) => this.curves.want(devices),
+      onview: (devices) => this.curves.request(devices),
       columns: [
         { id: 'name', label: 'Device', style: 'main', cell: deviceCell,
-          compare: (one, other) => compareText(deviceLabel(one), deviceLabel(other)) },
+          compare: (a, b) => compareText(deviceLabel(a), deviceLabel(b)) },
         nowColumn(),
         { id: 'curve', label: this.curves.label, style: 'curve middle', cell: () => this.curves.cell() },
         downColumn('middle'), upColumn(),
         timeColumn('first_seen', 'First seen'), timeColumn('last_seen', 'Last seen'),
       ],
     });
-    this.nobody = emptyNote('No device has been seen yet.', 'They show up by themselves, with their first traffic.');
-    this.nothing = emptyNote('No device is like that.', 'The search looks at names, vendors, MAC and IP addresses.');
+    this.empty = emptyNote('No devices yet', 'Devices appear as soon as they send traffic.');
+    this.noMatch = emptyNote('No devices match this search', 'You can search by name, vendor, MAC or IP address.');
     this.node = h('div', { class: 'page' }, h('h1', {}, 'Devices'), this.summary,
       h('div', { class: 'tools' },
         h('div', { class: 'field search' }, h('label', { for: 'search', class: 'hidden' }, 'Search devices'), icon('search'), this.search),
         rangeLinks(route)),
-      this.table.node, this.nobody, this.nothing);
-    listOrNote(this.table.node, this.nobody, false);
-    listOrNote(this.table.node, this.nothing, false);
+      this.table.node, this.empty, this.noMatch);
+    listOrNote(this.table.node, this.empty, false);
+    listOrNote(this.table.node, this.noMatch, false);
   }
 
   close() {
@@ -54,7 +54,7 @@ export class Devices {
   }
 
   async refresh(flush) {
-    const isFresh = Date.now() - this.readAt < WHOLE_AFTER_MS;
+    const isFresh = Date.now() - this.readAt < FULL_REFRESH_MS;
     if (flush && isFresh && flush.devices.every((change) => this.devices.has(change.device))) {
       for (const change of flush.devices) Object.assign(this.devices.get(change.device), change);
     } else {
@@ -65,30 +65,31 @@ export class Devices {
     this.filter(false);
   }
 
-  filter(asked) {
-    const wanted = this.search.value.trim().toLowerCase();
+  /** Show the devices that match the search. `byUser`: the user has changed the search, so the order may change. */
+  filter(byUser) {
+    const search = this.search.value.trim().toLowerCase();
     const all = [...this.devices.values()];
-    const found = wanted ? all.filter((device) => [device.name, device.vendor, device.mac, device.ip]
-      .some((text) => text !== null && text.toLowerCase().includes(wanted))) : all;
-    if (asked) this.table.reset(found);
+    const found = search ? all.filter((device) => [device.name, device.vendor, device.mac, device.ip]
+      .some((text) => text !== null && text.toLowerCase().includes(search))) : all;
+    if (byUser) this.table.reset(found);
     else this.table.set(found);
     const active = all.filter((device) => device.active).length;
-    setText(this.summary, wanted
-      ? `${plural(found.length, 'device')} of ${all.length} found`
-      : `${plural(all.length, 'device')}, ${active} active`);
-    listOrNote(this.table.node, this.nobody, all.length === 0);
-    if (all.length) listOrNote(this.table.node, this.nothing, found.length === 0);
+    setText(this.summary, search
+      ? `${count(found.length)} of ${plural(all.length, 'device')}`
+      : `${plural(all.length, 'device')}, ${count(active)} active`);
+    listOrNote(this.table.node, this.empty, all.length === 0);
+    if (all.length) listOrNote(this.table.node, this.noMatch, found.length === 0);
   }
 }
 
-/** Curves of what devices moved, read for those in sight only. */
+/** Sparklines of the devices in the viewport. */
 class Curves {
   constructor(rangeName) {
     this.steps = new Steps(rangeName);
-    this.label = `In the ${this.steps.range.words}`;
-    this.known = new Map();
+    this.label = this.steps.range.title;
+    this.values = new Map(); // by device; null if the request failed
     this.cells = new Map();
-    this.wanted = [];
+    this.queue = [];
     this.running = 0;
     this.abort = new AbortController();
   }
@@ -114,37 +115,38 @@ class Curves {
   }
 
   show(id) {
-    const values = this.known.get(id) ?? null;
-    const sum = values === null ? '' : `${bytes(values.reduce((total, value) => total + value, 0))} ${this.label.toLowerCase()}`;
-    this.cells.get(id)?.set(values, sum);
+    const values = this.values.get(id) ?? null;
+    const text = values === null ? '' : `${this.label}: ${bytes(values.reduce((total, value) => total + value, 0))}`;
+    this.cells.get(id)?.set(values, text);
   }
 
-  want(devices) {
-    this.wanted = devices.map(deviceId).filter((id) => !this.known.has(id));
+  /** Request the history of these devices, unless it is known. */
+  request(devices) {
+    this.queue = devices.map(deviceId).filter((id) => !this.values.has(id));
     clearTimeout(this.timer);
-    if (this.wanted.length) this.timer = setTimeout(() => this.read(), CURVES_AFTER_MS);
+    if (this.queue.length) this.timer = setTimeout(() => this.readQueue(), CURVE_DELAY_MS);
   }
 
-  read() {
-    while (this.wanted.length && this.running < CURVES_AT_ONCE && !this.abort.signal.aborted) {
-      const id = this.wanted.shift();
+  readQueue() {
+    while (this.queue.length && this.running < MAX_CURVE_REQUESTS && !this.abort.signal.aborted) {
+      const id = this.queue.shift();
       this.running += 1;
-      this.readOne(id).finally(() => {
+      this.read(id).finally(() => {
         this.running -= 1;
-        this.read();
+        this.readQueue();
       });
     }
   }
 
-  async readOne(id) {
+  async read(id) {
     let values = null;
     try {
       const history = await get(`${devicePath(id)}/history`, this.steps.parameters, this.abort.signal);
       values = this.steps.sum(history.buckets, (bucket) => bucket.bytes_up + bucket.bytes_down);
     } catch {
-      // A curve less; what is wrong with the API is told by everything else.
+      // The sparkline stays empty. Other requests report what is wrong with the API.
     }
-    this.known.set(id, values);
+    this.values.set(id, values);
     this.show(id);
   }
 }

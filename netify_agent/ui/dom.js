@@ -1,4 +1,4 @@
-// Elements, made from plain text only: nothing here or anywhere else in the dashboard parses HTML.
+// Builds and updates DOM elements from plain text. No code of the dashboard parses HTML.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -12,27 +12,27 @@ function build(element, attributes, children) {
   return element;
 }
 
-/** An element. `attributes`: strings, true for an empty one, `on...` for a listener. Children: nodes or text. */
+/** An HTML element. Attributes: strings, true for an empty one, `on...` for a listener. Children: nodes or text. */
 export function h(tag, attributes = {}, ...children) {
   return build(document.createElement(tag), attributes, children);
 }
 
-/** The same in SVG. */
+/** An SVG element; arguments as for `h`. */
 export function s(tag, attributes = {}, ...children) {
   return build(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** An icon of index.html's sprite. */
+/** An icon from the sprite in index.html. */
 export function icon(name) {
   return s('svg', { class: 'icon', 'aria-hidden': 'true' }, s('use', { href: `#icon-${name}` }));
 }
 
-/** Set the text of a node, unless it is there already: what stays untouched keeps its selection. */
+/** Set the text of a node if it differs. An unchanged node keeps the user's selection. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Set or remove an attribute, where that changes anything. */
+/** Set an attribute if it differs; null, undefined or false removes it. */
 export function setAttribute(node, name, value) {
   if (value === null || value === undefined || value === false) {
     if (node.hasAttribute(name)) node.removeAttribute(name);
@@ -41,27 +41,27 @@ export function setAttribute(node, name, value) {
   }
 }
 
-/** Show `node` or not. */
+/** Show or hide `node`. */
 export function show(node, visible) {
   if (node.hidden === visible) node.hidden = !visible;
 }
 
-/** Make `parent` hold exactly `children`, moving as little as possible; the focus stays where it is. */
+/** Make `children` the children of `parent` with as few moves as possible, keeping the focus. */
 export function arrange(parent, children) {
   const focused = document.activeElement;
   const kept = new Set(children);
   for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
-  let place = parent.firstElementChild;
+  let next = parent.firstElementChild;
   for (const child of children) {
-    if (child === place) place = place.nextElementSibling;
-    else parent.insertBefore(child, place);
+    if (child === next) next = next.nextElementSibling;
+    else parent.insertBefore(child, next);
   }
   if (focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
 }
 
-/** A list whose elements are kept by key, so that an update changes texts and not the page. */
+/** A list that reuses the element of each item, identified by its key. */
 export class KeyedList {
-  /** `create(item)` gives `{node, update(item)}`. */
+  /** `key(item)` identifies an item; `create(item)` returns `{node, update(item)}`. */
   constructor(parent, key, create) {
     this.parent = parent;
     this.key = key;

@@ -1,24 +1,26 @@
-// Figures and times as people read them, always with the exact value beside them (`title`, `value`).
+// Formats numbers, times and device names. Elements carry the exact value in `value` or `datetime`, and in `title`.
 
 import { h, setAttribute, setText } from './dom.js';
 
 const PREFIXES = ['', 'k', 'M', 'G', 'T', 'P', 'E'];
 const whole = new Intl.NumberFormat('en');
 const exactTime = new Intl.DateTimeFormat('en-GB', { dateStyle: 'full', timeStyle: 'long' });
+const shortDate = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+const longDate = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', year: 'numeric' });
 
-/** Three digits and a decimal prefix: 1234567 is ['1.23', 'M']. */
+/** Three significant digits and an SI prefix: 1234567 becomes ['1.23', 'M']. */
 function scaled(value) {
   let index = 0;
-  let rest = value;
-  while (rest >= 999.5 && index < PREFIXES.length - 1) {
-    rest /= 1000;
+  let scaledValue = value;
+  while (scaledValue >= 999.5 && index < PREFIXES.length - 1) {
+    scaledValue /= 1000;
     index += 1;
   }
-  if (index === 0) return [String(Math.round(rest)), ''];
-  return [rest.toPrecision(3), PREFIXES[index]];
+  if (index === 0) return [String(Math.round(scaledValue)), ''];
+  return [scaledValue.toPrecision(3), PREFIXES[index]];
 }
 
-/** Whole numbers with separators. */
+/** An integer with thousands separators. */
 export function count(value) {
   return whole.format(value);
 }
@@ -28,19 +30,19 @@ export function plural(value, one, many = `${one}s`) {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
-/** Bytes in decimal units, as networks count. */
+/** Bytes with a decimal prefix (1 kB = 1000 bytes). */
 export function bytes(value) {
   const [digits, prefix] = scaled(value);
   return `${digits} ${prefix}B`;
 }
 
-/** Bits per second. */
+/** Bits per second with a decimal prefix. */
 export function rate(value) {
   const [digits, prefix] = scaled(value);
   return `${digits} ${prefix}bit/s`;
 }
 
-/** `milliseconds` of a duration in its largest unit. */
+/** A duration in one unit: seconds, minutes, hours or, from 48 hours, days. */
 export function duration(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
   if (seconds < 60) return `${seconds} s`;
@@ -51,30 +53,36 @@ export function duration(milliseconds) {
   return plural(Math.round(hours / 24), 'day');
 }
 
-/** A moment in full, in the time zone of who looks. */
+/** A point in time with full date and time, in the browser's time zone. */
 export function exact(milliseconds) {
   return exactTime.format(milliseconds);
 }
 
-// The gateway's clock counts, not that of the machine that looks: `api` learns how far they are apart.
+// Ages are relative to the gateway's clock. `api.js` measures its offset from the browser's clock.
 let skew = 0;
 
-/** Tell the difference of the gateway's clock to ours, in milliseconds. */
+/** Set the gateway's clock minus the browser's clock, in milliseconds. */
 export function setSkew(milliseconds) {
   skew = milliseconds;
 }
 
-/** Now, by the gateway's clock. */
+/** The time of the gateway's clock, in milliseconds since the epoch. */
 export function now() {
   return Date.now() + skew;
 }
 
-function ago(milliseconds) {
-  const passed = now() - milliseconds;
-  return passed < 5000 ? 'now' : `${duration(passed)} ago`;
+/** A date such as `24 Oct`, with the year unless it is the current one. */
+export function date(milliseconds) {
+  const isThisYear = new Date(milliseconds).getFullYear() === new Date(now()).getFullYear();
+  return (isThisYear ? shortDate : longDate).format(milliseconds);
 }
 
-/** A figure that shows `text` and knows `value`; `unit` names what the exact value counts. */
+function ago(milliseconds) {
+  const age = now() - milliseconds;
+  return age < 5000 ? 'just now' : `${duration(age)} ago`;
+}
+
+/** A `<data>` element. `update(value, text, unit)`: `text` formats the value, `unit` is shown with the exact value. */
 export function figure(kind = '') {
   const node = h('data', { class: kind }, '–');
   return {
@@ -87,24 +95,24 @@ export function figure(kind = '') {
   };
 }
 
-/** A figure of bytes. */
+/** A figure in bytes. */
 export function bytesFigure(kind) {
   const { node, update } = figure(kind);
   return { node, update: (value) => update(value, bytes, 'bytes') };
 }
 
-/** A figure of bits per second. */
+/** A figure in bits per second. */
 export function rateFigure(kind) {
   const { node, update } = figure(kind);
   return { node, update: (value) => update(value, rate, 'bits per second') };
 }
 
-/** A time told as long ago it is; the exact one on hover. It grows old by itself: see `refreshTimes`. */
+/** A `<time>` element that shows the age, such as `5 min ago`; `refreshTimes` keeps it current. */
 export function relativeTime() {
   const node = h('time', { class: 'relative' });
   return {
     node,
-    /** `text`: RFC 3339, or null. */
+    /** `text`: an RFC 3339 time, or null. */
     update(text) {
       setAttribute(node, 'datetime', text);
       const moment = text === null ? NaN : Date.parse(text);
@@ -114,7 +122,7 @@ export function relativeTime() {
   };
 }
 
-/** Let all relative times of the page be true again. */
+/** Update all ages on the page. */
 export function refreshTimes() {
   for (const node of document.querySelectorAll('time.relative[datetime]')) {
     setText(node, ago(Date.parse(node.getAttribute('datetime'))));
@@ -123,22 +131,22 @@ export function refreshTimes() {
 
 const collator = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
-/** Order of texts for people: case does not matter, 9 comes before 10. */
-export function compareText(one, other) {
-  return collator.compare(one, other);
+/** Compare texts for sorting: ignores case, orders numbers by value. */
+export function compareText(a, b) {
+  return collator.compare(a, b);
 }
 
-/** What a device is called: its name, else what it is addressed by. */
+/** The display name of a device: its name, IP address or MAC address. */
 export function deviceLabel(device) {
   return device.name ?? device.ip ?? device.mac;
 }
 
-/** What a device goes by in paths of the API; "other" has neither address. */
+/** The identifier of a device in the API: its MAC or IP address, or `other` for the group of other devices. */
 export function deviceId(device) {
   return device.mac ?? device.ip ?? device.name;
 }
 
-/** A category of netifyd as words: `streaming-media` is `streaming media`. */
+/** A category tag as words: `streaming-media` becomes `streaming media`. */
 export function words(tag) {
   return tag === null ? '' : tag.replaceAll('-', ' ');
 }

@@ -1,34 +1,34 @@
-// Whether what is shown can be believed: the mark at the top, and a banner where something is wrong.
+// Health of agent, Redis and netifyd: the indicator in the header, the error banner and the footer.
 
 import { h, setAttribute, setText, show } from './dom.js';
 import { duration, now, relativeTime } from './format.js';
 
-const STALE_MS = 60_000; // or four intervals, if that is longer: when the API calls a device silent
+const STALE_MS = 60_000; // or four intervals, if longer; the API uses the same limit for inactive devices
 
-/** What to look at, by the check of /status that failed. */
+/** Troubleshooting steps, by failed check of /status. */
 export const ADVICE = {
   netifyd: [
     ['Is netifyd running?', 'systemctl status netifyd'],
-    ['Does it offer its socket where the agent looks?', 'netify-agent check'],
-    ['What does the agent say?', 'journalctl -u netify-agent -n 20'],
+    ['Can the agent connect to its socket?', 'netify-agent check'],
+    ['Does the agent log errors?', 'journalctl -u netify-agent -n 20'],
   ],
   redis: [
     ['Is Redis running?', 'systemctl status redis-server'],
-    ['Does it answer where the agent looks?', 'netify-agent check'],
+    ['Can the agent connect to it?', 'netify-agent check'],
   ],
   agent: [
     ['Is the agent running?', 'systemctl status netify-agent'],
-    ['What did it say last?', 'journalctl -u netify-agent -n 20'],
+    ['Does it log errors?', 'journalctl -u netify-agent -n 20'],
   ],
 };
 
-/** The advice as a list, each question with the command that answers it. */
+/** A list of troubleshooting steps, each with the command to run. */
 export function adviceList(name) {
   return h('ol', { class: 'advice' },
     ...ADVICE[name].map(([question, command]) => h('li', {}, question, ' ', h('code', {}, command))));
 }
 
-/** The state of agent, Redis and netifyd, as the page tells it. */
+/** Combines /status, request errors and the age of the data into one displayed state. */
 export class Health {
   constructor(live) {
     this.live = live;
@@ -38,54 +38,57 @@ export class Health {
     this.statusError = null;
     this.pill = document.getElementById('health');
     this.banner = document.getElementById('banner');
-    this.foot = document.getElementById('foot');
-    this.since = relativeTime();
-    this.told = '';
+    this.footer = document.getElementById('foot');
+    this.updated = relativeTime();
+    this.bannerText = '';
   }
 
-  /** What the view has asked for was refused or not answered, or all was well (null). */
-  setView(error) {
+  /** `error`: why the view could not be refreshed, or null after a success. */
+  setViewError(error) {
     this.viewError = error;
-    this.tell();
+    this.render();
   }
 
-  /** The same for /status. */
-  failed(error) {
+  /** `error`: why /status could not be read. */
+  setStatusError(error) {
     this.statusError = error;
-    this.tell();
+    this.render();
   }
 
   /** `status`: the document of /status. */
-  set(status) {
+  setStatus(status) {
     this.status = status;
     this.gateway = status.gateway;
     this.statusError = null;
     setText(document.getElementById('gateway'), status.gateway);
-    this.tell();
+    this.render();
   }
 
-  /** What is wrong: `{name, short, text}`, the worst only; null where nothing is. */
+  /** The most severe problem as `{name, short, text}`, or null. `name` is a key of ADVICE, or null. */
   get problem() {
     const { status } = this;
-    const error = [this.statusError, this.viewError].find((one) => one?.status === 0) ?? this.viewError ?? this.statusError;
+    const error = [this.statusError, this.viewError].find((each) => each?.status === 0) ?? this.viewError ?? this.statusError;
     if (error?.status === 0) {
-      return { name: 'agent', short: 'No answer', text: 'The agent does not answer. The page tries again by itself.' };
+      return { name: 'agent', short: 'Agent unreachable', text: 'The agent is unreachable. Retrying automatically.' };
     }
     if (status && status.checks.redis !== 'ok') {
-      return { name: 'redis', short: 'Redis is away', text: `Redis takes nothing: ${status.checks.redis}. Nothing is lost meanwhile.` };
+      return {
+        name: 'redis', short: 'Redis unavailable',
+        text: `Redis is unavailable (${status.checks.redis}). Counting continues; data is saved when it returns.`,
+      };
     }
     if (status && status.checks.netifyd !== 'ok') {
       return {
-        name: 'netifyd', short: 'netifyd is away',
-        text: `No records come from netifyd, so no new traffic is counted: ${status.checks.netifyd}`,
+        name: 'netifyd', short: 'No data from netifyd',
+        text: `No data from netifyd (${status.checks.netifyd}). New traffic is not counted.`,
       };
     }
     const failed = status && Object.entries(status.checks).find(([, result]) => result !== 'ok');
     if (failed) return { name: failed[0] === 'sums' ? 'redis' : 'agent', short: 'Not ready', text: `${failed[0]}: ${failed[1]}.` };
-    if (error) return { name: null, short: 'An error', text: error.message };
+    if (error) return { name: null, short: 'Error', text: error.message };
     const last = this.lastFlush;
     if (last !== null && now() - last > Math.max(STALE_MS, 4000 * this.live.interval)) {
-      return { name: 'agent', short: 'Old figures', text: `There was no flush for ${duration(now() - last)}.` };
+      return { name: 'agent', short: 'Data outdated', text: `No new data for ${duration(now() - last)}.` };
     }
     return null;
   }
@@ -95,41 +98,41 @@ export class Health {
     return text === null ? null : Date.parse(text);
   }
 
-  tell() {
+  render() {
     const problem = this.problem;
     const state = problem ? 'wrong' : this.status ? 'ok' : 'wait';
     setAttribute(this.pill, 'data-state', state);
     setAttribute(this.pill.querySelector('use'), 'href', `#icon-${state}`);
-    setText(this.pill.querySelector('span'), problem ? problem.short : this.status ? 'All is well' : 'Looking');
-    this.tellBanner(problem);
-    this.tellFoot();
+    setText(this.pill.querySelector('span'), problem ? problem.short : this.status ? 'Healthy' : 'Connecting');
+    this.renderBanner(problem);
+    this.renderFooter();
   }
 
-  tellBanner(problem) {
-    const said = problem ? `${problem.name} ${problem.text}` : '';
-    if (said !== this.told) {
-      this.told = said;
+  renderBanner(problem) {
+    const text = problem ? `${problem.name} ${problem.text}` : '';
+    if (text !== this.bannerText) {
+      this.bannerText = text;
       const open = this.banner.querySelector('details')?.open;
       this.banner.replaceChildren();
       if (problem) {
-        const age = this.lastFlush === null ? [] : ['What is shown is from ', this.since.node, '.'];
+        const age = this.lastFlush === null ? [] : ['Last update: ', this.updated.node, '.'];
         this.banner.append(h('div', { class: 'inner' },
           h('p', {}, h('strong', {}, `${problem.text} `), ...age),
-          problem.name && h('details', { open }, h('summary', {}, 'What to check'), adviceList(problem.name))));
+          problem.name && h('details', { open }, h('summary', {}, 'Troubleshooting'), adviceList(problem.name))));
       }
     }
-    if (this.lastFlush !== null) this.since.update(new Date(this.lastFlush).toISOString());
+    if (this.lastFlush !== null) this.updated.update(new Date(this.lastFlush).toISOString());
     show(this.banner, problem !== null);
   }
 
-  tellFoot() {
-    const ways = {
-      stream: 'Updated by each flush',
-      poll: `Updated every ${duration(this.live.interval * 1000)}`,
+  renderFooter() {
+    const modes = {
+      stream: 'Live',
+      poll: `Updates every ${duration(this.live.interval * 1000)}`,
       connecting: 'Connecting',
-      away: 'Not updated',
+      offline: 'Offline',
     };
     const version = this.status ? `netify-agent ${this.status.version} · ` : '';
-    setText(this.foot, `${version}${ways[this.live.mode]} · times are in your time zone, figures are the API’s`);
+    setText(this.footer, `${version}${modes[this.live.mode]} · Times are in your local time zone`);
   }
 }

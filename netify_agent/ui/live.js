@@ -1,22 +1,21 @@
-// What each flush changed, as it happens: by /events, and where that can't be had by asking each interval.
-//
-// fetch and not EventSource, because that sends no Authorization header.
+// Live updates: follows /events, and polls once per interval while the event stream is unavailable.
+// Uses fetch because EventSource cannot send an Authorization header.
 
 import { ApiError, get, request } from './api.js';
 
-const SILENCE_MS = 40_000; // the stream says something every 5 s: longer silence means that it is dead
+const STREAM_TIMEOUT_MS = 40_000; // the API sends a comment every 5 s
 const RETRY_MS = 2000;
-const STREAM_AGAIN_MS = 60_000;
+const STREAM_RETRY_MS = 60_000;
 
-/** Yields `{event, id, data}` of a text/event-stream response. */
-async function* events(response, alive) {
+/** Yield `{event, id, data}` from a text/event-stream response; calls `onData` for each chunk. */
+async function* events(response, onData) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
   let event = { event: 'message', id: null, data: [] };
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    alive();
+    onData();
     const lines = (rest + value).split(/\r?\n/);
     rest = lines.pop();
     for (const line of lines) {
@@ -32,7 +31,7 @@ async function* events(response, alive) {
   }
 }
 
-/** Calls `onFlush(data)` after each flush, `data` null where it is not known what has changed. */
+/** Calls `onFlush(flush)` after each flush; `flush` is null if what changed is unknown. */
 export class Live {
   constructor(onFlush) {
     this.onFlush = onFlush;
@@ -40,14 +39,14 @@ export class Live {
     this.generatedAt = null;
     this.interval = 15;
     this.abort = null;
-    this.mode = 'connecting'; // or stream, poll, away: what the footer tells
+    this.mode = 'connecting'; // then stream, poll or offline; shown in the footer
     document.addEventListener('visibilitychange', () => {
       if (document.hidden) this.stop();
       else this.start();
     });
   }
 
-  /** A page that nobody sees asks for nothing. */
+  /** Hidden pages send no requests. */
   stop() {
     this.abort?.abort();
     this.abort = null;
@@ -67,9 +66,9 @@ export class Live {
       } catch (error) {
         if (signal.aborted) return;
         const refused = error instanceof ApiError && error.status > 0;
-        this.mode = refused ? 'poll' : 'away';
-        if (refused) await this.poll(signal, (error.retryAfter || STREAM_AGAIN_MS / 1000) * 1000);
-        else this.onFlush(null); // shows at once that the agent is away
+        this.mode = refused ? 'poll' : 'offline';
+        if (refused) await this.poll(signal, (error.retryAfter || STREAM_RETRY_MS / 1000) * 1000);
+        else this.onFlush(null); // the refresh fails, which reports the outage at once
         wait = refused ? 0 : RETRY_MS;
       }
       await pause(wait, signal);
@@ -77,22 +76,22 @@ export class Live {
   }
 
   async stream(signal) {
-    const silence = new AbortController();
+    const timeout = new AbortController();
     let timer = null;
-    const alive = () => {
+    const restartTimer = () => {
       clearTimeout(timer);
-      timer = setTimeout(() => silence.abort(), SILENCE_MS);
+      timer = setTimeout(() => timeout.abort(), STREAM_TIMEOUT_MS);
     };
-    alive();
-    let isFirst = this.lastId === null; // what changed between our first look and this stream, nobody told
+    restartTimer();
+    let isFirst = this.lastId === null; // changes before the first event are unknown
     try {
       const response = await request('events', {
         accept: 'text/event-stream',
         headers: this.lastId === null ? {} : { 'Last-Event-ID': this.lastId },
-        signal: AbortSignal.any([signal, silence.signal]),
+        signal: AbortSignal.any([signal, timeout.signal]),
       });
       this.mode = 'stream';
-      for await (const { event, id, data } of events(response, alive)) {
+      for await (const { event, id, data } of events(response, restartTimer)) {
         this.lastId = id;
         const flush = JSON.parse(data);
         this.interval = flush.interval;
@@ -105,9 +104,9 @@ export class Live {
     }
   }
 
-  /** Ask each interval for `for_ms`, then let the stream be tried again. */
-  async poll(signal, for_ms) {
-    const end = Date.now() + Math.max(for_ms, STREAM_AGAIN_MS);
+  /** Poll once per interval for `durationMs`, at least a minute. Then the caller tries the stream again. */
+  async poll(signal, durationMs) {
+    const end = Date.now() + Math.max(durationMs, STREAM_RETRY_MS);
     while (!signal.aborted && Date.now() < end) {
       try {
         const document = await get('', { limit: 1, fields: 'mac' }, signal);
@@ -126,7 +125,7 @@ export class Live {
   }
 }
 
-/** Resolves after a while, or when `signal` says so. */
+/** Resolves after `milliseconds`, or as soon as `signal` aborts. */
 function pause(milliseconds, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);

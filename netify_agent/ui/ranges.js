@@ -1,4 +1,4 @@
-// The ranges of time that can be looked at, and histories as one bar for each of their steps.
+// Time ranges of charts: maps history buckets to bars and formats their times.
 
 import { get } from './api.js';
 import { h } from './dom.js';
@@ -8,20 +8,20 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** `resolution` is the API's; `step` and `bars` are what is drawn, in milliseconds and in number. */
+/** `resolution`: of the API; `step`: milliseconds per bar; `bars`: number of bars. */
 export const RANGES = {
-  hour: { label: 'Hour', words: 'last hour', resolution: '5m', step: 5 * MINUTE, bars: 12 },
-  day: { label: 'Day', words: 'last day', resolution: '5m', step: 15 * MINUTE, bars: 96 },
-  week: { label: 'Week', words: 'last week', resolution: '1h', step: HOUR, bars: 168 },
-  month: { label: 'Month', words: 'last month', resolution: '1d', step: DAY, bars: 31 },
+  hour: { label: 'Hour', title: 'Last hour', resolution: '5m', step: 5 * MINUTE, bars: 12 },
+  day: { label: 'Day', title: 'Last 24 hours', resolution: '5m', step: 15 * MINUTE, bars: 96 },
+  week: { label: 'Week', title: 'Last 7 days', resolution: '1h', step: HOUR, bars: 168 },
+  month: { label: 'Month', title: 'Last 31 days', resolution: '1d', step: DAY, bars: 31 },
 };
 
-/** The name of the range that a route asks for. */
+/** The name of the range selected by a route; `day` by default. */
 export function rangeOf(route) {
   return Object.hasOwn(RANGES, route.query.get('range') ?? '') ? route.query.get('range') : 'day';
 }
 
-/** The bars of a range that ends now. */
+/** The bars of a range that ends now, as time steps. */
 export class Steps {
   constructor(name) {
     this.range = RANGES[name];
@@ -31,12 +31,12 @@ export class Steps {
     this.length = bars;
   }
 
-  /** What to ask the API for. */
+  /** Query parameters of a history request. */
   get parameters() {
     return { resolution: this.range.resolution, from: this.first / 1000 };
   }
 
-  /** One number a bar: the sum of `value(bucket)` over the buckets that are in it. */
+  /** One number per bar: the sum of `value(bucket)` over its buckets. */
   sum(buckets, value) {
     const sums = new Array(this.length).fill(0);
     for (const bucket of buckets) {
@@ -46,19 +46,19 @@ export class Steps {
     return sums;
   }
 
-  /** When bar `index` begins. */
+  /** Start of bar `index`, in milliseconds since the epoch. */
   start(index) {
     return this.first + index * this.range.step;
   }
 
-  /** The time of bar `index` in words. Days are UTC's, as the API keeps them. */
+  /** The time of bar `index` as text. Days are in UTC, as in the API. */
   name(index) {
     const start = this.start(index);
     if (this.isDays) return `${utcDay.format(start)} (UTC)`;
     return `${dayAndTime.format(start)} – ${time.format(start + this.range.step)}`;
   }
 
-  /** The label below bar `index`, or null where there is none. */
+  /** The time axis label of bar `index`, or null for none. */
   tick(index) {
     const start = this.start(index);
     if (this.isDays) return utcDate.format(start);
@@ -70,15 +70,15 @@ export class Steps {
 }
 
 /**
- * The history at `path` over `steps`. A resolution that the gateway does not keep makes no buckets and a
- * `problem` that says so: everything else of a view is as good as ever.
+ * The history at `path` for `steps`. If the gateway does not store the resolution, there are no buckets and
+ * `problem` is the reason; the rest of the view still works.
  */
 export async function readHistory(path, steps, more = {}) {
   try {
     return await get(path, { ...steps.parameters, ...more });
   } catch (error) {
     if (error.status !== 400) throw error;
-    return { buckets: [], problem: error.message };
+    return { buckets: [], problem: `No history for this range: ${error.message}` };
   }
 }
 
@@ -88,9 +88,9 @@ const weekday = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numer
 const utcDate = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' });
 const utcDay = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', timeZone: 'UTC' });
 
-/** Links to the same view with another range. */
+/** Links that select the range of the current view. */
 export function rangeLinks(route) {
-  const chosen = rangeOf(route);
-  return h('nav', { class: 'ranges', 'aria-label': 'Range of time' }, ...Object.entries(RANGES).map(([name, range]) =>
-    h('a', { href: route.with({ range: name }), 'aria-current': name === chosen ? 'true' : null }, range.label)));
+  const selected = rangeOf(route);
+  return h('nav', { class: 'ranges', 'aria-label': 'Time range' }, ...Object.entries(RANGES).map(([name, range]) =>
+    h('a', { href: route.with({ range: name }), 'aria-current': name === selected ? 'true' : null }, range.label)));
 }

@@ -1,21 +1,21 @@
-// A sortable table that stays quick with thousands of rows: only those in sight are in the page.
+// A sortable table with virtual scrolling: only the rows in the viewport are in the DOM.
 
 import { arrange, h, icon, setAttribute, show } from './dom.js';
 
-const MARGIN_ROWS = 6; // kept beyond what is in sight, so that scrolling meets rows
-const WHOLE = 60; // up to so many rows, all are in the page
+const OVERSCAN_ROWS = 6; // rendered above and below the viewport
+const RENDER_ALL_MAX = 60; // tables of up to this many rows are rendered in full
 
 /**
  * A table of items.
  *
- * A column is `{id, label, cell, compare, descending, style}`: `cell()` makes `{node, update(item)}` for a row,
- * `compare(a, b)` orders items where the column can be sorted by, `descending` says that the most comes first,
- * `style` is a class for its cells (`wide` and `middle` ones are left out where there is no room).
+ * A column is `{id, label, cell, compare, descending, style}`. `cell()` returns `{node, update(item)}` for one row.
+ * `compare(a, b)` makes the column sortable, `descending` sets the initial direction. `style` is the class of its
+ * cells; `wide` and `middle` are hidden on narrow screens.
  */
 export class Table {
   /**
-   * `caption`: what the table is, for screen readers; `key(item)` tells items apart; `sort`: `{id, descending}`
-   * or null for the order in which items come; `onview(items)` is called with the items in sight.
+   * `caption` is for screen readers. `key(item)` identifies an item. `sort` is `{id, descending}`, or null to keep
+   * the order of the items. `onview(items)` is called with the items in the viewport.
    */
   constructor({ caption, columns, key, style = null, sort = null, onview = () => {} }) {
     this.columns = columns;
@@ -25,12 +25,12 @@ export class Table {
     this.items = [];
     this.rows = new Map();
     this.rowHeight = 56;
-    this.heads = columns.map((column) => this.head(column));
+    this.headers = columns.map((column) => this.headerCell(column));
     this.above = h('tr', { class: 'space', 'aria-hidden': 'true' }, h('td', { colspan: columns.length }));
     this.below = h('tr', { class: 'space', 'aria-hidden': 'true' }, h('td', { colspan: columns.length }));
     this.body = h('tbody', {});
     this.table = h('table', { class: style }, h('caption', { class: 'hidden' }, caption),
-      h('thead', {}, h('tr', { 'aria-rowindex': '1' }, ...this.heads)), this.body);
+      h('thead', {}, h('tr', { 'aria-rowindex': '1' }, ...this.headers)), this.body);
     this.node = h('div', { class: 'sheet' }, this.table);
     this.onscroll = () => {
       this.frame ??= requestAnimationFrame(() => {
@@ -48,20 +48,20 @@ export class Table {
     if (this.frame) cancelAnimationFrame(this.frame);
   }
 
-  head(column) {
+  headerCell(column) {
     if (!column.compare) return h('th', { scope: 'col', class: column.style }, column.label);
     return h('th', { scope: 'col', class: column.style, 'data-column': column.id },
       h('button', { type: 'button', class: 'sort', onclick: () => this.sortBy(column) }, column.label, icon('sort')));
   }
 
   sortBy(column) {
-    const same = this.sort?.id === column.id;
-    this.sort = { id: column.id, descending: same ? !this.sort.descending : Boolean(column.descending) };
-    this.order();
+    const isSorted = this.sort?.id === column.id;
+    this.sort = { id: column.id, descending: isSorted ? !this.sort.descending : Boolean(column.descending) };
+    this.sortItems();
     this.render();
   }
 
-  /** Show `items`. While somebody points at a row or is in one, the order stays and only values change. */
+  /** Show `items`. While the pointer or the focus is in the table, rows keep their order. */
   set(items) {
     if (this.items.length && this.body.matches(':hover, :focus-within')) {
       const fresh = new Map(items.map((item) => [this.key(item), item]));
@@ -74,32 +74,32 @@ export class Table {
       this.items = [...kept, ...fresh.values()];
     } else {
       this.items = [...items];
-      this.order();
+      this.sortItems();
     }
     this.render();
   }
 
-  /** Take `items` anew, whoever points at a row: they were asked for. */
+  /** Show `items` in sorted order, also while the pointer or the focus is in the table. */
   reset(items) {
     this.items = [...items];
-    this.order();
+    this.sortItems();
     this.render();
   }
 
-  order() {
+  sortItems() {
     this.columns.forEach((column, index) => {
       if (!column.compare) return;
-      const sorted = this.sort?.id === column.id;
-      setAttribute(this.heads[index], 'aria-sort',
-        sorted ? (this.sort.descending ? 'descending' : 'ascending') : null);
+      const isSorted = this.sort?.id === column.id;
+      setAttribute(this.headers[index], 'aria-sort',
+        isSorted ? (this.sort.descending ? 'descending' : 'ascending') : null);
     });
-    const column = this.columns.find((one) => one.id === this.sort?.id);
+    const column = this.columns.find(({ id }) => id === this.sort?.id);
     if (!column) return;
     const sign = this.sort.descending ? -1 : 1;
-    this.items.sort((one, other) => sign * column.compare(one, other));
+    this.items.sort((a, b) => sign * column.compare(a, b));
   }
 
-  /** The range of items that are in sight, with `margin` more at both ends. */
+  /** Start and end index of the items in the viewport, extended by `margin` at both ends. */
   range(margin) {
     const total = this.items.length;
     const top = this.body.getBoundingClientRect().top;
@@ -109,14 +109,14 @@ export class Table {
   }
 
   render() {
-    const [first, last] = this.items.length <= WHOLE ? [0, this.items.length] : this.range(MARGIN_ROWS);
+    const [first, last] = this.items.length <= RENDER_ALL_MAX ? [0, this.items.length] : this.range(OVERSCAN_ROWS);
     const shown = this.items.slice(first, last);
     const keys = shown.map(this.key);
-    const spare = this.spareRows(new Set(keys));
+    const recyclable = this.recyclableRows(new Set(keys));
     const rows = new Map();
     const nodes = [];
     shown.forEach((item, index) => {
-      const row = this.rows.get(keys[index]) ?? spare.shift() ?? this.row();
+      const row = this.rows.get(keys[index]) ?? recyclable.shift() ?? this.createRow();
       setAttribute(row.node, 'aria-rowindex', first + index + 2);
       for (const cell of row.cells) cell.update(item);
       rows.set(keys[index], row);
@@ -126,27 +126,27 @@ export class Table {
     setAttribute(this.table, 'aria-rowcount', this.items.length + 1);
     const measured = nodes[0]?.getBoundingClientRect().height;
     if (measured) this.rowHeight = measured;
-    for (const [space, rest] of [[this.above, first], [this.below, this.items.length - last]]) {
-      space.firstElementChild.style.height = `${Math.round(rest * this.rowHeight)}px`;
-      show(space, rest > 0);
+    for (const [spacer, hiddenRows] of [[this.above, first], [this.below, this.items.length - last]]) {
+      spacer.firstElementChild.style.height = `${Math.round(hiddenRows * this.rowHeight)}px`;
+      show(spacer, hiddenRows > 0);
     }
     arrange(this.body, [this.above, ...nodes, this.below]);
     this.onview(this.items.slice(...this.range(0)));
   }
 
-  /** Rows whose items are out of sight, to be used again for others: that costs a third of new ones. */
-  spareRows(wanted) {
-    const spare = [];
+  /** Rows whose items are no longer rendered. Reusing a row costs a third of creating one. */
+  recyclableRows(keys) {
+    const recyclable = [];
     for (const [key, row] of this.rows) {
-      // A focus must not pass from one item to another.
-      if (!wanted.has(key) && !row.node.contains(document.activeElement)) spare.push(row);
+      // The focus must not move to another item.
+      if (!keys.has(key) && !row.node.contains(document.activeElement)) recyclable.push(row);
     }
-    // Those that stay are not to be moved; where none stays, all are in the right order already.
-    if (spare.length < this.rows.size) for (const row of spare) row.node.remove();
-    return spare;
+    // Removing these rows first spares `arrange` from moving the others. If all are recyclable, none moves.
+    if (recyclable.length < this.rows.size) for (const row of recyclable) row.node.remove();
+    return recyclable;
   }
 
-  row() {
+  createRow() {
     const cells = this.columns.map((column) => column.cell());
     const node = h('tr', {}, ...cells.map((cell, index) =>
       h(index ? 'td' : 'th', { class: this.columns[index].style, scope: index ? null : 'row' }, cell.node)));

@@ -1,23 +1,23 @@
-// The token prompt. The token is kept for this tab only (sessionStorage), and never stands in a URL.
+// The access token prompt. The token is kept in sessionStorage, for this tab only, and never put in a URL.
 
 import { setText } from './dom.js';
 
-let asking = null;
+let pendingPrompt = null;
 
-/** Resolves when there is a token other than `refused`, which the API did not take (null: none was sent). */
-export function askToken(refused) {
-  if (sessionStorage.getItem('token') !== refused) return Promise.resolve(); // another request has asked already
-  asking ??= ask(refused !== null).finally(() => {
-    asking = null;
+/** Wait for a token that differs from `rejected`, the token of the failed request (null if it had none). */
+export function askToken(rejected) {
+  if (sessionStorage.getItem('token') !== rejected) return Promise.resolve(); // another request has prompted already
+  pendingPrompt ??= prompt(rejected !== null).finally(() => {
+    pendingPrompt = null;
   });
-  return asking;
+  return pendingPrompt;
 }
 
-function ask(wasWrong) {
+function prompt(wasRejected) {
   sessionStorage.removeItem('token');
   const dialog = document.getElementById('token-dialog');
   const input = document.getElementById('token');
-  setText(document.getElementById('token-error'), wasWrong ? 'The agent did not take that token.' : '');
+  setText(document.getElementById('token-error'), wasRejected ? 'This token is not valid.' : '');
   input.value = '';
   dialog.showModal();
   return new Promise((resolve) => {
@@ -32,6 +32,6 @@ function ask(wasWrong) {
       },
       { once: true },
     );
-    dialog.oncancel = (event) => event.preventDefault(); // without a token there is nothing to see
+    dialog.oncancel = (event) => event.preventDefault(); // the dashboard is empty without a token
   });
 }

@@ -1,4 +1,4 @@
-"""Real clients of monitoring. `make test-clients` runs these; without it they are not even collected."""
+"""Fixtures for tests with real monitoring clients. Collected only by `make test-clients`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import hostile
 import pytest
 from gateway import Gateway, need
-from prometheus import Prometheus, beside
+from prometheus import Prometheus, config_for
 from support import Daemon, RedisServer, StandIn, certificate, eventually, framed, short_directory
 
 collect_ignore_glob = [] if os.environ.get("NETIFY_AGENT_CLIENTS") else ["test_*.py"]
@@ -17,25 +18,25 @@ collect_ignore_glob = [] if os.environ.get("NETIFY_AGENT_CLIENTS") else ["test_*
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Gateway]:
-    """One for all tests that only ask."""
+    """A gateway shared by all tests that only read from it."""
     with short_directory() as path:
         redis = RedisServer(path)
         redis.start()
-        scene = Gateway(path, redis, devices=12, metrics={"devices": 8, "applications": 10})
+        gateway = Gateway(path, redis, devices=12, metrics={"devices": 8, "applications": 10})
         try:
-            scene.start()
-            yield scene
+            gateway.start()
+            yield gateway
         finally:
-            scene.stop()
+            gateway.stop()
             redis.kill()
 
 
 @pytest.fixture(scope="session")
 def scraper(gateway: Gateway) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes it."""
+    """A Prometheus server that scrapes the gateway."""
     need("prometheus")
     with short_directory() as path:
-        server = Prometheus(path, beside(gateway.daemon.port))
+        server = Prometheus(path, config_for(gateway.daemon.port))
         try:
             server.start()
             yield server
@@ -45,9 +46,10 @@ def scraper(gateway: Gateway) -> Iterator[Prometheus]:
 
 @dataclass
 class Secured:
-    """An agent that wants a token and speaks TLS.
+    """An agent that requires a token and serves HTTPS.
 
-    :ivar certificate: file of what to trust; :ivar token_file: file with ``token``.
+    :ivar certificate: file with the certificate to trust.
+    :ivar token_file: file that contains ``token``.
     """
 
     base: str
@@ -63,11 +65,11 @@ def secured(
 ) -> Iterator[Secured]:
     files = certificate(directory)
     assert files.certificate is not None
-    monkeypatch.setenv("SSL_CERT_FILE", files.certificate)  # for the test's own requests
+    monkeypatch.setenv("SSL_CERT_FILE", files.certificate)  # for requests made by the test
     token_file, token = directory / "token", "6f1c2d3e4b5a69788796a5b4c3d2e1f0"
     token_file.write_text(f"{token}\n")
     tokens_file = directory / "tokens"
-    tokens_file.write_text(f"# of another monitor\n{token[::-1]}\n# of ours\n{token}\n")
+    tokens_file.write_text(f"# another client\n{token[::-1]}\n# the tests\n{token}\n")
     agent = Daemon(directory, redis_server.url, f"unix://{netifyd.path}")
     agent.settings["web"] |= {
         "tokens_file": str(tokens_file),
@@ -79,22 +81,34 @@ def secured(
     netifyd.accept()
     netifyd.send(framed(b'{"type":"agent_status"}\n'))
     headers = {"Authorization": f"Bearer {token}"}
-    eventually(lambda: agent.get("/readyz", headers)[0] == 200, "it is ready")
+    eventually(lambda: agent.get("/readyz", headers)[0] == 200, "the agent is ready")
     yield Secured(agent.base, agent.port, files.certificate, str(token_file), token)
     agent.kill()
 
 
 @pytest.fixture
-def resting(directory: Path, redis_server: RedisServer) -> Iterator[Gateway]:
-    """One whose answers stay as they are: the next flush is an hour away."""
-    scene = Gateway(directory, redis_server, devices=12)
+def idle_gateway(directory: Path, redis_server: RedisServer) -> Iterator[Gateway]:
+    """A gateway whose data does not change: the next flush is in an hour."""
+    gateway = Gateway(directory, redis_server, devices=12)
     try:
-        scene.start()
-        scene.daemon.stop()
-        scene.daemon.settings["interval"] = 3600
-        scene.daemon.write_config()
-        scene.daemon.start()
-        eventually(lambda: scene.daemon.flushes() == 1, "the first flush, which opens the store")
-        yield scene
+        gateway.start()
+        gateway.daemon.stop()
+        gateway.daemon.settings["interval"] = 3600
+        gateway.daemon.write_config()
+        gateway.daemon.start()
+        eventually(lambda: gateway.daemon.flushes() == 1, "the first flush, which opens the store")
+        yield gateway
     finally:
-        scene.stop()
+        gateway.stop()
+
+
+@pytest.fixture
+def hostile_daemon(daemon: Daemon, netifyd: StandIn) -> Daemon:
+    """An agent that has counted a network with hostile names."""
+    daemon.start()
+    netifyd.accept()
+    payloads = hostile.payloads()
+    netifyd.send(framed(*payloads))
+    eventually(lambda: daemon.records() == len(payloads), "every record is read")
+    daemon.flushed()
+    return daemon

@@ -1,4 +1,4 @@
-"""A gateway for clients to ask: the real daemon, a real Redis, and a netifyd that has told of a network."""
+"""A gateway with simulated traffic, and helpers that run clients against it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from netify_agent.simulator import Simulation
 ROOT = Path(__file__).parents[2]
 CONTRIB = ROOT / "contrib"
 CHECK = CONTRIB / "nagios" / "check_netify_agent"
-PLUGINS = "/usr/lib/nagios/plugins"  # of Debian's monitoring-plugins-basic
+PLUGINS = "/usr/lib/nagios/plugins"  # Debian's monitoring-plugins-basic
 HOURS = 0.25
-_SPEAK_S = 5.0
+_STATUS_S = 5.0
 
 
 class Gateway:
-    """A daemon that has read a whole simulated stream and hears netifyd's status since.
+    """A running agent that has counted a simulated stream and receives netifyd's status records.
 
-    :ivar truth: what the simulator counted.
+    :ivar truth: totals counted by the simulator.
     """
 
     def __init__(self, directory: Path, redis: RedisServer, devices: int, **settings: Any) -> None:
@@ -35,34 +35,34 @@ class Gateway:
         self.daemon = Daemon(directory, redis.url, f"unix://{self.netifyd.path}", **settings)
         start_ms = int((time.time() - HOURS * 3600) * 1000)
         self._simulation = Simulation(7, devices, HOURS, start_ms=start_ms)
-        self._ending = threading.Event()
-        self._speaker = threading.Thread(target=self._speak)
+        self._stopping = threading.Event()
+        self._sender = threading.Thread(target=self._send_status)
 
     @property
     def base(self) -> str:
         return self.daemon.base
 
     def start(self) -> None:
-        """Start the daemon and wait until all that was told is in Redis."""
+        """Start the agent and wait until the whole stream is in Redis."""
         self.daemon.start()
         self.netifyd.accept()
         payloads = [*self._simulation.opening(), *(payload for _, payload in self._simulation.records())]
-        payloads.append(b'{"type":"flow_stats","flow":{}}\n')  # one that can't be used
+        payloads.append(b'{"type":"flow_stats","flow":{}}\n')  # rejected: it has no digest
         self.netifyd.send(framed(*payloads))
         eventually(lambda: self.daemon.records() == len(payloads), "every record is read")
         self.daemon.flushed()
         self.truth = self._simulation.truth.as_dict()
-        self._speaker.start()
+        self._sender.start()
 
-    def _speak(self) -> None:
-        """netifyd reports each 15 s; a stream that says nothing for 60 s is not ready."""
-        while not self._ending.wait(_SPEAK_S):
+    def _send_status(self) -> None:
+        """Keep the agent ready: after 60 s without a record it is not."""
+        while not self._stopping.wait(_STATUS_S):
             self.netifyd.send(framed(*self._simulation.opening()[1:2]))
 
     def stop(self) -> None:
-        self._ending.set()
-        if self._speaker.ident is not None:
-            self._speaker.join()
+        self._stopping.set()
+        if self._sender.ident is not None:
+            self._sender.join()
         if self.daemon.process is not None and self.daemon.process.poll() is None:
             self.daemon.kill()
         self.netifyd.close()
@@ -74,7 +74,7 @@ class Gateway:
 
 
 def need(*programs: str) -> None:
-    """Skip the test where one of ``programs`` is not installed; `make test-clients` says it aloud."""
+    """Skip the test if a program is not installed; `make test-clients` lists what is missing."""
     missing = [name for name in programs if shutil.which(name) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
@@ -83,7 +83,7 @@ def need(*programs: str) -> None:
 def run(
     *command: str | Path, input: str = "", directory: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a client to its end; what it prints comes as it is, line ends included."""
+    """Run a client and wait for it. Line ends of its output are kept."""
     words = [str(word) for word in command]
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": os.environ.get("HOME", "/")}
     done = subprocess.run(
@@ -93,12 +93,12 @@ def run(
 
 
 def output(*command: str | Path, input: str = "") -> str:
-    """What a client prints; it must succeed."""
+    """The output of a client, which must succeed."""
     done = run(*command, input=input)
     assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def jq(expression: str, document: str) -> Any:
-    """What jq makes of ``document``."""
+    """The result of a jq expression."""
     return json.loads(output("jq", "--compact-output", expression, input=document))

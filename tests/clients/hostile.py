@@ -1,4 +1,4 @@
-"""A network whose devices, applications, protocols and hosts have names that attackers would choose."""
+"""A network whose devices, applications, protocols and hosts have hostile names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = (
     "before\udfffafter\ud83d",
     "\u2028\u2029\ufeff\u202ereversed",
     "h" * 65536,
-    "é" * 10922,  # 64 KiB as JSON escapes it
+    "é" * 10922,  # 64 KiB when escaped in JSON
     "😀" * 300,
     "{{7*7}}${7*7}%s%n%x",
     "../../../../etc/passwd",
@@ -33,12 +33,12 @@ NAMES = (
 
 
 def device(number: int) -> str:
-    """The MAC of the device with that number."""
+    """The MAC address of the device with this number."""
     return f"02:00:00:00:66:{number:02x}"
 
 
 def payloads() -> list[bytes]:
-    """What netifyd says of them. A lone surrogate travels as its JSON escape."""
+    """netifyd's records of the network. Lone surrogates are sent as JSON escapes."""
     netifyd = Netifyd()
     records = []
     for number, name in enumerate(NAMES):

@@ -1,4 +1,4 @@
-"""A Prometheus of its own that scrapes one agent, by the configuration and with the rules of contrib."""
+"""Runs a Prometheus server with the configuration and rules of contrib."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from support import eventually, free_port
 HERE = CONTRIB / "prometheus"
 CONFIG = HERE / "prometheus.yml"
 RULES = HERE / "netify-agent.rules.yml"
-TARGET = "127.0.0.1:7000"  # of the agent in CONFIG
+TARGET = "127.0.0.1:7000"  # the agent in CONFIG
 
 
-def beside(agent_port: int) -> str:
-    """The configuration of contrib for an agent at this port, each second."""
+def config_for(agent_port: int) -> str:
+    """The configuration of contrib for the agent at this port, with a scrape interval of one second."""
     config = CONFIG.read_text()
     assert config.count(f'["{TARGET}"]') == 1
     return config.replace(TARGET, f"127.0.0.1:{agent_port}").replace("interval: 15s", "interval: 1s")
 
 
 class Prometheus:
-    """A server with that configuration; it evaluates the rules each second."""
+    """A Prometheus server that evaluates the rules every second."""
 
     def __init__(self, directory: Path, config: str) -> None:
         self._directory = directory
@@ -37,7 +37,7 @@ class Prometheus:
         (directory / RULES.name).write_text(RULES.read_text())
 
     def start(self) -> None:
-        """Start it and wait until it has scraped a few times."""
+        """Start the server and wait until it has scraped three times."""
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [
@@ -64,7 +64,7 @@ class Prometheus:
             return False
 
     def get(self, path: str, **parameters: str) -> Any:
-        """``data`` of an answer of its API; an error of it fails the test."""
+        """``data`` of an answer of the server's API. Fails the test on an error."""
         url = f"http://{self._listen}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(url, timeout=60) as response:
@@ -75,13 +75,9 @@ class Prometheus:
         return answer["data"]
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each series that ``expression`` gives now."""
+        """Labels and current value of each series of the expression."""
         found = self.get("query", query=expression)["result"]
-        return [(one["metric"], float(one["value"][1])) for one in found]
-
-    def log(self) -> str:
-        """What it says of itself."""
-        return (self._directory / "log").read_text()
+        return [(series["metric"], float(series["value"][1])) for series in found]
 
     def stop(self) -> None:
         if self._process is not None:

@@ -1,4 +1,4 @@
-"""What OpenAPI can't say of a request that is right: loaded by schemathesis, not by pytest."""
+"""Schemathesis hooks for rules that OpenAPI cannot express. Loaded by schemathesis, not by pytest."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from schemathesis import GenerationMode
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """A cursor is right only if it is the `next` of the same question; a made-up one is a wrong one."""
+    """Valid requests have no cursor: only the `next` of a previous page is a valid one."""
     if case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE and case.query:
         case.query.pop("cursor", None)

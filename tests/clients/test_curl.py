@@ -1,4 +1,4 @@
-"""Shell scripts: what curl and jq make of the API."""
+"""Shell scripts: the API with curl and jq."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def programs() -> None:
 
 
 def headers_of(answer: str) -> dict[str, str]:
-    """Of ``curl --include``: the headers, lower case."""
+    """The headers in the output of ``curl --include``, with lower-case names."""
     head = answer.split("\r\n\r\n")[0].split("\r\n")[1:]
     return {name.lower(): value for name, value in (line.split(": ", 1) for line in head)}
 
 
-def test_the_network_adds_up_in_jq(gateway: Gateway) -> None:
+def test_the_totals_of_the_network_add_up(gateway: Gateway) -> None:
     document = output("curl", "-sS", "--fail", f"{gateway.base}/")
     assert jq(".totals | del(.rate_up, .rate_down)", document) == gateway.truth["gateway"]
     for counter in ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows"):
@@ -36,12 +36,12 @@ def test_the_network_adds_up_in_jq(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_each_answer_is_one_json_document(gateway: Gateway, path: str) -> None:
+def test_every_answer_is_one_json_document(gateway: Gateway, path: str) -> None:
     assert jq("type", output("curl", "-sS", "--fail", f"{gateway.base}{path}")) == "object"
 
 
 @pytest.mark.parametrize("path", ["/", "/applications", "/openapi.json", "/metrics"])
-def test_compressed_and_plain_are_the_same(gateway: Gateway, path: str) -> None:
+def test_compressed_and_plain_answers_are_equal(gateway: Gateway, path: str) -> None:
     url = f"{gateway.base}{path}"
     compressed = output("curl", "-sS", "--fail", "--compressed", "--include", url)
     plain = output("curl", "-sS", "--fail", "--include", url)
@@ -50,19 +50,19 @@ def test_compressed_and_plain_are_the_same(gateway: Gateway, path: str) -> None:
     assert "accept-encoding" in headers_of(compressed)["vary"].lower()
     assert "accept-encoding" in headers_of(plain)["vary"].lower()
     assert int(headers_of(compressed)["content-length"]) < int(headers_of(plain)["content-length"]) / 2
-    if path != "/metrics":  # which tells of the moment
+    if path != "/metrics":  # its values change all the time
         bodies = [text.partition("\r\n\r\n")[2] for text in (compressed, plain)]
         assert jq("del(.generated_at)", bodies[0]) == jq("del(.generated_at)", bodies[1])
 
 
-def test_a_script_that_keeps_the_etag_gets_the_body_once(resting: Gateway, tmp_path: Path) -> None:
-    """curl's own way to poll: --etag-save and --etag-compare."""
-    url, tag, body = f"{resting.base}/", tmp_path / "etag", tmp_path / "body"
+def test_polling_with_an_etag_transfers_the_body_once(idle_gateway: Gateway, tmp_path: Path) -> None:
+    """With curl's options --etag-save and --etag-compare."""
+    url, tag, body = f"{idle_gateway.base}/", tmp_path / "etag", tmp_path / "body"
     words = ("curl", "-sS", "--fail", "--etag-save", tag, "--etag-compare", tag, "--output", body)
     tag.touch()
     assert output(*words, "-w", "%{http_code}", url) == "200"
     polled = (*words, "-w", "%{http_code} %{size_download}", url)
-    eventually(lambda: output(*polled) == "304 0", "nothing is new, the names of devices included")
+    eventually(lambda: output(*polled) == "304 0", "nothing changes any more, the names of devices included")
     kept = body.read_bytes()
     assert output(*polled) == "304 0"
     assert body.read_bytes() == kept
@@ -70,7 +70,7 @@ def test_a_script_that_keeps_the_etag_gets_the_body_once(resting: Gateway, tmp_p
     assert output(*words, "-w", "%{http_code}", url) == "200"
 
 
-def test_http_1_0(gateway: Gateway) -> None:
+def test_http_1_0_is_answered_and_closed(gateway: Gateway) -> None:
     answer = output("curl", "-sS", "--fail", "--http1.0", "--include", f"{gateway.base}/applications")
     assert re.match(r"HTTP/1\.[01] 200 OK\r\n", answer)
     assert headers_of(answer)["connection"].lower() == "close"
@@ -112,7 +112,7 @@ def test_a_loop_over_pages_finds_every_device_once(gateway: Gateway) -> None:
     assert len(found) > 5
 
 
-def test_mistakes_are_told_as_problems(gateway: Gateway) -> None:
+def test_errors_are_problem_documents(gateway: Gateway) -> None:
     answer = output("curl", "-sS", "--include", f"{gateway.base}/?frob=1")
     assert answer.startswith("HTTP/1.1 400 Bad Request\r\n")
     assert headers_of(answer)["content-type"] == "application/problem+json"
@@ -122,7 +122,7 @@ def test_mistakes_are_told_as_problems(gateway: Gateway) -> None:
     assert headers_of(answer)["allow"].startswith("GET, HEAD")
 
 
-def test_the_scripts_of_the_docs_do_what_they_say(gateway: Gateway, tmp_path: Path) -> None:
+def test_the_scripts_in_the_docs_work(gateway: Gateway, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "monitoring.md").read_text().partition("## Shell scripts\n")[2]
     blocks = re.findall(r"^```\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert len(blocks) == 2

@@ -1,4 +1,4 @@
-"""The Grafana dashboard: its form, and what a real Prometheus answers to each of its expressions."""
+"""The Grafana dashboard: its structure, and each expression on a real Prometheus."""
 
 from __future__ import annotations
 
@@ -34,19 +34,18 @@ EACH = pytest.mark.parametrize(
 
 
 def filled(expression: str) -> str:
-    """With values for the dashboard's variables."""
+    """The expression with values for the dashboard's variables."""
     for name, value in VARIABLES.items():
         expression = expression.replace(name, value)
     assert "$" not in expression, expression
     return expression
 
 
-def test_it_belongs_to_no_one_installation() -> None:
+def test_the_dashboard_can_be_imported_anywhere() -> None:
     assert DASHBOARD["id"] is None
     assert "uid" not in DASHBOARD
     assert all("id" not in panel for panel in DASHBOARD["panels"])
-    sources = [part["datasource"] for panel in DASHBOARD["panels"] if "targets" in panel for part in [panel]]
-    assert all(source == SOURCE for source in sources)
+    assert all(panel["datasource"] == SOURCE for panel in DASHBOARD["panels"] if "targets" in panel)
     assert all(target["datasource"] == SOURCE for _, target in targets())
     variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
     assert variables.pop("datasource")["type"] == "datasource"
@@ -54,7 +53,7 @@ def test_it_belongs_to_no_one_installation() -> None:
     assert variables.keys() | {"__rate_interval", "__range"} == {name[1:] for name in VARIABLES}
 
 
-def test_no_panel_covers_another() -> None:
+def test_no_panels_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         place = panel["gridPos"]
@@ -66,7 +65,7 @@ def test_no_panel_covers_another() -> None:
 
 
 @EACH
-def test_each_expression_gives_series(
+def test_every_expression_returns_series(
     gateway: Gateway, scraper: Prometheus, title: str, target: dict[str, Any]
 ) -> None:
     found = scraper.query(filled(target["expr"]))
@@ -75,9 +74,9 @@ def test_each_expression_gives_series(
         assert any(labels.get(name) for labels, _ in found), name
 
 
-def test_each_variable_has_values(scraper: Prometheus) -> None:
+def test_every_variable_has_values(scraper: Prometheus) -> None:
     for variable in DASHBOARD["templating"]["list"]:
         if variable["type"] == "query":
-            asked = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
-            assert asked
-            assert any(labels.get(asked[2]) for labels, _ in scraper.query(filled(asked[1])))
+            query = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"])
+            assert query
+            assert any(labels.get(query[2]) for labels, _ in scraper.query(filled(query[1])))

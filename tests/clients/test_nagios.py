@@ -1,4 +1,4 @@
-"""Nagios, Icinga and their kin: the check of contrib in all its states, and Debian's check_http."""
+"""Nagios-compatible monitoring: the check of contrib in all its states, and Debian's check_http."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from support import Daemon, RedisServer, StandIn, eventually, framed
 from netify_agent import __version__
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
-# Of the guidelines: 'label'=value[UOM];[warn];[crit];[min];[max]
+# Monitoring Plugins guidelines: 'label'=value[UOM];[warn];[crit];[min];[max]
 PERFDATA = re.compile(r"[a-z_]+=[0-9.]+(s|ms|B|c|);([0-9@~:.]*);([0-9@~:.]*);0")
 
 
 def check(base: str, *words: str) -> tuple[int, str]:
-    """Exit code and text of the check; what it prints must be as the guidelines have it."""
+    """Exit code and first line of the check, whose output must follow the guidelines."""
     done = run(CHECK, "--url", base, *words)
     assert done.stderr == ""
     line, *more = done.stdout.splitlines()
@@ -34,14 +34,14 @@ def check(base: str, *words: str) -> tuple[int, str]:
 
 
 def device_of(gateway: Gateway) -> str:
-    """The MAC of the device that moved most."""
+    """The MAC address of the device with the most traffic."""
     return next(str(device["mac"]) for device in gateway.get("/")["devices"] if device["mac"])
 
 
 # --- ready ----------------------------------------------------------------------------------------------
 
 
-def test_a_ready_agent_is_ok_and_tells_its_lag(gateway: Gateway) -> None:
+def test_a_ready_agent_is_ok_with_its_lag(gateway: Gateway) -> None:
     code, line = check(gateway.base)
     assert code == OK, line
     assert re.search(
@@ -49,30 +49,30 @@ def test_a_ready_agent_is_ok_and_tells_its_lag(gateway: Gateway) -> None:
     )
 
 
-def test_lag_has_thresholds(gateway: Gateway) -> None:
+def test_the_lag_is_compared_with_the_thresholds(gateway: Gateway) -> None:
     assert check(gateway.base, "-w", "@0:100000")[0] == WARNING
     assert check(gateway.base, "-w", "@0:100000", "-c", "@0:100000")[0] == CRITICAL
 
 
-def test_each_thing_that_is_away_is_critical_and_named(
+def test_an_outage_of_agent_redis_or_netifyd_is_critical_and_named(
     daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
     assert check(daemon.base) == (CRITICAL, f"NETIFY CRITICAL - {daemon.base}: no answer: Connection refused")
     daemon.start()
     netifyd.accept()
     netifyd.send(framed(b'{"type":"agent_status"}\n'))
-    eventually(lambda: check(daemon.base)[0] == OK, "all is well")
+    eventually(lambda: check(daemon.base)[0] == OK, "the check is OK")
 
     redis_server.kill()
-    eventually(lambda: "not ready: redis: " in check(daemon.base)[1], "Redis is missed")
+    eventually(lambda: "not ready: redis: " in check(daemon.base)[1], "the outage of Redis is reported")
     assert check(daemon.base)[0] == CRITICAL
     assert check(daemon.base, "-m", "rate")[0] == CRITICAL
     redis_server.start()
-    eventually(lambda: check(daemon.base)[0] == OK, "all is well again")
+    eventually(lambda: check(daemon.base)[0] == OK, "the check is OK again")
 
     netifyd.close()
     eventually(
-        lambda: f"not ready: netifyd: unix://{netifyd.path}: " in check(daemon.base)[1], "netifyd is missed"
+        lambda: f"not ready: netifyd: unix://{netifyd.path}: " in check(daemon.base)[1], "netifyd's outage"
     )
     assert check(daemon.base)[0] == CRITICAL
     assert daemon.stop() == 0
@@ -82,7 +82,7 @@ def test_each_thing_that_is_away_is_critical_and_named(
 # --- traffic and devices --------------------------------------------------------------------------------
 
 
-def test_traffic_is_that_of_the_network_to_the_byte(gateway: Gateway) -> None:
+def test_traffic_equals_the_api_to_the_byte(gateway: Gateway) -> None:
     counted = gateway.get("/")["totals"]
     up, down = counted["bytes_up"], counted["bytes_down"]
     code, line = check(gateway.base, "-m", "traffic", "--hours", "1")
@@ -110,7 +110,7 @@ def test_traffic_is_that_of_the_network_to_the_byte(gateway: Gateway) -> None:
         ("0.001k", True),
     ],
 )
-def test_ranges_are_those_of_the_guidelines(gateway: Gateway, threshold: str, alerts: bool) -> None:
+def test_thresholds_follow_the_guidelines(gateway: Gateway, threshold: str, alerts: bool) -> None:
     counted = gateway.get("/")["totals"]
     total = counted["bytes_up"] + counted["bytes_down"]
     words = ("-m", "traffic", "--hours", "1")
@@ -119,14 +119,14 @@ def test_ranges_are_those_of_the_guidelines(gateway: Gateway, threshold: str, al
     assert check(gateway.base, *words, "-c", limit)[0] == (CRITICAL if alerts else OK)
 
 
-def test_rates_of_the_gateway_and_of_a_device(gateway: Gateway) -> None:
+def test_rates_of_gateway_and_device_are_compared_with_the_thresholds(gateway: Gateway) -> None:
     for words in ((), ("--device", device_of(gateway))):
         assert check(gateway.base, "-m", "rate", *words)[0] == OK
         assert check(gateway.base, "-m", "rate", *words, "-w", "1T,@0:1T")[0] == WARNING
         assert check(gateway.base, "-m", "rate", *words, "-w", "@0:1T,1T", "-c", "@0:1T")[0] == CRITICAL
 
 
-def test_a_device_is_there_or_not(daemon: Daemon, netifyd: StandIn) -> None:
+def test_a_device_is_active_or_unknown(daemon: Daemon, netifyd: StandIn) -> None:
     daemon.start()
     netifyd.accept()
     source, device = Netifyd(), "02:00:00:00:00:0a"
@@ -146,7 +146,7 @@ def test_a_device_is_there_or_not(daemon: Daemon, netifyd: StandIn) -> None:
     assert check(daemon.base, "-m", "rate", "--device", "02:00:00:00:00:99")[0] == UNKNOWN
 
 
-# --- what can't be used ---------------------------------------------------------------------------------
+# --- invalid arguments and answers ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -181,13 +181,13 @@ def test_a_device_is_there_or_not(daemon: Daemon, netifyd: StandIn) -> None:
         (["-t"], "expected one argument"),
     ],
 )
-def test_arguments_that_can_not_be_used_are_unknown(gateway: Gateway, words: list[str], said: str) -> None:
+def test_invalid_arguments_are_unknown(gateway: Gateway, words: list[str], said: str) -> None:
     code, line = check(gateway.base, *words)
     assert code == UNKNOWN
     assert said in line
 
 
-def test_help_and_version_are_unknown_to_the_monitor(gateway: Gateway) -> None:
+def test_help_and_version_exit_with_unknown(gateway: Gateway) -> None:
     version = f"check_netify_agent {__version__}\n"
     for word, begin in (("--help", "usage: check_netify_agent"), ("-V", version)):
         done = run(CHECK, word)
@@ -195,14 +195,14 @@ def test_help_and_version_are_unknown_to_the_monitor(gateway: Gateway) -> None:
         assert done.stdout.startswith(begin)
 
 
-def test_more_lines_on_demand(gateway: Gateway) -> None:
+def test_verbose_output_lists_the_requests(gateway: Gateway) -> None:
     done = run(CHECK, "--url", gateway.base, "-v")
     assert [line.split(":")[0] for line in done.stdout.splitlines()[1:]] == ["GET http", "GET http"]
 
 
 @pytest.fixture
 def other() -> Iterator[tuple[str, list[bytes]]]:
-    """Something else that listens; it says what the test puts into the list, slowly if in pieces."""
+    """A server that is no agent. It sends what the test puts into the list, with a pause after each piece."""
     says: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         ending = threading.Event()
@@ -231,12 +231,12 @@ def other() -> Iterator[tuple[str, list[bytes]]]:
         thread.join()
 
 
-def test_a_server_that_says_nothing_is_critical_after_the_timeout(other: tuple[str, list[bytes]]) -> None:
+def test_a_silent_server_is_critical_after_the_timeout(other: tuple[str, list[bytes]]) -> None:
     base = other[0]
     assert check(base, "-t", "1") == (CRITICAL, f"NETIFY CRITICAL - {base}: no whole answer within 1 s")
 
 
-def test_a_server_that_drips_is_critical_after_the_timeout(other: tuple[str, list[bytes]]) -> None:
+def test_a_slow_server_is_critical_after_the_timeout(other: tuple[str, list[bytes]]) -> None:
     base, says = other
     says += [b"HTTP/1.1 200 OK\r\n", *(b"X-%d: y\r\n" % number for number in range(90))]
     assert check(base, "-t", "1") == (CRITICAL, f"NETIFY CRITICAL - {base}: no whole answer within 1 s")
@@ -261,7 +261,7 @@ def test_a_server_that_drips_is_critical_after_the_timeout(other: tuple[str, lis
         (b'HTTP/1.0 500 X\r\n\r\n{"detail":"a|b\\nc"}', UNKNOWN, "/readyz answered 500: a?b?c"),
     ],
 )
-def test_what_is_no_agent_is_told(
+def test_an_answer_of_another_server_is_reported(
     other: tuple[str, list[bytes]], answer: bytes, code: int, said: str
 ) -> None:
     base, says = other
@@ -289,7 +289,7 @@ def test_check_http_polls_the_agent(gateway: Gateway) -> None:
     assert done.returncode == OK, done.stdout
 
 
-def test_check_http_sees_an_agent_that_is_not_ready(daemon: Daemon, netifyd: StandIn) -> None:
+def test_check_http_reports_an_agent_that_is_not_ready(daemon: Daemon, netifyd: StandIn) -> None:
     need(f"{PLUGINS}/check_http")
     netifyd.close()
     daemon.start()

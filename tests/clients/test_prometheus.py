@@ -1,15 +1,14 @@
-"""Prometheus: promtool over the metrics and the rules, and a real server that scrapes and evaluates."""
+"""Prometheus: metrics and rules pass promtool, and a real server scrapes and evaluates them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import hostile
 import prometheus
 import pytest
 from gateway import Gateway, need, output, run
 from prometheus import Prometheus
-from support import Daemon, RedisServer, StandIn, eventually, framed
+from support import Daemon, RedisServer, StandIn, eventually
 
 WAYS = ("up", "down")
 
@@ -20,7 +19,7 @@ def programs() -> None:
 
 
 def check_metrics(base: str) -> str:
-    """The metrics, which must please promtool: format, names, units, HELP."""
+    """The metrics. promtool must accept their format, names, units and HELP texts."""
     metrics = output("curl", "-sS", "--fail", f"{base}/metrics")
     done = run("promtool", "check", "metrics", input=metrics)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -30,41 +29,37 @@ def check_metrics(base: str) -> str:
 # --- promtool -------------------------------------------------------------------------------------------
 
 
-def test_the_metrics_please_promtool(gateway: Gateway) -> None:
+def test_promtool_accepts_the_metrics(gateway: Gateway) -> None:
     assert "netify_bytes_total" in check_metrics(gateway.base)
 
 
-def test_an_empty_store_and_no_redis_please_promtool_too(
+def test_promtool_accepts_the_metrics_of_an_empty_store_and_without_redis(
     daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
     daemon.start()
     assert "netify_agent_redis_up 1\n" in check_metrics(daemon.base)
     redis_server.kill()
-    eventually(lambda: "netify_agent_redis_up 0\n" in check_metrics(daemon.base), "Redis is missed")
+    eventually(
+        lambda: "netify_agent_redis_up 0\n" in check_metrics(daemon.base), "the outage of Redis is reported"
+    )
 
 
-def test_names_that_attackers_would_choose_forge_nothing(daemon: Daemon, netifyd: StandIn) -> None:
-    daemon.start()
-    netifyd.accept()
-    told = hostile.payloads()
-    netifyd.send(framed(*told))
-    eventually(lambda: daemon.records() == len(told), "every record is read")
-    daemon.flushed()
-    metrics = check_metrics(daemon.base)
+def test_hostile_names_forge_no_metrics(hostile_daemon: Daemon) -> None:
+    metrics = check_metrics(hostile_daemon.base)
     assert "netify_agent_redis_up 1\n" in metrics
     assert not any(line.startswith("netify_agent_redis_up{") for line in metrics.splitlines())
 
 
-def test_the_rules_and_their_tests_please_promtool() -> None:
+def test_promtool_accepts_the_rules_their_tests_and_the_configuration() -> None:
     output("promtool", "check", "rules", "--lint-fatal", prometheus.RULES)
     output("promtool", "test", "rules", *sorted(prometheus.HERE.glob("*.rules_test.yml")))
     output("promtool", "check", "config", "--lint-fatal", prometheus.CONFIG)
 
 
-# --- a real one -----------------------------------------------------------------------------------------
+# --- a real server --------------------------------------------------------------------------------------
 
 
-def test_what_is_scraped_is_what_the_api_says(gateway: Gateway, scraper: Prometheus) -> None:
+def test_scraped_values_equal_the_api(gateway: Gateway, scraper: Prometheus) -> None:
     network = gateway.get("/")
     for way in WAYS:
         for counter in ("bytes", "packets"):
@@ -72,9 +67,9 @@ def test_what_is_scraped_is_what_the_api_says(gateway: Gateway, scraper: Prometh
             [(_, value)] = scraper.query(f'netify_{counter}_total{{direction="{way}"}}')
             assert value == network["totals"][name] == gateway.truth["gateway"][name]
             devices = scraper.query(f'netify_device_{counter}_total{{direction="{way}"}}')
-            told = {labels["device"]: value for labels, value in devices}
+            scraped = {labels["device"]: value for labels, value in devices}
             first = network["devices"][: gateway.daemon.settings["metrics"]["devices"]]
-            assert told == {device["mac"] or device["ip"]: device[name] for device in first}
+            assert scraped == {device["mac"] or device["ip"]: device[name] for device in first}
         applications = scraper.query(f'netify_application_bytes{{direction="{way}"}}')
         first = gateway.get("/applications")["applications"]
         first = first[: gateway.daemon.settings["metrics"]["applications"]]
@@ -87,16 +82,16 @@ def test_what_is_scraped_is_what_the_api_says(gateway: Gateway, scraper: Prometh
         assert [found for _, found in scraper.query(f"netify_agent_{name}")] == [value]
 
 
-def test_devices_are_named(gateway: Gateway, scraper: Prometheus) -> None:
-    told = {labels["device"]: labels for labels, _ in scraper.query("netify_device_info")}
+def test_devices_have_their_names(gateway: Gateway, scraper: Prometheus) -> None:
+    scraped = {labels["device"]: labels for labels, _ in scraper.query("netify_device_info")}
     devices = {device["mac"] or device["ip"]: device for device in gateway.get("/")["devices"]}
-    assert told
-    for name, labels in told.items():
+    assert scraped
+    for name, labels in scraped.items():
         for key in ("name", "ip", "vendor"):
             assert labels.get(key) == devices[name][key]
 
 
-def test_the_rules_load_and_a_healthy_gateway_is_silent(scraper: Prometheus) -> None:
+def test_a_healthy_gateway_raises_no_alert(scraper: Prometheus) -> None:
     def rules() -> list[dict[str, str]]:
         return [rule for group in scraper.get("rules")["groups"] for rule in group["rules"]]
 
@@ -105,9 +100,9 @@ def test_the_rules_load_and_a_healthy_gateway_is_silent(scraper: Prometheus) -> 
     assert [alert["labels"] for alert in scraper.get("alerts")["alerts"]] == []
 
 
-def test_an_agent_that_stops_is_an_alert(daemon: Daemon, netifyd: StandIn, directory: Path) -> None:
+def test_a_stopped_agent_raises_an_alert(daemon: Daemon, netifyd: StandIn, directory: Path) -> None:
     daemon.start()
-    scraper = Prometheus(directory, prometheus.beside(daemon.port))
+    scraper = Prometheus(directory, prometheus.config_for(daemon.port))
     try:
         scraper.start()
         daemon.stop()

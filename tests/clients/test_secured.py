@@ -1,4 +1,4 @@
-"""An agent that wants a token and speaks TLS, asked by each client in its own way."""
+"""Every client works with an agent that requires a token and serves HTTPS."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gateway import need, output, run
 from prometheus import Prometheus
 from support import eventually
 from test_nagios import CRITICAL, OK, UNKNOWN, check
-from test_schemathesis import hold
+from test_schemathesis import check_conformance
 
 
-def test_the_check_brings_its_token(secured: Secured, tmp_path: Path) -> None:
-    trusting = ("--ca", secured.certificate)
-    assert check(secured.base, *trusting, "--token-file", secured.token_file)[0] == OK
-    code, line = check(secured.base, *trusting)
+def test_the_nagios_check_reports_missing_token_and_certificate(secured: Secured, tmp_path: Path) -> None:
+    ca = ("--ca", secured.certificate)
+    assert check(secured.base, *ca, "--token-file", secured.token_file)[0] == OK
+    code, line = check(secured.base, *ca)
     assert code == UNKNOWN
     assert "answered 401: expected a token" in line
     wrong = tmp_path / "wrong"
     wrong.write_text("wrong\n")
-    code, line = check(secured.base, *trusting, "--token-file", str(wrong))
+    code, line = check(secured.base, *ca, "--token-file", str(wrong))
     assert code == UNKNOWN
     assert "the token is not one of those" in line
     code, line = check(secured.base, "--token-file", secured.token_file)
@@ -33,7 +33,7 @@ def test_the_check_brings_its_token(secured: Secured, tmp_path: Path) -> None:
     assert "HTTPS" in line
 
 
-def test_curl_brings_its_token(secured: Secured) -> None:
+def test_curl_needs_token_and_certificate(secured: Secured) -> None:
     need("curl")
     words = ("curl", "-sS", "--cacert", secured.certificate)
     assert '"gateway":"gw1"' in output(*words, "--oauth2-bearer", secured.token, f"{secured.base}/")
@@ -41,10 +41,10 @@ def test_curl_brings_its_token(secured: Secured) -> None:
     assert answer.startswith("HTTP/1.1 401 Unauthorized\r\n")
     assert '\r\nwww-authenticate: bearer realm="netify-agent"\r\n' in answer.lower()
     assert output(*words, "-w", "%{http_code}", "--output", "/dev/null", f"{secured.base}/healthz") == "200"
-    assert run("curl", "-sS", f"{secured.base}/").returncode == 60  # the certificate is nobody's
+    assert run("curl", "-sS", f"{secured.base}/").returncode == 60  # unknown certificate
 
 
-def test_prometheus_scrapes_with_the_other_job_of_the_example(secured: Secured, tmp_path: Path) -> None:
+def test_prometheus_scrapes_with_the_secured_job_of_the_example(secured: Secured, tmp_path: Path) -> None:
     need("promtool", "prometheus")
     lines = prometheus.CONFIG.read_text().splitlines(keepends=True)
     begin = next(number for number, line in enumerate(lines) if line.startswith("  # - job_name:"))
@@ -62,10 +62,10 @@ def test_prometheus_scrapes_with_the_other_job_of_the_example(secured: Secured, 
     output("promtool", "check", "config", tmp_path / "prometheus.yml")
     try:
         scraper.start()
-        eventually(lambda: scraper.query("netify_agent_ready == 1"), "what it scrapes is there")
+        eventually(lambda: scraper.query("netify_agent_ready == 1"), "the agent is scraped")
     finally:
         scraper.stop()
 
 
-def test_schemathesis_brings_its_token(secured: Secured, tmp_path: Path) -> None:
-    hold(secured.base, tmp_path, secured.certificate, secured.token)
+def test_the_secured_api_conforms(secured: Secured, tmp_path: Path) -> None:
+    check_conformance(secured.base, tmp_path, secured.certificate, secured.token)

@@ -1,4 +1,4 @@
-"""The Telegraf snippet. Debian has no Telegraf, so its paths are looked up in the answers themselves."""
+"""The Telegraf snippet. Debian has no Telegraf, so the test looks up its paths in real answers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def inputs() -> dict[str, Any]:
     return found
 
 
-def test_metrics_are_where_it_looks(gateway: Gateway) -> None:
+def test_the_url_of_the_metrics_is_right(gateway: Gateway) -> None:
     [source] = inputs()["prometheus"]
     [url] = source["urls"]
     assert "netify_bytes_total" in output("curl", "-sS", "--fail", url.replace(BASE, gateway.base))
 
 
-def test_each_path_is_in_the_answer(gateway: Gateway) -> None:
+def test_every_path_is_in_the_answer(gateway: Gateway) -> None:
     [source] = inputs()["http"]
     [url] = source["urls"]
     answer = gateway.get(url.removeprefix(BASE))
@@ -37,6 +37,6 @@ def test_each_path_is_in_the_answer(gateway: Gateway) -> None:
             assert rows
             for row in rows:
                 assert set(part.get("tags", [])) <= row.keys()
-                # What is no tag becomes a field: numbers and truth values, nothing nested.
+                # Other keys become fields, which must be numbers or booleans.
                 fields = {name: value for name, value in row.items() if name not in part.get("tags", [])}
                 assert all(isinstance(value, int) for value in fields.values()), fields

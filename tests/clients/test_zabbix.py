@@ -1,4 +1,4 @@
-"""The Zabbix template: what it takes out of the answers is there, and a real Zabbix collects it."""
+"""The Zabbix template: its metrics and paths exist, and a real Zabbix collects the right values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def template() -> dict[str, Any]:
 
 
 def steps() -> list[tuple[str, str, list[str]]]:
-    """Key of the master item, and type and parameters of the first step, of each item that depends on one."""
+    """Master item key, and type and parameters of the first preprocessing step, of each dependent item."""
     rules = template()["discovery_rules"]
     parts = [*template()["items"], *rules, *(item for rule in rules for item in rule["item_prototypes"])]
     return [
@@ -37,7 +37,7 @@ def steps() -> list[tuple[str, str, list[str]]]:
     ]
 
 
-def test_each_metric_and_path_of_the_template_is_in_an_answer(gateway: Gateway) -> None:
+def test_every_metric_and_path_of_the_template_exists(gateway: Gateway) -> None:
     metrics = output("curl", "-sS", "--fail", f"{gateway.base}/metrics")
     ready = json.loads(output("curl", "-sS", f"{gateway.base}/readyz"))
     assert len(steps()) > 20
@@ -60,19 +60,19 @@ def server() -> Iterator[Zabbix]:
     if not zabbix.is_installed():
         pytest.skip("not installed: zabbix-server-pgsql, zabbix-frontend-php, postgresql, php-cli, php-pgsql")
     with short_directory() as path:
-        one = Zabbix(path)
+        server = Zabbix(path)
         try:
-            one.start()
-            if not one.version.startswith("6.0."):
-                pytest.skip(f"Zabbix {one.version}: the template is tried on 6.0")
-            yield one
+            server.start()
+            if not server.version.startswith("6.0."):
+                pytest.skip(f"Zabbix {server.version}: the template is tested with 6.0")
+            yield server
         finally:
-            one.stop()
+            server.stop()
 
 
-def watch(server: Zabbix, name: str, base: str) -> str:
-    """The id of a new host with the template, for the agent at ``base``."""
-    for _ in range(2):  # the second time it is an update
+def add_host(server: Zabbix, name: str, base: str) -> str:
+    """Import the template and link it to a new host for the agent at ``base``. Returns the host's id."""
+    for _ in range(2):  # the second import is an update
         source = {"format": "yaml", "source": TEMPLATE.read_text(), "rules": RULES}
         assert server.call("configuration.import", source) is True
     wanted = {"output": ["templateid"], "selectItems": ["key_"], "filter": {"host": [NAME]}}
@@ -92,27 +92,32 @@ def watch(server: Zabbix, name: str, base: str) -> str:
 
 
 def triggers(server: Zabbix, host: str) -> dict[str, str]:
-    """Whether each trigger of a host is a problem (1) or not (0), by its name; none may be in error."""
-    found = server.call("trigger.get", {"hostids": host, "output": ["description", "value", "error"]})
-    assert {trigger["description"]: trigger["error"] for trigger in found if trigger["error"]} == {}
+    """State of each trigger of a host by name, 1 for a problem. Waits until each has data."""
+
+    def errors() -> dict[str, str]:
+        found[:] = server.call("trigger.get", {"hostids": host, "output": ["description", "value", "error"]})
+        return {trigger["description"]: trigger["error"] for trigger in found if trigger["error"]}
+
+    found: list[dict[str, str]] = []
+    eventually(lambda: not errors(), "no trigger has an error")
     return {trigger["description"]: trigger["value"] for trigger in found}
 
 
-def test_a_zabbix_imports_the_template_and_collects_what_is_right(gateway: Gateway, server: Zabbix) -> None:
-    host = watch(server, "gateway", gateway.base)
+def test_zabbix_collects_the_values_of_the_api(gateway: Gateway, server: Zabbix) -> None:
+    host = add_host(server, "gateway", gateway.base)
 
     def items() -> dict[str, dict[str, str]]:
         asked = {"hostids": host, "output": ["key_", "lastvalue", "lastclock", "state", "error", "history"]}
         return {item["key_"]: item for item in server.call("item.get", asked)}
 
-    most = gateway.get("/")["devices"][: gateway.daemon.settings["metrics"]["devices"]]
-    devices = {device["mac"] or device["ip"]: device for device in most}
+    discovered = gateway.get("/")["devices"][: gateway.daemon.settings["metrics"]["devices"]]
+    devices = {device["mac"] or device["ip"]: device for device in discovered}
 
     def waiting() -> list[str]:
-        """Keys of items that have no value yet, those of the devices included."""
+        """Keys of items without a value, or a note that devices are not discovered yet."""
         found = items()
         if len(found) < len(template()["items"]) + 4 * len(devices):
-            return ["the devices"]
+            return ["devices"]
         return [key for key, item in found.items() if item["history"] != "0" and item["lastclock"] == "0"]
 
     try:
@@ -133,16 +138,16 @@ def test_a_zabbix_imports_the_template_and_collects_what_is_right(gateway: Gatew
     assert set(triggers(server, host).values()) == {"0"}
 
 
-def test_what_is_away_is_a_problem(
+def test_outages_of_netifyd_and_redis_are_problems(
     daemon: Daemon, netifyd: StandIn, redis_server: RedisServer, server: Zabbix
 ) -> None:
     daemon.start()
     netifyd.accept()
     netifyd.send(framed(b'{"type":"agent_status"}\n'))
-    host = watch(server, "troubled", daemon.base)
-    deaf, forgetful = "netify-agent receives nothing from netifyd", "netify-agent cannot write to Redis"
+    host = add_host(server, "outage", daemon.base)
+    netifyd_down, redis_down = "No data from netifyd", "Redis is unavailable"
     netifyd.close()
-    eventually(lambda: triggers(server, host)[deaf] == "1", "netifyd is missed")
-    assert triggers(server, host)[forgetful] == "0"
+    eventually(lambda: triggers(server, host)[netifyd_down] == "1", "the outage of netifyd is reported")
+    assert triggers(server, host)[redis_down] == "0"
     redis_server.kill()
-    eventually(lambda: triggers(server, host)[forgetful] == "1", "Redis is missed")
+    eventually(lambda: triggers(server, host)[redis_down] == "1", "the outage of Redis is reported")

@@ -1,4 +1,4 @@
-"""A whole Zabbix of its own: PostgreSQL on a Unix socket, the frontend for its API, the server."""
+"""Runs a private Zabbix: PostgreSQL on a Unix socket, the PHP frontend for the API, and the server."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 
 from support import eventually, free_port
 
-SCHEMA = Path("/usr/share/zabbix-server-pgsql")  # of Debian's zabbix-server-pgsql
-FRONTEND = Path("/usr/share/zabbix")  # of Debian's zabbix-frontend-php
+SCHEMA = Path("/usr/share/zabbix-server-pgsql")  # Debian's zabbix-server-pgsql
+FRONTEND = Path("/usr/share/zabbix")  # Debian's zabbix-frontend-php
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 _SERVER = """
     AllowRoot=1
@@ -44,7 +44,7 @@ _FRONTEND = """<?php
 
 
 def _low_port() -> int:
-    """One that is free, of those that zabbix_server takes."""
+    """A free port in the range that zabbix_server accepts."""
     for port in range(20000, 32768):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
@@ -53,15 +53,15 @@ def _low_port() -> int:
 
 
 def is_installed() -> bool:
-    """Whether all of it is there."""
+    """Whether all required programs and files are installed."""
     programs = all(shutil.which(name) for name in ("zabbix_server", "php", "psql"))
     return programs and SCHEMA.is_dir() and FRONTEND.is_dir() and bool(POSTGRES)
 
 
 class Zabbix:
-    """Started with an empty configuration; :meth:`stop` leaves nothing behind.
+    """A Zabbix server with an empty configuration.
 
-    :ivar version: as it says.
+    :ivar version: the version reported by the API.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -75,24 +75,24 @@ class Zabbix:
         directory.chmod(0o755)
         self._start_database()
         shutil.copytree(FRONTEND, directory / "frontend")
-        where = directory / "frontend/include/classes/core/CConfigFile.php"
-        text = where.read_text()
+        loader = directory / "frontend/include/classes/core/CConfigFile.php"
+        text = loader.read_text()
         assert "'/etc/zabbix/zabbix.conf.php'" in text
         settings = directory / "zabbix.conf.php"
-        where.write_text(text.replace("/etc/zabbix/zabbix.conf.php", str(settings)))
+        loader.write_text(text.replace("/etc/zabbix/zabbix.conf.php", str(settings)))
         settings.write_text(_FRONTEND.replace("{directory}", str(directory)))
         self._run("php", "-S", self._api.split("/")[2], "-t", str(directory / "frontend"))
-        eventually(self._answers, "the frontend answers")
+        eventually(self._answers, "the frontend responds")
         self.version = str(self.call("apiinfo.version", []))
         self._session = self.call("user.login", {"username": "Admin", "password": "zabbix"})
-        # The host that a new Zabbix has: nobody answers there.
+        # Disable the host of a new installation, which does not exist here.
         for host in self.call("host.get", {"output": ["hostid"]}):
             self.call("host.update", {"hostid": host["hostid"], "status": 1})
         (directory / "server.conf").write_text(_SERVER.format(directory=directory, port=_low_port()))
         self._run("zabbix_server", "-f", "-c", str(directory / "server.conf"))
 
     def _start_database(self) -> None:
-        """PostgreSQL refuses to be root's; it is nobody's data, and need not survive a power cut."""
+        """Start PostgreSQL, as the user postgres if run by root. The data need not survive a crash."""
         place = self._directory / "database"
         place.mkdir()
         user: dict[str, Any] = {}
@@ -123,23 +123,23 @@ class Zabbix:
             return False
 
     def call(self, method: str, parameters: Any) -> Any:
-        """A method of Zabbix' JSON-RPC API; an error of it fails the test."""
-        question = {"jsonrpc": "2.0", "method": method, "params": parameters, "id": 1}
+        """Call a method of Zabbix's JSON-RPC API. Fails the test on an error."""
+        request_body = {"jsonrpc": "2.0", "method": method, "params": parameters, "id": 1}
         if self._session:
-            question["auth"] = self._session
+            request_body["auth"] = self._session
         headers = {"Content-Type": "application/json-rpc"}
-        request = urllib.request.Request(self._api, json.dumps(question).encode(), headers)
+        request = urllib.request.Request(self._api, json.dumps(request_body).encode(), headers)
         with urllib.request.urlopen(request, timeout=60) as response:
             answer = json.loads(response.read())
         assert "error" not in answer, answer
         return answer["result"]
 
     def log(self) -> str:
-        """What the server says."""
+        """The server's log."""
         return (self._directory / "zabbix_server.log").read_text()
 
     def stop(self) -> None:
-        """The database last."""
+        """Stop all processes, the database last."""
         for process in reversed(self._processes):
             process.terminate()
             process.wait()

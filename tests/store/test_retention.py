@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from storing import LAPTOP, PHONE, Book, check_entries, counts
+from store_book import LAPTOP, PHONE, Book, check_entries, counts
 from support import RedisServer
 
 from netify_agent.netifyd.flow_record import OTHER_DEVICE

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, on a real agent. `make test-ui` runs these; else none is collected."""
+"""Fixtures for the dashboard's tests: Chromium and running agents. Collected only by `make test-ui`."""
 
 from __future__ import annotations
 
@@ -20,22 +20,16 @@ collect_ignore_glob = [] if BROWSER else ["test_*.py"]
 
 if BROWSER:
     import scene
-    from playwright.sync_api import Browser, Page, sync_playwright
-    from watched import Watched
-
-SCREENSHOTS = Path(__file__).parents[2] / "dist" / "screenshots"
-FIGURES: dict[str, str] = {}
-
-
-@pytest.fixture(scope="session")
-def figures() -> dict[str, str]:
-    """Measurements, printed at the end."""
-    return FIGURES
+    from pages import OpenView
+    from playwright.sync_api import Browser, sync_playwright
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for name, value in FIGURES.items():
-        terminalreporter.write_line(f"{name}: {value}")
+    """Print what tests measured (``record_property``)."""
+    for outcome in ("passed", "failed", "skipped"):
+        for report in terminalreporter.getreports(outcome):
+            for name, value in report.user_properties:
+                terminalreporter.write_line(f"{name}: {value}")
 
 
 @pytest.fixture(scope="session")
@@ -54,35 +48,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def look(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens a view: ``look(daemon, "devices", width=375, scheme="dark")``. At the end nothing may have gone
-    wrong in any page, but for what a test takes out of ``page.watched``."""
-    opened: list[Watched] = []
-
-    def look(daemon: Daemon, view: str = "", width: int = 1280, scheme: str = "light") -> Page:
-        context = browser.new_context(
-            viewport={"width": width, "height": 812 if width < 600 else 900},
-            color_scheme=scheme,  # type: ignore[arg-type]
-            timezone_id="Europe/Berlin",
-        )
-        context.set_default_timeout(20_000)
-        page = context.new_page()
-        opened.append(Watched(page, daemon.base))
-        page.watched = opened[-1]  # type: ignore[attr-defined]
-        page.goto(f"{daemon.base}/ui/#/{view}")
-        return page
-
-    yield look
-    for watched in opened:
-        watched.page.context.close()
-    for watched in opened:
-        assert watched.problems == []
-        assert watched.strangers == []
+def open_view(browser: Browser) -> Iterator[OpenView]:
+    """Opens views of the dashboard. Problems in any page fail the test, unless it expects them."""
+    views = OpenView(browser)
+    yield views
+    views.check()
 
 
 @contextmanager
-def simulated(directory: Path, devices: int) -> Iterator[Path]:
-    """``netify-agent simulate`` as a process; its socket."""
+def simulator(directory: Path, devices: int) -> Iterator[Path]:
+    """Run ``netify-agent simulate``; yields its socket."""
     path = directory / "netifyd.sock"
     command = [sys.executable, "-m", "netify_agent", "simulate", "--listen", f"unix://{path}"]
     process = subprocess.Popen([*command, "--devices", str(devices), "--seed", "1"])
@@ -95,46 +70,66 @@ def simulated(directory: Path, devices: int) -> Iterator[Path]:
 
 
 @contextmanager
-def running(directory: Path, redis: RedisServer, socket: Path, **settings: Any) -> Iterator[Daemon]:
+def own_redis() -> Iterator[tuple[Path, RedisServer]]:
+    """A Redis server in a directory of its own."""
+    with short_directory() as directory:
+        redis = RedisServer(directory)
+        redis.start()
+        try:
+            yield directory, redis
+        finally:
+            redis.kill()
+
+
+@contextmanager
+def running(
+    directory: Path, redis: RedisServer, socket: Path, min_rate: int = 0, **settings: Any
+) -> Iterator[Daemon]:
+    """A running agent that has counted a download rate above ``min_rate``, in bits per second."""
     daemon = Daemon(directory, redis.url, f"unix://{socket}", **settings)
     daemon.start()
     try:
+        eventually(lambda: daemon.get("/?limit=1")[1]["totals"]["rate_down"] > min_rate, "traffic is counted")
         yield daemon
     finally:
         daemon.stop()
 
 
+@contextmanager
+def live(
+    directory: Path,
+    redis: RedisServer,
+    traffic: Callable[[StandIn], scene.LiveTraffic],
+    min_rate: int = 0,
+    **settings: Any,
+) -> Iterator[Daemon]:
+    """A running agent whose netifyd sends ``traffic``."""
+    netifyd = StandIn(directory / "netifyd.sock")
+    sender = traffic(netifyd)
+    sender.start()
+    try:
+        with running(directory, redis, netifyd.path, min_rate, **settings) as daemon:
+            yield daemon
+            sender.stop()
+    finally:
+        netifyd.close()
+
+
 @pytest.fixture(scope="session")
 def network() -> Iterator[Daemon]:
-    """Twenty simulated devices and what they did in the last hours, one with a name that means harm."""
-    with short_directory() as directory:
-        redis = RedisServer(directory)
-        redis.start()
+    """Twenty simulated devices with two hours of history. The name of one is HTML."""
+    with own_redis() as (directory, redis):
         book = Book(redis.url, "gw1")
         scene.simulate(book, devices=20, hours=2)
-        scene.name_device(book, "02:00:00:00:66:06", scene.HARM)
-        with simulated(directory, 20) as socket, running(directory, redis, socket) as daemon:
-            eventually(
-                lambda: daemon.get("/")[1]["totals"]["rate_down"], "the simulator's traffic is counted"
-            )
+        scene.name_device(book, "02:00:00:00:66:06", scene.HTML_NAME)
+        with simulator(directory, 20) as socket, running(directory, redis, socket) as daemon:
             yield daemon
-        redis.kill()
 
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Daemon]:
-    """The home of the pictures, in the evening."""
-    with short_directory() as directory:
-        redis = RedisServer(directory)
-        redis.start()
-        book = Book(redis.url, "home")
-        scene.fill(book, time.time())
-        netifyd = StandIn(directory / "netifyd.sock")
-        with running(directory, redis, netifyd.path, gateway="home", interval=2) as daemon:
-            present = scene.Present(netifyd)
-            present.start()
-            eventually(lambda: daemon.get("/")[1]["totals"]["rate_down"] > 10_000_000, "the home's traffic")
+    """A home with a month of history and live traffic."""
+    with own_redis() as (directory, redis):
+        scene.fill_month(Book(redis.url, "home"), time.time())
+        with live(directory, redis, scene.HomeTraffic, 10_000_000, gateway="home", interval=2) as daemon:
             yield daemon
-            present.stop()
-        netifyd.close()
-        redis.kill()

@@ -1,7 +1,7 @@
-"""A home for the pictures: people, their devices and a month of habits, the same but for the clock.
+"""Traffic for the dashboard's tests: a home with a month of history, and a network of many devices.
 
-The past goes through the accounting and the store as real records do; the present is told to the daemon by
-a netifyd that speaks as the tests' stand-in does.
+History is written with the real accounting and store. Live traffic is sent to the running agent by the
+stand-in for netifyd. All of it is deterministic, apart from the current time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from support import StandIn, framed
 from netify_agent.simulator.simulation import Simulation
 
 DAY_S = 86400
-HARM = "<img src=x onerror=alert(1)>"
+HTML_NAME = "<img src=x onerror=alert(1)>"
 
 
-class Habit(NamedTuple):
-    """What a device does: an application over a protocol, at what rates (bits per second) and hours.
+class Usage(NamedTuple):
+    """How a device uses an application: protocol, rates in bits per second, hours of the day.
 
-    ``since_s`` is for how long it has been at it at the end; None: it is not now.
+    :ivar since_s: age in seconds of the live flow, or None for history only.
     """
 
     application: str
@@ -42,13 +42,13 @@ class Habit(NamedTuple):
     risks: tuple[tuple[int, ...], int] = ((), 0)
 
 
-class Member(NamedTuple):
-    """A device of the home."""
+class Device(NamedTuple):
+    """A device and the applications it uses."""
 
     name: str | None
     mac: str | None
     ip: str
-    habits: tuple[Habit, ...]
+    usages: tuple[Usage, ...]
 
 
 TLS, QUIC, HTTP, SSH, RTP = (
@@ -62,45 +62,45 @@ MQTTS = (222, "MQTT/S", 8883)
 K, M = 1e3, 1e6
 
 HOME = (
-    Member("living-room-tv", "e8:5b:5b:31:7a:02", "192.168.1.23", (
-        Habit("netify.netflix", 29, TLS, "ipv4-c012.oca.nflxvideo.net", 7.4 * M, 180 * K, (18, 24), 2520),
-        Habit("netify.youtube", 29, QUIC, "rr4---sn-4g5e6nsz.googlevideo.com", 4.1 * M, 90 * K, (7, 9)),
-        Habit("netify.samsung-tv", 0, HTTP, "cdn.samsungcloudsolution.com", 12 * K, 3 * K, (6, 24), 300,
+    Device("living-room-tv", "e8:5b:5b:31:7a:02", "192.168.1.23", (
+        Usage("netify.netflix", 29, TLS, "ipv4-c012.oca.nflxvideo.net", 7.4 * M, 180 * K, (18, 24), 2520),
+        Usage("netify.youtube", 29, QUIC, "rr4---sn-4g5e6nsz.googlevideo.com", 4.1 * M, 90 * K, (7, 9)),
+        Usage("netify.samsung-tv", 0, HTTP, "cdn.samsungcloudsolution.com", 12 * K, 3 * K, (6, 24), 300,
               ((14,), 10)))),
-    Member("anna-laptop", "a8:7c:f8:10:42:d1", "192.168.1.31", (
-        Habit("netify.zoom", 0, RTP, "zoomams183mmr.ams.zoom.us", 2.2 * M, 1.9 * M, (9, 17), 1140),
-        Habit("netify.office-365", 0, TLS, "outlook.office365.com", 220 * K, 60 * K, (8, 18), 900),
-        Habit("netify.google", 0, QUIC, "www.google.com", 160 * K, 25 * K, (8, 23), 240))),
-    Member("bens-MacBook", "b0:7b:25:9e:03:77", "192.168.1.32", (
-        Habit("netify.dropbox", 0, TLS, "block.dropbox.com", 90 * K, 700 * K, (9, 12)),
-        Habit("netify.github", 0, TLS, "codeload.github.com", 900 * K, 40 * K, (9, 19), 180),
-        Habit("netify.spotify", 29, TLS, "audio-fa.scdn.co", 170 * K, 6 * K, (9, 18), 3000))),
-    Member("annas-iPhone", "5e:1c:90:7d:22:0a", "192.168.1.41", (
-        Habit("netify.instagram", 24, QUIC, "scontent.cdninstagram.com", 1.3 * M, 110 * K, (7, 23), 420),
-        Habit("netify.icloud", 0, TLS, "p48-content.icloud.com", 60 * K, 420 * K, (22, 24)))),
-    Member("Pixel-8", "da:a1:19:4b:60:e3", "192.168.1.42", (
-        Habit("netify.tiktok", 24, TLS, "v16-eu.tiktokcdn.com", 2.6 * M, 120 * K, (12, 23), 660),
-        Habit("netify.whatsapp", 0, TLS, "media-ams4-1.cdn.whatsapp.net", 90 * K, 60 * K, (7, 24), 120))),
-    Member("PS5-lounge", "5c:96:66:88:01:5d", "192.168.1.50", (
-        Habit("netify.playstation", 12, TLS, "gs2.ww.prod.dl.playstation.net", 9.5 * M, 130 * K, (20, 23)),)),
-    Member("nas", "00:11:32:aa:04:19", "192.168.1.10", (
-        Habit("Unknown", 0, TLS, "backup.example.net", 30 * K, 2.4 * M, (2, 5)),
-        Habit("netify.ubuntu", 0, HTTP, "archive.ubuntu.com", 300 * K, 8 * K, (3, 4)),
-        Habit("Unknown", 0, SSH, "", 4 * K, 9 * K, (0, 24), 5400, ((16, 42), 110)))),
-    Member("axis-door-1", "b8:a4:4f:61:0c:2e", "192.168.1.61", (
-        Habit("Unknown", 0, TLS, "video.cam.example.com", 9 * K, 640 * K, (0, 24), 86400, ((30, 37), 150)),)),
-    Member("hue-bridge", "ec:b5:fa:03:5f:aa", "192.168.1.62", (
-        Habit("netify.philips-hue", 0, MQTTS, "ws.meethue.com", 2 * K, 2 * K, (0, 24), 9000),)),
-    Member("Sonos-kitchen", "48:a6:b8:19:33:71", "192.168.1.63", (
-        Habit("netify.spotify", 29, TLS, "audio-ak.spotify.com", 190 * K, 7 * K, (7, 10)),)),
-    Member("HP-office", "38:ca:84:5d:11:90", "192.168.1.70", (
-        Habit("Unknown", 0, HTTP, "ink.printer.example.com", 5 * K, 3 * K, (10, 11)),)),
-    Member("echo-3", "68:b6:91:0b:7e:44", "192.168.1.64", (
-        Habit("netify.amazon-alexa", 0, TLS, "avs-alexa-eu.amazon.com", 6 * K, 4 * K, (6, 23), 7200),)),
-    Member("Xbox-hugo", "5c:0c:e6:72:18:f6", "192.168.1.51", (
-        Habit("netify.xbox", 12, TLS, "assets1.xboxlive.com", 2.8 * M, 90 * K, (15, 18)),)),
-    Member(None, None, "10.8.0.2", (
-        Habit("netify.google", 0, QUIC, "mail.google.com", 70 * K, 20 * K, (9, 20), 600),)),
+    Device("anna-laptop", "a8:7c:f8:10:42:d1", "192.168.1.31", (
+        Usage("netify.zoom", 0, RTP, "zoomams183mmr.ams.zoom.us", 2.2 * M, 1.9 * M, (9, 17), 1140),
+        Usage("netify.office-365", 0, TLS, "outlook.office365.com", 220 * K, 60 * K, (8, 18), 900),
+        Usage("netify.google", 0, QUIC, "www.google.com", 160 * K, 25 * K, (8, 23), 240))),
+    Device("bens-MacBook", "b0:7b:25:9e:03:77", "192.168.1.32", (
+        Usage("netify.dropbox", 0, TLS, "block.dropbox.com", 90 * K, 700 * K, (9, 12)),
+        Usage("netify.github", 0, TLS, "codeload.github.com", 900 * K, 40 * K, (9, 19), 180),
+        Usage("netify.spotify", 29, TLS, "audio-fa.scdn.co", 170 * K, 6 * K, (9, 18), 3000))),
+    Device("annas-iPhone", "5e:1c:90:7d:22:0a", "192.168.1.41", (
+        Usage("netify.instagram", 24, QUIC, "scontent.cdninstagram.com", 1.3 * M, 110 * K, (7, 23), 420),
+        Usage("netify.icloud", 0, TLS, "p48-content.icloud.com", 60 * K, 420 * K, (22, 24)))),
+    Device("Pixel-8", "da:a1:19:4b:60:e3", "192.168.1.42", (
+        Usage("netify.tiktok", 24, TLS, "v16-eu.tiktokcdn.com", 2.6 * M, 120 * K, (12, 23), 660),
+        Usage("netify.whatsapp", 0, TLS, "media-ams4-1.cdn.whatsapp.net", 90 * K, 60 * K, (7, 24), 120))),
+    Device("PS5-lounge", "5c:96:66:88:01:5d", "192.168.1.50", (
+        Usage("netify.playstation", 12, TLS, "gs2.ww.prod.dl.playstation.net", 9.5 * M, 130 * K, (20, 23)),)),
+    Device("nas", "00:11:32:aa:04:19", "192.168.1.10", (
+        Usage("Unknown", 0, TLS, "backup.example.net", 30 * K, 2.4 * M, (2, 5)),
+        Usage("netify.ubuntu", 0, HTTP, "archive.ubuntu.com", 300 * K, 8 * K, (3, 4)),
+        Usage("Unknown", 0, SSH, "", 4 * K, 9 * K, (0, 24), 5400, ((16, 42), 110)))),
+    Device("axis-door-1", "b8:a4:4f:61:0c:2e", "192.168.1.61", (
+        Usage("Unknown", 0, TLS, "video.cam.example.com", 9 * K, 640 * K, (0, 24), 86400, ((30, 37), 150)),)),
+    Device("hue-bridge", "ec:b5:fa:03:5f:aa", "192.168.1.62", (
+        Usage("netify.philips-hue", 0, MQTTS, "ws.meethue.com", 2 * K, 2 * K, (0, 24), 9000),)),
+    Device("Sonos-kitchen", "48:a6:b8:19:33:71", "192.168.1.63", (
+        Usage("netify.spotify", 29, TLS, "audio-ak.spotify.com", 190 * K, 7 * K, (7, 10)),)),
+    Device("HP-office", "38:ca:84:5d:11:90", "192.168.1.70", (
+        Usage("Unknown", 0, HTTP, "ink.printer.example.com", 5 * K, 3 * K, (10, 11)),)),
+    Device("echo-3", "68:b6:91:0b:7e:44", "192.168.1.64", (
+        Usage("netify.amazon-alexa", 0, TLS, "avs-alexa-eu.amazon.com", 6 * K, 4 * K, (6, 23), 7200),)),
+    Device("Xbox-hugo", "5c:0c:e6:72:18:f6", "192.168.1.51", (
+        Usage("netify.xbox", 12, TLS, "assets1.xboxlive.com", 2.8 * M, 90 * K, (15, 18)),)),
+    Device(None, None, "10.8.0.2", (
+        Usage("netify.google", 0, QUIC, "mail.google.com", 70 * K, 20 * K, (9, 20), 600),)),
 )  # fmt: skip
 
 
@@ -108,11 +108,11 @@ def _digest(*parts: object) -> str:
     return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()
 
 
-def _level(habit: Habit, moment: float, rng: random.Random) -> float:
-    """How busy a habit is, 0 to about 1.5, at a moment of local time."""
-    clock = datetime.fromtimestamp(moment)
+def _intensity(usage: Usage, time_s: float, rng: random.Random) -> float:
+    """The share of its rate that an application has at a time, 0 to about 1.5."""
+    clock = datetime.fromtimestamp(time_s)
     hour = clock.hour + clock.minute / 60
-    first, last = habit.hours
+    first, last = usage.hours
     if (last - first) < 24:
         inside = min(hour - first, last - hour)
         if inside < 0:
@@ -120,12 +120,12 @@ def _level(habit: Habit, moment: float, rng: random.Random) -> float:
         edge = min(inside / 0.75, 1.0)
     else:
         edge = 1.0
-    weekend = 1.35 if clock.weekday() >= 5 and habit.category else 1.0
-    return edge * weekend * (0.75 + 0.25 * math.sin(moment / 1700)) * (0.45 + 0.8 * rng.random())
+    weekend = 1.35 if clock.weekday() >= 5 and usage.category else 1.0
+    return edge * weekend * (0.75 + 0.25 * math.sin(time_s / 1700)) * (0.45 + 0.8 * rng.random())
 
 
 def simulate(book: Book, devices: int, hours: float) -> None:
-    """The past ``hours`` of a simulated network, which the simulator of the same seed goes on with."""
+    """Write ``hours`` of history of a simulated network. A simulator with the same seed continues it."""
     now = int(time.time())
     begin = (now - int(hours * 3600)) // 300 * 300
     simulation = Simulation(1, devices, (now - begin) / 3600, start_ms=begin * 1000)
@@ -138,24 +138,25 @@ def simulate(book: Book, devices: int, hours: float) -> None:
 
 
 def name_device(book: Book, mac: str, name: str) -> None:
-    """A device that says over DHCP that it is called ``name``."""
-    book.flush(*Teller().naming(Member(name, mac, "192.168.1.250", ()), int(time.time() * 1000)))
+    """Add a device with this DHCP host name."""
+    book.flush(*Records().dhcp(Device(name, mac, "192.168.1.250", ()), int(time.time() * 1000)))
 
 
-class Teller:
-    """Records of the home's flows, with netifyd's running totals."""
+class Records:
+    """netifyd's records of devices and their flows."""
 
     def __init__(self) -> None:
         self._netifyd = Netifyd()
 
-    def naming(self, member: Member, at_ms: int) -> list[Record]:
-        if member.name is None or member.mac is None:
+    def dhcp(self, device: Device, at_ms: int) -> list[Record]:
+        """A DHCP flow with the device's host name; none without a name or MAC address."""
+        if device.name is None or device.mac is None:
             return []
-        digest = _digest("dhcp", member.mac, at_ms)
+        digest = _digest("dhcp", device.mac, at_ms)
         return [
             self._netifyd.flow(
-                digest, member.mac, "Unknown", local_ip=member.ip, local_port=68, other_port=67,
-                other_ip="192.168.1.1", detected_protocol_name="DHCP", host_server_name=member.name, dhcp={},
+                digest, device.mac, "Unknown", local_ip=device.ip, local_port=68, other_port=67,
+                other_ip="192.168.1.1", detected_protocol_name="DHCP", host_server_name=device.name, dhcp={},
                 category={"application": 0}, ip_protocol=17, ip_version=4,
                 first_seen_at=at_ms, last_seen_at=at_ms,
             ),
@@ -163,28 +164,28 @@ class Teller:
             self.purge(digest, at_ms),
         ]  # fmt: skip
 
-    def flow(self, digest: str, member: Member, habit: Habit, first_ms: int, last_ms: int) -> Record:
-        number, protocol, port = habit.protocol
-        ids, score = habit.risks
-        rng = random.Random(habit.host + str(member.ip))
+    def flow(self, digest: str, device: Device, usage: Usage, first_ms: int, last_ms: int) -> Record:
+        number, protocol, port = usage.protocol
+        ids, score = usage.risks
+        rng = random.Random(usage.host + str(device.ip))
         fields: dict[str, Any] = {
-            "local_ip": member.ip,
+            "local_ip": device.ip,
             "local_port": 49152 + rng.randrange(16000),
             "other_ip": f"198.51.100.{rng.randrange(1, 255)}",
             "other_port": port,
-            "local_origin": habit.protocol is not SSH,
+            "local_origin": usage.protocol is not SSH,
             "detected_protocol": number,
             "detected_protocol_name": protocol,
-            "ip_protocol": 6 if habit.protocol in (TLS, HTTP, SSH, MQTTS) else 17,
+            "ip_protocol": 6 if usage.protocol in (TLS, HTTP, SSH, MQTTS) else 17,
             "ip_version": 4,
-            "category": {"application": habit.category},
+            "category": {"application": usage.category},
             "first_seen_at": first_ms,
             "last_seen_at": last_ms,
             "risks": {"ndpi_risk_score": score, "risks": list(ids)},
         }
-        if habit.host:
-            fields["host_server_name"] = habit.host
-        return self._netifyd.flow(digest, member.mac or member.ip, habit.application, **fields)
+        if usage.host:
+            fields["host_server_name"] = usage.host
+        return self._netifyd.flow(digest, device.mac or device.ip, usage.application, **fields)
 
     def stats(self, digest: str, up: float, down: float, at_ms: int) -> Record:
         return self._netifyd.stats(digest, int(up), int(down), last_seen_at=at_ms)
@@ -193,32 +194,32 @@ class Teller:
         return self._netifyd.stats(digest, 0, 0, "flow_purge", last_seen_at=at_ms)
 
 
-def fill(book: Book, now: float) -> None:
-    """A month of the home's past: days, then hours, then quarters of an hour."""
-    teller, rng = Teller(), random.Random(7)
+def fill_month(book: Book, now: float) -> None:
+    """Write a month of the home's history."""
+    of, rng = Records(), random.Random(7)
     spans = list(_spans(int(now)))
-    book.bucket = spans[0][0]  # a flush belongs to the bucket that was given to the one before
+    book.bucket = spans[0][0]  # a flush belongs to the bucket that was set before the previous flush
     book.flush()
     for (start, length), following in zip(spans, [*(start for start, _ in spans[1:]), int(now)], strict=True):
         records: list[Record] = []
-        for member in HOME:
-            records += teller.naming(member, start * 1000) if start == spans[0][0] else []
-            for habit in member.habits:
-                samples = [_level(habit, start + part * length / 8, rng) for part in range(8)]
-                level = sum(samples) / len(samples)
-                up, down = (rate * level * length / 8 for rate in (habit.up, habit.down))
+        for device in HOME:
+            records += of.dhcp(device, start * 1000) if start == spans[0][0] else []
+            for usage in device.usages:
+                samples = [_intensity(usage, start + part * length / 8, rng) for part in range(8)]
+                intensity = sum(samples) / len(samples)
+                up, down = (rate * intensity * length / 8 for rate in (usage.up, usage.down))
                 if up + down < 400:
                     continue
-                digest = _digest(member.ip, habit, start)
+                digest = _digest(device.ip, usage, start)
                 first, last = start * 1000, (start + length) * 1000 - 1
-                records.append(teller.flow(digest, member, habit, first, last))
-                records += [teller.stats(digest, up, down, last), teller.purge(digest, last)]
+                records.append(of.flow(digest, device, usage, first, last))
+                records += [of.stats(digest, up, down, last), of.purge(digest, last)]
         book.bucket = following // 300 * 300
         book.flush(*records, at_ms=(start + length) * 1000)
 
 
 def _spans(now: int) -> Iterator[tuple[int, int]]:
-    """Begin and length of what is told at once, oldest first."""
+    """Start and length of each flush, oldest first: days, then hours, then 15 and 5 minutes."""
     quarter = now // 900 * 900
     hours = (quarter - DAY_S) // 3600 * 3600
     days = (hours - 7 * DAY_S) // DAY_S * DAY_S
@@ -228,89 +229,100 @@ def _spans(now: int) -> Iterator[tuple[int, int]]:
     yield from ((start, 300) for start in range(quarter, now // 300 * 300, 300))
 
 
-class Present(threading.Thread):
-    """The home as it is now, told to the daemon once a second until :meth:`stop`."""
+def send(netifyd: StandIn, *records: Record) -> None:
+    """Send records to the agent."""
+    netifyd.send(framed(*(json.dumps(record).encode() + b"\n" for record in records)))
+
+
+class LiveTraffic(threading.Thread):
+    """Sends :meth:`opening` when the agent connects, then :meth:`update` each second until :meth:`stop`."""
 
     def __init__(self, netifyd: StandIn) -> None:
         super().__init__(daemon=True)
         self._netifyd = netifyd
-        self._ending = threading.Event()
+        self._stopping = threading.Event()
+        self.of = Records()
 
     def stop(self) -> None:
-        self._ending.set()
+        self._stopping.set()
         self.join()
 
     def run(self) -> None:
-        teller, rng, began = Teller(), random.Random(3), time.time()
-        live = [
-            (_digest("now", member.ip, habit), member, habit)
-            for member in HOME
-            for habit in member.habits
-            if habit.since_s is not None
-        ]
         self._netifyd.accept()
+        send(self._netifyd, *self.opening(int(time.time() * 1000)))
+        while not self._stopping.wait(1):
+            send(self._netifyd, *self.update(int(time.time() * 1000)))
+
+    def opening(self, now_ms: int) -> list[Record]:
+        raise NotImplementedError
+
+    def update(self, now_ms: int) -> list[Record]:
+        raise NotImplementedError
+
+
+class HomeTraffic(LiveTraffic):
+    """The live flows of the home."""
+
+    def opening(self, now_ms: int) -> list[Record]:
+        self._rng = random.Random(3)
+        self._live = {
+            _digest("live", device.ip, usage): (device, usage)
+            for device in HOME
+            for usage in device.usages
+            if usage.since_s is not None
+        }
+        return [
+            self.of.flow(digest, device, usage, now_ms - (usage.since_s or 0) * 1000, now_ms)
+            for digest, (device, usage) in self._live.items()
+        ]
+
+    def update(self, now_ms: int) -> list[Record]:
         records = []
-        for digest, member, habit in live:
-            first = int((began - (habit.since_s or 0)) * 1000)
-            records.append(teller.flow(digest, member, habit, first, int(began * 1000)))
-        self._send(records)
-        while not self._ending.wait(1):
-            at_ms = int(time.time() * 1000)
-            stats = []
-            for digest, _, habit in live:
-                level = (0.7 + 0.6 * rng.random()) / 8
-                stats.append(teller.stats(digest, habit.up * level, habit.down * level, at_ms))
-            self._send(stats)
-
-    def _send(self, records: list[Record]) -> None:
-        self._netifyd.send(framed(*(json.dumps(record).encode() + b"\n" for record in records)))
+        for digest, (_, usage) in self._live.items():
+            seconds = (0.7 + 0.6 * self._rng.random()) / 8
+            records.append(self.of.stats(digest, usage.up * seconds, usage.down * seconds, now_ms))
+        return records
 
 
-def _crowd_flow(device: int, index: int) -> tuple[str, str, Habit]:
-    digest = _digest("crowd", device, index)
-    mac = f"02:00:00:00:{device >> 8:02x}:{device & 255:02x}"
-    habits = [habit for member in HOME for habit in member.habits]
-    return digest, mac, habits[(device * 7 + index * 3) % len(habits)]
+def _numbered_device(number: int) -> Device:
+    usages = [usage for device in HOME for usage in device.usages]
+    mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+    own = tuple(usages[(number * 7 + index * 3) % len(usages)] for index in range(len(usages)))
+    return Device(f"device-{number}", mac, f"10.0.{number >> 8}.{number & 255}", own)
 
 
-def crowd(book: Book, devices: int, flows: int) -> None:
-    """Many devices with names, and as many flows, that ended some minutes ago."""
-    teller, now_ms = Teller(), int(time.time() * 1000)
-    each = flows // devices
+def fill_large_network(book: Book, devices: int, flows: int) -> None:
+    """Write many named devices and flows that ended five minutes ago."""
+    of, end_ms = Records(), int(time.time() * 1000) - 300_000
     for first in range(0, devices, 200):
         records: list[Record] = []
-        for device in range(first, min(first + 200, devices)):
-            member = Member(
-                f"device-{device}", _crowd_flow(device, 0)[1], f"10.0.{device >> 8}.{device & 255}", ()
-            )
-            records += teller.naming(member, now_ms - 600_000)
-            for index in range(each):
-                digest, _, habit = _crowd_flow(device, index)
-                records.append(teller.flow(digest, member, habit, now_ms - 600_000, now_ms - 300_000))
-                records.append(teller.stats(digest, 1000 + device, 2000 + 17 * device, now_ms - 300_000))
-                records.append(teller.purge(digest, now_ms - 300_000))
-        book.flush(*records, at_ms=now_ms - 300_000)
+        for number in range(first, min(first + 200, devices)):
+            device = _numbered_device(number)
+            records += of.dhcp(device, end_ms - 300_000)
+            for usage in device.usages[: flows // devices]:
+                digest = _digest("ended", number, usage)
+                records.append(of.flow(digest, device, usage, end_ms - 300_000, end_ms))
+                records.append(of.stats(digest, 1000 + number, 2000 + 17 * number, end_ms))
+                records.append(of.purge(digest, end_ms))
+        book.flush(*records, at_ms=end_ms)
 
 
-class Crowd(Present):
-    """A fifth of the crowd talks each second."""
+class LargeNetworkTraffic(LiveTraffic):
+    """Live flows of many devices; a fifth of them moves bytes each second."""
 
     def __init__(self, netifyd: StandIn, devices: int) -> None:
         super().__init__(netifyd)
-        self._devices = devices
+        self._digests = [_digest("live", number) for number in range(devices)]
+        self._turn = 0
 
-    def run(self) -> None:
-        teller, now_ms = Teller(), int(time.time() * 1000)
-        self._netifyd.accept()
-        live = []
-        for device in range(self._devices):
-            _, mac, habit = _crowd_flow(device, 0)
-            digest = _digest("crowd now", device)
-            member = Member(None, mac, f"10.0.{device >> 8}.{device & 255}", ())
-            live.append(digest)
-            self._send([teller.flow(digest, member, habit, now_ms, now_ms)])
-        turn = 0
-        while not self._ending.wait(1):
-            turn += 1
-            at_ms = int(time.time() * 1000)
-            self._send([teller.stats(digest, 900, 4000 + turn, at_ms) for digest in live[turn % 5 :: 5]])
+    def opening(self, now_ms: int) -> list[Record]:
+        devices = [_numbered_device(number) for number in range(len(self._digests))]
+        return [
+            self.of.flow(digest, device, device.usages[0], now_ms, now_ms)
+            for digest, device in zip(self._digests, devices, strict=True)
+        ]
+
+    def update(self, now_ms: int) -> list[Record]:
+        self._turn += 1
+        moving = self._digests[self._turn % 5 :: 5]
+        return [self.of.stats(digest, 900, 4000 + self._turn, now_ms) for digest in moving]

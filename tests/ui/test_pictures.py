@@ -1,31 +1,29 @@
-"""Pictures of each view, to be looked at: dist/screenshots/. The one of docs/ is among them."""
+"""Takes screenshots of every view into dist/screenshots; the ones in docs/ are among them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from conftest import SCREENSHOTS
-from playwright.sync_api import Page
+from pages import VIEWS, OpenView, wait_until_loaded
 from support import Daemon
-from test_access import VIEWS, settled
 
-Look = Callable[..., Page]
+SCREENSHOTS = Path(__file__).parents[2] / "dist" / "screenshots"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [375, 1280, 1920])
-def test_pictures_are_taken(home: Daemon, look: Look, width: int, scheme: str) -> None:
+def test_every_view_has_a_screenshot(home: Daemon, open_view: OpenView, width: int, scheme: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page = look(home, "", width, scheme)
+    page = open_view(home, "", width, scheme)
     for name, path in VIEWS.items():
         page.goto(f"{home.base}/ui/#/{path}")
-        settled(page, name)
+        wait_until_loaded(page, name)
         if name == "devices" and width > 375:
             page.locator(".spark[d*=L]").nth(9).wait_for(state="attached")
         page.screenshot(
             path=SCREENSHOTS / f"{name}-{width}-{scheme}.png",
-            # Rows out of sight are not in the page; on a phone, the bar of views stands at the bottom.
+            # Long tables only hold the rows in the viewport; on a phone the navigation is at the bottom.
             full_page=name not in ("devices", "flows") and width > 375,
             animations="disabled",
         )

@@ -1,57 +1,52 @@
-"""What the network says is text, whatever it says; and nothing leaves the gateway."""
+"""Security: names from the network are shown as text, the page's policy holds, the token stays in its tab."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import scene
-from playwright.sync_api import Page
+from pages import OpenView
 from support import Daemon, RedisServer, StandIn
 
-Look = Callable[..., Page]
 
-
-def test_a_name_that_means_harm_is_shown_as_text(network: Daemon, look: Look) -> None:
-    page = look(network, "devices")
-    page.on("dialog", lambda dialog: page.watched.problems.append(dialog.message))  # type: ignore[attr-defined]
-    link = page.get_by_role("link", name=scene.HARM, exact=True)
+def test_a_device_name_with_html_is_shown_as_text(network: Daemon, open_view: OpenView) -> None:
+    page = open_view(network, "devices")
+    link = page.get_by_role("link", name=scene.HTML_NAME, exact=True)
     link.wait_for()
-    assert link.inner_text() == scene.HARM
+    assert link.inner_text() == scene.HTML_NAME
     link.click()
-    page.get_by_role("heading", level=1, name=scene.HARM).wait_for()
-    assert page.title().startswith(scene.HARM)
+    page.get_by_role("heading", level=1, name=scene.HTML_NAME).wait_for()
+    assert page.title().startswith(scene.HTML_NAME)
     page.goto(f"{network.base}/ui/#/flows")
-    page.get_by_role("option", name=scene.HARM).wait_for(state="attached")
+    page.get_by_role("option", name=scene.HTML_NAME).wait_for(state="attached")
     assert page.locator("img").count() == 0
 
 
-def test_a_hash_that_means_harm_is_text_too(network: Daemon, look: Look) -> None:
-    page = look(network, "nothing/<img src=x onerror=alert(1)>")
-    page.get_by_text("There is no such view.").wait_for()
+def test_a_url_with_html_is_shown_as_text(network: Daemon, open_view: OpenView) -> None:
+    page = open_view(network, f"nothing/{scene.HTML_NAME}")
+    page.get_by_text("This page does not exist.").wait_for()
     page.goto(f"{network.base}/ui/#/flows?device=%3Cimg%20src%3Dx%3E")
     page.get_by_role("option", name="<img src=x>").wait_for(state="attached")
     assert page.locator("img").count() == 0
-    page.watched.forgive()  # type: ignore[attr-defined]  # the API does not take such a device: 400
+    open_view.expect_errors(page)  # the API answers 400
 
 
-def test_the_policy_stops_what_is_inline(network: Daemon, look: Look) -> None:
-    page = look(network)
+def test_the_content_security_policy_blocks_inline_scripts(network: Daemon, open_view: OpenView) -> None:
+    page = open_view(network)
     page.evaluate(
         """() => {
             const script = document.createElement('script');
-            script.textContent = 'window.harmed = true';
+            script.textContent = 'window.injected = true';
             document.body.append(script);
         }"""
     )
-    assert page.evaluate("window.harmed") is None
-    problems = page.watched.problems  # type: ignore[attr-defined]
-    assert any("Content Security Policy" in problem for problem in problems)
-    problems.clear()
+    assert page.evaluate("window.injected") is None
+    assert any("Content Security Policy" in problem for problem in open_view.log(page).problems)
+    open_view.expect_errors(page)
 
 
-def test_the_token_is_asked_for_and_kept_for_the_tab_only(
-    directory: Path, redis_server: RedisServer, netifyd: StandIn, look: Look
+def test_the_token_is_prompted_for_and_kept_in_its_tab(
+    directory: Path, redis_server: RedisServer, netifyd: StandIn, open_view: OpenView
 ) -> None:
     token = "a-token-of-some-length-0123456789"
     (directory / "tokens").write_text(f"# dashboard\n{token}\n")
@@ -60,24 +55,24 @@ def test_the_token_is_asked_for_and_kept_for_the_tab_only(
     daemon.write_config()
     daemon.start()
     try:
-        page = look(daemon, "devices")
-        dialog = page.get_by_role("dialog", name="This agent asks for a token")
+        page = open_view(daemon, "devices")
+        dialog = page.get_by_role("dialog", name="Access token required")
         dialog.wait_for()
-        page.get_by_role("textbox", name="Token").fill("wrong")
-        page.get_by_role("button", name="Open the dashboard").click()
-        page.get_by_text("The agent did not take that token.").wait_for()
-        page.get_by_role("textbox", name="Token").fill(token)
+        page.get_by_role("textbox", name="Access token").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_text("This token is not valid.").wait_for()
+        page.get_by_role("textbox", name="Access token").fill(token)
         page.keyboard.press("Enter")
-        page.get_by_text("No device has been seen yet.").wait_for()
+        page.get_by_text("No devices yet").wait_for()
         assert not dialog.is_visible()
         assert page.evaluate("sessionStorage.token") == token
         assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
-        assert not any(token in url for url in page.watched.requests)  # type: ignore[attr-defined]
+        assert not any(token in url for url in open_view.log(page).urls)
         page.reload()
-        page.get_by_text("No device has been seen yet.").wait_for()
-        page.watched.forgive()  # type: ignore[attr-defined]  # the browser tells of each 401
-        other = look(daemon, "devices")  # another tab knows nothing of it
-        other.get_by_role("dialog", name="This agent asks for a token").wait_for()
-        other.watched.forgive()  # type: ignore[attr-defined]
+        page.get_by_text("No devices yet").wait_for()
+        open_view.expect_errors(page)  # the API answers 401 without a valid token
+        other_tab = open_view(daemon, "devices")
+        other_tab.get_by_role("dialog", name="Access token required").wait_for()
+        open_view.expect_errors(other_tab)
     finally:
         daemon.stop()

@@ -1,42 +1,51 @@
-"""The first view is small and quick, and a large network is as smooth as a small one."""
+"""Performance: the first view is small and quick, and large tables scroll and sort without long tasks."""
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 from collections.abc import Callable, Iterator
 
 import pytest
 import scene
-from conftest import running
+from conftest import live, own_redis
+from pages import OpenView, wait_until_loaded
 from playwright.sync_api import Browser, Page
 from store_book import Book
-from support import Daemon, RedisServer, StandIn, eventually, short_directory
+from support import Daemon, eventually
 
-Look = Callable[..., Page]
-
-MOST_KB = 150
-FIRST_PAINT_MS = 300
-LONGEST_TASK_MS = 200
+MAX_KB = 150
+MAX_FIRST_PAINT_MS = 300
+MAX_TASK_MS = 200
 DEVICES, FLOWS = 1000, 5000
+ATTEMPTS = 3  # slow code is slow each time; a busy machine is not
 
-LONG_TASKS = """() => {
+RECORD_LONG_TASKS = """() => {
     window.longTasks = [];
     new PerformanceObserver((list) => {
         for (const task of list.getEntries()) window.longTasks.push(Math.round(task.duration));
     }).observe({ type: 'longtask', buffered: true });
 }"""
+AT_END = "() => innerHeight + scrollY >= document.documentElement.scrollHeight - 1"
+
+Record = Callable[[str, object], None]
 
 
-def judge(measured: float, bound: float) -> None:
-    """Fail above the bound: but the clock on the wall says nothing where others take the processors."""
+def check_duration(measure: Callable[[], float], limit: float, name: str, record_property: Record) -> None:
+    """Fail if every attempt takes longer than the limit, in ms. Skip if the machine is overloaded."""
+    for _ in range(ATTEMPTS):
+        measured = measure()
+        if measured < limit:
+            break
+    record_property(name, f"{measured:.0f} ms")
     load, processors = os.getloadavg()[0], os.cpu_count() or 1
-    if bound <= measured < 5 * bound and load > 2 * processors:
+    if limit <= measured < 5 * limit and load > 2 * processors:
         pytest.skip(f"{measured:.0f} ms with a load of {load:.0f} on {processors} processors: no measurement")
-    assert measured < bound
+    assert measured < limit
 
 
-def test_the_first_view_is_small(home: Daemon, browser: Browser, figures: dict[str, str]) -> None:
+def test_the_first_view_transfers_little(home: Daemon, browser: Browser, record_property: Record) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     session = context.new_cdp_session(page)
@@ -44,124 +53,103 @@ def test_the_first_view_is_small(home: Daemon, browser: Browser, figures: dict[s
     sizes: list[float] = []
     session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
     page.goto(f"{home.base}/ui/")
-    page.locator(".ranking li").first.wait_for()
-    page.locator("#health[data-state=ok]").wait_for()
-    figures["first view"] = f"{sum(sizes) / 1000:.0f} kB in {len(sizes)} answers"
+    wait_until_loaded(page, "overview")
     context.close()
-    assert sum(sizes) < MOST_KB * 1000
+    record_property("first view", f"{sum(sizes) / 1000:.0f} kB in {len(sizes)} responses")
+    assert sum(sizes) < MAX_KB * 1000
 
 
-def test_the_first_paint_is_quick(home: Daemon, browser: Browser, figures: dict[str, str]) -> None:
-    for _ in range(3):  # a machine that is busy with other things gets another chance
-        median = statistics.median(first_paint(home, browser) for _ in range(5))
-        if median < FIRST_PAINT_MS:
-            break
-    figures["first contentful paint"] = f"{median:.0f} ms, median of 5"
-    judge(median, FIRST_PAINT_MS)
+def test_the_first_paint_is_quick(home: Daemon, browser: Browser, record_property: Record) -> None:
+    def first_paint() -> float:
+        """The browser's own measurement, with an empty cache."""
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        page = context.new_page()
+        page.goto(f"{home.base}/ui/")
+        page.locator(".ranking li").first.wait_for()
+        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint').at(0).startTime")
+        context.close()
+        return float(paint)
 
+    def median() -> float:
+        return statistics.median(first_paint() for _ in range(5))
 
-def first_paint(home: Daemon, browser: Browser) -> float:
-    """Milliseconds from the start of the navigation, by the browser's own clock, with an empty cache."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.goto(f"{home.base}/ui/")
-    page.locator(".ranking li").first.wait_for()
-    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint').at(0).startTime")
-    context.close()
-    return float(paint)
+    check_duration(median, MAX_FIRST_PAINT_MS, "first contentful paint, median of 5", record_property)
 
 
 @pytest.fixture(scope="module")
 def large() -> Iterator[Daemon]:
-    """A network of 1,000 devices that goes on talking."""
-    with short_directory() as directory:
-        redis = RedisServer(directory)
-        redis.start()
-        scene.crowd(Book(redis.url, "large"), DEVICES, FLOWS)
-        netifyd = StandIn(directory / "netifyd.sock")
-        with running(directory, redis, netifyd.path, gateway="large", interval=3) as daemon:
-            crowd = scene.Crowd(netifyd, DEVICES)
-            crowd.start()
-            eventually(lambda: daemon.get("/?limit=1")[1]["totals"]["rate_down"], "the crowd is heard")
+    """A network of 1,000 devices with live traffic."""
+    with own_redis() as (directory, redis):
+        scene.fill_large_network(Book(redis.url, "large"), DEVICES, FLOWS)
+        traffic = functools.partial(scene.LargeNetworkTraffic, devices=DEVICES)
+        with live(directory, redis, traffic, gateway="large", interval=3) as daemon:
             yield daemon
-            crowd.stop()
-        netifyd.close()
-        redis.kill()
 
 
-def scrolled(page: Page) -> None:
-    """From the top to the very end, as somebody in a hurry does it."""
+def scroll_to_end(page: Page) -> None:
+    """Scroll with the mouse wheel, faster than a person would."""
     page.mouse.move(640, 600)
-    still = 0
-    while still < 3:
-        before = page.evaluate("scrollY")
+
+    def is_at_end() -> bool:
         page.mouse.wheel(0, 4000)
-        page.wait_for_timeout(50)
-        still = still + 1 if page.evaluate("scrollY") == before else 0
+        return bool(page.evaluate(AT_END))
+
+    eventually(is_at_end, "the page ends")
 
 
-def smooth(tour: Callable[[], Page]) -> int:
-    """The longest task of a tour, in milliseconds of the clock on the wall.
-
-    What is slow is slow each time: a task that the machine's other work has stretched gets another chance.
-    """
-    longest = 0
-    for _ in range(3):
-        page = tour()
-        longest = max(page.evaluate("window.longTasks"), default=0)
-        page.close()
-        if longest < LONGEST_TASK_MS:
-            break
+def longest_task_ms(page: Page) -> float:
+    """Duration of the longest task since RECORD_LONG_TASKS ran. Closes the page."""
+    longest = float(max(page.evaluate("window.longTasks"), default=0))
+    page.close()
     return longest
 
 
-def test_a_thousand_devices_stay_smooth(large: Daemon, look: Look, figures: dict[str, str]) -> None:
-    def tour() -> Page:
-        page = look(large)
-        page.evaluate(LONG_TASKS)
+def test_a_thousand_devices_cause_no_long_task(
+    large: Daemon, open_view: OpenView, record_property: Record
+) -> None:
+    def browse() -> float:
+        page = open_view(large)
+        page.evaluate(RECORD_LONG_TASKS)
         page.locator(".ranking li").first.wait_for()
         page.get_by_role("link", name="Devices", exact=True).click()
         page.get_by_text("1,000 devices").wait_for()
-        assert page.locator("tbody tr").count() < 100  # only what is in sight is in the page
+        assert page.locator("tbody tr").count() < 100  # only the rows in the viewport
         flushes = large.flushes()
-        scrolled(page)
-        last = page.locator("tbody tr:not(.space)").last
-        assert last.get_attribute("aria-rowindex") == str(DEVICES + 1)
+        scroll_to_end(page)
+        page.locator(f'tbody tr[aria-rowindex="{DEVICES + 1}"]').wait_for()
         page.evaluate("scrollTo(0, 0)")
-        for column in ("Device", "Down", "Up", "Last seen", "Now"):
+        for column in ("Device", "Download", "Upload", "Last seen", "Now"):
             page.get_by_role("button", name=column, exact=True).click()
         page.get_by_role("searchbox").press_sequentially("device-77")
-        page.get_by_text("11 devices of 1000 found").wait_for()
+        page.get_by_text("11 of 1,000 devices").wait_for()
         page.get_by_role("searchbox").fill("")
-        eventually(lambda: large.flushes() >= flushes + 4, "some flushes meanwhile")
-        return page
+        eventually(lambda: large.flushes() >= flushes + 4, "the page has received some flushes")
+        return longest_task_ms(page)
 
-    longest = smooth(tour)
-    figures["longest task, 1,000 devices"] = f"{longest} ms"
-    judge(longest, LONGEST_TASK_MS)
+    check_duration(browse, MAX_TASK_MS, "longest task, 1,000 devices", record_property)
 
 
-def test_five_thousand_flows_stay_smooth(large: Daemon, look: Look, figures: dict[str, str]) -> None:
+def test_five_thousand_flows_cause_no_long_task(
+    large: Daemon, open_view: OpenView, record_property: Record
+) -> None:
     assert large.get("/flows?limit=1")[1]["total"] >= FLOWS
 
-    def tour() -> Page:
-        page = look(large, "flows")
-        page.evaluate(LONG_TASKS)
-        page.get_by_text("flows, the latest 500 are shown").wait_for()
+    def browse() -> float:
+        page = open_view(large, "flows")
+        page.evaluate(RECORD_LONG_TASKS)
+        page.get_by_text("(latest 500 shown)").wait_for()
 
-        def all_shown() -> bool:
-            scrolled(page)
+        def has_all_rows() -> bool:
+            scroll_to_end(page)
             return int(page.locator("table").get_attribute("aria-rowcount") or 0) > FLOWS
 
-        eventually(all_shown, "scrolling reads on to the last flow")
-        assert page.locator("tbody tr").count() < 100
+        eventually(has_all_rows, "scrolling loads the last flow")
+        assert page.locator("tbody tr").count() < 100  # only the rows in the viewport
         flushes = large.flushes()
         page.evaluate("scrollTo(0, 0)")
-        for column in ("With", "Down", "Risk"):
+        for column in ("Remote host", "Download", "Risk"):
             page.get_by_role("button", name=column, exact=True).click()
-        eventually(lambda: large.flushes() >= flushes + 5, "some flushes meanwhile")
-        return page
+        eventually(lambda: large.flushes() >= flushes + 5, "the page has received some flushes")
+        return longest_task_ms(page)
 
-    longest = smooth(tour)
-    figures["longest task, 5,000 flows"] = f"{longest} ms"
-    judge(longest, LONGEST_TASK_MS)
+    check_duration(browse, MAX_TASK_MS, "longest task, 5,000 flows", record_property)

@@ -1,71 +1,86 @@
-"""Whoever looks at old figures, or at none, is told so, and what to do."""
+"""Live updates and outages: the page follows every flush, reports old or missing data, and what to check."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
-from playwright.sync_api import Page
+import pytest
+from pages import OpenView
+from playwright.sync_api import Locator, Page
+from scene import send
 from store_book import LAPTOP, Netifyd
-from support import Daemon, RedisServer, StandIn, eventually, framed
-
-Look = Callable[..., Page]
+from support import Daemon, RedisServer, StandIn, eventually
 
 
-def told(netifyd: StandIn, *records: dict[str, object]) -> None:
-    netifyd.send(framed(*(json.dumps(record).encode() + b"\n" for record in records)))
+@pytest.fixture
+def records() -> Netifyd:
+    return Netifyd()
 
 
-def test_a_flush_is_seen_before_the_next(daemon: Daemon, netifyd: StandIn, look: Look) -> None:
+@pytest.fixture
+def counting(daemon: Daemon, netifyd: StandIn, records: Netifyd) -> Daemon:
+    """The running agent, which has received one flow with 5,000 bytes of download."""
+    daemon.start()
+    netifyd.accept()
+    send(netifyd, records.flow("a"), records.stats("a", 1000, 5000))
+    daemon.flushed()
+    return daemon
+
+
+def download(page: Page) -> Locator:
+    """The download figure of the last device on the Devices page."""
+    return page.locator("td data.down").last
+
+
+def wait_for_download(page: Page, value: int) -> None:
+    eventually(lambda: download(page).get_attribute("value") == str(value), f"the page shows {value} bytes")
+
+
+def test_a_flush_is_shown_before_the_next_one(
+    daemon: Daemon, netifyd: StandIn, records: Netifyd, open_view: OpenView
+) -> None:
     daemon.settings["interval"] = 4
     daemon.write_config()
     daemon.start()
     netifyd.accept()
-    says = Netifyd()
-    told(netifyd, says.flow("a"), says.stats("a", 1000, 5000))
+    send(netifyd, records.flow("a"), records.stats("a", 1000, 5000))
     daemon.flushed()
-    page = look(daemon, "devices")
-    down = page.locator("td data.down").last
-    eventually(lambda: down.get_attribute("value") == "5000", "the page shows the first figures")
-    for more in (5100, 5300, 5600):
-        told(netifyd, says.stats("a", 0, more - int(down.get_attribute("value") or 0)))
+    page = open_view(daemon, "devices")
+    wait_for_download(page, 5000)
+    for total, more in ((5100, 100), (5300, 200), (5600, 300)):
+        send(netifyd, records.stats("a", 0, more))
 
-        def counted(more: int = more) -> int:
-            """The number of the flush that brought it."""
+        def flush_with_total(total: int = total) -> int:
+            """The number of the flush that contains the new bytes, or 0."""
             devices = daemon.get("/")[1]["devices"]
             sequence = daemon.get("/status")[1]["flushes"]["sequence"]
-            return int(sequence) if devices[0]["bytes_down"] == more else 0
+            return int(sequence) if devices[0]["bytes_down"] == total else 0
 
-        flush = eventually(counted, "the API shows what was sent")
-        eventually(lambda more=more: down.get_attribute("value") == str(more), "the page shows it")
+        flush = eventually(flush_with_total, "the API has the new bytes")
+        wait_for_download(page, total)
         assert daemon.get("/status")[1]["flushes"]["sequence"] <= flush + 1
-    assert "Updated by each flush" in page.locator("#foot").inner_text()
+    assert "Live" in page.locator("#foot").inner_text()
 
 
-def test_where_nobody_may_follow_the_page_asks_each_interval(
-    daemon: Daemon, netifyd: StandIn, look: Look
+def test_the_page_polls_while_all_event_streams_are_taken(
+    counting: Daemon, netifyd: StandIn, records: Netifyd, open_view: OpenView
 ) -> None:
-    daemon.start()
-    netifyd.accept()
-    says = Netifyd()
-    told(netifyd, says.flow("a"), says.stats("a", 1000, 5000))
-    with followers(daemon, 16):
-        page = look(daemon, "devices")
-        down = page.locator("td data.down").last
-        eventually(lambda: down.get_attribute("value") == "5000", "the first figures")
-        told(netifyd, says.stats("a", 0, 7000))
-        eventually(lambda: down.get_attribute("value") == "12000", "polling brings more")
-        eventually(lambda: "Updated every" in page.locator("#foot").inner_text(), "the page says how")
-        page.watched.forgive()  # type: ignore[attr-defined]  # the browser tells of the 503
+    with event_streams(counting, 16):
+        page = open_view(counting, "devices")
+        wait_for_download(page, 5000)
+        send(netifyd, records.stats("a", 0, 7000))
+        wait_for_download(page, 12000)
+        eventually(lambda: "Updates every" in page.locator("#foot").inner_text(), "the footer says so")
+        open_view.expect_errors(page)  # /events answers 503
 
 
 @contextmanager
-def followers(daemon: Daemon, count: int) -> Iterator[None]:
-    """As many clients of /events as there may be."""
-    connections, streams = [], []  # a stream that is let go is closed
+def event_streams(daemon: Daemon, count: int) -> Iterator[None]:
+    """Open clients of /events."""
+    connections, streams = [], []  # a response that is garbage collected closes its stream
     for _ in range(count):
         connection = HTTPConnection("127.0.0.1", daemon.port, timeout=60)
         connection.request("GET", "/events", headers={"Accept": "text/event-stream"})
@@ -77,84 +92,78 @@ def followers(daemon: Daemon, count: int) -> Iterator[None]:
         connection.close()
 
 
-def test_a_network_without_traffic_is_told_what_to_check(
-    directory: Path, redis_server: RedisServer, look: Look
-) -> None:
-    daemon = Daemon(directory, redis_server.url, f"unix://{directory}/none.sock")
+def test_an_empty_network_shows_what_to_check(daemon: Daemon, netifyd: StandIn, open_view: OpenView) -> None:
+    netifyd.close()
     daemon.start()
-    try:
-        page = look(daemon)
-        page.get_by_text("No device has been seen yet.").wait_for()
-        alert = page.get_by_role("alert").filter(has_text="No records come from netifyd")
-        alert.wait_for()
-        assert "none.sock" in alert.inner_text()
-        assert page.locator("#health").inner_text() == "netifyd is away"
-        alert.get_by_text("What to check").click()
-        assert alert.get_by_text("systemctl status netifyd").is_visible()
-        for view in ("devices", "applications", "flows", "risks"):
-            page.goto(f"{daemon.base}/ui/#/{view}")
-            page.locator(".empty:visible").first.wait_for()
-    finally:
-        daemon.stop()
-
-
-def test_an_agent_that_went_away_is_told_and_its_return_is_seen(
-    daemon: Daemon, netifyd: StandIn, look: Look
-) -> None:
-    daemon.start()
-    netifyd.accept()
-    says = Netifyd()
-    told(netifyd, says.flow("a"), says.stats("a", 1000, 5000))
-    page = look(daemon, "devices")
-    down = page.locator("td data.down").last
-    eventually(lambda: down.get_attribute("value") == "5000", "the first figures")
-    daemon.stop()
-    alert = page.get_by_role("alert").filter(has_text="The agent does not answer.")
+    page = open_view(daemon)
+    page.get_by_text("No devices yet").wait_for()
+    alert = page.get_by_role("alert").filter(has_text="No data from netifyd")
     alert.wait_for()
-    assert "What is shown is from" in alert.inner_text()
-    assert down.get_attribute("value") == "5000"  # what was known is still there
-    daemon.start()
-    netifyd.accept()
-    told(netifyd, says.stats("a", 0, 1000))
-    eventually(lambda: down.get_attribute("value") == "6000", "the figures of the new agent")
-    alert.wait_for(state="hidden")
-    assert LAPTOP in page.locator("tbody a").first.get_attribute("href").replace("%3A", ":")  # type: ignore[union-attr]
-    page.watched.forgive()  # type: ignore[attr-defined]  # the browser tells of each failed request
+    assert str(netifyd.path) in alert.inner_text()
+    assert page.locator("#health").inner_text() == "No data from netifyd"
+    alert.get_by_text("Troubleshooting").click()
+    assert alert.get_by_text("systemctl status netifyd").is_visible()
+    for view in ("devices", "applications", "flows", "risks"):
+        page.goto(f"{daemon.base}/ui/#/{view}")
+        page.locator(".empty:visible").first.wait_for()
 
 
-def test_a_redis_that_went_away_is_told(
-    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer, look: Look
+def test_an_agent_outage_is_reported_and_the_page_recovers(
+    counting: Daemon, netifyd: StandIn, records: Netifyd, open_view: OpenView
 ) -> None:
-    daemon.start()
+    page = open_view(counting, "devices")
+    wait_for_download(page, 5000)
+    counting.stop()
+    alert = page.get_by_role("alert").filter(has_text="The agent is unreachable.")
+    alert.wait_for()
+    assert "Last update:" in alert.inner_text()
+    assert download(page).get_attribute("value") == "5000"  # the last known data stays visible
+    counting.start()
     netifyd.accept()
-    page = look(daemon)
+    send(netifyd, records.stats("a", 0, 1000))
+    wait_for_download(page, 6000)
+    alert.wait_for(state="hidden")
+    open_view.expect_errors(page)  # requests fail during the outage
+
+
+def test_a_redis_outage_is_reported_and_the_page_recovers(
+    counting: Daemon, redis_server: RedisServer, open_view: OpenView
+) -> None:
+    page = open_view(counting)
     page.locator("#health[data-state=ok]").wait_for()
     redis_server.kill()
-    page.get_by_role("alert").filter(has_text="Redis takes nothing").wait_for()
+    page.get_by_role("alert").filter(has_text="Redis is unavailable").wait_for()
     redis_server.start()
     page.locator("#health[data-state=ok]").wait_for()
-    page.watched.forgive()  # type: ignore[attr-defined]  # the browser tells of each 503
+    open_view.expect_errors(page)  # the API answers 503 during the outage
 
 
-def test_a_range_that_is_not_kept_says_so_and_the_rest_is_shown(
-    directory: Path, redis_server: RedisServer, netifyd: StandIn, look: Look
+@pytest.mark.parametrize(
+    ("view", "figure"),
+    [("?range=month", "Active devices"), (f"devices/{LAPTOP}?range=week", "Download since")],
+)
+def test_a_range_without_history_says_so_and_the_rest_is_shown(
+    directory: Path,
+    redis_server: RedisServer,
+    netifyd: StandIn,
+    records: Netifyd,
+    open_view: OpenView,
+    view: str,
+    figure: str,
 ) -> None:
     daemon = Daemon(directory, redis_server.url, f"unix://{netifyd.path}", history={"5m": "2d"})
     daemon.start()
     try:
         netifyd.accept()
-        says = Netifyd()
-        told(netifyd, says.flow("a"), says.stats("a", 1000, 5000))
-        for view, words in (
-            ("?range=month", "Active devices"),
-            (f"devices/{LAPTOP}?range=week", "Downloaded"),
-        ):
-            daemon.flushed()
-            page = look(daemon, view)
-            page.locator(".readout").get_by_text("resolution: expected one of 5m").wait_for()
-            figure = page.locator(".stat").filter(has_text=words).locator("data").first
-            eventually(lambda figure=figure: figure.get_attribute("value"), "the figures are there")
-            assert page.locator("#banner").is_hidden()
-            page.watched.forgive()  # type: ignore[attr-defined]  # the browser tells of each 400
+        send(netifyd, records.flow("a"), records.stats("a", 1000, 5000))
+        daemon.flushed()
+        page = open_view(daemon, view)
+        page.locator(".readout").get_by_text(
+            "No history for this range: resolution: expected one of 5m"
+        ).wait_for()
+        data = page.locator(".stat").filter(has_text=figure).locator("data").first
+        eventually(lambda: data.get_attribute("value"), "the figures are shown")
+        assert page.locator("#banner").is_hidden()
+        open_view.expect_errors(page)  # /history answers 400
     finally:
         daemon.stop()
