@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from netify_agent.config.settings import Endpoint
-from netify_agent.netifyd.framing import Record, RecordReader, describe_foreign
+from netify_agent.netifyd.framing import RecordReader, describe_foreign
 from netify_agent.netifyd.health import SELF_TYPES, NetifydStatus, gone, hear
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from reference_store import ReferenceStore
 from serving import Scene
 
 from netify_agent.config.settings import ConfigError, Settings, parse
-from netify_agent.netifyd.framing import DROP_REASONS, RecordReader
+from netify_agent.netifyd.framing import RecordReader
+from netify_agent.netifyd.records import DROP_REASONS
 
 Target = Callable[[bytes], None]
 MAX_RECORD = 4096
@@ -35,8 +36,10 @@ def _read(data: bytes, step: int) -> tuple[str, Counter[str], int, bytes]:
     records = []
     for at in range(0, len(data), step):
         records += reader.feed(data[at : at + step])
-        assert len(reader._buffer) <= MAX_RECORD + step
-    reader.close()
+        while reader.pending:
+            records += reader.feed(b"")
+        assert reader.held <= MAX_RECORD + step
+    records += reader.close()
     assert all(isinstance(record["type"], str) for record in records)
     assert reader.records == len(records)
     assert set(reader.drops) <= set(DROP_REASONS)
