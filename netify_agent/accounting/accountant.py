@@ -30,6 +30,7 @@ from netify_agent.netifyd.flow_record import (
     short_text,
     timestamp,
 )
+from netify_agent.netifyd.records import DESCRIPTION_TYPES
 
 _KNOWN_TYPES = frozenset(
     (
@@ -37,6 +38,8 @@ _KNOWN_TYPES = frozenset(
         "agent_status",
         "definitions",
         "flow",
+        "flow_dpi_update",
+        "flow_dpi_complete",
         "flow_stats",
         "flow_purge",
         "interfaces",
@@ -45,7 +48,7 @@ _KNOWN_TYPES = frozenset(
     )
 )
 
-_OF_FLOWS = frozenset(("flow", "flow_stats", "flow_purge"))
+_OF_FLOWS = DESCRIPTION_TYPES | {"flow_stats", "flow_purge"}
 
 Record = Mapping[str, Any]
 
@@ -119,7 +122,7 @@ class Accountant:
                 flow = table.live.get(digest) or table.find(digest)
                 if flow is not None:
                     self._builder.touch(flow)
-                if kind == "flow":
+                if kind in DESCRIPTION_TYPES:
                     self._describe(digest, flow, fields, record, source)
                 else:
                     self._counters(digest, flow, fields, source, kind == "flow_purge")

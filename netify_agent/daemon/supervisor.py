@@ -29,6 +29,7 @@ from netify_agent.daemon.sd_notify import ServiceManager
 from netify_agent.daemon.status import Status
 from netify_agent.daemon.worker import Worker
 from netify_agent.enrich import Directory
+from netify_agent.netifyd.http_sink import HttpSink
 from netify_agent.netifyd.listener import Listener
 from netify_agent.store.client import StoreError, connect
 from netify_agent.store.flusher import FINAL_FLUSH_S, Flusher
@@ -67,7 +68,7 @@ class Supervisor:
         self._lock = threading.Lock()  # guards the accountant
         self._accountant = Accountant(settings.netifyd.max_flows)
         self._flush_log = FlushLog()
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listener | HttpSink] = []
         self._listening: list[Worker] = []
         self._web: list[Worker] = []  # the server, and what takes TLS off before it
         self._names: Worker | None = None
@@ -105,6 +106,7 @@ class Supervisor:
             self._status.web_queue = lambda: self._server.queue_length
             self._status.event_clients = lambda: self._flush_log.followers
             self._access, context = _access_and_tls(settings)
+            tokens = settings.netifyd.tokens()
             self._start_web(settings, self._access, context)
         except (ConfigError, WebError) as error:
             for problem in str(error).splitlines():
@@ -112,7 +114,7 @@ class Supervisor:
             return 1
         self._writing = Worker("writer", self._writer.run, self._liveness, _WRITER_LIMIT_S)
         self._start_names()
-        self._start_listeners(settings)
+        self._start_listeners(settings, tokens)
         log.info(
             "netify-agent %s: gateway %s, Redis %s, API on %s",
             __version__,
@@ -178,10 +180,15 @@ class Supervisor:
 
     # -- parts -------------------------------------------------------------------------------------
 
-    def _start_listeners(self, settings: Settings) -> None:
+    def _start_listeners(self, settings: Settings, tokens: tuple[str, ...]) -> None:
+        """``tokens``: of the POSTs to ``http://`` endpoints."""
+        netifyd, accountant, lock = settings.netifyd, self._accountant, self._lock
+        most = netifyd.max_record_bytes
         self._listeners = [
-            Listener(endpoint, self._accountant, self._lock, settings.netifyd.max_record_bytes)
-            for endpoint in settings.netifyd.endpoints
+            HttpSink(endpoint, accountant, lock, most, tokens)
+            if endpoint.scheme == "http"
+            else Listener(endpoint, accountant, lock, most, netifyd.fallbacks)
+            for endpoint in netifyd.endpoints
         ]
         self._status.listeners = [listener.status for listener in self._listeners]
         self._listening = [
@@ -278,6 +285,7 @@ class Supervisor:
         """Raises ConfigError, before anything has changed."""
         old = self._settings
         access, context = _access_and_tls(new)
+        tokens = new.netifyd.tokens()
         fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
         if fixed:
             log.warning("reload: %s changed, which takes effect at the next restart", ", ".join(fixed))
@@ -295,7 +303,10 @@ class Supervisor:
             self._accountant.max_flows = new.netifyd.max_flows
         if replace(new.netifyd, max_flows=0) != replace(old.netifyd, max_flows=0):
             self._stop_listeners()
-            self._start_listeners(new)
+            self._start_listeners(new, tokens)
+        for listener in self._listeners:
+            if isinstance(listener, HttpSink):
+                listener.tokens = tokens
         if (new.web.listen, new.web.threads) != (old.web.listen, old.web.threads) or (
             (context is None) != (self._server.relay is None)
         ):

@@ -15,7 +15,11 @@ from netify_agent.netifyd.msgpack_framing import MsgpackReader
 from netify_agent.netifyd.records import Reader, Record, Tally
 
 _GZIP = b"\x1f\x8b\x08"  # RFC 1952, 2.3: its identification, and deflate
-_MAPS = {**dict.fromkeys(range(0x81, 0x90), 1), 0xDE: 3, 0xDF: 5}  # of msgpack: first byte to where its keys begin
+_MAPS = {
+    **dict.fromkeys(range(0x81, 0x90), 1),
+    0xDE: 3,
+    0xDF: 5,
+}  # of msgpack: first byte to where its keys begin
 _KEYS = frozenset((*range(0xA1, 0xC0), 0xD9, 0xDA, 0xDB))  # first byte of a msgpack string
 _MAX_LAYERS = 2  # a payload compressed by netifyd, inside a body compressed by HTTP
 

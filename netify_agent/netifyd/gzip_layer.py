@@ -29,6 +29,7 @@ class GzipReader:
         self._inner = inner
         self._member: _Decompress | None = None
         self._input = b""
+        self._damage = ""
         self._broken: str | None = None
 
     @property
@@ -56,10 +57,12 @@ class GzipReader:
         while self._input and room > 0 and self.broken is None:
             piece = self._decompress(room)
             room -= len(piece)
-            if piece:
-                out += self._inner.feed(piece)
-                if self._inner.pending:
-                    break
+            out += self._inner.feed(piece)
+            if self._damage and self._inner.broken is None:
+                self._tally.drop("malformed", self._input)
+                self._broken = f"damaged gzip data ({self._damage})"
+            if self._inner.pending:
+                break
         if self.broken is not None:
             self._input = b""
         return out
@@ -75,8 +78,7 @@ class GzipReader:
         try:
             piece = self._member.decompress(data, room)
         except zlib.error as error:
-            self._tally.drop("malformed", data)
-            self._broken = f"damaged gzip data ({error})"
+            self._damage = str(error)
             return _salvage(before, data)
         if self._member.eof:
             self._input, self._member = self._member.unused_data, None
@@ -86,10 +88,13 @@ class GzipReader:
 
     def close(self) -> list[Record]:
         """Count a member, or a record in it, that the end cut short: once."""
-        losses = self._tally.drops["truncated"]
-        out = self._inner.close() if self._broken is None else []
-        if self._member is not None and self.broken is None and self._tally.drops["truncated"] == losses:
-            self._tally.drop("truncated")
+        drops = self._tally.drops
+        losses = drops["truncated"]
+        out = self._inner.close()
+        if self._broken is not None:
+            drops["truncated"] = losses  # what was damaged is counted already
+        elif self._member is not None and self._inner.broken is None:
+            drops["truncated"] = losses + 1
         self._input, self._member = b"", None
         return out
 

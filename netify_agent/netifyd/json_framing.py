@@ -34,6 +34,7 @@ _BLANKS = frozenset(" \t\r\n")
 # of _CLOSING follows: a quote within a string is escaped.
 _SEAM = b'}{"'
 _CLOSING = frozenset(b",}]: \t\r\n")
+_LF = 10
 _SURROGATE = re.compile("[\udc80-\udcff]")
 _raw_decode = json.JSONDecoder().raw_decode
 
@@ -48,6 +49,7 @@ def _load_line(line: bytearray) -> Any:
 
 
 _load = _fast_loads or _load_line
+
 
 class JsonReader:
     """Finds and decodes JSON objects."""
@@ -67,6 +69,7 @@ class JsonReader:
         self._need = 1  # bytes the buffer must hold before another look at it can tell anything new
         self._line_scanned = 0  # bytes of the current line already searched for its end
         self._early = 0  # size from which an attempt to decode a line without its end is worth it
+        self._ending = False  # behind an object that was taken before its line ended: the line's blanks go
         self._block_end = 0  # bytes of the current block already measured; 0: not in a block
         self._depth = 0  # open brackets at _block_end
         self._skip_line = False  # inside an oversize line: everything up to its end goes
@@ -91,7 +94,9 @@ class JsonReader:
         size = len(buffer)
         self._need = 0
         while position < size and not self._need:
-            if not self._block_end and not self._skip_line and buffer.startswith(_HEADER_START, position):
+            if self._ending:
+                position = self._line_end(position)
+            elif not self._block_end and not self._skip_line and buffer.startswith(_HEADER_START, position):
                 position = self._headed(position, out)
             else:
                 position = self._line(position, out)
@@ -107,8 +112,9 @@ class JsonReader:
         if self._skip_line or not data.strip() or (self._resync and not data.startswith(b"{")):
             return out
         left = len(data)
-        if left < self._max and not _HEADER_ALONE.fullmatch(data):
-            left = self._values(data, out)
+        if not _HEADER_ALONE.fullmatch(data):
+            fitting = data[: self._max - 1]
+            left += self._values(fitting, out) - len(fitting)
         if data[len(data) - left :].strip() and not self._resync:
             self._tally.drop("truncated")
         return out
@@ -137,7 +143,7 @@ class JsonReader:
             out.append(value)
             position = end
         if position:
-            self._resync, self._line_scanned, self._early = False, 0, 0
+            self._resync, self._ending, self._line_scanned, self._early = False, False, 0, 0
         return position
 
     def _headed(self, position: int, out: list[Record]) -> int:
@@ -172,11 +178,11 @@ class JsonReader:
             self._leave_block()
             return start
         end = buffer.find(b"\n", start + self._line_scanned) + 1
-        separator = 0  # bytes of the separator that are still to be counted
+        separator = 0  # bytes behind the end that had to be seen to find it
         if not self._block_end:
             seam = self._seam(start + max(self._line_scanned - len(_SEAM), 0), end or len(buffer))
             if seam:
-                end, separator = seam, 1
+                end, separator = seam, len(_SEAM)
         if not end:
             return self._unended_line(position, start, out)
         self._line_scanned = self._early = 0
@@ -224,6 +230,7 @@ class JsonReader:
                 rest = self._values(bytes(buffer[position:]), out)
                 if rest < size:
                     self._line_scanned = self._early = 0
+                    self._ending = True
                     return len(buffer) - rest
             self._early = 2 * size
         self._line_scanned = len(buffer) - start
@@ -231,16 +238,26 @@ class JsonReader:
         return position
 
     def _oversize_line(self, position: int, end: int, out: list[Record]) -> int:
-        """Take the records that begin a line over the limit, else drop it; ``end`` is 0 if it has not come."""
+        """Take the records that begin a line over the limit, or drop it; ``end`` is 0 before it came."""
         self._line_scanned = self._early = 0
         fitting = bytes(self._buffer[position : position + self._max - 1])
         if fitting.startswith(b"{"):
             rest = self._values(fitting, out)
             if rest < len(fitting):
+                self._ending = True
                 return position + len(fitting) - rest
         self._drop("oversize")
         self._skip_line = not end
         return end or position
+
+    def _line_end(self, position: int) -> int:
+        """Where the line's blanks end that follow an object, or its LF."""
+        buffer = self._buffer
+        while position < len(buffer) and self._ending:
+            self._ending = buffer[position] in b" \t\r"
+            if self._ending or buffer[position] == _LF:
+                position += 1
+        return position
 
     def _seam(self, at: int, stop: int) -> int:
         """Where an object ends to which the next one is joined, from ``at`` on; 0 if there is none."""

@@ -7,23 +7,27 @@ backlog is bounded, and what overflows it is lost (netifyd 4.4.5, ``max_backlog_
 from __future__ import annotations
 
 import logging
+import os
 import random
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from netify_agent.config.settings import Endpoint
+from netify_agent.netifyd.flow_record import clean
 from netify_agent.netifyd.framing import RecordReader, describe_foreign
 from netify_agent.netifyd.health import SELF_TYPES, NetifydStatus, gone, hear
+from netify_agent.netifyd.records import AGGREGATOR_ADVICE, FLOW_TYPES, Record, Unreadable
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 65536
 PATIENCE_S = 30.0  # a netifyd speaks at once: a peer that sends no record for so long is none
+SHORT_PATIENCE_S = 5.0  # the same, while there is another socket to try
 PATIENCE_BYTES = 65536  # nor is one that sends so much without a record
 # netifyd 4.4.5 sends an agent_status every 15 s: so long a silence is a peer that vanished without a word,
 # or a channel with nothing to say, which loses nothing by a new connection.
@@ -31,6 +35,12 @@ SILENCE_S = 120.0
 _BACKOFF_S = (0.25, 15.0)  # first and longest wait between attempts
 _IDLE_S = 1.0
 _CONNECT_S = 5.0
+_MAX_UNKNOWN_TYPES = 8
+#: What to think of a peer that accepts a connection and says nothing.
+SILENT_ADVICE = (
+    "nothing (netifyd v5 streams to the socket of its sink-socket plugin; its own netifyd.sock is an API that"
+    " sends nothing: run 'netify-agent check', or see docs/netifyd.md)"
+)
 
 
 @dataclass
@@ -42,6 +52,8 @@ class ListenerStatus:
     :ivar drops: what the stream dropped, by reason, over all connections.
     :ivar agent: netifyd's ``agent_version``, as it said itself.
     :ivar netifyd: what else it says of itself; replaced, never changed.
+    :ivar unknown_types: types of record that begin with ``flow`` and that the agent does not know; at most
+        8 names.
     """
 
     endpoint: str
@@ -56,6 +68,7 @@ class ListenerStatus:
     drops: dict[str, int] = field(default_factory=dict)
     agent: str | None = None
     netifyd: NetifydStatus = field(default_factory=NetifydStatus)
+    unknown_types: tuple[str, ...] = ()
 
 
 class RecordSink(Protocol):
@@ -69,7 +82,85 @@ class RecordSink(Protocol):
 
 
 class NotNetifyd(Exception):
-    """The peer answered, but not with netifyd's JSON."""
+    """The peer answered, but not with netifyd's records."""
+
+
+class Intake:
+    """Takes what one endpoint delivers: records to the accounting, all else to the endpoint's status."""
+
+    def __init__(self, status: ListenerStatus, sink: RecordSink, lock: threading.Lock) -> None:
+        """``lock`` guards ``sink``; it is held while the records of one chunk (at most 64 KiB) are taken."""
+        self._status = status
+        self._sink = sink
+        self._lock = lock
+        self._drops: Counter[str] = Counter()  # of the streams before this one
+        self._repaired = 0
+        self._aggregated = False  # whether the log was told of aggregator reports
+
+    def connected(self) -> None:
+        """A netifyd that may be another process begins to speak."""
+        with self._lock:
+            self._sink.connected(self._status.endpoint)
+
+    def begin(self) -> None:
+        """A new stream begins, with a reader of its own."""
+        self._drops, self._repaired = Counter(self._status.drops), self._status.repaired
+
+    def feed(self, reader: RecordReader, data: bytes, beat: Callable[[], None]) -> None:
+        """Read ``data`` and hand over its records. Raises Unreadable."""
+        self._status.bytes += len(data)
+        self._take(reader.feed(data))
+        while reader.pending:
+            beat()
+            self._take(reader.feed(b""))
+        if reader.drops or reader.repaired:
+            self._note(reader)
+
+    def end(self, reader: RecordReader) -> None:
+        """The stream ended."""
+        self._take(reader.close())
+        self._note(reader)
+
+    def _note(self, reader: RecordReader) -> None:
+        # Replaced, not changed: the web's threads may be reading it.
+        self._status.drops = dict(self._drops + reader.drops)
+        self._status.repaired = self._repaired + reader.repaired
+        if reader.drops["aggregated"] and not self._aggregated:
+            self._aggregated = True
+            log.warning("%s: dropped %s", self._status.endpoint, AGGREGATOR_ADVICE)
+
+    def _take(self, records: list[Record]) -> None:
+        if not records:
+            return
+        status = self._status
+        status.records += len(records)
+        status.last_record = time.time()
+        for record in records:
+            kind = record["type"]
+            if kind in SELF_TYPES or kind == "agent_hello":
+                self._hear(record)
+            elif kind.startswith("flow") and kind not in FLOW_TYPES:
+                self._unknown(kind)
+        with self._lock:
+            self._sink.feed(records, status.endpoint)
+
+    def _hear(self, record: Record) -> None:
+        """What netifyd says of itself."""
+        status = self._status
+        version = record.get("agent_version")
+        if isinstance(version, int | float):  # v3 sends a number
+            version = str(version)
+        if isinstance(version, str) and version.isprintable():
+            status.agent = version[:64]
+        if record["type"] in SELF_TYPES:
+            status.netifyd = hear(status.netifyd, record)
+
+    def _unknown(self, kind: str) -> None:
+        """Tell once of a type that may be about flows; what it says is not accounted."""
+        name, known = (clean(kind) or "")[:64], self._status.unknown_types
+        if name not in known and len(known) < _MAX_UNKNOWN_TYPES:
+            self._status.unknown_types = (*known, name)
+            log.warning("%s: records of the unknown type %s are ignored", self._status.endpoint, name)
 
 
 class Listener:
@@ -81,12 +172,17 @@ class Listener:
         sink: RecordSink,
         lock: threading.Lock,
         max_record_bytes: int,
+        others: Sequence[Endpoint] = (),
     ) -> None:
-        """``lock`` guards ``sink``; it is held while the records of one chunk (at most 64 KiB) are taken."""
+        """Nothing is connected yet.
+
+        :param lock: guards ``sink``.
+        :param others: sockets to try, in turn, where ``endpoint`` does not stream. The source of the records
+            is always the one that does.
+        """
         self.status = ListenerStatus(str(endpoint))
-        self._endpoint = endpoint
-        self._sink = sink
-        self._lock = lock
+        self._candidates = (endpoint, *others)
+        self._intake = Intake(self.status, sink, lock)
         self._max_record_bytes = max_record_bytes
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
@@ -94,59 +190,74 @@ class Listener:
         wait = _BACKOFF_S[0]
         while not stop.is_set():
             records = self.status.records
-            try:
-                with self._connect() as connection:
-                    log.info("connected to netifyd at %s", self._endpoint)
-                    self._read(connection, stop, beat)
-            except (OSError, NotNetifyd) as error:
-                self._failed(error)
-            finally:
-                self.status.connected = False
-                self.status.netifyd = gone(self.status.netifyd)
+            self._attempt(stop, beat)
             if self.status.records > records:
                 wait = _BACKOFF_S[0]  # it was a netifyd: each second without it may cost its last words
-            _pause(wait * random.uniform(0.5, 1.0), stop, beat)
+            pause(wait * random.uniform(0.5, 1.0), stop, beat)
             wait = min(wait * 2, _BACKOFF_S[1])
 
-    def _connect(self) -> socket.socket:
-        endpoint = self._endpoint
-        if endpoint.scheme == "tcp":
-            return socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_S)
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(_CONNECT_S)
-            connection.connect(endpoint.path)
-        except OSError:
-            connection.close()
-            raise
-        return connection
+    def _attempt(self, stop: threading.Event, beat: Callable[[], None]) -> None:
+        """Try the endpoints in turn, until one has streamed; that is the first one of the next time."""
+        status = self.status
+        reasons = []
+        for endpoint in self._candidates:
+            records = status.records
+            status.endpoint = str(endpoint)
+            try:
+                with _connect(endpoint) as connection:
+                    log.info("connected to netifyd at %s", endpoint)
+                    self._read(endpoint, connection, stop, beat)
+            except (OSError, NotNetifyd, Unreadable) as error:
+                reasons.append((endpoint, _explain(error)))
+            finally:
+                status.connected = False
+                status.netifyd = gone(status.netifyd)
+            if stop.is_set():
+                return
+            if status.records > records:
+                self._candidates = (endpoint, *(other for other in self._candidates if other != endpoint))
+                self._failed(endpoint, reasons[-1][1])
+                return
+        first = self._candidates[0]
+        status.endpoint = str(first)
+        if len(reasons) > 1:
+            self._failed(
+                first, "no netifyd streams here: " + "; ".join(f"{place}: {why}" for place, why in reasons)
+            )
+        else:
+            self._failed(first, reasons[0][1])
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, endpoint: Endpoint, reason: str) -> None:
         """Say why there is no stream: once, until the reason changes."""
-        reason = _explain(error, self._endpoint)
         if reason != self.status.error:
-            log.warning("%s: %s", self._endpoint, reason)
+            log.warning("%s: %s", endpoint, reason)
         self.status.error = reason
 
-    def _read(self, connection: socket.socket, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Read one connection to its end. Raises OSError, or :class:`NotNetifyd`."""
+    def _patience(self, endpoint: Endpoint) -> float:
+        """How long a silent peer is waited for, seconds: not long while another socket is there."""
+        others = (other for other in self._candidates if other != endpoint)
+        return SHORT_PATIENCE_S if any(os.path.exists(other.path) for other in others) else PATIENCE_S
+
+    def _read(
+        self, endpoint: Endpoint, connection: socket.socket, stop: threading.Event, beat: Callable[[], None]
+    ) -> None:
+        """Read one connection to its end. Raises OSError, NotNetifyd or Unreadable."""
         status = self.status
         reader = RecordReader(self._max_record_bytes)
-        drops, repaired = Counter(status.drops), status.repaired  # of the connections before
         received = 0
         connection.settimeout(_IDLE_S)
         opened = heard = time.monotonic()
+        patience = self._patience(endpoint)
         status.connected, status.connected_since = True, time.time()
         status.connections += 1
-        status.error = None
-        with self._lock:
-            self._sink.connected(status.endpoint)
+        if len(self._candidates) == 1:
+            status.error = None
+        self._intake.begin()
+        self._intake.connected()
         try:
             while not stop.is_set():
                 beat()
-                if not reader.records and (
-                    received > PATIENCE_BYTES or time.monotonic() - opened > PATIENCE_S
-                ):
+                if not reader.records and (received > PATIENCE_BYTES or time.monotonic() - opened > patience):
                     raise NotNetifyd(_found(reader, received))
                 try:
                     data = connection.recv(CHUNK_BYTES)
@@ -156,47 +267,54 @@ class Listener:
                     continue
                 heard = time.monotonic()
                 if not data:
-                    if not reader.records:
-                        raise NotNetifyd(_found(reader, received))
-                    raise ConnectionResetError("netifyd closed the connection")
+                    break
                 received += len(data)
-                status.bytes += len(data)
-                self._take(reader.feed(data))
-                if reader.drops or reader.repaired:
-                    # Replaced, not changed: the web's threads may be reading it.
-                    status.drops, status.repaired = dict(drops + reader.drops), repaired + reader.repaired
-                if reader.garbage and not reader.records:
+                self._intake.feed(reader, data, beat)
+                if reader.records:
+                    status.error = None
+                if not reader.records and (
+                    reader.garbage or (reader.drops["aggregated"] and not status.records)
+                ):
                     raise NotNetifyd(_found(reader, received))
+                if reader.broken is not None:
+                    raise ConnectionResetError(f"{reader.broken}, connecting again")
         finally:
-            reader.close()
-            status.drops, status.repaired = dict(drops + reader.drops), repaired + reader.repaired
+            self._intake.end(reader)
+        if not stop.is_set():
+            raise (
+                ConnectionResetError("netifyd closed the connection")
+                if reader.records
+                else NotNetifyd(_found(reader, received))
+            )
 
-    def _take(self, records: list[Record]) -> None:
-        if not records:
-            return
-        status = self.status
-        status.records += len(records)
-        status.last_record = time.time()
-        for record in records:
-            version = record.get("agent_version")
-            if isinstance(version, str) and version.isprintable():
-                status.agent = version[:64]
-            if record["type"] in SELF_TYPES:
-                status.netifyd = hear(status.netifyd, record)
-        with self._lock:
-            self._sink.feed(records, status.endpoint)
+
+def _connect(endpoint: Endpoint) -> socket.socket:
+    if endpoint.scheme == "tcp":
+        return socket.create_connection((endpoint.host, endpoint.port), timeout=_CONNECT_S)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(_CONNECT_S)
+        connection.connect(endpoint.path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _found(reader: RecordReader, received: int) -> str:
+    if reader.drops["aggregated"]:
+        return AGGREGATOR_ADVICE
     if reader.garbage:
         return describe_foreign(reader.garbage)
-    return f"{received} bytes that hold no record" if received else "nothing"
+    return f"{received} bytes that hold no record" if received else SILENT_ADVICE
 
 
-def _explain(error: Exception, endpoint: Endpoint) -> str:
+def _explain(error: Exception) -> str:
     """One line: what was expected, what was found."""
     if isinstance(error, NotNetifyd):
-        return f'expected netifyd\'s JSON records ({{"length": N}} or an object), found {error}'
+        return f"expected netifyd's records (JSON or msgpack), found {error}"
+    if isinstance(error, Unreadable):
+        return str(error)
     if isinstance(error, FileNotFoundError):
         return "no such socket: is netifyd running?"
     if isinstance(error, PermissionError):
@@ -208,7 +326,7 @@ def _explain(error: Exception, endpoint: Endpoint) -> str:
     return str(error) or type(error).__name__
 
 
-def _pause(seconds: float, stop: threading.Event, beat: Callable[[], None]) -> None:
+def pause(seconds: float, stop: threading.Event, beat: Callable[[], None]) -> None:
     """Wait, without being late with a sign of life."""
     end = time.monotonic() + seconds
     while not stop.is_set():

@@ -51,7 +51,7 @@ class Tally:
         self.garbage = self.garbage or sample[:_SAMPLE_BYTES]
 
     def accept(self, value: Record, out: list[Record]) -> bool:
-        """Append ``value`` to ``out`` if it is a record. A length header alone is no loss, the rest is one."""
+        """Append ``value`` to ``out`` if it is a record; a length header is skipped, the rest counted."""
         if isinstance(value.get("type"), str):
             out.append(value)
             return True
