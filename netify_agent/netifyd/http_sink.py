@@ -49,8 +49,9 @@ class Refused(Exception):
 class HttpSink:
     """One ``http://`` endpoint; :meth:`run` is the body of its thread.
 
-    Each TCP connection counts as a connection of netifyd: a netifyd that was started anew comes over a new
-    one, and only then can its lower uptime mean a restart. Two netifyd need an endpoint each.
+    Each POST counts as a connection of netifyd, as any may come from a netifyd that was started anew: an
+    ``agent_status`` whose uptime is below the one before means a restart. Two netifyd need an endpoint each.
+    waitress closes a connection after a 204, so each POST has one of its own anyway.
 
     :ivar tokens: one of these must come with each POST; empty: nothing is asked for. May be replaced.
     """
@@ -69,8 +70,7 @@ class HttpSink:
         self._endpoint = endpoint
         self._intake = Intake(self.status, sink, lock)
         self._max_record_bytes = max_record_bytes
-        self._peer: tuple[object, object] | None = None  # of the latest POST
-        self._heard = 0.0  # when, on the monotonic clock
+        self._heard = 0.0  # when records came last, on the monotonic clock
         self._running = 0.0  # since when a POST is being taken; 0: none is
 
     def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
@@ -158,11 +158,8 @@ class HttpSink:
     def _take(self, environ: dict[str, Any]) -> None:
         """Hand over the records of the body. Raises Refused where there are none, or where it is damaged."""
         status, intake = self.status, self._intake
-        peer = environ.get("REMOTE_ADDR"), environ.get("REMOTE_PORT")
-        if peer != self._peer:
-            self._peer = peer
-            status.connections += 1
-            intake.connected()
+        status.connections += 1
+        intake.connected()
         reader, body = RecordReader(self._max_record_bytes), environ["wsgi.input"]
         intake.begin()
         try:

@@ -148,7 +148,7 @@ class Intake:
         """What netifyd says of itself."""
         status = self._status
         version = record.get("agent_version")
-        if isinstance(version, int | float):  # v3 sends a number
+        if type(version) in (int, float):  # v3 sends a number
             version = str(version)
         if isinstance(version, str) and version.isprintable():
             status.agent = version[:64]

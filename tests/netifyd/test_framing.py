@@ -456,10 +456,14 @@ values = st.recursive(
 good_records = st.builds(
     lambda kind, rest: {**rest, "type": kind}, texts, st.dictionaries(texts, values, max_size=3)
 ).filter(lambda record: next(iter(record)) != "length")
-OTHER_FORMS = [bytes([first]) for first in (0x1F, *range(0x80, 0x90), 0xDE, 0xDF)]  # what begins so is not JSON
-garbage_lines = (
-    st.binary(max_size=60).map(lambda data: data.replace(b"\n", b"")).filter(lambda x: x.lstrip()[:1] != b"{" and x[:1] not in OTHER_FORMS)
-)
+OTHER_FORMS = [bytes([first]) for first in (0x1F, *range(0x80, 0x90), 0xDE, 0xDF)]  # not JSON
+
+
+def _is_garbage(text: bytes) -> bool:
+    return text.lstrip()[:1] != b"{" and text[:1] not in OTHER_FORMS
+
+
+garbage_lines = st.binary(max_size=60).map(lambda data: data.replace(b"\n", b"")).filter(_is_garbage)
 framings = st.sampled_from(sorted(FRAMINGS.keys() - {"spaces around"}))  # garbage ends at a line's first '{'
 items = st.tuples(good_records, framings) | garbage_lines.map(lambda g: (None, g))
 cuts = st.lists(st.integers(0, 1 << 20), max_size=8)

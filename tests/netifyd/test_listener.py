@@ -16,9 +16,10 @@ from support import StandIn, eventually, framed
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.config.settings import Endpoint
 from netify_agent.netifyd import listener as module
+from netify_agent.netifyd import msgpack_framing
 from netify_agent.netifyd.listener import Listener
 
-Reading = Callable[[Endpoint], Listener]
+Reading = Callable[..., Listener]
 
 
 @pytest.fixture
@@ -27,8 +28,8 @@ def reading() -> Iterator[Reading]:
     stop = threading.Event()
     threads: list[threading.Thread] = []
 
-    def start(endpoint: Endpoint) -> Listener:
-        listener = Listener(endpoint, Accountant(1000), threading.Lock(), 1 << 20)
+    def start(endpoint: Endpoint, *others: Endpoint) -> Listener:
+        listener = Listener(endpoint, Accountant(1000), threading.Lock(), 1 << 20, others)
         threads.append(threading.Thread(target=listener.run, args=(stop, lambda: None)))
         threads[-1].start()
         return listener
@@ -108,9 +109,10 @@ def test_a_stale_socket_is_told_from_a_missing_one(directory: Path, reading: Rea
     [
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", "an SSH server"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "an HTTP server"),
-        (gzip.compress(b"{}", mtime=0) + b"\n", "gzip-compressed data"),
-        (b"\x82\xa4type\xa5hello\n", "msgpack data"),
-        (bytes(range(200, 256)) + b"\n", "expected netifyd's JSON records"),
+        (gzip.compress(b"SSH-2.0\n", mtime=0), "an SSH server"),
+        (b"\x1f\x8b\x08 damaged", "gzip data"),
+        (b"\x82\xa4type\xc1", "msgpack data"),
+        (bytes(range(200, 256)) + b"\n", "expected netifyd's records"),
         (b"x" * 200_000, "bytes that hold no record"),
     ],
 )
@@ -122,7 +124,7 @@ def test_a_peer_that_is_no_netifyd_is_named(
     netifyd.send(greeting)
     error = eventually(lambda: listener.status.error, "it is named")
     assert found in error
-    assert error.startswith("expected netifyd's JSON records")
+    assert error.startswith("expected netifyd's records")
     assert error in caplog.text
 
 
@@ -132,7 +134,7 @@ def test_a_peer_that_says_nothing_is_given_up(
     monkeypatch.setattr(module, "PATIENCE_S", 0.5)
     listener = reading(unix(netifyd.path))
     netifyd.accept()
-    eventually(lambda: (listener.status.error or "").endswith("found nothing"), "it is given up")
+    eventually(lambda: "found nothing (netifyd v5 streams" in (listener.status.error or ""), "it is given up")
 
 
 def test_the_same_trouble_is_logged_once(
@@ -188,3 +190,116 @@ def test_records_reach_the_accounting_in_order(netifyd: StandIn) -> None:
     assert [(key.application, row.bytes_down) for key, row in rows.items() if row.bytes_down] == [
         ("netify.netflix", 700)
     ]
+
+
+def test_where_the_first_socket_is_v5_s_silent_api_the_next_one_is_read_and_stays_the_first(
+    directory: Path, netifyd: StandIn, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHORT_PATIENCE_S", 0.3)
+    api = StandIn(directory / "api.sock")
+    listener = reading(unix(api.path), unix(directory / "none.sock"), unix(netifyd.path))
+    api.accept()
+    for count in (1, 2):
+        netifyd.accept()
+        netifyd.send(status_record())
+        eventually(lambda count=count: listener.status.records == count, "the record is read")  # type: ignore[misc]
+        assert listener.status.endpoint == f"unix://{netifyd.path}"
+        netifyd.drop()
+    api.close()
+
+
+def test_where_no_socket_streams_each_is_named_with_its_reason_once(
+    directory: Path, reading: Reading, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE_S", 0.3)
+    api = StandIn(directory / "api.sock")
+    listener = reading(unix(api.path), unix(directory / "none.sock"))
+    error = eventually(lambda: listener.status.error, "the reason is noted")
+    assert "api.sock: expected netifyd's records (JSON or msgpack), found nothing (netifyd v5" in error
+    assert "none.sock: no such socket" in error
+    api.accept()
+    api.accept()  # another round
+    assert caplog.text.count("none.sock: no such socket") == 1
+    assert listener.status.endpoint == f"unix://{api.path}"
+    api.close()
+
+
+AGGREGATED = (
+    b'{"log_time_end":1772738467,"log_time_start":1772738452,"stats":[{"download":4230,"upload":1477}]}\n'
+)
+
+
+def test_reports_of_v5_s_aggregator_are_named_with_what_to_change(
+    netifyd: StandIn, reading: Reading, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    netifyd.send(AGGREGATED)
+    error = eventually(lambda: listener.status.error, "they are named")
+    assert "netify-proc-aggregator" in error
+    assert "'stream-flows' and 'stream-stats'" in error
+    assert listener.status.drops == {"aggregated": 1}
+    netifyd.accept()
+    netifyd.send(status_record() + AGGREGATED * 3)
+    eventually(lambda: listener.status.drops == {"aggregated": 4}, "they are counted")
+    assert listener.status.connected
+    assert caplog.text.count("dropped reports of netify-proc-aggregator") == 1
+
+
+def test_unknown_types_that_begin_with_flow_are_told_once_each_and_a_few_of_them(
+    netifyd: StandIn, reading: Reading, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    kinds = [
+        "flow_dpi_update",
+        "flow_dpi_complete",
+        "flow_intel",
+        "global_stats",
+        "flow_new",
+        "flow_\x1b[31m",
+    ]
+    kinds += [f"flow_{number}" for number in range(20)]
+    netifyd.send(b"".join(json.dumps({"type": kind}).encode() + b"\n" for kind in kinds) * 2)
+    eventually(lambda: listener.status.records == 2 * len(kinds), "all is read")
+    told = listener.status.unknown_types
+    assert told[:3] == ("flow_new", "flow_\N{REPLACEMENT CHARACTER}[31m", "flow_0")
+    assert len(told) == 8
+    assert caplog.text.count("unknown type flow_") == 8
+    assert caplog.text.count("unknown type flow_new ") == 1
+
+
+def test_a_damaged_stream_is_left_and_read_again_from_a_new_connection(
+    netifyd: StandIn, reading: Reading
+) -> None:
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    netifyd.send(b"\x81\xa4type\xa5hello\xc1")
+    eventually(lambda: "damaged msgpack data" in (listener.status.error or ""), "it is noticed")
+    netifyd.accept()
+    netifyd.send(b"\x81\xa4type\xa5hello")
+    eventually(lambda: listener.status.records == 2, "both records are read")
+    assert listener.status.drops == {"malformed": 1}
+
+
+def test_msgpack_without_its_library_says_what_to_install(
+    netifyd: StandIn, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(msgpack_framing, "msgpack", None)
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    netifyd.send(b"\x81\xa4type\xa5hello")
+    eventually(lambda: "python3-msgpack" in (listener.status.error or ""), "it is named")
+
+
+@pytest.mark.parametrize(
+    ("told", "version"), [(2.94, "2.94"), ("3.05", "3.05"), (True, None), ("x\x00", None)]
+)
+def test_the_version_may_be_a_number_as_in_v3(
+    told: object, version: str | None, netifyd: StandIn, reading: Reading
+) -> None:
+    listener = reading(unix(netifyd.path))
+    netifyd.accept()
+    netifyd.send(json.dumps({"type": "agent_status", "agent_version": told, "uptime": 3}).encode() + b"\n")
+    eventually(lambda: listener.status.netifyd.uptime_s == 3, "the status is read")
+    assert listener.status.agent == version
