@@ -209,7 +209,7 @@ def test_a_lower_uptime_is_a_restart_and_one_that_was_only_late_costs_no_byte(st
         return sink.accountant.take(0).counters["netifyd_restarts"]
 
     assert [restarts(uptime) for uptime in (100, 115, 115)] == [0, 0, 0]
-    assert sink.ask()[0] == 204
+    assert sink.ask(flow_record("a" * 40) + stats_record("a" * 40, 700, 700))[0] == 204
     assert sink.counted() == 700
     assert restarts(100) == 1
     assert sink.ask(stats_record("a" * 40, 300, 1000))[0] == 204
