@@ -248,7 +248,7 @@ def test_only_the_default_endpoint_has_others_to_try_where_it_does_not_stream() 
         ("netifyd: {endpoints: }", "netifyd.endpoints: expected a list, found nothing"),
         (
             "netifyd: {endpoints: ['ftp://x']}",
-            "netifyd.endpoints[0]: expected unix:///path, tcp://host:port or http://host:port/path, found 'ft",
+            "netifyd.endpoints[0]: expected unix:///path, tcp://host:port or http://host:port/path, found",
         ),
         (
             "netifyd: {endpoints: ['udp://127.0.0.1:9000']}",

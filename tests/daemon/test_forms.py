@@ -33,7 +33,7 @@ def digest_of(*parts: object) -> str:
 
 
 def stream_of(number: int) -> list[bytes]:
-    """What netifyd says of one device with four flows, in lines; the same for each number but for the names."""
+    """What netifyd says of one device with four flows, in lines; only names differ by number."""
     status = {"type": "agent_status", "agent_version": "5.2.6", "uptime": 0, "flow_count": 0}
     records: list[dict[str, Any]] = [{**status, "timestamp": BEGAN // 1000, "update_interval": 15}]
     for port in range(40000, 40004):
@@ -125,7 +125,7 @@ def serve(listening: socket.socket, number: int, form: Form) -> None:
 
 
 def post(port: int, number: int, form: Form) -> None:
-    """The first part is a POST that breaks off; then all is sent, some of it twice, in POSTs of some records."""
+    """The first part is a POST that breaks off; then POSTs of 7 records each, 2 of which are repeats."""
     broken, _ = parts_of(number, form)
     with socket.create_connection(("127.0.0.1", port)) as client:
         head = b"POST /flows HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (len(broken) + 1)
