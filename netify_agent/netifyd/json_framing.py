@@ -120,7 +120,7 @@ class JsonReader:
         return out
 
     def _plain(self, out: list[Record]) -> int:
-        """Take headed records from the start of the buffer for as long as there is nothing odd about them.
+        """Take headed records and lines from the start of the buffer while there is nothing odd about them.
 
         Nearly all are so, and this is half of the cost of the careful way. Returns where the first record
         begins that is to be looked at with care.
@@ -129,10 +129,18 @@ class JsonReader:
         position = 0
         if self._block_end or self._skip_line:
             return position
-        while header := _HEADER.match(buffer, position):
-            start = header.end()
-            end = start + int(header[1])
-            if end > size or end - position > self._max or buffer.find(b"\n", start) != end - 1:
+        while True:
+            if header := _HEADER.match(buffer, position):
+                start = header.end()
+                end = start + int(header[1])
+                if end > size or end - position > self._max or buffer.find(b"\n", start) != end - 1:
+                    break
+            elif buffer.startswith(b"{", position):
+                start = position
+                end = buffer.find(b"\n", position + (0 if position else self._line_scanned)) + 1
+                if not end or end - position > self._max:
+                    break
+            else:
                 break
             try:
                 value = _load(buffer[start:end])

@@ -98,6 +98,11 @@ FRAMINGS: dict[str, Callable[[Any], bytes]] = {
     "headed, CRLF": headed_crlf,
     "line": line,
     "line, CRLF": lambda record: compact(record) + b"\r\n",
+    "nothing between": compact,
+    "headed, nothing between": lambda record: b'{"length": %d}' % len(compact(record)) + compact(record),
+    "header of the compressed length": lambda record: (
+        b'{"length": %d}' % (len(line(record)) // 3) + line(record)
+    ),
     "block": pretty,
     "block, CRLF": pretty_crlf,
     "block behind a block header": piped,
@@ -227,6 +232,22 @@ def test_a_recorded_stream_of_netifyd_4_4_5_is_read_without_loss() -> None:
     assert Counter(record["type"] for record in records)["flow"] > 1000
     assert drops.total() <= 1  # the recording may end within a record
     assert repaired == 0
+
+
+def test_a_string_that_looks_like_the_seam_of_two_objects_is_none() -> None:
+    record = {"type": "flow", "host": '}{"', "{": '"}{"', "x": ['}{"', '}{"']}
+
+    for frame in (compact, line, headed):
+        data = frame(record) * 3
+        assert read([data]) == ([record] * 3, Counter(), 0)
+        assert read(one_by_one(data)) == ([record] * 3, Counter(), 0)
+
+
+def test_what_is_no_json_among_joined_objects_costs_no_other() -> None:
+    data = compact(A) + b'{"type":oops}' + compact(B) + compact(C)
+
+    assert read([data]) == ([A, B, C], Counter(malformed=1), 0)
+    assert read(one_by_one(data)) == ([A, B, C], Counter(malformed=1), 0)
 
 
 # -- the limit -------------------------------------------------------------------------------------------
