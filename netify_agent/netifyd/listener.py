@@ -26,11 +26,13 @@ from netify_agent.netifyd.records import AGGREGATOR_ADVICE, FLOW_TYPES, Record, 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 65536
-PATIENCE_S = 30.0  # a netifyd speaks at once: a peer that sends no record for so long is none
+PATIENCE_S = (
+    30.0  # v4 sends at once, v5 each 15 s at least: a peer without a record for so long is no netifyd
+)
 SHORT_PATIENCE_S = 5.0  # the same, while there is another socket to try
 PATIENCE_BYTES = 65536  # nor is one that sends so much without a record
-# netifyd 4.4.5 sends an agent_status every 15 s: so long a silence is a peer that vanished without a word,
-# or a channel with nothing to say, which loses nothing by a new connection.
+# netifyd sends an agent_status every 15 s. After so long a silence the peer has vanished without closing the
+# connection, or its channel has nothing to send and loses nothing by a new connection.
 SILENCE_S = 120.0
 _BACKOFF_S = (0.25, 15.0)  # first and longest wait between attempts
 _IDLE_S = 1.0
@@ -192,7 +194,7 @@ class Listener:
             records = self.status.records
             self._attempt(stop, beat)
             if self.status.records > records:
-                wait = _BACKOFF_S[0]  # it was a netifyd: each second without it may cost its last words
+                wait = _BACKOFF_S[0]  # a netifyd was there: what it sends while nobody is connected is lost
             pause(wait * random.uniform(0.5, 1.0), stop, beat)
             wait = min(wait * 2, _BACKOFF_S[1])
 
@@ -327,7 +329,7 @@ def _explain(error: Exception) -> str:
 
 
 def pause(seconds: float, stop: threading.Event, beat: Callable[[], None]) -> None:
-    """Wait, without being late with a sign of life."""
+    """Wait for ``seconds`` or until ``stop`` is set, and call ``beat`` every second."""
     end = time.monotonic() + seconds
     while not stop.is_set():
         beat()

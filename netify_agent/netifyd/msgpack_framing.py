@@ -36,9 +36,7 @@ class MsgpackReader:
         self.broken: str | None = None
         self._max = max_record_bytes
         self._tally = tally
-        self._tail = (
-            bytearray()
-        )  # the bytes of the record under way, to decode it in another mode; empty in _SKIP
+        self._tail = bytearray()  # bytes of the record under way, to decode it in another mode; none in _SKIP
         self._size = 0  # how many bytes it has so far
         self._restart(_STRICT)
 

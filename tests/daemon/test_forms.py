@@ -8,13 +8,15 @@ import http.client
 import json
 import random
 import socket
+import subprocess
+import sys
 import threading
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Daemon, StandIn, eventually, free_port
+from support import Daemon, StandIn, eventually, free_port, totals
 
 from netify_agent.simulator import Form
 
@@ -190,3 +192,36 @@ def test_every_form_gives_the_same_books_cut_anywhere_and_with_the_connection_dr
 def status_of(daemon: Daemon) -> list[dict[str, Any]]:
     listeners: list[dict[str, Any]] = daemon.get("/status")[1]["listeners"]
     return listeners
+
+
+@pytest.mark.parametrize("form", [Form("json", "none"), Form("msgpack", "headers", "gz")])
+def test_a_simulated_network_that_is_posted_ends_equal_to_the_truth(
+    form: Form, directory: Path, daemon: Daemon
+) -> None:
+    url, tokens, truth_file = (
+        f"http://127.0.0.1:{free_port()}/flows",
+        directory / "tokens",
+        directory / "truth",
+    )
+    tokens.write_text("a-token-that-is-long-enough\n")
+    daemon.settings["netifyd"] = {"endpoints": [url], "token_file": str(tokens)}
+    daemon.write_config()
+    daemon.start()
+    command = [sys.executable, "-m", "netify_agent", "simulate", "--post", url, "--protocol", "v5"]
+    command += ["--format", form.format, "--framing", form.framing, "--compress", form.compress]
+    command += ["--devices", "30", "--hours", "0.3", "--speed", "max", "--truth", str(truth_file)]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "401" in refused.stderr
+    done = subprocess.run(
+        [*command, "--token-file", str(tokens)], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    daemon.flushed()
+    truth = json.loads(truth_file.read_text())
+    counted = totals(daemon.get("/")[1])
+    assert counted["gateway"] == {name: truth["gateway"][name] for name in counted["gateway"]}
+    assert len(counted["devices"]) > 30
+    for name, row in counted["devices"].items():
+        assert row == {field: truth["devices"][name][field] for field in row}
+    assert daemon.get("/status")[1]["listeners"][0]["agent"].startswith("5.")
