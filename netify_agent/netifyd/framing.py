@@ -15,11 +15,8 @@ from netify_agent.netifyd.msgpack_framing import MsgpackReader
 from netify_agent.netifyd.records import Reader, Record, Tally
 
 _GZIP = b"\x1f\x8b\x08"  # RFC 1952, 2.3: its identification, and deflate
-_MAPS = {
-    **dict.fromkeys(range(0x81, 0x90), 1),
-    0xDE: 3,
-    0xDF: 5,
-}  # of msgpack: first byte to where its keys begin
+# The first byte of a msgpack map, and how many bytes later its first key begins.
+_MAPS = {**dict.fromkeys(range(0x81, 0x90), 1), 0xDE: 3, 0xDF: 5}
 _KEYS = frozenset((*range(0xA1, 0xC0), 0xD9, 0xDA, 0xDB))  # first byte of a msgpack string
 _MAX_LAYERS = 2  # a payload compressed by netifyd, inside a body compressed by HTTP
 
@@ -67,7 +64,7 @@ class _FormReader:
     def close(self) -> list[Record]:
         if self._reader is None:
             self._reader = JsonReader(self._max, self._tally)
-            self._reader.feed(self._head)
+            return self._reader.feed(self._head) + self._reader.close()
         return self._reader.close()
 
     def _decide(self, head: bytes) -> Reader | None:

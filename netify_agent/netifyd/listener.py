@@ -207,7 +207,6 @@ class Listener:
             status.endpoint = str(endpoint)
             try:
                 with _connect(endpoint) as connection:
-                    log.info("connected to netifyd at %s", endpoint)
                     self._read(endpoint, connection, stop, beat)
             except (OSError, NotNetifyd, Unreadable) as error:
                 reasons.append((endpoint, _explain(error)))
@@ -236,7 +235,7 @@ class Listener:
         self.status.error = reason
 
     def _patience(self, endpoint: Endpoint) -> float:
-        """How long a silent peer is waited for, seconds: not long while another socket is there."""
+        """How long to wait for the first record, in seconds: not long while another socket is there."""
         others = (other for other in self._candidates if other != endpoint)
         return SHORT_PATIENCE_S if any(os.path.exists(other.path) for other in others) else PATIENCE_S
 
@@ -246,10 +245,9 @@ class Listener:
         """Read one connection to its end. Raises OSError, NotNetifyd or Unreadable."""
         status = self.status
         reader = RecordReader(self._max_record_bytes)
-        received = 0
+        received, streaming = 0, False
         connection.settimeout(_IDLE_S)
         opened = heard = time.monotonic()
-        patience = self._patience(endpoint)
         status.connected, status.connected_since = True, time.time()
         status.connections += 1
         if len(self._candidates) == 1:
@@ -259,7 +257,9 @@ class Listener:
         try:
             while not stop.is_set():
                 beat()
-                if not reader.records and (received > PATIENCE_BYTES or time.monotonic() - opened > patience):
+                if not reader.records and (
+                    received > PATIENCE_BYTES or time.monotonic() - opened > self._patience(endpoint)
+                ):
                     raise NotNetifyd(_found(reader, received))
                 try:
                     data = connection.recv(CHUNK_BYTES)
@@ -272,8 +272,9 @@ class Listener:
                     break
                 received += len(data)
                 self._intake.feed(reader, data, beat)
-                if reader.records:
-                    status.error = None
+                if reader.records and not streaming:
+                    streaming, status.error = True, None
+                    log.info("connected to netifyd at %s", endpoint)
                 if not reader.records and (
                     reader.garbage or (reader.drops["aggregated"] and not status.records)
                 ):

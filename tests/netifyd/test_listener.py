@@ -208,6 +208,22 @@ def test_where_the_first_socket_is_v5_s_silent_api_the_next_one_is_read_and_stay
     api.close()
 
 
+def test_a_socket_that_appears_while_another_is_silent_is_soon_read(
+    directory: Path, reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """netifyd v5 is started: its API is there before the socket of its sink is."""
+    monkeypatch.setattr(module, "SHORT_PATIENCE_S", 0.3)
+    api = StandIn(directory / "api.sock")
+    listener = reading(unix(api.path), unix(directory / "flows.sock"))
+    api.accept()
+    sink = StandIn(directory / "flows.sock")
+    sink.accept()
+    sink.send(status_record())
+    eventually(lambda: listener.status.records == 1, "the record is read")
+    api.close()
+    sink.close()
+
+
 def test_where_no_socket_streams_each_is_named_with_its_reason_once(
     directory: Path, reading: Reading, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
