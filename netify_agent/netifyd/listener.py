@@ -201,7 +201,7 @@ class Listener:
     def _attempt(self, stop: threading.Event, beat: Callable[[], None]) -> None:
         """Try the endpoints in turn, until one has streamed; that is the first one of the next time."""
         status = self.status
-        reasons = []
+        reasons: list[tuple[Endpoint, str]] = []
         for endpoint in self._candidates:
             records = status.records
             status.endpoint = str(endpoint)
@@ -209,7 +209,8 @@ class Listener:
                 with _connect(endpoint) as connection:
                     self._read(endpoint, connection, stop, beat)
             except (OSError, NotNetifyd, Unreadable) as error:
-                reasons.append((endpoint, _explain(error)))
+                if not (reasons and isinstance(error, FileNotFoundError)):  # the others are usually not there
+                    reasons.append((endpoint, _explain(error)))
             finally:
                 status.connected = False
                 status.netifyd = gone(status.netifyd)
