@@ -117,10 +117,8 @@ class AgentStatus:
             "build_version": f"Netify Agent/{_AGENT[5]} (simulated)",
             "fhc_status": True,
             "flows_active": flows,
-            "flows_expired": 0,
-            "flows_expiring": 0,
             "flows_in_use": flows,
-            "flows_purged": 0,
+            **{f"flows_{state}": 0 for state in ("expired", "expiring", "purged")},
             "memrss_kb": 24_000 + flows,
             "memrss_kb_prev": 24_000 + self._previous_flows,
         }
