@@ -8,7 +8,7 @@
 PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest -n 4 --dist worksteal
 BENCH = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python tests/bench
 REPORT = .venv/bin/python -m coverage report
-PROVEN = netify_agent/accounting/*,netify_agent/netifyd/framing.py,netify_agent/netifyd/flow_*.py
+PROVEN = netify_agent/accounting/*,netify_agent/netifyd/*_framing.py,netify_agent/netifyd/framing.py,netify_agent/netifyd/gzip_layer.py,netify_agent/netifyd/flow_*.py
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,9 +60,9 @@ chaos-smoke: setup
 soak: setup ## an hour of 2,000 records/s with requests (HOURS=1): flat memory and lag, exact totals
 	$(CHAOS)/soak.py --hours $(or $(HOURS),1)
 
-fuzz: setup ## coverage-guided fuzzing of stream, config, accounting and API (FUZZ_S=1200 seconds each; needs atheris)
+fuzz: setup ## coverage-guided fuzzing of stream, msgpack, gzip, config, accounting and API (FUZZ_S=1200 seconds each; needs atheris)
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check atheris
-	@for target in stream config accounting api; do \
+	@for target in stream msgpack gzipped config accounting api; do \
 		PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python tests/fuzz $$target $(or $(FUZZ_S),1200) || exit 1; done
 
 deb: ## build the Debian package into dist/

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.api.http.tls import server_context
 from netify_agent.config.settings import ConfigError, Endpoint, Settings
-from netify_agent.netifyd.listener import Listener
+from netify_agent.netifyd import advice
+from netify_agent.netifyd.listener import SILENT_ADVICE, Listener, ListenerLimits
 from netify_agent.store.audit import eviction_warning
 from netify_agent.store.client import StoreError, connect
 from netify_agent.store.query import store_errors
@@ -19,13 +22,16 @@ _CONNECTING_S = 6.0  # the longest time to connect, and a margin
 
 
 def check(path: str | None, settings: Settings) -> int:
-    """Print one line for each check: ``ok``, ``warn`` or ``WRONG``.
+    """Print a line for each check (``ok``, ``warn`` or ``WRONG``), and what to configure in netifyd if needed.
 
     :returns: the exit code: 1 if anything is wrong, else 0.
     """
     print(f"ok    configuration: {path or 'defaults'}")
-    results = [_check_redis(settings), *(_check_netifyd(e, settings) for e in settings.netifyd.endpoints)]
-    results.append(_check_web(settings))
+    results = [_check_redis(settings)]
+    streams = [_check_netifyd(endpoint, settings) for endpoint in settings.netifyd.endpoints]
+    results += [*streams, _check_web(settings)]
+    if not all(streams):
+        print(advice.to_stream_to_a_socket())
     return 0 if all(results) else 1
 
 
@@ -64,20 +70,55 @@ def _check_redis(settings: Settings) -> bool:
 
 def _check_netifyd(endpoint: Endpoint, settings: Settings) -> bool:
     """Read the endpoint as the daemon would, until its first record or the first failure."""
+    if endpoint.scheme == "http":
+        return _check_http_sink(endpoint, settings)
+    fallbacks = settings.netifyd.fallbacks
     listener = Listener(
-        endpoint, Accountant(1000), threading.Lock(), settings.netifyd.max_record_bytes, PATIENCE_S
+        endpoint,
+        Accountant(1000),
+        threading.Lock(),
+        settings.netifyd.max_record_bytes,
+        fallbacks,
+        ListenerLimits(patience_s=PATIENCE_S, short_patience_s=PATIENCE_S),
     )
     stop = threading.Event()
     reading = threading.Thread(target=listener.run, args=(stop, lambda: None), daemon=True)
     reading.start()
-    end = time.monotonic() + PATIENCE_S + _CONNECTING_S
+    candidates = 1 + sum(os.path.exists(other.path) for other in fallbacks)
+    end = time.monotonic() + PATIENCE_S * candidates + _CONNECTING_S
     status = listener.status
     while time.monotonic() < end and not status.records and status.error is None:
         time.sleep(0.05)
     stop.set()
     reading.join(2)
     if status.records:
-        print(f"ok    netifyd: {endpoint}: version {status.agent or 'unknown'}")
+        print(f"ok    netifyd: {status.endpoint}: version {status.agent or 'unknown'}")
         return True
-    print(f"WRONG netifyd: {endpoint}: {status.error or f'no record in {PATIENCE_S:.0f} s'}")
+    found = status.error or f"connected, but no record in {PATIENCE_S:.0f} s: {SILENT_ADVICE}"
+    print(f"WRONG netifyd: {endpoint}: {found}")
     return False
+
+
+def _check_http_sink(endpoint: Endpoint, settings: Settings) -> bool:
+    """Whether the agent can listen there, or does, and reads its tokens."""
+    try:
+        tokens = settings.netifyd.tokens()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"WRONG {problem}")
+        return False
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    try:
+        socket.create_server((endpoint.host, endpoint.port), family=family).close()
+    except OSError as error:
+        with socket.socket(family) as probe:
+            probe.settimeout(PATIENCE_S)
+            if probe.connect_ex((endpoint.host, endpoint.port)):
+                print(f"WRONG netifyd: {endpoint}: can't listen: {error.strerror or error}")
+                return False
+        print(f"ok    netifyd: {endpoint}: something listens: the running agent, or see its log")
+        return True
+    asked = f"a token of {settings.netifyd.token_file}" if tokens else "no token"
+    print(f"ok    netifyd: {endpoint}: free; the agent will take POSTs with {asked}")
+    print(advice.to_post(str(endpoint)))
+    return True

@@ -27,7 +27,7 @@ def corpus(name: str) -> list[Path]:
     return sorted((CORPUS / name).iterdir())
 
 
-@pytest.mark.parametrize("name", ["stream", "config", "accounting"])
+@pytest.mark.parametrize("name", ["stream", "msgpack", "gzipped", "config", "accounting"])
 def test_promises_hold_for_the_corpus(name: str) -> None:
     for path in corpus(name):
         getattr(targets, name)(path.read_bytes())

@@ -28,12 +28,10 @@ from netify_agent.accounting.flow_id import digest_of
 from netify_agent.accounting.flow_table import FlowTable, is_another_flow, is_digest
 from netify_agent.netifyd.agent_status import AgentStatus, read_agent_status, read_interfaces, read_neighbours
 from netify_agent.netifyd.flow_record import device_id, host_address, short_text
+from netify_agent.netifyd.records import DESCRIPTION_TYPES
 
-#: Records that describe a flow. netifyd v5 sends the first sight of it, refinements and the result; the last
-#: by arrival counts. Their own counters do not (whether an interval includes them is not documented).
-_DESCRIPTIONS = frozenset(("flow", "flow_dpi_update", "flow_dpi_complete"))
 _COUNTERS = frozenset(("flow_stats", "flow_purge"))
-_OF_FLOWS = _DESCRIPTIONS | _COUNTERS
+_OF_FLOWS = DESCRIPTION_TYPES | _COUNTERS
 _KNOWN_TYPES = _OF_FLOWS | {
     "agent_hello",
     "agent_status",

@@ -15,6 +15,7 @@ from netify_agent.netifyd.agent_status import AgentStatus
 # netifyd 4.4.5 sends an agent_status each 15 s, so a record is hardly later than this after the latest one,
 # and a clock that is further back than this was set.
 _LATE_MS = 60_000
+_SAME_START_MS = 1_500  # clock and uptime are whole seconds: starts made of them differ by one at most
 
 
 class Claim(Enum):
@@ -57,7 +58,12 @@ class Baseline:
         if stored is None:
             return False
         arrived = self._start
-        restarted = arrived is not None and stored.start is not None and self._uptime < stored.uptime
+        restarted = (
+            arrived is not None
+            and stored.start is not None
+            and self._uptime < stored.uptime
+            and abs(arrived - stored.start) > _SAME_START_MS
+        )
         self._evicted = max(self._evicted, stored.evicted)
         if stored.epoch is not None:
             self._epoch, self._guessed = stored.epoch, False
@@ -81,7 +87,7 @@ class Baseline:
         clock, start = status.clock_ms, status.clock_ms - status.uptime_s * 1000
         if not clock:
             return False
-        restarted = self._start is not None and new_connection and status.uptime_s < self._uptime
+        restarted = new_connection and self._is_another_process(start, status.uptime_s)
         if self._epoch is None or self._guessed:
             # Where netifyd tracked no flow when we came, all that it ever saw is ours to count.
             epoch = start if status.tracks_no_flow else clock
@@ -96,6 +102,10 @@ class Baseline:
             self._epoch, self._evicted = min(self._epoch, clock), min(self._evicted, clock)
         self._clock, self._uptime = clock, status.uptime_s
         return restarted
+
+    def _is_another_process(self, start: int, uptime: int) -> bool:
+        """Another process has a lower uptime and another start. A late report has the same start."""
+        return self._start is not None and uptime < self._uptime and abs(start - self._start) > _SAME_START_MS
 
     def _begin_process(self, start: int) -> None:
         """Everything that a new process of netifyd ever saw is ours, whatever its clock says."""

@@ -45,6 +45,13 @@ def _gateway(node: yaml.Node) -> str:
     return _host_name() if yaml_reader.is_null(node) else parsed(types.gateway_name)(node)
 
 
+_V4_SOCKET = (Endpoint("unix", path="/var/run/netifyd/netifyd.sock"),)
+# The addresses of the examples in the vendor's schema of sink-socket.
+_V5_SOCKETS = (
+    Endpoint("unix", path="/var/run/netifyd/flows.sock"),
+    Endpoint("unix", path="/var/run/netifyd/netify-sink.sock"),
+)
+
 _interfaces = yaml_reader.list_of(parsed(types.interface))
 
 
@@ -70,9 +77,10 @@ class NetifydSettings:
     """Where netifyd is, and how much of what it says is held in memory."""
 
     endpoints: tuple[Endpoint, ...] = field(
-        default=(Endpoint("unix", path="/var/run/netifyd/netifyd.sock"),),
-        metadata=reads(yaml_reader.list_of(parsed(Endpoint.from_url), least=1)),
+        default=_V4_SOCKET,
+        metadata=reads(yaml_reader.list_of(parsed(types.netifyd_endpoint), least=1)),
     )
+    token_file: str | None = field(default=None, metadata=reads(_no_path))
     # The largest record of netifyd 4.4.5, its definitions, has 18,704 bytes: this is 56 times as much.
     max_record_bytes: int = field(
         default=1 << 20, metadata=reads(yaml_reader.integer(4096, 64 << 20), "max_record")
@@ -81,6 +89,36 @@ class NetifydSettings:
         default=InterfaceSettings(), metadata=reads(section(InterfaceSettings, _include_or_exclude))
     )
     max_flows: int = field(default=200_000, metadata=reads(yaml_reader.integer(1000, 10_000_000)))
+
+    @property
+    def fallbacks(self) -> tuple[Endpoint, ...]:
+        """Sockets to try where the endpoint does not stream: v5's usual ones, with the default endpoint."""
+        return _V5_SOCKETS if self.endpoints == _V4_SOCKET else ()
+
+    def tokens(self) -> tuple[str, ...]:
+        """One of these must come with each POST; empty: nothing is asked for. Raises ConfigError."""
+        if self.token_file is None:
+            return ()
+        try:
+            return secrets.tokens(self.token_file)
+        except ConfigError as error:
+            raise ConfigError(*(f"netifyd.token_file: {problem}" for problem in error.problems)) from None
+
+
+def _safe_sinks(netifyd: NetifydSettings) -> yaml_reader.Conflict | None:
+    """HTTP endpoints that anyone on the network could POST to, or that would share one address."""
+    keys, taken = ("endpoints", "token_file"), set()
+    for endpoint in netifyd.endpoints:
+        if endpoint.scheme != "http":
+            continue
+        if not endpoint.is_loopback and netifyd.token_file is None:
+            text = f"expected a loopback address, as there is no netifyd.token_file, found '{endpoint}'"
+            return yaml_reader.Conflict(keys, text)
+        if (endpoint.host, endpoint.port) in taken:
+            text = f"expected a port of its own for each http:// endpoint, found '{endpoint}'"
+            return yaml_reader.Conflict(keys, text)
+        taken.add((endpoint.host, endpoint.port))
+    return None
 
 
 @dataclass(frozen=True)
@@ -261,7 +299,9 @@ class Settings:
     gateway: str = field(default_factory=_host_name, metadata=reads(_gateway))
     interval_s: int = field(default=15, metadata=reads(yaml_reader.integer(1, 3600), "interval"))
     log_level: str = field(default="info", metadata=reads(parsed(types.log_level)))
-    netifyd: NetifydSettings = field(default=NetifydSettings(), metadata=reads(section(NetifydSettings)))
+    netifyd: NetifydSettings = field(
+        default=NetifydSettings(), metadata=reads(section(NetifydSettings, _safe_sinks))
+    )
     redis: RedisSettings = field(
         default=RedisSettings(), metadata=reads(section(RedisSettings, _consistent_redis))
     )

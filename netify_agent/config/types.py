@@ -24,9 +24,13 @@ _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # of a host name; '_' stand
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A stream socket: ``path`` if unix, ``host`` (a v6 address without brackets) and ``port`` if tcp."""
+    """Where to connect or to listen.
 
-    scheme: Literal["unix", "tcp"]
+    ``path`` of a unix socket; ``host`` (a v6 address without brackets) and ``port`` of tcp; all three of
+    http, whose ``path`` is that of the URL.
+    """
+
+    scheme: Literal["unix", "tcp", "http"]
     path: str = ""
     host: str = ""
     port: int = 0
@@ -46,11 +50,12 @@ class Endpoint:
     def __str__(self) -> str:
         if self.scheme == "unix":
             return f"unix://{self.path}"
-        return f"tcp://[{self.host}]:{self.port}" if ":" in self.host else f"tcp://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
 
     @property
     def is_loopback(self) -> bool:
-        """Whether this is a tcp endpoint that only this machine can reach."""
+        """Whether this is an endpoint of tcp or http that only this machine can reach."""
         if self.scheme == "unix":
             return False
         if self.host == "localhost":
@@ -93,6 +98,31 @@ def _socket_path(path: str) -> str:
     if path.endswith("/") or len(path.encode()) > _MAX_SOCKET_PATH_BYTES:
         raise Expected(f"a socket path of at most {_MAX_SOCKET_PATH_BYTES} bytes that names no directory")
     return path
+
+
+_NOT_NETIFYD = {
+    "https": "http:// on a loopback address (put a TLS proxy before it for netifyd on another machine)",
+    "udp": "unix:// or tcp:// (records that UDP loses can't be asked for again)",
+    "ws": "tcp://, as netifyd's sink-socket offers it too",
+    "wss": "tcp://, as netifyd's sink-socket offers it too",
+    "mqtt": "unix:// or tcp:// of netifyd's sink-socket, or http:// for its sink-http",
+    "mqtts": "unix:// or tcp:// of netifyd's sink-socket, or http:// for its sink-http",
+}
+
+
+def netifyd_endpoint(text: str) -> Endpoint:
+    """Where netifyd streams (unix, tcp), or where its HTTP sink may POST to (http). Raises Expected."""
+    shape = "unix:///path, tcp://host:port or http://host:port/path"
+    scheme, _, rest = text.partition("://")
+    if scheme in _NOT_NETIFYD:
+        raise Expected(_NOT_NETIFYD[scheme])
+    if scheme != "http":
+        return Endpoint.from_url(text, shape)
+    address, _, path = rest.partition("/")
+    if not re.fullmatch(r"[A-Za-z0-9._~/-]{0,200}", path):
+        raise Expected(shape)
+    place = Endpoint.from_url(f"tcp://{address}", shape)
+    return Endpoint("http", path=f"/{path}", host=place.host, port=place.port)
 
 
 def listen(text: str) -> Endpoint:

@@ -13,9 +13,9 @@ import resource
 from netify_agent import __version__
 from netify_agent.api.exposition import Exposition
 from netify_agent.daemon.status import Status
-from netify_agent.netifyd.framing import DROP_REASONS
 from netify_agent.netifyd.health import DROPS
 from netify_agent.netifyd.listener import ListenerStatus
+from netify_agent.netifyd.records import DROP_REASONS
 
 
 def expose(status: Status, out: Exposition, redis_up: bool) -> None:

@@ -31,6 +31,7 @@ from netify_agent.daemon.sd_notify import ServiceManager
 from netify_agent.daemon.status import Status
 from netify_agent.daemon.worker import Body, Worker
 from netify_agent.enrich import Directory
+from netify_agent.netifyd.http_sink import HttpSink
 from netify_agent.netifyd.listener import Listener
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.client import StoreError, StoreTaken, connect
@@ -92,7 +93,7 @@ class Supervisor:
         )
         self._accountant.identity.by_ip = ByIp(settings.devices.by_ip)
         self._flush_log = FlushLog()
-        self._listeners: list[Listener] = []
+        self._listeners: list[Listener | HttpSink] = []
         self._listening: list[Worker] = []
         self._web: list[Worker] = []  # the server, and the TLS relay before it
         self._names: Worker | None = None
@@ -134,6 +135,7 @@ class Supervisor:
             self._status.web_queue = lambda: self._server.queue_length
             self._status.event_clients = lambda: self._flush_log.followers
             self._access, context = _access_and_tls(settings)
+            tokens = settings.netifyd.tokens()
             self._start_web(settings, self._access, context)
         except (ConfigError, WebError) as error:
             for problem in str(error).splitlines():
@@ -141,7 +143,7 @@ class Supervisor:
             return 1
         self._writing = self._worker("writer", self._writer.run, self._limits.writer_s)
         self._start_names()
-        self._start_listeners(settings)
+        self._start_listeners(settings, tokens)
         log.info(
             "netify-agent %s: gateway %s, Redis %s, API on %s",
             __version__,
@@ -224,10 +226,15 @@ class Supervisor:
 
     # -- parts -------------------------------------------------------------------------------------
 
-    def _start_listeners(self, settings: Settings) -> None:
+    def _start_listeners(self, settings: Settings, tokens: tuple[str, ...]) -> None:
+        """``tokens``: of the POSTs to ``http://`` endpoints."""
+        netifyd, accountant, lock = settings.netifyd, self._accountant, self._lock
+        most = netifyd.max_record_bytes
         self._listeners = [
-            Listener(endpoint, self._accountant, self._lock, settings.netifyd.max_record_bytes)
-            for endpoint in settings.netifyd.endpoints
+            HttpSink(endpoint, accountant, lock, most, tokens)
+            if endpoint.scheme == "http"
+            else Listener(endpoint, accountant, lock, most, netifyd.fallbacks)
+            for endpoint in netifyd.endpoints
         ]
         self._status.listeners = [listener.status for listener in self._listeners]
         self._listening = [
@@ -345,6 +352,7 @@ class Supervisor:
         """Apply a new configuration. Raises ConfigError, before anything has changed."""
         old = self._settings
         access, context = _access_and_tls(new)
+        tokens = new.netifyd.tokens()
         fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
         if fixed:
             log.warning("reload: %s changed, which takes effect at the next restart", ", ".join(fixed))
@@ -369,7 +377,10 @@ class Supervisor:
                 self._accountant.identity.by_ip = ByIp(new.devices.by_ip)
         if replace(new.netifyd, max_flows=0) != replace(old.netifyd, max_flows=0):
             self._stop_listeners()
-            self._start_listeners(new)
+            self._start_listeners(new, tokens)
+        for listener in self._listeners:
+            if isinstance(listener, HttpSink):
+                listener.tokens = tokens
         if (new.web.listen, new.web.threads) != (old.web.listen, old.web.threads) or (
             (context is None) != (self._server.relay is None)
         ):

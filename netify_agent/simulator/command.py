@@ -11,19 +11,24 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 
 from .endpoint import EndpointError
+from .form import COMPRESSORS, FORMATS, FRAMINGS, Form, usual_form
 from .kinds import PROFILES
+from .poster import PostError, post
 from .server import serve
 from .simulation import Simulation
 
-_WIRES = {"v4": 4, "v5": 5}
+_PROTOCOLS = {"v4": 4, "v5": 5}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of `simulate` to `parser`."""
-    parser.add_argument("--listen", metavar="ENDPOINT", help="unix:///path or tcp://host:port (required)")
+    parser.add_argument("--listen", metavar="ENDPOINT", help="unix:///path or tcp://host:port to serve on")
+    parser.add_argument("--post", metavar="URL", help="POST to http://host:port/path instead (v5)")
+    parser.add_argument("--token-file", metavar="FILE", help="a file with the token of --post")
     parser.add_argument("--seed", default="1", help="same seed, same network and stream (default: 1)")
     parser.add_argument("--devices", default="20", help="number of devices (default: 20)")
     parser.add_argument("--hours", help="simulated length (default: endless)")
@@ -32,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="1",
         help="simulated seconds per second, or `max`: as fast as it is read (default: 1)",
     )
-    parser.add_argument("--wire", default="v4", help="wire format, v4 or v5 (default: v4)")
+    parser.add_argument("--protocol", default="v4", help="netifyd's, v4 or v5 (default: v4)")
+    parser.add_argument("--format", help=f"of v5: {', '.join(FORMATS)} (default: json)")
+    parser.add_argument(
+        "--framing", help=f"of v5: {', '.join(FRAMINGS)} (default: lines; none: nothing between payloads)"
+    )
+    parser.add_argument("--compress", help=f"of v5: {', '.join(COMPRESSORS)} (default: none)")
     parser.add_argument("--truth", metavar="FILE", help="where to write the exact totals as JSON")
     parser.add_argument("--profile", default="home", help="home or office (default: home)")
 
@@ -44,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     the truth file cannot be used, 2 for a bad flag; each mistake is one line on standard error.
     """
     try:
+        form, token = _form(args), _token(args)
         simulation, speed = _simulation(args)
     except ValueError as error:
         print(f"netify-agent simulate: {error}", file=sys.stderr)
@@ -55,8 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        serve(simulation, args.listen, speed, args.truth, stop)
-    except (EndpointError, OSError) as error:
+        if args.post:
+            post(simulation, args.post, speed, args.truth, stop, form, token)
+        else:
+            serve(simulation, args.listen, speed, args.truth, stop, form=form)
+    except (EndpointError, PostError, OSError) as error:
         print(f"netify-agent simulate: {error}", file=sys.stderr)
         return 1
     finally:
@@ -65,13 +79,39 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _simulation(args: argparse.Namespace) -> tuple[Simulation, float | None]:
-    if not args.listen:
-        raise ValueError("--listen is required: unix:///path or tcp://host:port")
-    if not args.listen.startswith(("unix:///", "tcp://")):
+def _form(args: argparse.Namespace) -> Form:
+    """The form of the stream; checks where it goes too. Raises ValueError."""
+    if bool(args.listen) == bool(args.post):
+        raise ValueError(
+            "--listen is required: unix:///path or tcp://host:port (or --post: http://host:port/path)"
+        )
+    if args.listen and not args.listen.startswith(("unix:///", "tcp://")):
         raise ValueError(f"--listen: {args.listen!r}, expected unix:///path or tcp://host:port")
-    if args.wire not in _WIRES:
-        raise ValueError(f"--wire: {args.wire!r}, allowed are v4 and v5")
+    if args.post and not args.post.startswith("http://"):
+        raise ValueError(f"--post: {args.post!r}, expected http://host:port/path")
+    if args.protocol not in _PROTOCOLS:
+        raise ValueError(f"--protocol: {args.protocol!r}, allowed are v4 and v5")
+    form = usual_form(_PROTOCOLS[args.protocol])
+    for flag in ("format", "framing", "compress", "post"):
+        if getattr(args, flag) and args.protocol == "v4":
+            raise ValueError(f"--{flag}: {getattr(args, flag)!r}, allowed with --protocol v5 only")
+    form = Form(args.format or form.format, args.framing or form.framing, args.compress or form.compress)
+    if problem := form.problem():
+        raise ValueError(problem)
+    return form
+
+
+def _token(args: argparse.Namespace) -> str | None:
+    """The first line of the file. Raises ValueError."""
+    if not args.token_file:
+        return None
+    try:
+        return Path(args.token_file).read_text(encoding="utf-8").split("\n", 1)[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--token-file: {args.token_file}: {error}") from None
+
+
+def _simulation(args: argparse.Namespace) -> tuple[Simulation, float | None]:
     if args.profile not in PROFILES:
         raise ValueError(f"--profile: {args.profile!r}, allowed are {' and '.join(sorted(PROFILES))}")
     speed = None if args.speed == "max" else _positive("--speed", args.speed)
@@ -81,7 +121,7 @@ def _simulation(args: argparse.Namespace) -> tuple[Simulation, float | None]:
             _whole("--seed", args.seed),
             _whole("--devices", args.devices),
             hours,
-            version=_WIRES[args.wire],
+            version=_PROTOCOLS[args.protocol],
             profile=args.profile,
             start_ms=int(time.time()) * 1000,
         )

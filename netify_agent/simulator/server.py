@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from .endpoint import listening
+from .form import Form, usual_form
 from .simulation import INTERVAL_S, Simulation
-from .wire import frame
 
 # In real time a client may lag by so much before it loses whole records, as netifyd's max_backlog_kb does it;
 # more than netifyd allows, since one interval of 10,000 devices is 12 MB at once.
@@ -54,6 +54,7 @@ def serve(
     truth_path: str | os.PathLike[str] | None,
     stop: threading.Event,
     ready: threading.Event | None = None,
+    form: Form | None = None,
 ) -> None:
     """Serve `simulation` until it ends or `stop` is set; `ready` is set once clients can connect.
 
@@ -61,18 +62,19 @@ def serve(
     :param speed: simulated seconds per second; each client gets everything from its own start on. None: as
         fast as the slowest client reads, beginning with the first client
     :param truth_path: where the truth is written, at the end and in real time at each interval
+    :param form: of the stream; None: the usual one of the simulated version
     :raises EndpointError: the endpoint cannot be used
     :raises OSError: the truth cannot be written
     """
     with listening(endpoint) as listener:
-        server = _Server(simulation, listener, speed, truth_path)
+        server = _Server(simulation, listener, speed, truth_path, form or usual_form(simulation.version))
         try:
             if ready is not None:
                 ready.set()
             server.run(stop)
         finally:
             server.close()
-    _write_truth(simulation, truth_path)
+    write_truth(simulation, truth_path)
 
 
 class _Server:
@@ -84,8 +86,10 @@ class _Server:
         listener: socket.socket,
         speed: float | None,
         truth_path: str | os.PathLike[str] | None,
+        form: Form,
     ) -> None:
         self._simulation = simulation
+        self._form = form
         self._due = simulation.records() if speed is None else simulation.advance(simulation.now_ms)
         self._speed = speed
         self._truth_path = truth_path
@@ -130,7 +134,7 @@ class _Server:
             return 0.0
         if simulation.now_ms >= self._truth_due_ms:
             self._truth_due_ms = simulation.now_ms + INTERVAL_S * 1000
-            _write_truth(simulation, self._truth_path)
+            write_truth(simulation, self._truth_path)
         # All that was due is out: ask for what has become due since.
         now_ms = self._start_ms + (time.monotonic() - self._began_s) * 1000 * self._speed
         self._due = simulation.advance(now_ms)
@@ -140,7 +144,7 @@ class _Server:
         """The next records that are due, in wire form; less than `_AHEAD_BYTES` means that no more are."""
         portion = bytearray()
         for _, payload in self._due:
-            portion += frame(payload, self._simulation.version)
+            portion += self._form.encode(payload)
             if len(portion) >= _AHEAD_BYTES:
                 break
         return portion
@@ -171,7 +175,7 @@ class _Server:
         except OSError:
             return  # gone before it was let in
         connection.setblocking(False)
-        opening = b"".join(frame(payload, self._simulation.version) for payload in self._simulation.opening())
+        opening = b"".join(map(self._form.encode, self._simulation.opening()))
         self._clients.append(_Client(connection, opening))
 
     def _drop(self, client: _Client) -> None:
@@ -179,7 +183,7 @@ class _Server:
         self._clients.remove(client)
 
 
-def _write_truth(simulation: Simulation, path: str | os.PathLike[str] | None) -> None:
+def write_truth(simulation: Simulation, path: str | os.PathLike[str] | None) -> None:
     """Write the truth beside its place and move it there, so that a reader never sees half of it."""
     if path is None:
         return

@@ -126,7 +126,7 @@ class Simulation:
             self.now_ms, _, what, subject = heapq.heappop(queue)
             if isinstance(subject, Flow):
                 if what == _STAGE:
-                    yield self._describe(subject)
+                    yield from self._describe(subject)
                 else:
                     yield self._purge(subject, "closed" if subject.closed else "expired")
                 continue
@@ -138,20 +138,26 @@ class Simulation:
                     self._at(flow.stages[0].at_ms, _STAGE, flow)
             self._at(traffic.next_session_ms(subject, self.now_ms), _SESSION, subject)
 
-    def _describe(self, flow: Flow) -> bytes:
-        """The `flow` record of the stage that is due; the next stage is queued."""
+    def _describe(self, flow: Flow) -> Iterator[bytes]:
+        """What describes the flow at the stage that is due; the next stage is queued."""
         stage = flow.stages[flow.described]
+        first = flow.described == 0
         flow.described += 1
         if flow.described < len(flow.stages):
             self._at(flow.stages[flow.described].at_ms, _STAGE, flow)
-        if self.version == 5:
-            flow.rename()
         totals = flow.totals
         totals.device, totals.peer = flow.device_id, flow.peer_id
         totals.application = stage.application.tag
         totals.protocol = stage.protocol.name
         self.truth.opened(totals)
-        return wire.flow_record(flow, stage, self.now_ms, self.version)
+        if self.version == 4:
+            yield wire.flow_record(flow, stage, self.now_ms, 4)
+            return
+        complete = flow.described == len(flow.stages)
+        kinds = ["flow"] if first else [] if complete else ["flow_dpi_update"]
+        for kind in [*kinds, "flow_dpi_complete"] if complete else kinds:
+            flow.rename()
+            yield wire.flow_record(flow, stage, self.now_ms, 5, kind)
 
     def _report(self) -> Iterator[bytes]:
         """The counters of every live flow that carried something, then the agent's own."""

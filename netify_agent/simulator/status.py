@@ -114,8 +114,11 @@ class AgentStatus:
             return status | {"dhc_size": 64, "sink_status": False, "sink_uploads": False, "version": 1.9}
         return status | {
             "agent_version": _AGENT[5],
+            "build_version": f"Netify Agent/{_AGENT[5]} (simulated)",
             "fhc_status": True,
             "flows_active": flows,
+            "flows_in_use": flows,
+            **{f"flows_{state}": 0 for state in ("expired", "expiring", "purged")},
             "memrss_kb": 24_000 + flows,
             "memrss_kb_prev": 24_000 + self._previous_flows,
         }

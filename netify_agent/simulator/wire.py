@@ -1,4 +1,4 @@
-"""Flow records as netifyd writes them, v4 and v5, and the framing of both.
+"""Flow records as netifyd writes them, v4 and v5.
 
 v4 is held to what netifyd 4.4.5 was measured to send, v5 to the published telemetry schemas of agent v5
 (flow, flow_stats, flow_purge). Keys are sorted and text is UTF-8, as netifyd does it. It knows nothing of
@@ -12,6 +12,7 @@ import json
 
 from .catalog import HTTPS, MQTTS, PUSH_TLS, QUIC, TLS
 from .flow import Counters, Flow, Stage
+from .network import NO_MAC
 from .risks import risks_of
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
@@ -23,13 +24,8 @@ def payload(record: dict[str, object]) -> bytes:
     return (_encode(record) + "\n").encode()
 
 
-def frame(line: bytes, version: int) -> bytes:
-    """The bytes that carry one payload line on a socket: v4 puts a length header before it, v5 does not."""
-    return b'{"length": %d}\n%b' % (len(line), line) if version == 4 else line
-
-
-def flow_record(flow: Flow, stage: Stage, at_ms: int, version: int) -> bytes:
-    """A `flow` record: what detection knows of the flow at `stage`."""
+def flow_record(flow: Flow, stage: Stage, at_ms: int, version: int, kind: str = "flow") -> bytes:
+    """A record of the type `kind` that describes the flow: what detection knows of it at `stage`."""
     application, protocol, depth = stage.application, stage.protocol, stage.depth
     # Some names were known from a DNS answer before the flow showed its own.
     named = (
@@ -76,7 +72,7 @@ def flow_record(flow: Flow, stage: Stage, at_ms: int, version: int) -> bytes:
         "flow": fields,
         "interface": flow.interface,
         "internal": True,
-        "type": "flow",
+        "type": kind,
     }
     (_finish_v4 if version == 4 else _finish_v5)(flow, fields, record)
     return payload(record)
@@ -98,6 +94,15 @@ def _finish_v5(flow: Flow, fields: dict[str, object], record: dict[str, object])
     fields["app_proto_twins"] = False
     fields["fhc_hit"] = False
     fields["ip_dscp"] = 0
+    fields.setdefault("host_server_name", "")
+    fields.setdefault("dns_host_name", "")
+    if flow.local[0] == NO_MAC:  # captured through NFQUEUE
+        fields["nfq"] = {"src_iface": flow.interface, "dst_iface": "eth0"}
+    # What was seen during detection. flow_stats and flow_purge have these bytes too.
+    packets = flow.detection_packets
+    fields |= {"detection_packets": packets, "local_packets": packets, "other_packets": 0}
+    fields |= {"local_bytes": packets * 90, "other_bytes": 0, "local_rate": packets * 90.5, "other_rate": 0.0}
+    fields |= {"total_bytes": packets * 90, "total_packets": packets}
 
 
 def _risks(flow: Flow, stage: Stage, version: int) -> dict[str, object]:
@@ -156,15 +161,15 @@ def _counted(flow: Flow, counters: Counters, version: int) -> bytes:
         ).encode()
     # A burst rate in bytes per second: over the time that the flow was active, one second at least.
     seconds = max(span_ms, 1000) / 1000
-    up, down = local_bytes / seconds, other_bytes / seconds
+    up, down = int(local_bytes / seconds), int(other_bytes / seconds)
     earlier = ",".join(f'"{digest}"' for digest in flow.digest_prev)
     retrans = other_packets // 500
     health = f'"tcp":{{"resets":0,"retrans":{retrans},"seq_errors":0}},' if flow.transport == 6 else ""
     return (
         f'"flow":{{"detection_packets":{flow.detection_packets},"digest":"{flow.digest}",'
         f'"digest_prev":[{earlier}],"last_seen_at":{flow.last_seen_ms},'
-        f'"local_bytes":{local_bytes},"local_packets":{local_packets},"local_rate":{up:.1f},'
-        f'"other_bytes":{other_bytes},"other_packets":{other_packets},"other_rate":{down:.1f},'
+        f'"local_bytes":{local_bytes},"local_packets":{local_packets},"local_rate":{up},'
+        f'"other_bytes":{other_bytes},"other_packets":{other_packets},"other_rate":{down},'
         f'{health}"total_bytes":{total},"total_packets":{packets}}},'
         f'"interface":"{flow.interface}","internal":true,'
     ).encode()

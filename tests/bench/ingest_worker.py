@@ -49,7 +49,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _accountant() -> Accountant:
     accountant = Accountant(200_000)
-    accountant.restore({}, None, 0, {})
+    accountant.restore({}, {})
     return accountant
 
 

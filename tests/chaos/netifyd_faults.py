@@ -7,7 +7,7 @@ import time
 from faults import LONG, fault
 from world import World
 
-from netify_agent.simulator.wire import frame
+from netify_agent.simulator.form import frame
 
 TEN_YEARS_MS = 10 * 365 * 86_400_000
 

@@ -15,7 +15,7 @@ sys.path[:0] = [str(Path(__file__).parents[1])]
 from support import Daemon, RedisServer, StandIn, eventually, short_directory, totals  # noqa: E402
 
 from netify_agent.simulator import Simulation  # noqa: E402
-from netify_agent.simulator.wire import frame  # noqa: E402
+from netify_agent.simulator.form import frame  # noqa: E402
 
 DEVICES = 1000
 RECORDS_A_SECOND = 2000

@@ -15,7 +15,7 @@ from delivered import MAX_DEVICES, Delivered
 from support import Daemon, Proxy, RedisServer, StandIn, eventually
 
 from netify_agent.simulator import Simulation
-from netify_agent.simulator.wire import frame
+from netify_agent.simulator.form import frame
 from netify_agent.store.client import connect
 
 DEVICES = 12

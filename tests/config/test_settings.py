@@ -186,6 +186,34 @@ def test_the_conffile_names_every_key() -> None:
     assert {key for key in yaml_keys(root) if not key.startswith("history.")} == known_keys(Settings)
 
 
+def test_an_http_endpoint_is_on_loopback_or_has_tokens(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("a-token-that-is-long-enough\n")
+    settings = parse(
+        f"netifyd: {{endpoints: ['http://[::1]:7001', 'http://0.0.0.0:7002/flows'], token_file: {file}}}", "f"
+    )
+    assert settings.netifyd.endpoints == (
+        Endpoint("http", path="/", host="::1", port=7001),
+        Endpoint("http", path="/flows", host="0.0.0.0", port=7002),
+    )
+    assert [str(one) for one in settings.netifyd.endpoints] == [
+        "http://[::1]:7001/",
+        "http://0.0.0.0:7002/flows",
+    ]
+    assert settings.netifyd.tokens() == ("a-token-that-is-long-enough",)
+    file.write_text("short\n")
+    with pytest.raises(ConfigError, match=r"netifyd\.token_file: .*:1: expected a token of 16"):
+        settings.netifyd.tokens()
+
+
+def test_only_the_default_endpoint_has_others_to_try_where_it_does_not_stream() -> None:
+    assert [one.path for one in parse("", "f").netifyd.fallbacks] == [
+        "/var/run/netifyd/flows.sock",
+        "/var/run/netifyd/netify-sink.sock",
+    ]
+    assert parse("netifyd: {endpoints: ['unix:///run/n.sock']}", "f").netifyd.fallbacks == ()
+
+
 # Problems
 
 
@@ -228,8 +256,41 @@ def test_the_conffile_names_every_key() -> None:
         ("netifyd: {endpoints: }", "netifyd.endpoints: expected a list, found nothing"),
         (
             "netifyd: {endpoints: ['ftp://x']}",
-            "netifyd.endpoints[0]: expected unix:///path or tcp://host:port, found 'ftp://x'",
+            "netifyd.endpoints[0]: expected unix:///path, tcp://host:port or http://host:port/path, found",
         ),
+        (
+            "netifyd: {endpoints: ['udp://127.0.0.1:9000']}",
+            "netifyd.endpoints[0]: expected unix:// or tcp:// (records that UDP loses",
+        ),
+        (
+            "netifyd: {endpoints: ['mqtt://b/x']}",
+            "netifyd.endpoints[0]: expected unix:// or tcp:// of netifyd's",
+        ),
+        (
+            "netifyd: {endpoints: ['ws://127.0.0.1:80']}",
+            "netifyd.endpoints[0]: expected tcp://, as netifyd's",
+        ),
+        (
+            "netifyd: {endpoints: ['https://a/x']}",
+            "netifyd.endpoints[0]: expected http:// on a loopback address",
+        ),
+        (
+            "netifyd: {endpoints: ['http://a/x']}",
+            "expected unix:///path, tcp://host:port or http://host:port/path",
+        ),
+        (
+            "netifyd: {endpoints: ['http://127.0.0.1:1/a?b']}",
+            "expected unix:///path, tcp://host:port or http://host:port/path",
+        ),
+        (
+            "netifyd: {endpoints: ['http://192.0.2.1:7001/flows']}",
+            "expected a loopback address, as there is no netifyd.token_file, found 'http://192.0.2.1:7001/flows'",
+        ),
+        (
+            "netifyd: {endpoints: ['http://[::1]:7001/a', 'http://[::1]:7001/b']}",
+            "expected a port of its own for each http:// endpoint, found 'http://[::1]:7001/b'",
+        ),
+        ("netifyd: {token_file: x}", "netifyd.token_file: expected an absolute path, found 'x'"),
         (
             "netifyd: {endpoints: ['tcp://a:1', 'tcp://A:01']}",
             "netifyd.endpoints[1]: expected each entry once, found 'tcp://A:01' again",

@@ -279,14 +279,14 @@ def test_a_killed_agent_recovers_every_flow_that_speaks_again(
     }
 
 
-@pytest.mark.parametrize("wire", ["v4", "v5"])
+@pytest.mark.parametrize("protocol", ["v4", "v5"])
 def test_two_simulated_hours_of_200_devices_end_equal_to_the_truth(
-    wire: str, directory: Path, daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
+    protocol: str, directory: Path, daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
     netifyd.close()
     truth_file = directory / "truth.json"
     arguments = ["--devices", "200", "--hours", "2", "--speed", "max", "--seed", "7", "--profile", "office"]
-    arguments += ["--wire", wire, "--truth", str(truth_file)]
+    arguments += ["--protocol", protocol, "--truth", str(truth_file)]
     daemon.start()
     simulator = subprocess.Popen(
         [sys.executable, "-m", "netify_agent", "simulate", "--listen", f"unix://{netifyd.path}", *arguments]

@@ -15,7 +15,7 @@ from netify_agent.api.exposition import Exposition
 from netify_agent.config.settings import Endpoint, Settings
 from netify_agent.daemon.metrics import expose
 from netify_agent.daemon.status import Status, about
-from netify_agent.netifyd.listener import Listener
+from netify_agent.netifyd.listener import Listener, ListenerLimits
 from netify_agent.store.client import connect
 from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.reader import StoreReader
@@ -58,7 +58,13 @@ def test_a_peer_that_sends_no_record_is_unready_over_all_its_connections(
 ) -> None:
     caplog.set_level("INFO")
     accountant, lock, stop = Accountant(1000), threading.Lock(), threading.Event()
-    listener = Listener(Endpoint("unix", path=str(netifyd.path)), accountant, lock, 1 << 20, patience_s=0.2)
+    listener = Listener(
+        Endpoint("unix", path=str(netifyd.path)),
+        accountant,
+        lock,
+        1 << 20,
+        limits=ListenerLimits(patience_s=0.2),
+    )
     reader = StoreReader(connect(f"unix://{directory}/none?db=0", None), "gw1")
     writing = FlusherStatus(error=None)
     status = Status(Settings(), writing, accountant, reader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -431,13 +432,63 @@ def test_check_log_and_status_warn_of_a_redis_that_evicts(
     assert daemon.stop() == 0
 
 
-def test_check_says_what_to_change_where_the_socket_is_that_of_netifyd_5_s_api(
+def test_check_says_what_to_configure_where_a_socket_is_silent_as_v5_s_api(
     daemon: Daemon, netifyd: StandIn
 ) -> None:
     done = command("check", "--config", str(daemon.config))
     assert done.returncode == 1
-    assert f"WRONG netifyd: unix://{netifyd.path}: expected netifyd's JSON records" in done.stdout
-    assert "bind_address of a channel of its socket sink" in done.stdout
+    assert "nothing (netifyd v5 streams to the socket of its sink-socket plugin" in done.stdout
+    assert '"types": ["stream-flows", "stream-stats"]' in done.stdout
+    assert '"bind_address": "unix:///var/run/netifyd/flows.sock"' in done.stdout
+
+
+def test_check_of_an_http_endpoint_looks_at_its_port_and_its_tokens(daemon: Daemon, directory: Path) -> None:
+    url, tokens = f"http://127.0.0.1:{free_port()}/flows", directory / "netifyd-tokens"
+    daemon.settings["netifyd"] = {"endpoints": [url], "token_file": str(tokens)}
+    daemon.write_config()
+    done = command("check", "--config", str(daemon.config))
+    assert done.returncode == 1
+    assert f"WRONG netifyd.token_file: {tokens}: can't be read" in done.stdout
+    tokens.write_text("a-token-that-is-long-enough\n")
+    done = command("check", "--config", str(daemon.config))
+    assert done.returncode == 0
+    assert f"ok    netifyd: {url}: free" in done.stdout
+    assert f'"url": "{url}"' in done.stdout
+    assert "a-token-that-is-long-enough" not in done.stdout
+    daemon.start()
+    done = command("check", "--config", str(daemon.config))
+    assert f"ok    netifyd: {url}: something listens" in done.stdout
+
+
+def test_a_reload_changes_the_tokens_of_the_http_endpoint_and_refuses_wrong_ones(
+    daemon: Daemon, directory: Path
+) -> None:
+    port, tokens = free_port(), directory / "netifyd-tokens"
+    tokens.write_text("the-first-token-of-two\n")
+    endpoints = [f"http://127.0.0.1:{port}/flows"]
+    daemon.settings["netifyd"] = {"endpoints": endpoints, "token_file": str(tokens)}
+    daemon.write_config()
+    daemon.start()
+
+    def post(token: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
+        try:
+            connection.request("POST", "/flows", status_record(), {"Authorization": f"Bearer {token}"})
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()
+
+    eventually(lambda: post("the-first-token-of-two") == 204, "POSTs are taken")
+    tokens.write_text("short\n")
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: "reload refused" in daemon.log.read_text(), "it is refused")
+    assert post("the-first-token-of-two") == 204
+    tokens.write_text("the-second-token-of-two\n")
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: post("the-second-token-of-two") == 204, "the new token is known")
+    assert post("the-first-token-of-two") == 401
 
 
 def test_a_worker_that_returns_unasked_has_died() -> None:

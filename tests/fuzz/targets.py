@@ -5,6 +5,7 @@ They need no fuzzer: tests/test_fuzz.py gives them the corpus, `make fuzz` what 
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections import Counter
@@ -15,7 +16,9 @@ from api_server import Scene
 from reference_store import ReferenceStore
 
 from netify_agent.config.settings import ConfigError, Settings, parse
-from netify_agent.netifyd.framing import DROP_REASONS, RecordReader
+from netify_agent.netifyd.framing import RecordReader
+from netify_agent.netifyd.gzip_layer import PIECE_BYTES
+from netify_agent.netifyd.records import DROP_REASONS
 
 Target = Callable[[bytes], None]
 MAX_RECORD = 4096
@@ -30,18 +33,36 @@ def stream(data: bytes) -> None:
     assert _read(data, step) == _read(data, len(data) + 1)
 
 
-def _read(data: bytes, step: int) -> tuple[str, Counter[str], int, bytes]:
+def msgpack(data: bytes) -> None:
+    """The same of bytes behind a msgpack record."""
+    stream(data[:1] + b"\x81\xa4type\xa1a" + data[1:])
+
+
+def gzipped(data: bytes) -> None:
+    """The same of gzip members, made of the parts between 0xff; the second byte damages one."""
+    step, damage = data[:1], int.from_bytes(data[1:2], "big")
+    members = bytearray().join(gzip.compress(part, 1, mtime=0) for part in data[2:].split(b"\xff"))
+    if damage and members:
+        members[damage * 7 % len(members)] ^= damage
+    stream(step + members)
+
+
+def _read(data: bytes, step: int) -> tuple[str, Counter[str], int, bytes, bool]:
     reader = RecordReader(MAX_RECORD)
     records = []
     for at in range(0, len(data), step):
         records += reader.feed(data[at : at + step])
-        assert len(reader._buffer) <= MAX_RECORD + step
-    reader.close()
+        while reader.pending:
+            records += reader.feed(b"")
+        assert reader.held <= MAX_RECORD + step + PIECE_BYTES * (data[:1] == b"\x1f")
+    records += reader.close()
     assert all(isinstance(record["type"], str) for record in records)
     assert reader.records == len(records)
     assert set(reader.drops) <= set(DROP_REASONS)
     assert len(reader.garbage) <= 64
-    return repr(records), reader.drops, reader.repaired, reader.garbage  # of NaN none is like another
+    # Of NaN none is like another. Of damaged gzip data the sample is what was at hand.
+    garbage = b"" if reader.broken else reader.garbage
+    return repr(records), +reader.drops, reader.repaired, garbage, reader.broken is None
 
 
 def config(data: bytes) -> None:

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import CAPTURES, framed
 
-from netify_agent.netifyd import framing as stream
-from netify_agent.netifyd.framing import DROP_REASONS, RecordReader, describe_foreign
+from netify_agent.netifyd import json_framing as stream
+from netify_agent.netifyd.framing import RecordReader, describe_foreign
+from netify_agent.netifyd.records import DROP_REASONS
 
 LIMIT = 1 << 16
 A = {"type": "flow", "flow": {"digest": "a", "text": "tab\there, {brace}, \"quote\" and \\ and 'ü'"}}
@@ -97,6 +98,11 @@ FRAMINGS: dict[str, Callable[[Any], bytes]] = {
     "headed, CRLF": headed_crlf,
     "line": line,
     "line, CRLF": lambda record: compact(record) + b"\r\n",
+    "nothing between": compact,
+    "headed, nothing between": lambda record: b'{"length": %d}' % len(compact(record)) + compact(record),
+    "header of the compressed length": lambda record: (
+        b'{"length": %d}' % (len(line(record)) // 3) + line(record)
+    ),
     "block": pretty,
     "block, CRLF": pretty_crlf,
     "block behind a block header": piped,
@@ -119,9 +125,11 @@ def read(chunks: Iterable[bytes], limit: int = LIMIT) -> tuple[list[Any], Counte
     records = []
     for chunk in chunks:
         records += reader.feed(chunk)
-        assert len(reader._buffer) <= limit
+        while reader.pending:
+            records += reader.feed(b"")
+        assert reader.held <= limit
+    records += reader.close()
     assert reader.records == len(records)
-    reader.close()
     assert set(reader.drops) <= set(DROP_REASONS)
     return records, +reader.drops, reader.repaired
 
@@ -226,6 +234,22 @@ def test_a_recorded_stream_of_netifyd_4_4_5_is_read_without_loss() -> None:
     assert repaired == 0
 
 
+def test_a_string_that_looks_like_the_seam_of_two_objects_is_none() -> None:
+    record = {"type": "flow", "host": '}{"', "{": '"}{"', "x": ['}{"', '}{"']}
+
+    for frame in (compact, line, headed):
+        data = frame(record) * 3
+        assert read([data]) == ([record] * 3, Counter(), 0)
+        assert read(one_by_one(data)) == ([record] * 3, Counter(), 0)
+
+
+def test_what_is_no_json_among_joined_objects_costs_no_other() -> None:
+    data = compact(A) + b'{"type":oops}' + compact(B) + compact(C)
+
+    assert read([data]) == ([A, B, C], Counter(malformed=1), 0)
+    assert read(one_by_one(data)) == ([A, B, C], Counter(malformed=1), 0)
+
+
 # -- the limit -------------------------------------------------------------------------------------------
 
 
@@ -259,7 +283,7 @@ def test_an_endless_line_costs_bounded_memory_and_one_count() -> None:
     reader = RecordReader(1000)
     for _ in range(1000):
         assert reader.feed(b'{"type": "' + b"x" * 500) == []
-        assert len(reader._buffer) <= 1000
+        assert reader.held <= 1000
     assert reader.drops == Counter(oversize=1)
     assert reader.feed(b'"}\n' + line(A)) == [A]
     assert reader.drops == Counter(oversize=1)
@@ -269,7 +293,7 @@ def test_a_header_of_endless_blanks_costs_bounded_memory() -> None:
     reader = RecordReader(1000)
     for _ in range(100):
         reader.feed(b'{"length": ' + b" " * 100)
-        assert len(reader._buffer) <= 1000
+        assert reader.held <= 1000
 
 
 def test_an_oversize_line_of_blanks_counts_however_it_is_cut() -> None:
@@ -349,8 +373,13 @@ def test_a_block_cut_short_costs_only_itself() -> None:
 @pytest.mark.parametrize("frame", [headed, line, pretty])
 def test_a_record_that_the_end_cut_short_is_counted_once(frame: Callable[[Any], bytes]) -> None:
     whole = len(frame(A))
-    for end in range(1, len(frame(B))):
+    for end in range(1, len(frame(B)) - 1):
         assert read([(frame(A) + frame(B))[: whole + end]]) == ([A], Counter(truncated=1), 0)
+
+
+@pytest.mark.parametrize("frame", [headed, line, pretty])
+def test_a_record_that_lacks_only_its_line_end_is_complete(frame: Callable[[Any], bytes]) -> None:
+    assert read([(frame(A) + frame(B))[:-1]]) == ([A, B], Counter(), 0)
 
 
 def test_an_end_within_garbage_or_between_records_is_no_further_loss() -> None:
@@ -448,9 +477,14 @@ values = st.recursive(
 good_records = st.builds(
     lambda kind, rest: {**rest, "type": kind}, texts, st.dictionaries(texts, values, max_size=3)
 ).filter(lambda record: next(iter(record)) != "length")
-garbage_lines = (
-    st.binary(max_size=60).map(lambda data: data.replace(b"\n", b"")).filter(lambda x: x.lstrip()[:1] != b"{")
-)
+OTHER_FORMS = [bytes([first]) for first in (0x1F, *range(0x80, 0x90), 0xDE, 0xDF)]  # not JSON
+
+
+def _is_garbage(text: bytes) -> bool:
+    return text.lstrip()[:1] != b"{" and text[:1] not in OTHER_FORMS
+
+
+garbage_lines = st.binary(max_size=60).map(lambda data: data.replace(b"\n", b"")).filter(_is_garbage)
 framings = st.sampled_from(sorted(FRAMINGS.keys() - {"spaces around"}))  # garbage ends at a line's first '{'
 items = st.tuples(good_records, framings) | garbage_lines.map(lambda g: (None, g))
 cuts = st.lists(st.integers(0, 1 << 20), max_size=8)
@@ -530,7 +564,7 @@ def test_no_bytes_at_all_raise(data: bytes, places: list[int]) -> None:
         (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
         (b"\x15\x03\x01\x00\x02\x02\x28", "TLS"),
         (b"\x16\x03\x03\x00", "TLS"),
-        (b"\x1f\x8b\x08\x00", "compressor"),
+        (b"\x1f\x8b\x08\x00", "gzip"),
         (b"\x82\xa4type", "msgpack"),
         (b"\xde\x00\x10", "msgpack"),
         (b"-ERR unknown command", "Redis"),

@@ -232,7 +232,15 @@ def arguments(*words: str) -> argparse.Namespace:
         (["--listen", "unix:///x", "--hours", "1e9"], "--hours"),
         (["--listen", "unix:///x", "--speed", "fast"], "--speed"),
         (["--listen", "unix:///x", "--speed", "inf"], "--speed"),
-        (["--listen", "unix:///x", "--wire", "v6"], "--wire"),
+        (["--listen", "unix:///x", "--protocol", "v6"], "--protocol"),
+        (["--listen", "unix:///x", "--format", "msgpack"], "--protocol v5 only"),
+        (["--listen", "unix:///x", "--protocol", "v5", "--framing", "xml"], "--framing"),
+        (
+            ["--listen", "unix:///x", "--protocol", "v5", "--format", "msgpack", "--framing", "pretty"],
+            "json only",
+        ),
+        (["--listen", "unix:///x", "--post", "http://127.0.0.1:1/"], "--listen"),
+        (["--post", "https://127.0.0.1:1/", "--protocol", "v5"], "--post"),
         (["--listen", "unix:///x", "--profile", "ship"], "--profile"),
     ],
 )
@@ -255,7 +263,7 @@ def test_an_endpoint_that_cannot_be_used_is_one_line_and_exit_1(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_an_endless_run_cleanly_with_its_truth_written(tmp_path: Path, number: int) -> None:
     path, truth = tmp_path / "n.sock", tmp_path / "truth.json"
-    words = ["--listen", f"unix://{path}", "--truth", str(truth), "--speed", "60", "--wire", "v5"]
+    words = ["--listen", f"unix://{path}", "--truth", str(truth), "--speed", "60", "--protocol", "v5"]
     process = subprocess.Popen([sys.executable, "-c", COMMAND, *words], stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + PATIENCE_S

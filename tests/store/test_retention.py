@@ -119,7 +119,8 @@ def test_ended_flows_are_neither_lost_to_a_clock_ahead_nor_kept_by_one_that_went
 def test_history_stays_for_its_time_however_wrong_the_clock_was(make: MakeBook, bucket_off_s: int) -> None:
     book = make(history={300: 7200})
     book.bucket = NOW // 1000 // 300 * 300 + bucket_off_s
-    book.accountant.take(book.bucket)
+    book.accountant.close_batch(book.bucket)
+    book.accountant.finish_batch()
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2), at_ms=NOW)
     (ttl,) = {book.client.ttl(KEYS.bucket(300, book.bucket, name)) for name in ("", LAPTOP)}
     assert 290 <= ttl <= 7500

@@ -204,6 +204,7 @@ _LISTENER = record(
         "drops": table(POSITIVE),
         "agent": TEXT_OR_NULL,
         "netifyd": _NETIFYD,
+        "unknown_types": listing(TEXT),
         "lag_s": _NUMBER_OR_NULL,
     },
 )

@@ -1,0 +1,226 @@
+"""Takes the POSTs of netifyd v5's HTTP sink, and hands their records to the accounting.
+
+A small WSGI application on waitress. One worker takes the POSTs one after the other, so that records keep the
+order in which their POSTs were complete. An answer is sent only after the accounting has the records. A POST
+that netifyd repeats adds nothing: flows are counted by what their totals grew by.
+"""
+
+from __future__ import annotations
+
+import hmac
+import http
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from waitress import create_server, wasyncore
+
+from netify_agent.config.settings import Endpoint
+from netify_agent.netifyd.framing import RecordReader
+from netify_agent.netifyd.health import gone
+from netify_agent.netifyd.listener import (
+    CHUNK_BYTES,
+    Intake,
+    ListenerLimits,
+    ListenerStatus,
+    RecordSink,
+    pause,
+)
+from netify_agent.netifyd.records import AGGREGATOR_ADVICE, Unreadable
+
+log = logging.getLogger(__name__)
+
+_MAX_BODY = 16 << 20  # bytes of a POST as sent; at least twice the longest record
+_MAX_HEADER = 16 << 10
+_MAX_CONNECTIONS = 32
+_IDLE_S = 60  # how long a silent connection is kept
+_RETRY_S = 5.0  # between attempts to listen
+_TICK_S = 0.5
+_ENCODINGS = frozenset(("", "identity", "gzip", "x-gzip"))
+_NO_POST = "no POST so far: netifyd v5's netify-sink-http is to send them here (docs/netifyd.md)"
+
+
+@dataclass(frozen=True)
+class HttpSinkLimits:
+    """Times, in seconds."""
+
+    request_s: float = 60.0  # a POST that is taken for longer is stuck: nothing here waits
+    silence_s: float = ListenerLimits.silence_s  # without a POST for so long, netifyd is not connected
+
+
+_DEFAULT_LIMITS = HttpSinkLimits()
+
+
+class Refused(Exception):
+    """The POST is not taken."""
+
+    def __init__(self, status: http.HTTPStatus, reason: str, *headers: tuple[str, str]) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.headers = headers
+
+
+class HttpSink:
+    """One ``http://`` endpoint; :meth:`run` is the body of its thread.
+
+    Each POST counts as a connection of netifyd, as any may come from a netifyd that was started anew: an
+    ``agent_status`` whose uptime is below the one before means a restart. Two netifyd need an endpoint each.
+    waitress closes a connection after a 204, so each POST has one of its own anyway.
+
+    :ivar tokens: one of these must come with each POST; empty: nothing is asked for. May be replaced.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        sink: RecordSink,
+        lock: threading.Lock,
+        max_record_bytes: int,
+        tokens: tuple[str, ...] = (),
+        limits: HttpSinkLimits = _DEFAULT_LIMITS,
+    ) -> None:
+        """Nothing listens yet; ``lock`` guards ``sink``."""
+        self._limits = limits
+        self.status = ListenerStatus(str(endpoint))
+        self.tokens = tokens
+        self._endpoint = endpoint
+        self._intake = Intake(self.status, sink, lock)
+        self._max_record_bytes = max_record_bytes
+        self._heard = 0.0  # when records came last, on the monotonic clock
+        self._running = 0.0  # since when a POST is being taken; 0: none is
+
+    def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
+        """Listen and take POSTs until ``stop`` is set; ``beat`` is called every second while all is well."""
+        while not stop.is_set():
+            try:
+                listening = self._listen()
+            except OSError as error:
+                self._failed(f"can't listen: {error.strerror or error}")
+                pause(_RETRY_S, stop, beat)
+                continue
+            with listening:
+                log.info("waiting for netifyd's POSTs at %s", self._endpoint)
+                self.status.error = _NO_POST
+                self._serve(listening, stop, beat)
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._endpoint.host else socket.AF_INET
+        return socket.create_server((self._endpoint.host, self._endpoint.port), family=family)
+
+    def _serve(self, listening: socket.socket, stop: threading.Event, beat: Callable[[], None]) -> None:
+        sockets: dict[int, Any] = {}
+        server = create_server(
+            self._answer,
+            sockets=[listening],
+            map=sockets,
+            threads=1,
+            ident="netify-agent",
+            connection_limit=_MAX_CONNECTIONS,
+            cleanup_interval=_IDLE_S // 2,
+            channel_timeout=_IDLE_S,
+            max_request_header_size=_MAX_HEADER,
+            max_request_body_size=max(_MAX_BODY, 2 * self._max_record_bytes),
+            clear_untrusted_proxy_headers=True,
+        )
+        try:
+            while not stop.is_set():
+                wasyncore.loop(timeout=_TICK_S, use_poll=True, map=sockets, count=1)
+                now = time.monotonic()
+                if not self._running or now - self._running < self._limits.request_s:
+                    beat()
+                if self.status.connected and now - self._heard > self._limits.silence_s:
+                    self._failed(f"no POST for {self._limits.silence_s:.0f} s")
+        finally:
+            server.task_dispatcher.shutdown(timeout=5)
+            wasyncore.close_all(sockets)
+            self._gone()
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """The WSGI application."""
+        self._running = time.monotonic()
+        try:
+            self._check(environ)
+            self._take(environ)
+        except Refused as refusal:
+            text = f"{refusal}\n".encode()
+            headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
+            status = refusal.status
+            start_response(f"{status.value} {status.phrase}", [*headers, *refusal.headers])
+            return [text]
+        finally:
+            self._running = 0.0
+        start_response("204 No Content", [])
+        return []
+
+    def _check(self, environ: dict[str, Any]) -> None:
+        """Raises Refused for a request that is no POST of netifyd's."""
+        if self.tokens and not _is_one_of(environ.get("HTTP_AUTHORIZATION", ""), self.tokens):
+            asked = ("WWW-Authenticate", "Bearer")
+            raise Refused(
+                http.HTTPStatus.UNAUTHORIZED, "expected a header 'Authorization: Bearer <token>'", asked
+            )
+        if environ["PATH_INFO"] != self._endpoint.path:
+            raise Refused(http.HTTPStatus.NOT_FOUND, f"records are taken at {self._endpoint.path}")
+        if environ["REQUEST_METHOD"] != "POST":
+            raise Refused(http.HTTPStatus.METHOD_NOT_ALLOWED, "expected POST", ("Allow", "POST"))
+        if not environ.get("CONTENT_LENGTH"):
+            raise Refused(http.HTTPStatus.LENGTH_REQUIRED, "expected a Content-Length, or a chunked body")
+        if (encoding := environ.get("HTTP_CONTENT_ENCODING", "").strip().lower()) not in _ENCODINGS:
+            raise Refused(
+                http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                f"expected Content-Encoding gzip or none, found {encoding[:40]!r}",
+            )
+
+    def _take(self, environ: dict[str, Any]) -> None:
+        """Hand over the records of the body. Raises Refused where there are none, or where it is damaged."""
+        status, intake = self.status, self._intake
+        status.connections += 1
+        intake.connected()
+        reader, body = RecordReader(self._max_record_bytes), environ["wsgi.input"]
+        intake.begin()
+        try:
+            while reader.broken is None and (data := body.read(CHUNK_BYTES)):
+                # Compressed or not shows in the first bytes: Content-Encoding need not be looked at.
+                intake.feed(reader, data, lambda: None)
+        except Unreadable as error:
+            self._failed(str(error))
+            raise Refused(http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from None
+        finally:
+            intake.end(reader)
+        if reader.records:
+            self._heard = time.monotonic()
+            if not status.connected:
+                status.connected, status.connected_since, status.error = True, time.time(), None
+        if reader.broken is not None:
+            raise Refused(http.HTTPStatus.BAD_REQUEST, reader.broken)
+        if not reader.records:
+            found = ", ".join(f"{count} {reason}" for reason, count in sorted(reader.drops.items()) if count)
+            reason = (
+                AGGREGATOR_ADVICE if reader.drops["aggregated"] else f"no record, found {found or 'nothing'}"
+            )
+            if not status.connected:
+                self._failed(reason)
+            raise Refused(http.HTTPStatus.BAD_REQUEST, reason)
+
+    def _failed(self, reason: str) -> None:
+        """Say why there is no stream: once, until the reason changes."""
+        self._gone()
+        if reason != self.status.error:
+            log.warning("%s: %s", self._endpoint, reason)
+        self.status.error = reason
+
+    def _gone(self) -> None:
+        self.status.connected = False
+        self.status.netifyd = gone(self.status.netifyd)
+
+
+def _is_one_of(header: str, tokens: tuple[str, ...]) -> bool:
+    """Whether ``header`` is a bearer token of ``tokens``; takes as long for each wrong one."""
+    scheme, _, given = header.partition(" ")
+    token = given.strip().encode("latin-1", "replace")
+    matches = [hmac.compare_digest(token, known.encode()) for known in tokens]
+    return scheme.lower() == "bearer" and any(matches)

@@ -1,0 +1,361 @@
+"""JSON objects, in any way of separating them, to records.
+
+Accepted without being told which, and mixed (measured on netifyd 4.4.5 unless noted):
+
+* headers: ``{"length": N}``, then N bytes. 4.4.5 ends the header and the payload with LF. Older v4 releases
+  leave the LF off the first payload, so N alone separates it from the next header; v5 may have none at all.
+* lines: one object a line (v5's socket sink, and relays).
+* nothing: object after object (v5's socket sink, depending on the build).
+* pretty: an object over several lines, as ``jq`` prints it.
+
+After bytes that are no JSON, reading resumes at the next line, or at the next seam between two objects.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from netify_agent.netifyd.records import Record, Tally, is_header
+
+try:  # An optional, faster decoder (python3-orjson); the standard library's is the reference.
+    from orjson import loads as _fast_loads
+except ImportError:  # pragma: no cover - which of the two runs depends on what is installed
+    _fast_loads = None
+
+_HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*(?:\r?\n|(?=\{))')
+_HEADER_ALONE = re.compile(rb'\s*\{"length"\s*:\s*\d+\s*\}\s*')
+_HEADER_START = b'{"length"'
+_HEADER_MAX = 64
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # one that never ends takes its line's LF
+_BLANKS = frozenset(" \t\r\n")
+# Two objects with nothing between them meet in this. Inside an object it can only end a string, and then one
+# of _CLOSING follows: a quote within a string is escaped.
+_SEAM = b'}{"'
+_CLOSING = frozenset(b",}]: \t\r\n")
+_LF = 10
+_SURROGATE = re.compile("[\udc80-\udcff]")
+_raw_decode = json.JSONDecoder().raw_decode
+
+
+def _load_line(line: bytearray) -> Any:
+    """The one value that ``line`` is, up to its LF. Raises ValueError for anything else."""
+    text = line.decode()
+    value, end = _raw_decode(text)
+    if end != len(text) - 1:
+        raise ValueError("not one value alone")
+    return value
+
+
+_load = _fast_loads or _load_line
+
+
+class JsonReader:
+    """Finds and decodes JSON objects."""
+
+    pending = False
+    broken = None
+
+    def __init__(self, max_record_bytes: int, tally: Tally) -> None:
+        """Start at a record boundary.
+
+        :param max_record_bytes: a record is dropped if it is longer, together with what separates it from
+            the next one; memory stays below this limit plus one chunk.
+        """
+        self._tally = tally
+        self._buffer = bytearray()
+        self._max = max_record_bytes
+        self._need = 1  # bytes the buffer must hold before another look at it can tell anything new
+        self._line_scanned = 0  # bytes of the current line already searched for its end
+        self._early = 0  # size from which an attempt to decode a line without its end is worth it
+        self._ending = False  # behind an object that was taken before its line ended: the line's blanks go
+        self._block_end = 0  # bytes of the current block already measured; 0: not in a block
+        self._depth = 0  # open brackets at _block_end
+        self._skip_line = False  # inside an oversize line: everything up to its end goes
+        self._resync = False  # inside a run of garbage: only a line that starts with '{' ends it
+
+    @property
+    def held(self) -> int:
+        """Bytes kept until more arrive."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Take bytes, cut anywhere; return the records that they complete, in order.
+
+        Strings in a record are unchecked text from the network and may hold lone surrogates.
+        """
+        buffer = self._buffer
+        buffer += data
+        if len(buffer) < self._need:
+            return []
+        out: list[Record] = []
+        position = self._plain(out)
+        size = len(buffer)
+        self._need = 0
+        while position < size and not self._need:
+            if self._ending:
+                position = self._line_end(position)
+            elif not self._block_end and not self._skip_line and buffer.startswith(_HEADER_START, position):
+                position = self._headed(position, out)
+            else:
+                position = self._line(position, out)
+        del buffer[:position]
+        self._need = max(self._need - position, 1)
+        return out
+
+    def close(self) -> list[Record]:
+        """Return a last record without its line end; count what was cut short."""
+        out: list[Record] = []
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if self._skip_line or not data.strip() or (self._resync and not data.startswith(b"{")):
+            return out
+        left = len(data)
+        if not _HEADER_ALONE.fullmatch(data):
+            fitting = data[: self._max - 1]
+            left += self._values(fitting, out) - len(fitting)
+        if data[len(data) - left :].strip() and not self._resync:
+            self._tally.drop("truncated")
+        return out
+
+    def _plain(self, out: list[Record]) -> int:
+        """Take headed records and lines from the start of the buffer while there is nothing odd about them.
+
+        Nearly all are so, and this is half of the cost of the careful way. Returns where the first record
+        begins that is to be looked at with care.
+        """
+        buffer, size = self._buffer, len(self._buffer)
+        position = 0
+        if self._block_end or self._skip_line:
+            return position
+        while True:
+            if header := _HEADER.match(buffer, position):
+                start = header.end()
+                end = start + int(header[1])
+                if end > size or end - position > self._max or buffer.find(b"\n", start) != end - 1:
+                    break
+            elif buffer.startswith(b"{", position):
+                start = position
+                end = buffer.find(b"\n", position + (0 if position else self._line_scanned)) + 1
+                if not end or end - position > self._max:
+                    break
+            else:
+                break
+            try:
+                value = _load(buffer[start:end])
+            except (ValueError, RecursionError):
+                break
+            if type(value) is not dict or type(value.get("type")) is not str:
+                break
+            out.append(value)
+            position = end
+        if position:
+            self._resync, self._ending, self._line_scanned, self._early = False, False, 0, 0
+        return position
+
+    def _headed(self, position: int, out: list[Record]) -> int:
+        """Take one header and its payload at ``position``; return where to go on, or ask for more."""
+        buffer = self._buffer
+        self._line_scanned = self._early = 0
+        header = _HEADER.match(buffer, position)
+        if header is None:
+            if len(buffer) - position < _HEADER_MAX and buffer.find(b"\n", position) < 0:
+                self._need = len(buffer) + 1
+                return position
+            return self._line(position, out)
+        self._resync = False
+        start = header.end()
+        end = start + int(header[1])
+        if end - position > self._max or buffer.find(b"\n", start, end - 1) >= 0:
+            # Over the limit, or N is not this payload's length: either way the next LF tells.
+            return start
+        if len(buffer) < end:
+            self._need = len(buffer) + 1
+            return position
+        rest = self._values(buffer[start:end], out)
+        return end - rest if rest < end - start else start
+
+    def _line(self, position: int, out: list[Record]) -> int:
+        """Take one line at ``position`` (alone, or as a part of a block); return where to go on."""
+        buffer = self._buffer
+        start = position + self._block_end
+        if self._block_end and buffer.startswith(b"{", start):
+            # No printer starts an inner line with a brace: the block was a record cut short.
+            self._drop("malformed", bytes(buffer[position:start]))
+            self._leave_block()
+            return start
+        end = buffer.find(b"\n", start + self._line_scanned) + 1
+        separator = 0  # bytes behind the end that had to be seen to find it
+        if not self._block_end:
+            seam = self._seam(start + max(self._line_scanned - len(_SEAM), 0), end or len(buffer))
+            if seam:
+                end, separator = seam, len(_SEAM)
+        if not end:
+            return self._unended_line(position, start, out)
+        self._line_scanned = self._early = 0
+        if self._skip_line:
+            self._skip_line = False
+            return end
+        if self._block_end:
+            return self._block_line(position, start, end, out)
+        if end - position + separator > self._max:
+            return self._oversize_line(position, end, out)
+        line = bytes(buffer[position:end])
+        if not line.strip() or (self._resync and not line.startswith(b"{")):
+            return end
+        rest = self._values(line, out)
+        if rest < len(line):
+            return end - rest
+        depth = _open_brackets(line)
+        if line.startswith(b"{") and depth is not None and depth > 0:
+            self._resync = False
+            self._block_end, self._depth = end - position, depth
+            return position
+        self._drop("malformed", line.strip())
+        self._resync = True
+        return end
+
+    def _unended_line(self, position: int, start: int, out: list[Record]) -> int:
+        """Look at the line at ``start`` whose end has not come; return where to go on, or ask for more."""
+        buffer = self._buffer
+        size = len(buffer) - position
+        if self._skip_line:
+            self._need = len(buffer) + 1
+            self._line_scanned = min(size, len(_SEAM))
+            return len(buffer) - self._line_scanned
+        if size > self._max:
+            if not self._block_end:
+                return self._oversize_line(position, 0, out)
+            self._drop("oversize")
+            self._leave_block()
+            self._resync = True
+            return start
+        if not self._block_end and self._early <= size < self._max and buffer.endswith(b"}"):
+            # Perhaps the whole object is here. After a failed attempt the next one waits until there is twice
+            # as much, so that the attempts cost no more than reading the bytes.
+            if buffer.startswith(b"{", position):
+                rest = self._values(bytes(buffer[position:]), out)
+                if rest < size:
+                    self._line_scanned = self._early = 0
+                    self._ending = True
+                    return len(buffer) - rest
+            self._early = 2 * size
+        self._line_scanned = len(buffer) - start
+        self._need = len(buffer) + 1
+        return position
+
+    def _oversize_line(self, position: int, end: int, out: list[Record]) -> int:
+        """Take the records that begin a line over the limit, or drop it; ``end`` is 0 before it came."""
+        self._line_scanned = self._early = 0
+        fitting = bytes(self._buffer[position : position + self._max - 1])
+        if fitting.startswith(b"{"):
+            rest = self._values(fitting, out)
+            if rest < len(fitting):
+                self._ending = True
+                return position + len(fitting) - rest
+        self._drop("oversize")
+        self._skip_line = not end
+        return end or position
+
+    def _line_end(self, position: int) -> int:
+        """Where the line's blanks end that follow an object, or its LF."""
+        buffer = self._buffer
+        while position < len(buffer) and self._ending:
+            self._ending = buffer[position] in b" \t\r"
+            if self._ending or buffer[position] == _LF:
+                position += 1
+        return position
+
+    def _seam(self, at: int, stop: int) -> int:
+        """Where an object ends to which the next one is joined, from ``at`` on; 0 if there is none."""
+        buffer = self._buffer
+        while (at := buffer.find(_SEAM, at, stop)) >= 0:
+            at += 1
+            after = at + len(_SEAM) - 1
+            if after < len(buffer) and buffer[after] not in _CLOSING:
+                return at
+        return 0
+
+    def _values(self, data: bytes | bytearray, out: list[Record]) -> int:
+        """Deliver the JSON objects that ``data`` starts with; return how many bytes are left behind them."""
+        if not data.startswith(b"{") and not data.lstrip().startswith(b"{"):
+            return len(data)
+        if _fast_loads is not None:
+            try:
+                value = _fast_loads(data)
+            except ValueError:
+                pass  # Not UTF-8, several values, or not JSON: the slow way tells which.
+            else:
+                self._deliver(value, out)
+                return 0
+        bad = False
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            text = data.decode(errors="surrogateescape")
+            bad = True
+        at = first = 0 if text.startswith("{") else _blank(text, 0)
+        while text.startswith("{", at):
+            try:
+                value, end = _raw_decode(text, at)
+            except (ValueError, RecursionError):
+                break
+            behind = _blank(text, end)
+            if at > first and behind == len(text) and is_header(value):
+                break  # It tells the length of what follows.
+            if self._deliver(value, out) and bad and _SURROGATE.search(text, at, end):
+                self._tally.repaired += 1
+            at = behind
+        return len(text[at:].encode(errors="surrogateescape")) if at > first else len(data)
+
+    def _block_line(self, position: int, start: int, end: int, out: list[Record]) -> int:
+        """Add the line ``start:end`` to the block that began at ``position``."""
+        depth = _open_brackets(bytes(self._buffer[start:end]))
+        self._depth += depth or 0
+        if end - position > self._max:
+            self._drop("oversize")
+            end = start  # its last line may end in a seam
+        elif depth is None:
+            self._drop("malformed", bytes(self._buffer[position:end]))
+        elif self._depth > 0:
+            self._block_end = end - position
+            return position
+        else:
+            block = bytes(self._buffer[position:end])
+            rest = self._values(block, out)
+            if rest < len(block):
+                self._leave_block()
+                return end - rest
+            self._drop("malformed", block)
+        self._leave_block()
+        self._resync = True
+        return end
+
+    def _leave_block(self) -> None:
+        self._block_end = self._line_scanned = self._early = self._depth = 0
+
+    def _deliver(self, value: Record, out: list[Record]) -> bool:
+        """Keep ``value`` if it is a record."""
+        self._resync = False
+        return self._tally.accept(value, out)
+
+    def _drop(self, reason: str, sample: bytes = b"") -> None:
+        """Count one loss for a whole run of garbage."""
+        if not self._resync:
+            self._tally.drop(reason, sample)
+
+
+def _blank(text: str, at: int) -> int:
+    """Where the blanks that begin at ``at`` end."""
+    while text[at : at + 1] in _BLANKS:
+        at += 1
+    return at
+
+
+def _open_brackets(line: bytes) -> int | None:
+    """How many brackets ``line`` leaves open (negative: closes); None if a string in it never ends."""
+    bare = _STRING.sub(b"", line)
+    if not bare.endswith(b"\n"):
+        return None
+    return bare.count(b"{") + bare.count(b"[") - bare.count(b"}") - bare.count(b"]")

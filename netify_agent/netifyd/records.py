@@ -1,0 +1,97 @@
+"""Records of a stream, and the tally of what was dropped.
+
+Shared by all framings. It knows no bytes on the wire: decoded values go in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Protocol
+
+Record = dict[str, Any]
+
+#: Why something was dropped, as counted in :attr:`Tally.drops`. ``aggregated``: a report of netifyd's
+#: aggregator plugin, which has sums over flows instead of flows.
+DROP_REASONS = ("malformed", "oversize", "truncated", "untyped", "aggregated")
+#: Types that describe a flow, all in the same layout. The last by arrival says what the flow is.
+DESCRIPTION_TYPES = frozenset(("flow", "flow_dpi_update", "flow_dpi_complete"))
+#: All types of netifyd v4 and v5 that begin with ``flow`` (vendor's schemas). ``flow_intel`` repeats counters
+#: of the flow that it judges, so nothing of it is accounted.
+FLOW_TYPES = DESCRIPTION_TYPES | {"flow_stats", "flow_purge", "flow_intel"}
+#: What may be done where aggregator reports arrive.
+AGGREGATOR_ADVICE = (
+    "reports of netify-proc-aggregator (log_time_start, stats), which name no flows: send 'stream-flows' and"
+    " 'stream-stats' of netify-proc-core to this sink instead (docs/netifyd.md)"
+)
+
+_SAMPLE_BYTES = 64
+
+
+class Unreadable(Exception):
+    """The stream can't be decoded here; the message says what it is and what is missing."""
+
+
+class Tally:
+    """What a stream lost.
+
+    :ivar drops: counted by reason: one for a record, or for a run of bytes in which no record was found.
+    :ivar repaired: records whose text was not UTF-8. They are kept, with the bad bytes as lone surrogates
+        (PEP 383), because their counters are as good as any.
+    :ivar untyped: what the first object without a ``type`` looks like, as a phrase for an error message.
+    :ivar garbage: the start (at most 64 bytes) of the first bytes that were dropped as malformed.
+    """
+
+    def __init__(self) -> None:
+        self.drops: Counter[str] = Counter()
+        self.repaired = 0
+        self.garbage = b""
+        self.untyped: str | None = None
+
+    def drop(self, reason: str, sample: bytes = b"") -> None:
+        """Count one loss; ``sample`` is what was found in place of a record."""
+        self.drops[reason] += 1
+        self.garbage = self.garbage or sample[:_SAMPLE_BYTES]
+
+    def accept(self, value: Record, out: list[Record]) -> bool:
+        """Append ``value`` to ``out`` if it is a record; a length header is skipped, the rest counted."""
+        if isinstance(value.get("type"), str):
+            out.append(value)
+            return True
+        if "log_time_start" in value and isinstance(value.get("stats"), list):
+            self.drops["aggregated"] += 1
+        elif not is_header(value):
+            self.drops["untyped"] += 1
+            self.untyped = self.untyped or _describe_keys(value)
+        return False
+
+
+def _describe_keys(value: Record) -> str:
+    keys = ", ".join("".join(c if c.isprintable() else "." for c in str(key)[:20]) for key in list(value)[:5])
+    return f"objects without 'type' (their keys: {keys or 'none'})"
+
+
+class Reader(Protocol):
+    """One layer that turns bytes of a stream into records.
+
+    :ivar pending: input is left that was not decoded yet: call ``feed(b"")``, which decodes some more.
+    :ivar broken: why nothing can be read from this stream any more; None while it can.
+    :ivar held: bytes kept until more arrive.
+    """
+
+    @property
+    def pending(self) -> bool: ...  # noqa: D102
+    @property
+    def broken(self) -> str | None: ...  # noqa: D102
+    @property
+    def held(self) -> int: ...  # noqa: D102
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Take bytes, cut anywhere; return the records that they complete, in order."""
+
+    def close(self) -> list[Record]:
+        """The stream ended: return what its end completes, and count what it cut short."""
+
+
+def is_header(value: Record) -> bool:
+    """Whether ``value`` is a length header, ``{"length": N}``."""
+    return value.keys() == {"length"}
