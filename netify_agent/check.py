@@ -22,7 +22,7 @@ _CONNECTING_S = 6.0  # the longest time to connect, and a margin
 
 
 def check(path: str | None, settings: Settings) -> int:
-    """Print a line for each check (``ok``, ``warn`` or ``WRONG``), and what to configure in netifyd if needed.
+    """Print a line for each check (``ok``, ``warn`` or ``WRONG``), and what to configure in netifyd.
 
     :returns: the exit code: 1 if anything is wrong, else 0.
     """

@@ -75,6 +75,7 @@ class Accountant:
         self._builder = BatchBuilder(bucket, max_shown)
         self._tables: dict[str, FlowTable] = {}
         self._stored_sources: Mapping[str, SourceState] = {}
+        self._sources: frozenset[str] | None = None  # those that are listened to; None: any
         self._restored = False
         self._sequence = 0  # arrival number of the latest record of a flow
         self._flows = FlowAccounting(self._builder, self.identity, self._evict)
@@ -126,11 +127,15 @@ class Accountant:
             table.capture_points.rules = rules
 
     def keep_sources(self, sources: Iterable[str]) -> None:
-        """End the flows of sources that are not among ``sources`` (URLs): nobody listens to them any more."""
-        for source in self._tables.keys() - set(sources):
-            table = self._tables[source]
-            for flow in list(table.live.values()):
-                table.end(flow, purged=False)
+        """Listen to ``sources`` (URLs) only: flows of all others end, also those that are restored later."""
+        self._sources = frozenset(sources)
+        self._end_other_sources()
+
+    def _end_other_sources(self) -> None:
+        for source, table in self._tables.items():
+            if self._sources is not None and source not in self._sources:
+                for flow in list(table.live.values()):
+                    table.end(flow, purged=False)
 
     def connected(self, source: str) -> None:
         """A connection to ``source`` (an endpoint's URL) begins: its netifyd may be another process."""
@@ -225,6 +230,7 @@ class Accountant:
                 self._tables[name].resolve_unclaimed(flow)
                 if flow.ended and flow.digest in self._tables[name].ended:
                     self._builder.show_ended(flow)
+        self._end_other_sources()
         if renamed:
             self.save_all()
         self._evict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -93,10 +94,10 @@ class Status:
     def document(self) -> dict[str, Any]:
         """The body of ``/status``; docs/api.md explains each key. What never happened is null."""
         now = time.time()
-        try:
-            counters: dict[str, int] | None = self._reader.counters()
-        except StoreError:
-            counters = None
+        counters: dict[str, int] | None = None
+        left_out: dict[str, int] | None = None
+        with contextlib.suppress(StoreError):  # the check of Redis says why
+            counters, left_out = self._reader.counters(), self._reader.left_out()
         return {
             "version": __version__,
             "gateway": self.settings.gateway,
@@ -114,6 +115,12 @@ class Status:
                 "records": dict(self.accountant.records),
                 "rejected": dict(self.accountant.rejected),
                 "counters": counters,
+                "left_out": left_out,
+                "interfaces": [
+                    {"endpoint": source, "name": point.name, "role": point.role, "counted": point.counted}
+                    for source, points in self.accountant.capture_points().items()
+                    for point in points
+                ],
             },
             "flushes": {
                 **vars(self.writer),

@@ -237,6 +237,8 @@ class Supervisor:
             for endpoint in netifyd.endpoints
         ]
         self._status.listeners = [listener.status for listener in self._listeners]
+        with lock:
+            accountant.keep_sources(map(str, (*netifyd.endpoints, *netifyd.fallbacks)))
         self._listening = [
             self._worker(f"listener {listener.status.endpoint}", listener.run, self._limits.listener_s)
             for listener in self._listeners

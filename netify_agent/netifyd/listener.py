@@ -135,7 +135,8 @@ class Intake:
         # Replaced, not changed: the web's threads may be reading it.
         self._status.drops = dict(self._drops + reader.drops)
         self._status.repaired = self._repaired + reader.repaired
-        if reader.drops["aggregated"] and not self._aggregated:
+        # Where nothing else arrives, the reason why there is no stream says it.
+        if reader.drops["aggregated"] and self._status.records and not self._aggregated:
             self._aggregated = True
             log.warning("%s: dropped %s", self._status.endpoint, AGGREGATOR_ADVICE)
 

@@ -19,6 +19,7 @@ class Traffic:
 
     :ivar devices: the heaviest devices, most bytes first, without their applications.
     :ivar of_all_devices: counters of all devices together.
+    :ivar left_out: counters of what was captured at interfaces that do not count.
     :ivar applications: the gateway's applications, most bytes first.
     :ivar counters: the accounting's own counters, by name.
     :ivar known: number of devices in the store.
@@ -29,6 +30,7 @@ class Traffic:
     gateway: Counted
     devices: list[DeviceRow]
     of_all_devices: dict[str, int]
+    left_out: dict[str, int]
     applications: dict[str, Counted]
     counters: dict[str, int]
     known: int
@@ -59,6 +61,7 @@ class MetricsReader:
         query = self._reader.query(flush)
         totals = query.hgetall(keys.totals(GATEWAY))
         beside = [query.hgetall(key) for key in (keys.unattributed, keys.mirrored, keys.forgotten)]
+        left_out = query.hgetall(keys.left_out)
         rates = query.hget(keys.rates, GATEWAY)
         applications = query.hgetall(keys.applications(GATEWAY))
         counters = query.hgetall(keys.counters)
@@ -77,6 +80,7 @@ class MetricsReader:
                 name: count - unattributed[name] + mirrored[name] - forgotten[name]
                 for name, count in gateway.counters.items()
             },
+            counters_of(left_out.value),
             rows_of(applications.value, application_rates),
             {name: int(count) for name, count in counters.value.items()},
             len(names.value),

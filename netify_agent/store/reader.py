@@ -90,6 +90,11 @@ class StoreReader:
         with store_errors():
             return {name: int(count) for name, count in self.client.hgetall(self.keys.counters).items()}
 
+    def left_out(self) -> dict[str, int]:
+        """Counters of flows that were captured at interfaces that do not count."""
+        with store_errors():
+            return counters_of(self.client.hgetall(self.keys.left_out))
+
     # -- devices -----------------------------------------------------------------------------------
 
     @retry_when_flushed

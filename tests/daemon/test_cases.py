@@ -42,6 +42,13 @@ ROUTED = {"198.51.100.10": (100, 1000), "198.51.100.11": (200, 2000), "198.51.10
 SWITCH = "02:00:00:00:33:33"
 
 CASES = (
+    # netifyd 5: the last description by arrival says what the flow is.
+    Case("v5-dpi-update-complete", {LAPTOP: (10_000, 200_000)}, {"netify.youtube": (10_000, 200_000)}),
+    # One connection, seen at the LAN and, behind NAT, at the WAN.
+    Case("lan-and-wan-nat", {LAPTOP: (5336, 5470)}),
+    Case("no-packet-counters", {LAPTOP: (1050, 2070)}),
+    # After the reboot netifyd's clock is a month behind; all that it ever saw counts.
+    Case("clock-back-at-reboot", {LAPTOP: (42_666, 60_334)}),
     Case("numbered-tags", {LAPTOP: (110, 990)}, {"netify.google-chat": (110, 990)}),
     # A tunnel's peer has no MAC address; the other host came with its own once, before or after.
     Case("nfq-zero-mac", {"192.0.2.100": (10, 20), PHONE: (1100, 2200)}),

@@ -36,6 +36,7 @@ from support import (
 )
 
 from netify_agent.accounting.batch import MAX_ENDED
+from netify_agent.accounting.flow_id import digest_of
 from netify_agent.store.client import connect
 from netify_agent.store.layout import Keys
 
@@ -93,7 +94,7 @@ class Delivered:
             if flow is not None:
                 for name in _owners(flow):
                     sums[name] += amount
-        return {name: amount for name, amount in sums.items() if amount}
+        return of_single_devices({name: amount for name, amount in sums.items() if amount})
 
 
 def _owners(flow: dict[str, Any]) -> list[str]:
@@ -249,7 +250,7 @@ def test_a_killed_agent_recovers_every_flow_that_speaks_again(
     eventually(lambda: daemon.records() == half, "the second part is read")
     daemon.kill()
     client, keys = connect(redis_server.url, None), Keys("gw1")
-    held = {digest: json.loads(state) for digest, state in client.hgetall(keys.flows).items()}
+    held = {digest_of(name): json.loads(state) for name, state in client.hgetall(keys.flows).items()}
     unclaimed_bytes = {digest: max(state[5], 0) for digest, state in held.items()}
     row = client.hgetall(keys.totals(""))
     at_the_kill = int(row["bu"]) + int(row["bd"])
@@ -271,7 +272,7 @@ def test_a_killed_agent_recovers_every_flow_that_speaks_again(
     unseen = sum(everything.values()) - gateway
     assert 0 <= unseen <= sum(everything[digest] - before.get(digest, 0) for digest in silent)
     # Every flow that spoke again and still lives is whole in the store.
-    live = {digest: json.loads(state) for digest, state in client.hgetall(keys.flows).items()}
+    live = {digest_of(name): json.loads(state) for name, state in client.hgetall(keys.flows).items()}
     spoke = [digest for digest in live if digest in again]
     assert spoke
     assert {digest: sum(live[digest][7:9]) for digest in spoke} == {

@@ -47,9 +47,9 @@ def test_counts_are_rounded_down_to_their_first_digit(count: int, text: str) -> 
 @pytest.mark.parametrize(
     ("sent", "advice"),
     [
-        (None, "netifyd.endpoints must name the bind_address of a channel of its socket sink"),
-        (AGGREGATOR_REPORT, "must get stream-flows and stream-stats of netify-proc-core instead"),
-        ({"a": 1, "b\x1b": 2}, "found JSON objects without 'type' (their keys: a, b.)"),
+        (None, "netifyd v5 streams to the socket of its sink-socket plugin"),
+        (AGGREGATOR_REPORT, "send 'stream-flows' and 'stream-stats' of netify-proc-core"),
+        ({"a": 1, "b\x1b": 2}, "found objects without 'type' (their keys: a, b.)"),
     ],
     ids=["netifyd 5's API socket", "aggregator", "other JSON"],
 )

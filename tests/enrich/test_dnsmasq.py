@@ -12,7 +12,8 @@ def test_names_by_mac_and_address(tmp_path: Path) -> None:
 
 
 def test_a_star_is_no_name(tmp_path: Path) -> None:
-    assert read(tmp_path, dnsmasq("192.168.1.2", "*")) == Names()
+    names = read(tmp_path, dnsmasq("192.168.1.2", "*"))
+    assert (names.by_mac, names.by_ip, names.owners) == ({}, {}, {"192.168.1.2": MAC})
 
 
 def test_an_ended_lease_is_ignored_and_zero_never_ends(tmp_path: Path) -> None:

@@ -122,6 +122,9 @@ def test_long_addresses_are_not_kept_in_memory() -> None:
     assert short_text("x" * 65) is None
     caches = description._side, description.device_id
 
+    for cache in caches:
+        cache.cache_clear()
+
     def kept(local_ip: str, other_ip: str) -> list[int]:
         describe(flow(local_mac=None, local_ip=local_ip, other_ip=other_ip, other_type="local"))
         return [cache.cache_info().currsize for cache in caches]

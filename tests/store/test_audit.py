@@ -58,6 +58,8 @@ def test_sums_that_agree_are_never_told_of_whatever_moves_between_two_parts(audi
     said = audited.book.netifyd
     fill(audited, DEVICES[:80])
     now_ms = 1_700_000_000_000
+    audited.flush(at_ms=now_ms)
+    audited.book.client.hset(KEYS.meta, "steady", now_ms - 2 * 86_400_000)  # so that devices are forgotten
     ended = 0
     for turn in range(60):
         now_ms += 100_000  # so that devices that say nothing are forgotten in between

@@ -169,6 +169,12 @@ def _gateway(traffic: Traffic, out: Exposition) -> None:
             f"{unit.capitalize()} through the gateway, each flow once.",
             _by_direction(gateway.counters, unit),
         )
+    out.family(
+        "netify_left_out_bytes",
+        "gauge",
+        "Bytes captured at interfaces that do not count.",
+        _by_direction(traffic.left_out, "bytes"),
+    )
     out.family("netify_rate_bytes_per_second", "gauge", "Rate over the last interval.", _rates(gateway, {}))
     out.single("netify_devices", "gauge", "Known devices.", traffic.known)
     out.single("netify_devices_active", "gauge", "Active devices.", traffic.active)

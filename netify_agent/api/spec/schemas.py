@@ -229,6 +229,18 @@ STATUS = record(
                 "records": table(POSITIVE),
                 "rejected": table(POSITIVE),
                 "counters": {"type": ["object", "null"], "additionalProperties": COUNT},
+                "left_out": {"type": ["object", "null"], "additionalProperties": COUNT},
+                "interfaces": listing(
+                    record(
+                        "Capture point",
+                        {
+                            "endpoint": TEXT,
+                            "name": TEXT,
+                            "role": {"enum": ["lan", "wan", None]},
+                            "counted": FLAG,
+                        },
+                    )
+                ),
             },
         ),
         "flushes": record(
