@@ -232,7 +232,7 @@ STATUS = record(
                 "left_out": {"type": ["object", "null"], "additionalProperties": COUNT},
                 "interfaces": listing(
                     record(
-                        "Capture point",
+                        "CapturePoint",
                         {
                             "endpoint": TEXT,
                             "name": TEXT,
