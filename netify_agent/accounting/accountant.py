@@ -147,7 +147,8 @@ class Accountant:
         :param records: objects with a ``type``; whatever else is in them is checked here.
         :param source: URL of the endpoint they came from.
         """
-        table, taken, builder = self._table(source), self.records, self._builder
+        table, taken = self._table(source), self.records
+        change, describe, count = self._builder.change, self._flows.describe, self._flows.count
         for record in records:
             kind = record["type"]
             taken[kind if kind in _KNOWN_TYPES else "unknown"] += 1
@@ -163,11 +164,11 @@ class Accountant:
                     table.rename(digest, fields["digest_prev"])
                 flow = table.live.get(digest) or table.find(digest)
                 if flow is not None:
-                    builder.change(flow)
+                    change(flow)
                 if kind in _COUNTERS:
-                    self._flows.count(table, digest, flow, fields, record)
+                    count(table, digest, flow, fields, record)
                 else:
-                    self._flows.describe(table, digest, flow, fields, record)
+                    describe(table, digest, flow, fields, record)
             elif kind == "agent_status":
                 self._take_status(table, read_agent_status(record))
                 self._take_neighbours(table, record)
@@ -305,7 +306,10 @@ class Accountant:
 
     def _evict(self) -> None:
         """Beyond the bound, evict the least recently seen flows, a part of the table at a time."""
-        excess = self.live_flows - self._max_flows
+        if len(self._tables) == 1:
+            excess = len(next(iter(self._tables.values())).live) - self._max_flows
+        else:
+            excess = self.live_flows - self._max_flows
         if excess <= 0:
             return
         count = excess + self._max_flows // 64

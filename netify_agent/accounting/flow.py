@@ -149,8 +149,12 @@ class Flow:
     def open_bucket(self, bucket: int) -> None:
         """What is counted from now on belongs to the history bucket that starts at ``bucket`` (s)."""
         self.bucket = bucket
-        counts = Counts(self.bytes_up, self.bytes_down, self.packets_up, self.packets_down, 0)
-        self._before_bucket = counts if any(counts) else _ZERO
+        if self.bytes_up or self.bytes_down or self.packets_up or self.packets_down:
+            self._before_bucket = Counts(
+                self.bytes_up, self.bytes_down, self.packets_up, self.packets_down, 0
+            )
+        else:
+            self._before_bucket = _ZERO
 
     def in_bucket(self, bucket: int) -> Counts:
         """Return what was counted in the open history bucket ``bucket``, without the flow itself."""

@@ -148,6 +148,8 @@ class FlowAccounting:
         flow.sequence = table.sequence
         if seen:
             flow.last_seen = seen
+        if flow.total_bytes < 0 and total == up + down and total_packets == packets_up + packets_down:
+            flow.total_bytes = flow.total_packets = 0  # its first counters, with nothing before them
         if (
             flow.total_bytes == total - up - down
             and flow.total_packets == total_packets - packets_up - packets_down
@@ -157,7 +159,7 @@ class FlowAccounting:
             if up or down or packets_up or packets_down:
                 self._builder.count(flow, up, down, packets_up, packets_down)
         else:
-            self._count_by_total(flow, counters._replace(total=total, total_packets=total_packets))
+            self._count_by_total(flow, counters, total, total_packets)
         table.resolve_unclaimed(flow)
         if purge:
             table.end(flow, purged=True)
@@ -170,16 +172,19 @@ class FlowAccounting:
         flow.total_bytes = flow.total_packets = 0
         return flow
 
-    def _count_by_total(self, flow: Flow, counters: FlowCounters) -> None:
-        """Count what the totals prove to be new, where that differs from what the interval says."""
-        up, down, packets_up, packets_down, total, total_packets, _ = counters
+    def _count_by_total(self, flow: Flow, counters: FlowCounters, total: int, total_packets: int) -> None:
+        """Count what the totals prove to be new, where that differs from what the interval says.
+
+        :param total: bytes of the flow so far, where ``counters`` need not say; ``total_packets`` likewise.
+        """
+        up, down, packets_up, packets_down, *_ = counters
         if flow.total_bytes < 0:
             # Its first counters: what it carried before them is ours only if it began after the baseline.
             flow.unclaimed_bytes = max(total - up - down, 0)
             flow.unclaimed_packets = max(total_packets - packets_up - packets_down, 0)
             flow.total_bytes, flow.total_packets = flow.unclaimed_bytes, flow.unclaimed_packets
         grown = total - flow.total_bytes
-        if grown and _packets_were_reset(flow.total_packets, counters):
+        if grown and _packets_were_reset(flow.total_packets, packets_up + packets_down, total_packets):
             flow.total_packets = total_packets - packets_up - packets_down
         grown_packets = max(total_packets - flow.total_packets, 0)
         flow.total_bytes, flow.total_packets = total, max(total_packets, flow.total_packets)
@@ -240,14 +245,13 @@ def _meaning(flow: Flow, total: int, interval: int, seen: int) -> _Meaning:
     return _Meaning.ANOTHER_FLOW if is_later else _Meaning.REPETITION
 
 
-def _packets_were_reset(known: int, counters: FlowCounters) -> bool:
+def _packets_were_reset(known: int, interval: int, total: int) -> bool:
     """Whether netifyd began to count the packets of a flow anew, although its bytes go on.
 
     4.4.5 does so when it starts the detection of a flow again, as for a second DNS query over the same two
     ends: the total is less than before, or all of it is in this interval.
     """
-    interval = counters.packets_up + counters.packets_down
-    return counters.total_packets < known or 0 < interval == counters.total_packets < known + interval
+    return total < known or 0 < interval == total < known + interval
 
 
 def _is_earlier(flow: Flow, description: Description) -> bool:
@@ -264,4 +268,6 @@ def _is_later_flow(flow: Flow, description: Description) -> bool:
 
 def _is_folded(flow: Flow | Description | None) -> bool:
     """Whether one of its sides is a device without a row of its own."""
-    return flow is not None and any(row and row.device == OTHER_DEVICE for row in (flow.key, flow.peer))
+    if flow is None:
+        return False
+    return flow.key.device == OTHER_DEVICE or (flow.peer is not None and flow.peer.device == OTHER_DEVICE)
