@@ -226,6 +226,8 @@ class Accountant:
             has_ended = state.source in restarted and flow.id not in self._ended_before_restore
             self._restore_flow(table, flow, has_ended)
         self._ended_before_restore.clear()
+        for table in self._tables.values():
+            table.baseline.go_on()
         for name, waiting in arrived.items():
             for flow in waiting:
                 self._tables[name].resolve_unclaimed(flow)
@@ -302,6 +304,7 @@ class Accountant:
             table = self._tables[source] = FlowTable(source, self._builder, self._rules, self._max_ended)
             if self._restored:
                 table.baseline.restore(self._stored_sources.get(source))
+                table.baseline.go_on()
         return table
 
     def _evict(self) -> None:
@@ -319,14 +322,16 @@ class Accountant:
 
     def _take_status(self, table: FlowTable, status: AgentStatus) -> None:
         is_new = table.source in self._new_connections
-        if table.baseline.report(status, new_connection=is_new):
-            # The flows of the process that is gone have ended without a word.
+        is_restart = table.baseline.is_restart(status, new_connection=is_new)
+        if is_restart:
+            # The flows of the process that is gone have ended without a record of their end.
             for flow in list(table.live.values()):
                 table.end(flow, purged=True)
                 if not self._restored:
                     self._ended_before_restore.add(flow.id)
             table.capture_points.reset()
             self._builder.counters["netifyd_restarts"] += 1
+        table.baseline.report(status, is_restart=is_restart)
         if status.clock_ms:
             self._new_connections.discard(table.source)
             table.expire()

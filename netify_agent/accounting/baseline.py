@@ -44,56 +44,75 @@ class Baseline:
         self._uptime = 0
         # The baseline before netifyd's clock was set back: for flows that began by the clock of that time.
         self._before_step = 0
+        # Between restore and go_on: the start of the process that was met before, and whether it is another.
+        self._arrived: int | None = None
+        self._restarted = False
 
     def state(self) -> SourceState:
         """Return what must be stored."""
         return SourceState(self._epoch, self._evicted, self._start, self._uptime)
 
     def restore(self, stored: SourceState | None) -> bool:
-        """Take back what an earlier run stored; None: nothing.
+        """Take back what an earlier run stored; None: nothing. :meth:`go_on` must follow.
+
+        Until then the baseline is that of the stored flows.
 
         :returns: whether netifyd was restarted since.
         """
         self.restored = True
+        self._arrived = self._start
         if stored is None:
             return False
-        arrived = self._start
-        restarted = (
-            arrived is not None
+        self._restarted = (
+            self._start is not None
             and stored.start is not None
             and self._uptime < stored.uptime
-            and abs(arrived - stored.start) > _SAME_START_MS
+            and abs(self._start - stored.start) > _SAME_START_MS
         )
         self._evicted = max(self._evicted, stored.evicted)
         if stored.epoch is not None:
             self._epoch, self._guessed = stored.epoch, False
-        if arrived is None:
-            self._start, self._uptime = stored.start, stored.uptime
-        elif restarted:
-            self._begin_process(arrived)
-        return restarted
+        if stored.start is not None:
+            self._start = stored.start
+        if self._arrived is None:
+            self._uptime = stored.uptime
+        return self._restarted
+
+    def go_on(self) -> None:
+        """The stored flows have been taken back: the baseline is that of the process that netifyd is now."""
+        if self._arrived is None:
+            return
+        if self._restarted:
+            self._begin_process(self._arrived)
+        self._start = self._arrived
 
     def hear(self, at: int) -> None:
         """Note a flow record of netifyd's time ``at`` (0: unknown): it may be the first that ever arrived."""
         if self._epoch is None and at:
             self._epoch, self._guessed = at, True
 
-    def report(self, status: AgentStatus, *, new_connection: bool) -> bool:
+    def is_restart(self, status: AgentStatus, *, new_connection: bool) -> bool:
+        """Whether an ``agent_status`` is of another process of netifyd. End the flows of the one before then.
+
+        :param new_connection: it is the first of its connection.
+        """
+        start = status.clock_ms - status.uptime_s * 1000
+        return bool(status.clock_ms) and new_connection and self._is_another_process(start, status.uptime_s)
+
+    def report(self, status: AgentStatus, *, is_restart: bool) -> None:
         """Take an ``agent_status``.
 
-        :param new_connection: it is the first of its connection, so that it may be of another process.
-        :returns: whether netifyd was restarted.
+        :param is_restart: as :meth:`is_restart` said; the flows of the process before have ended.
         """
         clock, start = status.clock_ms, status.clock_ms - status.uptime_s * 1000
         if not clock:
-            return False
-        restarted = new_connection and self._is_another_process(start, status.uptime_s)
+            return
         if self._epoch is None or self._guessed:
             # Where netifyd tracked no flow when we came, all that it ever saw is ours to count.
             epoch = start if status.tracks_no_flow else clock
             self._epoch = epoch if self._epoch is None else min(epoch, self._epoch)
             self._guessed = False
-        if restarted:
+        if is_restart:
             self._begin_process(start)
         elif self._start is None:
             self._start = start
@@ -101,7 +120,6 @@ class Baseline:
             self._before_step = max(self._epoch, self._evicted)
             self._epoch, self._evicted = min(self._epoch, clock), min(self._evicted, clock)
         self._clock, self._uptime = clock, status.uptime_s
-        return restarted
 
     def _is_another_process(self, start: int, uptime: int) -> bool:
         """Another process has a lower uptime and another start. A late report has the same start."""

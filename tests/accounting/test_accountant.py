@@ -1680,3 +1680,20 @@ def test_a_flow_may_be_described_by_its_completion_alone(store: ReferenceStore) 
     store.feed(stats("a", 10, 20, 30), {**flow("a"), "type": "flow_dpi_complete"}).flush()
 
     assert store.device() == (10, 20)
+
+
+@pytest.mark.parametrize("restore", [True, False], ids=["restored first", "restored later"])
+def test_unclaimed_bytes_of_flows_before_a_restart_of_netifyd_are_not_those_after_it(
+    store: ReferenceStore, restore: bool
+) -> None:
+    """Their flows ended after the baseline of the new process was set, and were taken for younger than it."""
+    store = ReferenceStore().connect(status(1000, flow_count=1))
+    store.feed(stats("a", 10, 20, 5000)).flush()
+    if not restore:
+        store.crash(restore=False)
+    store.connect(status(5, at=T0 + 60_000))
+    if not restore:
+        store.restore()
+    store.flush()
+
+    assert store.gateway == (10, 20)
