@@ -15,6 +15,7 @@ from netify_agent.store.flow_reader import FlowReader, RiskRow
 from netify_agent.store.flow_writer import FlowWriterLimits
 from netify_agent.store.layout import Keys
 from netify_agent.store.reader import NetworkSnapshot, StoreReader
+from netify_agent.store.retention import RetentionLimits
 from netify_agent.store.rows import UsageRow
 from netify_agent.store.usage_reader import UsageReader
 from netify_agent.store.writer import Flush, StoreWriter
@@ -95,6 +96,7 @@ class Book:
         history: dict[int, int] | None = None,
         forget_after_s: int = FORGET_AFTER_S,
         flow_limits: FlowWriterLimits | None = None,
+        retention_limits: RetentionLimits | None = None,
         max_devices: int = 10_000,
     ) -> None:
         self.url = url
@@ -110,6 +112,7 @@ class Book:
             history or HISTORY,
             forget_after_s,
             flow_limits=flow_limits,
+            retention_limits=retention_limits,
             max_devices=max_devices,
         )
         self.restored = self.writer.claim()

@@ -96,20 +96,22 @@ class Baseline:
 
         :param new_connection: it is the first of its connection.
         """
-        start = status.clock_ms - status.uptime_s * 1000
-        return bool(status.clock_ms) and new_connection and self._is_another_process(start, status.uptime_s)
+        uptime_s = status.uptime_s or 0
+        start = status.clock_ms - uptime_s * 1000
+        return bool(status.clock_ms) and new_connection and self._is_another_process(start, uptime_s)
 
     def report(self, status: AgentStatus, *, is_restart: bool) -> None:
         """Take an ``agent_status``.
 
         :param is_restart: as :meth:`is_restart` said; the flows of the process before have ended.
         """
-        clock, start = status.clock_ms, status.clock_ms - status.uptime_s * 1000
+        uptime_s = status.uptime_s or 0
+        clock, start = status.clock_ms, status.clock_ms - uptime_s * 1000
         if not clock:
             return
         if self._epoch is None or self._guessed:
             # Where netifyd tracked no flow when we came, all that it ever saw is ours to count.
-            epoch = start if status.tracks_no_flow else clock
+            epoch = start if status.flows == 0 else clock
             self._epoch = epoch if self._epoch is None else min(epoch, self._epoch)
             self._guessed = False
         if is_restart:
@@ -119,7 +121,7 @@ class Baseline:
         elif clock < self._clock - _LATE_MS:
             self._before_step = max(self._epoch, self._evicted)
             self._epoch, self._evicted = min(self._epoch, clock), min(self._evicted, clock)
-        self._clock, self._uptime = clock, status.uptime_s
+        self._clock, self._uptime = clock, uptime_s
 
     def _is_another_process(self, start: int, uptime: int) -> bool:
         """Another process has a lower uptime and another start. A late report has the same start."""

@@ -1,9 +1,9 @@
-"""Which device an end of a flow is, where the record alone does not tell.
+"""Assigns devices to the ends of flows.
 
-netifyd gives a MAC address and an IP address for each end. The MAC address names the device, but it is
-missing where packets came through NFQUEUE or a tunnel, and it is that of a router where hosts are behind one.
-This module knows which MAC address an IP address belongs to, and which hosts the owner wants to go by their
-IP addresses. It does no I/O: what the kernel or a DHCP server knows is handed in.
+netifyd reports a MAC address and an IP address for each end. The MAC address identifies the device. It is
+missing if packets came through NFQUEUE or a tunnel, and for hosts behind a router it is the router's. This
+module knows the MAC address of each IP address, and which hosts the configuration identifies by IP address.
+No I/O: the entries of the ARP table and the DHCP leases are passed in.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from netify_agent.netifyd.flow_record import (
     short_text,
 )
 
-MAX_LEARNED = 32_768  # IP addresses whose MAC address is remembered; some 250 bytes each
-_MAX_LISTED = 64  # IP addresses read of one MAC address in a list
-# A MAC address with more IP addresses than a host has is that of a router, which hides the hosts behind it.
+MAX_LEARNED = 32_768  # IP addresses with a remembered MAC address; about 250 bytes each
+_MAX_LISTED = 64  # IP addresses read per MAC address of a list
+# A MAC address with more IP addresses than these is a router's, which hides the hosts behind it.
 _HOST_IPV4 = 8
 _HOST_IPV6 = 64
 
-Place = tuple[str, str]  # source, IP address
+HostKey = tuple[str, str]  #: source and IP address
 
 
 class ByIp:
-    """The hosts that go by their IP addresses although their flows carry a MAC address."""
+    """Hosts that are identified by IP address although their flows carry a MAC address."""
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:
-        """``hosts``: networks in CIDR notation, and MAC addresses in lower case with colons."""
+        """``hosts``: networks in CIDR notation, or MAC addresses in lower case with colons."""
         self._macs: set[str] = set()
         self._networks = []
         for host in hosts:
@@ -50,7 +50,7 @@ class ByIp:
         return bool(self._macs or self._networks)
 
     def covers(self, device: str, ip: str) -> bool:
-        """Whether the host with ``ip``, whose flow carries ``device``, goes by ``ip``."""
+        """Whether the host with address ``ip`` and MAC address ``device`` is identified by ``ip``."""
         if device in self._macs:
             return True
         inside = self._known.get(ip)
@@ -63,45 +63,56 @@ class ByIp:
 
 
 class DeviceIdentity:
-    """Names the devices of flows.
+    """Assigns devices to flows.
 
-    :ivar by_ip: who goes by IP address; may be replaced at any time, and holds for later descriptions.
+    :ivar by_ip: hosts identified by IP address. May be replaced; applies to later descriptions.
     """
 
     def __init__(self, table: DeviceTable) -> None:
-        """``table`` says which devices have a row of their own."""
+        """``table``: the devices that have a row."""
         self.by_ip = ByIp()
         self._table = table
-        self._learned: OrderedDict[Place, str] = OrderedDict()  # oldest first
-        self._counts: dict[str, Counter[str]] = {}  # source to IP addresses of each MAC address, by family
+        self._learned: OrderedDict[HostKey, str] = OrderedDict()  # oldest first
+        self._counts: dict[str, Counter[str]] = {}  # source to IP addresses per MAC address and family
         self._neighbours: Mapping[str, str] = {}
         self._near: Collection[str] = ()
-        self._moved: set[Place] = set()
+        self._moved: set[HostKey] = set()
 
-    def place(self, told: Description, source: str) -> Description:
-        """Decide which rows a flow belongs to, and learn what its record shows of addresses.
+    def assign(self, description: Description, source: str) -> Description:
+        """Assign the devices of a flow, and learn the addresses in its description.
 
         :param source: URL of the endpoint that the record came from.
-        :returns: ``told`` with its devices by their right names, or by :data:`OTHER_DEVICE` without room.
+        :returns: ``description`` with the assigned devices; :data:`OTHER_DEVICE` for a new device if the
+            table is full.
         """
-        key, peer, details = told.key, told.peer, told.details
+        key, peer, details = description.key, description.peer, description.details
+        if (
+            not self.by_ip
+            and key.device in self._table
+            and key.device != details.local_ip
+            and (peer is None or (peer.device in self._table and peer.device != details.other_ip))
+        ):
+            # Nothing to decide: devices that have a MAC address and a row of their own.
+            for device, ip in description.addresses:
+                self.learn(source, ip, device)
+            return description
         local_ip, other_ip = details.local_ip, details.other_ip
         if peer is not None and peer.device == key.device == local_ip:
-            local_ip = other_ip = None  # a host that talks to itself: this never passed its network card
+            local_ip = other_ip = None  # loopback traffic of one host
         local = self._side(key.device, local_ip, source)
         other = self._side(peer.device, other_ip, source) if peer is not None else None
-        for device, ip in told.addresses:
+        for device, ip in description.addresses:
             if device != ip and device in self._table:
                 self.learn(source, ip, device)
         if local == key.device and (peer is None or other == peer.device):
-            return told
+            return description
 
         def is_local(device: str, ip: str | None = None) -> bool:
             return device == key.device and ip in (None, details.local_ip)
 
-        addresses = ((local if is_local(device, ip) else other, ip) for device, ip in told.addresses)
-        hints = ((local if is_local(device) else other, hint) for device, hint in told.hints)
-        return told._replace(
+        addresses = ((local if is_local(device, ip) else other, ip) for device, ip in description.addresses)
+        hints = ((local if is_local(device) else other, hint) for device, hint in description.hints)
+        return description._replace(
             key=row_key(local, key.application, key.protocol),
             peer=peer and row_key(other, peer.application, peer.protocol),
             addresses=_of_one(addresses),
@@ -109,46 +120,46 @@ class DeviceIdentity:
         )
 
     def _side(self, device: str | None, ip: str | None, source: str) -> str | None:
-        """The row of one end; ``ip`` is the address to show, which may be that of a group."""
+        """Return the row of one end. ``ip`` is the address to display, which may be a multicast address."""
         if device is None:
             return None
         host = ip if device == ip else host_address(ip) if self.by_ip else None
         return self._table.admit(device if host is None else self.name(device, host, source))
 
     def name(self, device: str, ip: str, source: str) -> str:
-        """The device of a host, whether it has room or not.
+        """Return the device of a host, whether or not the table has room for it.
 
-        :param device: what its flow carries: a MAC address, or ``ip`` without one.
+        :param device: the MAC address in the flow, or ``ip`` if it has none.
         """
         if self.by_ip and self.by_ip.covers(device, ip):
             return ip
         return self._owner(source, ip) or ip if device == ip else device
 
     def learn(self, source: str, ip: str, mac: str) -> None:
-        """The host with ``ip`` was seen with ``mac`` in the stream of ``source``: the newest is true."""
-        if ip == "::1" or ip.startswith("127."):
-            return  # every host has these
-        place = source, ip
-        known = self._learned.get(place)
+        """Remember that ``ip`` was seen with ``mac`` in the stream of ``source``. The latest entry counts."""
+        host = source, ip
+        known = self._learned.get(host)
         if known == mac:
-            self._learned.move_to_end(place)
+            self._learned.move_to_end(host)
             return
+        if ip == "::1" or ip.startswith("127."):
+            return  # every host has these addresses
         if self.by_ip and self.by_ip.covers(mac, ip):
             return
         if known is not None:
-            self._count(place, known, -1)
-        self._learned[place] = mac
-        self._learned.move_to_end(place)
-        self._count(place, mac, 1)
+            self._count(host, known, -1)
+        self._learned[host] = mac
+        self._learned.move_to_end(host)
+        self._count(host, mac, 1)
         if known is None and ip in self._table:
-            self._moved.add(place)
+            self._moved.add(host)
         if len(self._learned) > MAX_LEARNED:
             self._count(*self._learned.popitem(last=False), -1)
 
     def learn_list(self, source: str, devices: Mapping[Any, object]) -> None:
-        """Netifyd's own list of MAC addresses and their IP addresses, of any types.
+        """Learn from netifyd's list of MAC addresses and their IP addresses. The values may be of any type.
 
-        It still names earlier owners of an address: one that stands at two of them teaches nothing.
+        The list still has earlier owners of an address, so an address with two owners is ignored.
         """
         owners: dict[str, str | None] = {}
         for mac, ips in devices.items():
@@ -164,16 +175,16 @@ class DeviceIdentity:
                 self.learn(source, ip, owner)
 
     def set_neighbours(self, neighbours: Mapping[str, str], sources: Collection[str]) -> None:
-        """Replace what the kernel and the DHCP server know: IP address to MAC address.
+        """Replace the entries of the ARP table and the DHCP leases: IP address to MAC address.
 
-        :param sources: streams of netifyd on this machine; what these told themselves is preferred.
+        :param sources: URLs of the endpoints on this machine. Addresses learned from them take precedence.
         """
         before, self._neighbours, self._near = self._neighbours, neighbours, sources
         new = [ip for ip in neighbours if ip not in before and ip in self._table]
         self._moved.update((source, ip) for ip in new for source in sources)
 
-    def take_moved(self) -> set[Place]:
-        """Places whose MAC address has become known since the last call, although a device has that IP."""
+    def take_moved(self) -> set[HostKey]:
+        """Return the IP addresses that are devices and whose MAC address became known since the last call."""
         moved, self._moved = self._moved, set()
         return moved
 
@@ -185,8 +196,8 @@ class DeviceIdentity:
                 return mac
         return self._neighbours.get(ip) if source in self._near else None
 
-    def _count(self, place: Place, mac: str, change: int) -> None:
-        source, ip = place
+    def _count(self, host: HostKey, mac: str, change: int) -> None:
+        source, ip = host
         counts = self._counts.setdefault(source, Counter())
         key = mac + ("6" if ":" in ip else "4")
         counts[key] += change
@@ -195,5 +206,5 @@ class DeviceIdentity:
 
 
 def _of_one(pairs: Iterable[tuple[str | None, str]]) -> tuple[tuple[str, str], ...]:
-    """What is told of single devices."""
-    return tuple((device, told) for device, told in pairs if device is not None and device != OTHER_DEVICE)
+    """Drop the pairs without a device of its own."""
+    return tuple((device, value) for device, value in pairs if device is not None and device != OTHER_DEVICE)

@@ -1,7 +1,7 @@
-"""Flows that turn out to be of another device than the one they were counted for.
+"""Moves flows to another device than the one they were counted for.
 
-Two things become known late: the MAC address of an IP address, and, at the start of the agent, which devices
-the store has, so that others have no room.
+That happens when the MAC address of an IP address becomes known, and at the start of the agent, when the
+devices of the store fill the device table.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from netify_agent.accounting.flow import Flow
 from netify_agent.accounting.flow_table import FlowTable
 from netify_agent.netifyd.flow_record import OTHER_DEVICE, Key, row_key
 
-Rename = Callable[[str, Flow], str]  # the device of a side, and its flow, to the device that it is
+Rename = Callable[[str, Flow], str]  # device and flow to the right device
 
 
 class DeviceMoves:
-    """Moves flows, live and recently ended, with all that they counted."""
+    """Moves live and recently ended flows with all that they counted."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class DeviceMoves:
         self._identity = identity
 
     def follow_macs(self) -> None:
-        """Move what went by an IP address whose MAC address has become known."""
+        """Move the flows of IP addresses whose MAC address has become known."""
         moved = self._identity.take_moved()
         if not moved:
             return
@@ -43,7 +43,7 @@ class DeviceMoves:
         def rename(device: str, flow: Flow) -> str:
             itself = flow.peer is not None and flow.peer.device == flow.key.device
             if itself or (flow.table.source, device) not in moved:
-                return device  # a host that talks to itself never passed its network card
+                return device  # loopback traffic of one host stays at the IP address
             name = self._identity.name(device, device, flow.table.source)
             if name == device or self._devices.admit(name) == OTHER_DEVICE:
                 return device
@@ -53,20 +53,20 @@ class DeviceMoves:
         self._move(rename)
 
     def restore(self, stored: Collection[str]) -> None:
-        """Take in the devices that the store has; of those met before, fold what has no room beside them."""
-        met = [device for device in self._devices if device not in stored]
+        """Add the devices of the store; move earlier devices beyond the bound to :data:`OTHER_DEVICE`."""
+        earlier = [device for device in self._devices if device not in stored]
         self._devices.add(stored)
-        without_room = met[max(len(met) - (len(self._devices) - self._devices.max), 0) :]
-        if not without_room:
+        excess = earlier[max(len(earlier) - (len(self._devices) - self._devices.max), 0) :]
+        if not excess:
             return
-        self._devices.remove(without_room)
-        gone = set(without_room)
-        folded = self._move(lambda device, flow: OTHER_DEVICE if device in gone else device)
+        self._devices.remove(excess)
+        removed = set(excess)
+        folded = self._move(lambda device, flow: OTHER_DEVICE if device in removed else device)
         self._builder.counters["flows_folded"] += folded
-        self._builder.drop_devices(gone)
+        self._builder.drop_devices(removed)
 
     def _move(self, rename: Rename) -> int:
-        """Move the flows of devices that have another name now; returns how many."""
+        """Move the flows whose device changed; returns their number."""
         count = 0
         for flow in [flow for table in self._tables.values() for flow in table.flows()]:
             key = self._renamed(flow.key, flow, rename)

@@ -1,4 +1,4 @@
-"""The devices that have a row of their own. Bounded, because any host can make up MAC addresses."""
+"""The devices that have a row. Bounded, because any host can invent MAC addresses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ DEFAULT_MAX = 10_000
 
 
 class DeviceTable(Collection[str]):
-    """The devices that the store has or is about to get.
+    """The devices that are in the store or will be with the next flush.
 
-    Where two runs of the agent met different devices while Redis was away, there may be more than ``max``; no
-    other is then taken in.
+    There may be more than ``max`` if two runs of the agent found different devices while Redis was down.
+    Then no other device is admitted.
 
-    :ivar max: devices that may have a row; may be changed at any time.
+    :ivar max: bound on the number of devices. May be changed.
     """
 
     def __init__(self, most: int = DEFAULT_MAX) -> None:
         self.max = most
-        self._devices: dict[str, None] = {}  # in the order in which they came
+        self._devices: dict[str, None] = {}  # in order of arrival
 
     def __len__(self) -> int:
         return len(self._devices)
@@ -33,11 +33,11 @@ class DeviceTable(Collection[str]):
 
     @property
     def full(self) -> bool:
-        """Whether a device that is not known has no room."""
+        """Whether new devices are refused."""
         return len(self._devices) >= self.max
 
     def admit(self, device: str) -> str:
-        """The row for ``device``: its own, or :data:`OTHER_DEVICE` where it is not known and has no room."""
+        """Return the row for ``device``: its own, or :data:`OTHER_DEVICE` for a new device if full."""
         if device not in self._devices:
             if self.full:
                 return OTHER_DEVICE
@@ -45,12 +45,12 @@ class DeviceTable(Collection[str]):
         return device
 
     def add(self, devices: Iterable[str | None]) -> None:
-        """Take in devices that have a row already."""
+        """Add devices that already have a row."""
         for device in devices:
             if device is not None and device != OTHER_DEVICE:
                 self._devices[device] = None
 
     def remove(self, devices: Iterable[str]) -> None:
-        """Devices whose rows the store has dropped."""
+        """Remove devices whose rows the store dropped."""
         for device in devices:
             self._devices.pop(device, None)

@@ -57,7 +57,7 @@ class FlowAccounting:
         description = describe(fields, record.get("interface"))
         capture = self._place(table, record, fields)
         if capture != LEFT_OUT:
-            description = self._identity.place(description, table.source)
+            description = self._identity.assign(description, table.source)
         table.baseline.hear(description.last_seen)
         if flow is not None and flow.digest != digest and _is_earlier(flow, description):
             self._builder.counters["records_repeated"] += 1

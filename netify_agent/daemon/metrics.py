@@ -13,7 +13,7 @@ import resource
 from netify_agent import __version__
 from netify_agent.api.exposition import Exposition
 from netify_agent.daemon.status import Status
-from netify_agent.netifyd.health import DROPS
+from netify_agent.netifyd.agent_status import DROPS
 from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.netifyd.records import DROP_REASONS
 

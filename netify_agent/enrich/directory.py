@@ -25,7 +25,7 @@ MAX_ADDRESSES = 4
 FILES_EVERY = 30.0
 BATCH_EVERY = 1.0
 
-#: Longest wait of the loop in seconds, so that it calls `beat` more than once a second.
+#: Longest wait of the loop in seconds, so that it calls `progress` more than once a second.
 _TICK = 0.5
 
 
@@ -160,17 +160,17 @@ class Directory:
         """Return the names of an application and of its category (None for id 0 and unknown ids)."""
         return display_name(tag), None if category_id is None else self._categories.category_name(category_id)
 
-    def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
+    def run(self, stop: threading.Event, progress: Callable[[], None]) -> None:
         """Keep the answers current until `stop` is set, then return within half a second.
 
         Checks the files every `FILES_EVERY` seconds. Looks up new devices at once, but no more than one
         batch in `BATCH_EVERY` seconds, and one address at a time.
 
-        :param beat: called more than once a second.
+        :param progress: called more than once a second.
         """
         files_due = batch_due = self._clock()
         while not stop.is_set():
-            beat()
+            progress()
             now = self._clock()
             if now >= files_due:
                 self.refresh()

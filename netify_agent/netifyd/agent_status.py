@@ -1,6 +1,7 @@
-"""Reads netifyd's ``agent_status`` record, and the ``interfaces`` and ``endpoints`` records of v5.
+"""Reads ``agent_status`` records, and v5's ``interface_stats``, ``interfaces`` and ``endpoints`` records.
 
-The one place that knows their fields. Records in, plain data out; every field may be missing or of any type.
+Only this module knows the fields of these records. A field may be missing or of any type; an unusable value
+is treated as missing. Field names are those of netifyd 4.4.5 unless noted.
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ from typing import Any, NamedTuple
 
 from netify_agent.netifyd.flow_record import clean, device_id, short_text, timestamp
 
-_MAX_INTERFACES = 64
+#: Causes of packet loss, with netifyd's field for each: the kernel's ring buffer, netifyd's queue, libpcap.
+DROPS = {"capture": "capture_dropped", "queue": "queue_dropped", "pcap": "pcap_drop"}
+MAX_INTERFACES = 64
+
+_MAX_UPTIME_S = 1 << 42
+_MAX_COUNT = 1 << 53  # above, Prometheus' 64-bit floats are no longer exact
 _MAX_INTERFACE_ADDRESSES = 64
 
 
@@ -25,29 +31,71 @@ class Interface(NamedTuple):
     addresses: tuple[str, ...]
 
 
-class AgentStatus(NamedTuple):
-    """What an ``agent_status`` says of netifyd's process.
+class PacketCounts(NamedTuple):
+    """Packets of one interface in one report interval.
 
-    :ivar uptime_s: seconds since its start; 0 if unknown.
-    :ivar clock_ms: netifyd's clock, milliseconds since the epoch; 0 if unknown.
-    :ivar tracks_no_flow: it says that it tracks no flow.
-    :ivar interfaces: by name; empty if it does not say (v5).
+    :ivar captured: packets captured; 0 if unknown.
+    :ivar dropped: packets lost, by the keys of :data:`DROPS`; causes that are not reported are missing.
     """
 
-    uptime_s: int
+    captured: int
+    dropped: Mapping[str, int]
+
+
+class AgentStatus(NamedTuple):
+    """The state of the netifyd process.
+
+    :ivar uptime_s: seconds since the start of netifyd; None if unknown.
+    :ivar clock_ms: netifyd's clock, milliseconds since the epoch; 0 if unknown.
+    :ivar flows: number of tracked flows; None if unknown.
+    :ivar memory_bytes: resident memory, or its peak where only that is reported (4.x); None if unknown.
+    :ivar cpu_user_s: CPU time in user mode since the start, seconds; None if unknown.
+    :ivar cpu_system_s: the same in kernel mode.
+    :ivar interfaces: by name; empty if not reported (v5).
+    :ivar packets: packets of the report interval, by interface; empty if not reported (v5).
+    """
+
+    uptime_s: int | None
     clock_ms: int
-    tracks_no_flow: bool
+    flows: int | None
+    memory_bytes: int | None
+    cpu_user_s: float | None
+    cpu_system_s: float | None
     interfaces: Mapping[str, Interface]
+    packets: Mapping[str, PacketCounts]
 
 
 def read_agent_status(record: Mapping[str, Any]) -> AgentStatus:
     """Read an ``agent_status`` of netifyd 3, 4 or 5."""
+    memory_kb = _count(record.get("memrss_kb"))
+    if memory_kb is None:
+        memory_kb = _count(record.get("maxrss_kb"))
     return AgentStatus(
-        timestamp(record.get("uptime")),
+        _count(record.get("uptime"), _MAX_UPTIME_S),
         timestamp(record.get("timestamp")) * 1000,
-        record.get("flow_count") == 0,
+        _count(record.get("flow_count")),
+        None if memory_kb is None else memory_kb * 1024,  # getrusage(2) and procfs: units of 1024 bytes
+        _seconds(record.get("cpu_user")),
+        _seconds(record.get("cpu_system")),
         read_interfaces(record.get("interfaces")),
+        read_packets(record.get("stats")),
     )
+
+
+def read_packets(stats: object) -> dict[str, PacketCounts]:
+    """Read packets by interface: ``stats`` of v4's ``agent_status``, or v5's record ``interface_stats``."""
+    found: dict[str, PacketCounts] = {}
+    if not isinstance(stats, Mapping):
+        return found
+    for key, counts in stats.items():
+        name = clean(key)
+        if name is None or not isinstance(counts, Mapping):
+            continue
+        dropped = {
+            cause: lost for cause, field in DROPS.items() if (lost := _count(counts.get(field))) is not None
+        }
+        found[name] = PacketCounts(_count(counts.get("raw")) or 0, dropped)
+    return found
 
 
 def read_interfaces(interfaces: object) -> dict[str, Interface]:
@@ -57,7 +105,7 @@ def read_interfaces(interfaces: object) -> dict[str, Interface]:
         return found
     for key, about in interfaces.items():
         name = clean(key)
-        if name is None or not isinstance(about, Mapping) or len(found) >= _MAX_INTERFACES:
+        if name is None or not isinstance(about, Mapping) or len(found) >= MAX_INTERFACES:
             continue
         role = short_text(about.get("role"))
         addresses = about.get("addr")
@@ -78,3 +126,13 @@ def read_neighbours(record: Mapping[str, Any]) -> dict[str, list[Any]]:
     if not isinstance(devices, Mapping):
         return {}
     return {mac: ips for mac, ips in devices.items() if isinstance(mac, str) and isinstance(ips, list)}
+
+
+def _count(value: object, limit: int = _MAX_COUNT) -> int | None:
+    return value if type(value) is int and 0 <= value < limit else None
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value < _MAX_COUNT else None

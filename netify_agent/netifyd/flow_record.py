@@ -1,7 +1,7 @@
-"""What a netifyd ``flow`` record says: whose flow it is, which application, between which ends, how risky.
+"""Reads a netifyd ``flow`` record: device, application, addresses, names and risks. Stateless.
 
-The one place that reads the descriptive fields of a record and the only gate for text that came from
-the network (trap 10): what leaves here is checked, printable and bounded. It keeps no state.
+Only this module reads the descriptive fields of a record. All text from the network passes through
+:func:`clean`, which bounds it and makes it printable (rule 10, hostile text, in docs/accounting.md).
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any, NamedTuple
 
-UNKNOWN = "Unknown"  # netifyd 4.4.5's own word for an application it did not detect
-OTHER_DEVICE = "other"  # the device that stands for all that have no room in the device table
+UNKNOWN = "Unknown"  # netifyd 4.4.5's name for an undetected application
+OTHER_DEVICE = "other"  # the device that stands for all beyond the bound of the device table
 MAX_TEXT = 253  # characters; the longest host name (RFC 1035, 2.3.4)
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _NO_MAC = "00:00:00:00:00:00"
-_MAX_TIME = 1 << 42  # May 2109 in milliseconds since the epoch: a later time is no time
+_MAX_TIME = 1 << 42  # May 2109 in milliseconds since the epoch: later times are invalid
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address in IPv6 (RFC 4291, 2.5.5.2)
 # Older netifyd puts a number before the tag: 10910.netify.google-chat.
 _NUMBERED = re.compile(r"[0-9]+\.(?=[A-Za-z])")
 _UNKNOWN_NAME = re.compile(r"(?:[0-9]+\.)?(?:netify\.)?unknown", re.IGNORECASE)
-_DHCP_CLIENT_PORTS = (68, 546)  # a tuple: what is compared with it may be unhashable
+_DHCP_CLIENT_PORTS = (68, 546)  # a tuple, because the compared value may be unhashable
 _OTHER_TYPES = {word: word for word in ("remote", "local", "multicast", "broadcast", "unsupported", "error")}
-_MAX_RISKS = 16  # risks kept of a flow; three were the most in 1,465 records of netifyd 4.4.5
+_MAX_RISKS = 16  # kept per flow; the maximum in 1,465 records of netifyd 4.4.5 was three
 _MAX_RISK_ID = 1 << 16
 MAX_SCORE = (1 << 16) - 1  # of a flow's risks
 
@@ -32,7 +32,8 @@ MAX_SCORE = (1 << 16) - 1  # of a flow's risks
 class Key(NamedTuple):
     """The row that a flow's bytes belong to.
 
-    A flow that was never described has ``device`` None and counts for the gateway alone (trap 3).
+    An undescribed flow has ``device`` None and counts for the gateway only (rule 3, counters before the
+    description).
     """
 
     device: str | None
@@ -41,18 +42,18 @@ class Key(NamedTuple):
 
 
 class Details(NamedTuple):
-    """What a flow is beyond its row: nothing is counted by it, it is only shown.
+    """Attributes of a flow that are only displayed and do not affect the counting.
 
-    Whatever the record does not say, or says in a way that can't be right, is None.
+    A field is None if the record has no valid value for it.
 
-    :ivar interface: netifyd's name of the capturing interface.
+    :ivar interface: name of the capturing interface.
     :ivar ip_version: 4 or 6.
-    :ivar transport: IANA's number of the protocol above IP (6 is TCP).
+    :ivar transport: IANA number of the protocol above IP (6 is TCP).
     :ivar local_port: 1 to 65535, as :ivar other_port:.
-    :ivar other_type: one of netifyd's words: remote, local, multicast, broadcast, unsupported, error.
-    :ivar local_origin: whether the local side opened it.
-    :ivar host: the name of the server as the flow itself told it, or a DNS answer before it.
-    :ivar risks: netifyd's ids of what is suspicious about it, in its order.
+    :ivar other_type: as netifyd names it: remote, local, multicast, broadcast, unsupported, error.
+    :ivar local_origin: whether the local side opened the flow.
+    :ivar host: name of the server, from the flow itself or from an earlier DNS answer.
+    :ivar risks: netifyd's risk ids, in netifyd's order.
     """
 
     interface: str | None
@@ -69,16 +70,16 @@ class Details(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What one ``flow`` record tells.
+    """The content of one ``flow`` record.
 
     :ivar key: row of the local side.
-    :ivar peer: row of the other side when it is a device of this network too (trap 7), else None.
-    :ivar first_seen: netifyd's clock at the flow's first packet, milliseconds since the epoch; 0 unknown.
-    :ivar last_seen: the same for its latest packet.
+    :ivar peer: row of the other side if that is a device of this network (rule 7, local to local), else None.
+    :ivar first_seen: time of the first packet, netifyd's clock, milliseconds since the epoch; 0 unknown.
+    :ivar last_seen: the same for the latest packet.
     :ivar category: netifyd's id of the application's category; 0 unknown.
-    :ivar addresses: (device, IP address) pairs that the record shows to belong together.
-    :ivar hints: (device, name) pairs: names that devices gave themselves over DHCP or mDNS.
-    :ivar risk: the score of all its risks together, 0 to :data:`MAX_SCORE`.
+    :ivar addresses: (device, IP address) pairs.
+    :ivar hints: (device, name) pairs: names that devices announce over DHCP or mDNS.
+    :ivar risk: the total risk score, 0 to :data:`MAX_SCORE`.
     """
 
     key: Key
@@ -98,9 +99,9 @@ UNDESCRIBED = Key(None, UNKNOWN, UNKNOWN)
 def describe(flow: dict[str, Any], interface: object = None) -> Description:
     """Read the ``flow`` object of a ``flow`` record of netifyd v4 or v5.
 
-    :param flow: as decoded; every field may be missing or of any type.
-    :param interface: what stands beside it in the record, just as unchecked.
-    :returns: a key without a device where the record has neither a usable MAC nor an IP address.
+    :param flow: the decoded object; a field may be missing or of any type.
+    :param interface: the record's ``interface``, unchecked as well.
+    :returns: the description. Its key has no device if the record has no usable MAC or IP address.
     """
     get = flow.get
     device, local_host, local_ip = _side(short_text(get("local_mac")), short_text(get("local_ip")))
@@ -140,16 +141,16 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
     )
 
 
-#: One key for all flows of a row: less memory, and a key that is found by its identity.
+#: Shares one key between all flows of a row, which saves memory and makes comparisons fast.
 row_key = lru_cache(maxsize=16384)(Key)
 
 
 def application_tag(name: object) -> str:
-    """Netifyd's name of an application in the spelling of today.
+    """Normalise netifyd's name of an application.
 
-    Older netifyd puts a number before it, and an application that was not detected has several spellings.
+    Older netifyd prefixes it with a number, and an undetected application has several spellings.
 
-    :returns: the tag without its number; :data:`UNKNOWN` for every spelling of unknown and for no name.
+    :returns: the tag without the number; :data:`UNKNOWN` for an undetected application or no name.
     """
     text = clean(name)
     return _tag(text) if text is not None else UNKNOWN
@@ -166,18 +167,18 @@ def _known(name: str | None) -> str:
 
 
 def _host(flow: dict[str, Any]) -> str | None:
-    """The name of the server: as the flow says it, as its TLS hello does, or as DNS was asked before."""
+    """Return the server's name: from the flow, else from the TLS client hello, else from DNS."""
     name = clean(flow.get("host_server_name"))
     if name is None and isinstance(ssl := flow.get("ssl"), dict):
         name = clean(ssl.get("client_sni"))
     return name or clean(flow.get("dns_host_name"))
 
 
-def _risks(told: object) -> tuple[int, tuple[int, ...]]:
-    """The score and the ids of a record's ``risks``; 4.4.5 leaves the ids out where there are none."""
-    if not isinstance(told, dict):
+def _risks(risks: object) -> tuple[int, tuple[int, ...]]:
+    """Read score and ids from a record's ``risks``. 4.4.5 omits the ids if there are none."""
+    if not isinstance(risks, dict):
         return 0, ()
-    score, ids = timestamp(told.get("ndpi_risk_score")), told.get("risks")
+    score, ids = timestamp(risks.get("ndpi_risk_score")), risks.get("risks")
     if not isinstance(ids, list):
         return min(score, MAX_SCORE), ()
     kept = dict.fromkeys(risk for risk in ids[:_MAX_RISKS] if type(risk) is int and 0 < risk < _MAX_RISK_ID)
@@ -185,7 +186,7 @@ def _risks(told: object) -> tuple[int, tuple[int, ...]]:
 
 
 def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> tuple[tuple[str, str], ...]:
-    """Names that a device says of itself. Whoever only asks for a name must not get it."""
+    """Read the names that devices announce. A device that only asks for a name must not get that name."""
     name = None
     owner = device
     if "dhcp" in flow:
@@ -208,15 +209,15 @@ def _mdns_name(answer: str | None) -> str | None:
 
 
 def clean(value: object) -> str | None:
-    """Make text from the network safe to store and to show.
+    """Make text from the network safe to store and to display.
 
-    :returns: at most :data:`MAX_TEXT` characters, control characters and bytes that were not UTF-8
-        replaced by U+FFFD, outer blanks gone; None for what is no text or is empty.
+    :returns: at most :data:`MAX_TEXT` characters, without outer blanks. Unprintable characters and bytes
+        that were not UTF-8 are replaced by U+FFFD. None if ``value`` is not text or is empty.
     """
     return _clean(value[:MAX_TEXT]) if isinstance(value, str) else None
 
 
-@lru_cache(maxsize=4096)  # most text is the same few names; 4096 of the longest take 8 MB
+@lru_cache(maxsize=4096)  # most texts are the same few names; 4096 of the longest take 8 MB
 def _clean(value: str) -> str | None:
     if not value.isprintable():
         value = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
@@ -224,26 +225,26 @@ def _clean(value: str) -> str | None:
 
 
 def timestamp(value: object) -> int:
-    """Milliseconds since the epoch (or any count) as netifyd gave it; 0 for what is no such number."""
+    """Return ``value`` if it is a valid time in milliseconds since the epoch (or any count), else 0."""
     return value if type(value) is int and 0 <= value < _MAX_TIME else 0
 
 
 def number(value: object, highest: int) -> int | None:
-    """``value`` if it is a whole number from 1 to ``highest``, else None."""
+    """Return ``value`` if it is an integer from 1 to ``highest``, else None."""
     return value if type(value) is int and 0 < value <= highest else None
 
 
 def short_text(value: object) -> str | None:
-    """``value`` if it can be an address; the bound keeps the caches below small."""
+    """Return ``value`` if it may be an address, else None. The length limit keeps the caches below small."""
     return value if isinstance(value, str) and len(value) <= 64 else None
 
 
 @lru_cache(maxsize=16384)
 def device_id(mac: str | None, ip: str | None) -> str | None:
-    """The name of a device: its MAC address, or its IP address where it has none (trap 8).
+    """Return the name of a device: its MAC address, else its IP address (rule 8, no MAC address).
 
-    :returns: lower-case MAC with colons, or the IP in the spelling of the C library; None without both, and
-        where either names a group of devices instead of one.
+    :returns: MAC in lower case with colons, or the IP address as inet_ntop(3) prints it. None without a
+        valid address, and for multicast or broadcast addresses.
     """
     if mac is not None:
         mac = mac.lower()
@@ -254,16 +255,16 @@ def device_id(mac: str | None, ip: str | None) -> str | None:
 
 @lru_cache(maxsize=16384)
 def _side(mac: str | None, ip: str | None) -> tuple[str | None, str | None, str | None]:
-    """One end of a flow: its device, the IP address of that host, and the address to show, group or not."""
+    """Read one end of a flow: device, IP address if it is that of a host, IP address to display."""
     packed = _packed(ip)
     shown = _spelled(packed) if packed is not None and any(packed) else None
     return device_id(mac, ip), host_address(ip), shown
 
 
 def host_address(ip: str | None) -> str | None:
-    """``ip`` in its one spelling if it can be that of a single host.
+    """Return ``ip`` in canonical form if it can be that of a single host.
 
-    :returns: None for what is no address, and for the unspecified, broadcast and multicast ones.
+    :returns: None for invalid, unspecified, broadcast and multicast addresses.
     """
     packed = _packed(ip)
     if packed is None or not any(packed):
@@ -275,12 +276,12 @@ def host_address(ip: str | None) -> str | None:
 
 
 def _packed(ip: str | None) -> bytes | None:
-    """4 or 16 bytes, None for what is no address."""
+    """Return the address as 4 or 16 bytes, None if it is invalid."""
     if ip is None:
         return None
     try:
         return inet_pton(AF_INET6 if ":" in ip else AF_INET, ip)
-    except (OSError, ValueError):  # a ValueError is a NUL, or no text at all
+    except (OSError, ValueError):  # ValueError: it has a NUL, or is no text
         return None
 
 

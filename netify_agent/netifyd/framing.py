@@ -1,8 +1,7 @@
-"""Bytes of a netifyd connection to records.
+"""Converts the bytes of a netifyd connection to records.
 
-Finds out the form of the stream by its first byte and hands it to the reader of that form: JSON or msgpack,
-plain or compressed with gzip. Whatever a stream can do wrong is handled and counted behind this module, which
-knows no sockets: bytes go in, dictionaries come out.
+Detects the format of the stream by its first bytes and selects the reader: JSON or msgpack, plain or
+compressed with gzip. The readers handle and count all errors in the stream. No I/O.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from netify_agent.netifyd.json_framing import JsonReader
 from netify_agent.netifyd.msgpack_framing import MsgpackReader
 from netify_agent.netifyd.records import Reader, Record, Tally
 
-_GZIP = b"\x1f\x8b\x08"  # RFC 1952, 2.3: its identification, and deflate
-# The first byte of a msgpack map, and how many bytes later its first key begins.
+_GZIP = b"\x1f\x8b\x08"  # RFC 1952, 2.3: ID1, ID2 and the method, deflate
+# First byte of a msgpack map, and the offset of its first key.
 _MAPS = {**dict.fromkeys(range(0x81, 0x90), 1), 0xDE: 3, 0xDF: 5}
 _KEYS = frozenset((*range(0xA1, 0xC0), 0xD9, 0xDA, 0xDB))  # first byte of a msgpack string
-_MAX_LAYERS = 2  # a payload compressed by netifyd, inside a body compressed by HTTP
+_MAX_LAYERS = 2  # a payload compressed by netifyd in an HTTP body that is compressed again
 
 _SIGNATURES = (
     (b"\x1f\x8b", "gzip data without a record in it"),
@@ -31,7 +30,7 @@ _SIGNATURES = (
 
 
 class _FormReader:
-    """Waits for the first bytes, then reads with the reader of the form that they show."""
+    """Waits for the first bytes, then selects the reader of their format."""
 
     def __init__(self, max_record_bytes: int, tally: Tally, layers: int = 0) -> None:
         self._max = max_record_bytes
@@ -68,7 +67,7 @@ class _FormReader:
         return self._reader.close()
 
     def _decide(self, head: bytes) -> Reader | None:
-        """The reader of a stream that begins with ``head``; None if that does not show the form yet."""
+        """Return the reader of a stream that begins with ``head``; None if more bytes are needed."""
         if self._layers < _MAX_LAYERS and _GZIP.startswith(head[: len(_GZIP)]):
             if len(head) < len(_GZIP):
                 return None
@@ -82,16 +81,16 @@ class _FormReader:
 
 
 class RecordReader:
-    """Turns the bytes of one connection into records.
+    """Converts the bytes of one connection to records.
 
-    :ivar records: records delivered.
+    :ivar records: number of records returned so far.
     """
 
     def __init__(self, max_record_bytes: int) -> None:
-        """Start at a record boundary.
+        """The stream must begin at a record boundary.
 
-        :param max_record_bytes: a record longer than this, decompressed, is dropped. Memory stays below this
-            limit plus one chunk.
+        :param max_record_bytes: records longer than this, decompressed, are dropped. The buffer stays below
+            this limit plus one chunk.
         """
         self.records = 0
         self._tally = Tally()
@@ -99,7 +98,7 @@ class RecordReader:
 
     @property
     def drops(self) -> Counter[str]:
-        """What was dropped, by reason; see :class:`~netify_agent.netifyd.records.Tally`."""
+        """Losses by reason; see :class:`~netify_agent.netifyd.records.Tally`."""
         return self._tally.drops
 
     @property
@@ -109,22 +108,22 @@ class RecordReader:
 
     @property
     def garbage(self) -> bytes:
-        """The start of the first bytes that were dropped as malformed."""
+        """The start of the first bytes dropped as malformed."""
         return self._tally.garbage
 
     @property
     def untyped(self) -> str | None:
-        """What the first object without a ``type`` looks like; None if there was none."""
+        """A description of the first object without a ``type``; None if there was none."""
         return self._tally.untyped
 
     @property
     def held(self) -> int:
-        """Bytes kept until more arrive."""
+        """Buffered bytes."""
         return self._reader.held
 
     @property
     def pending(self) -> bool:
-        """Whether input waits that was not decoded yet: call ``feed(b"")``."""
+        """Whether input is left to decode: call ``feed(b"")``."""
         return self._reader.pending
 
     @property
@@ -133,9 +132,9 @@ class RecordReader:
         return self._reader.broken
 
     def feed(self, data: bytes) -> list[Record]:
-        """Take what the socket gave and return the records completed by it, in order.
+        """Take bytes from the socket and return the completed records in order.
 
-        :param data: any number of bytes, cut anywhere.
+        :param data: any number of bytes, split anywhere.
         :returns: objects that have a ``type``. Strings in them are unchecked text from the network and
             may hold lone surrogates.
         :raises Unreadable: for msgpack without python3-msgpack.
@@ -145,16 +144,16 @@ class RecordReader:
         return records
 
     def close(self) -> list[Record]:
-        """The connection ended: return what its end completes, and count what it cut short."""
+        """End the stream: return the last records. A truncated record counts as a loss."""
         records = self._reader.close()
         self.records += len(records)
         return records
 
 
 def describe_foreign(data: bytes) -> str:
-    """Say in words what ``data``, the first bytes of a peer that is no netifyd, seem to be.
+    """Describe the first bytes of a peer that is not a netifyd.
 
-    :param data: at least the first bytes of what was received.
+    :param data: the first bytes received.
     :returns: a phrase for an error message, without control characters.
     """
     for signature, meaning in _SIGNATURES:

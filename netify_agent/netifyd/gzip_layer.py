@@ -1,8 +1,8 @@
-"""The gzip layer: decompresses members, one after the other, and hands their content to a framing.
+"""The gzip layer: decompresses members in order and passes their content to the inner reader.
 
-netifyd v5 compresses each payload as a gzip member of its own; a relay or an HTTP client may compress
-everything as one stream. A damaged stream can't be resumed: the place where the next member begins could be
-forged by text inside a record, so the stream is declared broken and the caller connects again.
+netifyd v5 compresses each payload as a separate gzip member. A relay or an HTTP client may compress
+everything as one stream. A damaged stream is not resumed, because text inside a record could imitate the
+start of the next member. The stream is declared broken, and the caller connects again.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from netify_agent.netifyd.records import Reader, Record, Tally
 if TYPE_CHECKING:
     from zlib import _Decompress
 
-#: Decompressed bytes of one :meth:`GzipReader.feed`. It bounds memory, and how long the accounting is locked.
+#: Decompressed bytes per :meth:`GzipReader.feed`. Bounds memory and the time the accounting is locked.
 PIECE_BYTES = 65536
 _WITH_GZIP_HEADER = 31  # wbits of zlib.decompressobj
 _BETWEEN = b"\r\n"  # some builds end each payload with LF
 
 
 class GzipReader:
-    """Decompresses, and feeds what it gets to ``inner``."""
+    """Decompresses the data and feeds it to ``inner``."""
 
     def __init__(self, tally: Tally, inner: Reader) -> None:
         self._tally = tally
@@ -34,21 +34,21 @@ class GzipReader:
 
     @property
     def pending(self) -> bool:
-        """Whether compressed bytes, or bytes of the layer below, wait for the next call."""
+        """Whether bytes of this layer or the inner reader wait for the next call."""
         return self.broken is None and (bool(self._input) or self._inner.pending)
 
     @property
     def broken(self) -> str | None:
-        """Why nothing more can be read."""
+        """Why nothing more can be read; None while it can."""
         return self._broken or self._inner.broken
 
     @property
     def held(self) -> int:
-        """Bytes kept, compressed and decompressed."""
+        """Buffered bytes, compressed and decompressed."""
         return len(self._input) + self._inner.held
 
     def feed(self, data: bytes) -> list[Record]:
-        """Decompress at most :data:`PIECE_BYTES` of what was fed; ``pending`` says whether that was all."""
+        """Add ``data`` and decompress at most :data:`PIECE_BYTES`; ``pending`` says whether more is left."""
         out: list[Record] = []
         self._input = self._input + data if self._input else bytes(data)
         if self._inner.pending:
@@ -68,7 +68,7 @@ class GzipReader:
         return out
 
     def _decompress(self, room: int) -> bytes:
-        """At most ``room`` decompressed bytes of the input."""
+        """Decompress the input up to ``room`` bytes."""
         if self._member is None:
             self._input = self._input.lstrip(_BETWEEN)
             if not self._input:
@@ -87,12 +87,12 @@ class GzipReader:
         return piece
 
     def close(self) -> list[Record]:
-        """Count a member, or a record in it, that the end cut short: once."""
+        """End the stream. A truncated member, or a truncated record in it, counts as one loss."""
         drops = self._tally.drops
         losses = drops["truncated"]
         out = self._inner.close()
         if self._broken is not None:
-            drops["truncated"] = losses  # what was damaged is counted already
+            drops["truncated"] = losses  # the damage is already counted
         elif self._member is not None and self._inner.broken is None:
             drops["truncated"] = losses + 1
         self._input, self._member = b"", None
@@ -100,7 +100,7 @@ class GzipReader:
 
 
 def _salvage(member: _Decompress, data: bytes) -> bytes:
-    """What precedes the damage: ``decompress`` raises without returning it."""
+    """Return the content before the damage; ``decompress`` raises without returning it."""
     out = b""
     try:
         for at in range(len(data)):

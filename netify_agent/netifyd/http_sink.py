@@ -1,8 +1,8 @@
-"""Takes the POSTs of netifyd v5's HTTP sink, and hands their records to the accounting.
+"""Receives the POSTs of netifyd v5's HTTP sink and passes their records to the accounting.
 
-A small WSGI application on waitress. One worker takes the POSTs one after the other, so that records keep the
-order in which their POSTs were complete. An answer is sent only after the accounting has the records. A POST
-that netifyd repeats adds nothing: flows are counted by what their totals grew by.
+A small WSGI application on waitress. A single worker processes the POSTs, so records keep the order in which
+their POSTs were completed. The response is sent after the accounting has the records. A repeated POST adds
+nothing, because a flow counts only what its total grew by.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from waitress import create_server, wasyncore
 
 from netify_agent.config.settings import Endpoint
 from netify_agent.netifyd.framing import RecordReader
-from netify_agent.netifyd.health import gone
+from netify_agent.netifyd.health import disconnected
 from netify_agent.netifyd.listener import (
     CHUNK_BYTES,
     Intake,
@@ -37,26 +37,26 @@ log = logging.getLogger(__name__)
 _MAX_BODY = 16 << 20  # bytes of a POST as sent; at least twice the longest record
 _MAX_HEADER = 16 << 10
 _MAX_CONNECTIONS = 32
-_IDLE_S = 60  # how long a silent connection is kept
+_IDLE_S = 60  # an idle connection is closed after this time
 _RETRY_S = 5.0  # between attempts to listen
 _TICK_S = 0.5
 _ENCODINGS = frozenset(("", "identity", "gzip", "x-gzip"))
-_NO_POST = "no POST so far: netifyd v5's netify-sink-http is to send them here (docs/netifyd.md)"
+_NO_POST = "no POST so far: configure netify-sink-http of netifyd v5 to send them here (docs/netifyd.md)"
 
 
 @dataclass(frozen=True)
 class HttpSinkLimits:
-    """Times, in seconds."""
+    """Time limits in seconds."""
 
-    request_s: float = 60.0  # a POST that is taken for longer is stuck: nothing here waits
-    silence_s: float = ListenerLimits.silence_s  # without a POST for so long, netifyd is not connected
+    request_s: float = 60.0  # processing a POST never waits; one that takes longer is stuck
+    silence_s: float = ListenerLimits.silence_s  # without a POST; then netifyd counts as disconnected
 
 
 _DEFAULT_LIMITS = HttpSinkLimits()
 
 
 class Refused(Exception):
-    """The POST is not taken."""
+    """The request is refused with an HTTP status, a reason and headers."""
 
     def __init__(self, status: http.HTTPStatus, reason: str, *headers: tuple[str, str]) -> None:
         super().__init__(reason)
@@ -65,13 +65,13 @@ class Refused(Exception):
 
 
 class HttpSink:
-    """One ``http://`` endpoint; :meth:`run` is the body of its thread.
+    """One ``http://`` endpoint. :meth:`run` is the body of its thread.
 
-    Each POST counts as a connection of netifyd, as any may come from a netifyd that was started anew: an
-    ``agent_status`` whose uptime is below the one before means a restart. Two netifyd need an endpoint each.
-    waitress closes a connection after a 204, so each POST has one of its own anyway.
+    Each POST counts as a new connection, because any POST may come from a restarted netifyd: an
+    ``agent_status`` with a lower uptime than before means a restart. Each netifyd needs its own endpoint.
+    waitress closes the connection after a 204, so there is one POST per connection anyway.
 
-    :ivar tokens: one of these must come with each POST; empty: nothing is asked for. May be replaced.
+    :ivar tokens: each POST must carry one of these; if empty, no token is required. May be replaced.
     """
 
     def __init__(
@@ -83,35 +83,38 @@ class HttpSink:
         tokens: tuple[str, ...] = (),
         limits: HttpSinkLimits = _DEFAULT_LIMITS,
     ) -> None:
-        """Nothing listens yet; ``lock`` guards ``sink``."""
+        """Does not listen yet. ``lock`` guards ``sink``."""
         self._limits = limits
         self.status = ListenerStatus(str(endpoint))
         self.tokens = tokens
         self._endpoint = endpoint
         self._intake = Intake(self.status, sink, lock)
         self._max_record_bytes = max_record_bytes
-        self._heard = 0.0  # when records came last, on the monotonic clock
-        self._running = 0.0  # since when a POST is being taken; 0: none is
+        self._last_records = 0.0  # arrival of the latest records, monotonic clock
+        self._running = 0.0  # start of the POST that is being processed; 0: none
 
-    def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Listen and take POSTs until ``stop`` is set; ``beat`` is called every second while all is well."""
+    def run(self, stop: threading.Event, progress: Callable[[], None]) -> None:
+        """Serve POSTs until ``stop`` is set.
+
+        :param progress: called at least once a second unless a POST is stuck.
+        """
         while not stop.is_set():
             try:
                 listening = self._listen()
             except OSError as error:
                 self._failed(f"can't listen: {error.strerror or error}")
-                pause(_RETRY_S, stop, beat)
+                pause(_RETRY_S, stop, progress)
                 continue
             with listening:
                 log.info("waiting for netifyd's POSTs at %s", self._endpoint)
                 self.status.error = _NO_POST
-                self._serve(listening, stop, beat)
+                self._serve(listening, stop, progress)
 
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._endpoint.host else socket.AF_INET
         return socket.create_server((self._endpoint.host, self._endpoint.port), family=family)
 
-    def _serve(self, listening: socket.socket, stop: threading.Event, beat: Callable[[], None]) -> None:
+    def _serve(self, listening: socket.socket, stop: threading.Event, progress: Callable[[], None]) -> None:
         sockets: dict[int, Any] = {}
         server = create_server(
             self._answer,
@@ -131,13 +134,13 @@ class HttpSink:
                 wasyncore.loop(timeout=_TICK_S, use_poll=True, map=sockets, count=1)
                 now = time.monotonic()
                 if not self._running or now - self._running < self._limits.request_s:
-                    beat()
-                if self.status.connected and now - self._heard > self._limits.silence_s:
+                    progress()
+                if self.status.connected and now - self._last_records > self._limits.silence_s:
                     self._failed(f"no POST for {self._limits.silence_s:.0f} s")
         finally:
             server.task_dispatcher.shutdown(timeout=5)
             wasyncore.close_all(sockets)
-            self._gone()
+            self._set_disconnected()
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The WSGI application."""
@@ -157,7 +160,7 @@ class HttpSink:
         return []
 
     def _check(self, environ: dict[str, Any]) -> None:
-        """Raises Refused for a request that is no POST of netifyd's."""
+        """Raises Refused for anything but a POST from netifyd."""
         if self.tokens and not _is_one_of(environ.get("HTTP_AUTHORIZATION", ""), self.tokens):
             asked = ("WWW-Authenticate", "Bearer")
             raise Refused(
@@ -176,7 +179,7 @@ class HttpSink:
             )
 
     def _take(self, environ: dict[str, Any]) -> None:
-        """Hand over the records of the body. Raises Refused where there are none, or where it is damaged."""
+        """Pass on the records of the body. Raises Refused if it has none or is damaged."""
         status, intake = self.status, self._intake
         status.connections += 1
         intake.connected()
@@ -184,7 +187,7 @@ class HttpSink:
         intake.begin()
         try:
             while reader.broken is None and (data := body.read(CHUNK_BYTES)):
-                # Compressed or not shows in the first bytes: Content-Encoding need not be looked at.
+                # The reader detects compression by the first bytes, whatever Content-Encoding says.
                 intake.feed(reader, data, lambda: None)
         except Unreadable as error:
             self._failed(str(error))
@@ -192,7 +195,7 @@ class HttpSink:
         finally:
             intake.end(reader)
         if reader.records:
-            self._heard = time.monotonic()
+            self._last_records = time.monotonic()
             if not status.connected:
                 status.connected, status.connected_since, status.error = True, time.time(), None
         if reader.broken is not None:
@@ -207,19 +210,19 @@ class HttpSink:
             raise Refused(http.HTTPStatus.BAD_REQUEST, reason)
 
     def _failed(self, reason: str) -> None:
-        """Say why there is no stream: once, until the reason changes."""
-        self._gone()
+        """Record why there is no stream. The reason is logged when it changes."""
+        self._set_disconnected()
         if reason != self.status.error:
             log.warning("%s: %s", self._endpoint, reason)
         self.status.error = reason
 
-    def _gone(self) -> None:
+    def _set_disconnected(self) -> None:
         self.status.connected = False
-        self.status.netifyd = gone(self.status.netifyd)
+        self.status.netifyd = disconnected(self.status.netifyd)
 
 
 def _is_one_of(header: str, tokens: tuple[str, ...]) -> bool:
-    """Whether ``header`` is a bearer token of ``tokens``; takes as long for each wrong one."""
+    """Whether ``header`` carries a bearer token of ``tokens``. The comparison takes constant time."""
     scheme, _, given = header.partition(" ")
     token = given.strip().encode("latin-1", "replace")
     matches = [hmac.compare_digest(token, known.encode()) for known in tokens]

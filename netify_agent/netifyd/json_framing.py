@@ -1,14 +1,14 @@
-"""JSON objects, in any way of separating them, to records.
+"""Splits a stream of JSON objects into records, whatever separates the objects.
 
-Accepted without being told which, and mixed (measured on netifyd 4.4.5 unless noted):
+These separators are detected automatically and may be mixed (measured on netifyd 4.4.5 unless noted):
 
 * headers: ``{"length": N}``, then N bytes. 4.4.5 ends the header and the payload with LF. Older v4 releases
   leave the LF off the first payload, so N alone separates it from the next header; v5 may have none at all.
-* lines: one object a line (v5's socket sink, and relays).
+* lines: one object per line (v5's socket sink, and relays).
 * nothing: object after object (v5's socket sink, depending on the build).
 * pretty: an object over several lines, as ``jq`` prints it.
 
-After bytes that are no JSON, reading resumes at the next line, or at the next seam between two objects.
+After invalid bytes, reading resumes at the next line or at the next seam between two objects.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*(?:\r?\n|
 _HEADER_ALONE = re.compile(rb'\s*\{"length"\s*:\s*\d+\s*\}\s*')
 _HEADER_START = b'{"length"'
 _HEADER_MAX = 64
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # one that never ends takes its line's LF
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)  # an unterminated string includes the LF
 _BLANKS = frozenset(" \t\r\n")
-# Two objects with nothing between them meet in this. Inside an object it can only end a string, and then one
-# of _CLOSING follows: a quote within a string is escaped.
+# The seam between two objects without a separator. Inside an object these bytes can only be the end of a
+# string, because a quote within a string is escaped; then one of _CLOSING follows.
 _SEAM = b'}{"'
 _CLOSING = frozenset(b",}]: \t\r\n")
 _LF = 10
@@ -40,7 +40,7 @@ _raw_decode = json.JSONDecoder().raw_decode
 
 
 def _load_line(line: bytearray) -> Any:
-    """The one value that ``line`` is, up to its LF. Raises ValueError for anything else."""
+    """Decode ``line``, one value followed by LF. Raises ValueError for anything else."""
     text = line.decode()
     value, end = _raw_decode(text)
     if end != len(text) - 1:
@@ -58,30 +58,30 @@ class JsonReader:
     broken = None
 
     def __init__(self, max_record_bytes: int, tally: Tally) -> None:
-        """Start at a record boundary.
+        """The stream must begin at a record boundary.
 
-        :param max_record_bytes: a record is dropped if it is longer, together with what separates it from
-            the next one; memory stays below this limit plus one chunk.
+        :param max_record_bytes: a record longer than this, separator included, is dropped. The buffer stays
+            below this limit plus one chunk.
         """
         self._tally = tally
         self._buffer = bytearray()
         self._max = max_record_bytes
-        self._need = 1  # bytes the buffer must hold before another look at it can tell anything new
-        self._line_scanned = 0  # bytes of the current line already searched for its end
-        self._early = 0  # size from which an attempt to decode a line without its end is worth it
-        self._ending = False  # behind an object that was taken before its line ended: the line's blanks go
-        self._block_end = 0  # bytes of the current block already measured; 0: not in a block
+        self._need = 1  # bytes that the buffer must hold before it is worth another scan
+        self._line_scanned = 0  # bytes of the current line already searched for LF
+        self._early = 0  # size from which to try to decode a line without its end
+        self._ending = False  # after an object taken before its line ended: skip the blanks
+        self._block_end = 0  # bytes of the current multi-line object already scanned; 0: not in one
         self._depth = 0  # open brackets at _block_end
-        self._skip_line = False  # inside an oversize line: everything up to its end goes
-        self._resync = False  # inside a run of garbage: only a line that starts with '{' ends it
+        self._skip_line = False  # in an oversize line: skip to its end
+        self._resync = False  # in a run of invalid bytes, which ends at a line that starts with '{'
 
     @property
     def held(self) -> int:
-        """Bytes kept until more arrive."""
+        """Buffered bytes."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Record]:
-        """Take bytes, cut anywhere; return the records that they complete, in order.
+        """Take bytes, split anywhere; return the completed records in order.
 
         Strings in a record are unchecked text from the network and may hold lone surrogates.
         """
@@ -105,7 +105,7 @@ class JsonReader:
         return out
 
     def close(self) -> list[Record]:
-        """Return a last record without its line end; count what was cut short."""
+        """End the stream: return a last record without a line end. A truncated one counts as a loss."""
         out: list[Record] = []
         data = bytes(self._buffer)
         self._buffer.clear()
@@ -120,10 +120,11 @@ class JsonReader:
         return out
 
     def _plain(self, out: list[Record]) -> int:
-        """Take headed records and lines from the start of the buffer while there is nothing odd about them.
+        """Fast path: take well-formed records with a header or on one line from the start of the buffer.
 
-        Nearly all are so, and this is half of the cost of the careful way. Returns where the first record
-        begins that is to be looked at with care.
+        Nearly all records are well-formed, and this costs half as much as the general path.
+
+        :returns: the position of the first record that needs the general path.
         """
         buffer, size = self._buffer, len(self._buffer)
         position = 0
@@ -155,7 +156,7 @@ class JsonReader:
         return position
 
     def _headed(self, position: int, out: list[Record]) -> int:
-        """Take one header and its payload at ``position``; return where to go on, or ask for more."""
+        """Take one header and its payload at ``position``; return the next position, or set ``_need``."""
         buffer = self._buffer
         self._line_scanned = self._early = 0
         header = _HEADER.match(buffer, position)
@@ -168,7 +169,7 @@ class JsonReader:
         start = header.end()
         end = start + int(header[1])
         if end - position > self._max or buffer.find(b"\n", start, end - 1) >= 0:
-            # Over the limit, or N is not this payload's length: either way the next LF tells.
+            # Over the limit, or N is not the length of this payload. Find the end by the next LF instead.
             return start
         if len(buffer) < end:
             self._need = len(buffer) + 1
@@ -177,16 +178,19 @@ class JsonReader:
         return end - rest if rest < end - start else start
 
     def _line(self, position: int, out: list[Record]) -> int:
-        """Take one line at ``position`` (alone, or as a part of a block); return where to go on."""
+        """Take one line at ``position``, alone or as part of a block; return the next position.
+
+        A block is an object over several lines.
+        """
         buffer = self._buffer
         start = position + self._block_end
         if self._block_end and buffer.startswith(b"{", start):
-            # No printer starts an inner line with a brace: the block was a record cut short.
+            # No printer starts an inner line with a brace: the block is a truncated record.
             self._drop("malformed", bytes(buffer[position:start]))
             self._leave_block()
             return start
         end = buffer.find(b"\n", start + self._line_scanned) + 1
-        separator = 0  # bytes behind the end that had to be seen to find it
+        separator = 0  # bytes after the end that were needed to find it
         if not self._block_end:
             seam = self._seam(start + max(self._line_scanned - len(_SEAM), 0), end or len(buffer))
             if seam:
@@ -217,7 +221,7 @@ class JsonReader:
         return end
 
     def _unended_line(self, position: int, start: int, out: list[Record]) -> int:
-        """Look at the line at ``start`` whose end has not come; return where to go on, or ask for more."""
+        """Handle a line without its end at ``start``; return the next position, or set ``_need``."""
         buffer = self._buffer
         size = len(buffer) - position
         if self._skip_line:
@@ -232,8 +236,8 @@ class JsonReader:
             self._resync = True
             return start
         if not self._block_end and self._early <= size < self._max and buffer.endswith(b"}"):
-            # Perhaps the whole object is here. After a failed attempt the next one waits until there is twice
-            # as much, so that the attempts cost no more than reading the bytes.
+            # The object may be complete. After a failed attempt, wait for twice as many bytes, so that the
+            # total cost of the attempts stays linear.
             if buffer.startswith(b"{", position):
                 rest = self._values(bytes(buffer[position:]), out)
                 if rest < size:
@@ -246,7 +250,7 @@ class JsonReader:
         return position
 
     def _oversize_line(self, position: int, end: int, out: list[Record]) -> int:
-        """Take the records that begin a line over the limit, or drop it; ``end`` is 0 before it came."""
+        """Take the records at the start of a line over the limit, or drop it. ``end`` is 0 if unknown."""
         self._line_scanned = self._early = 0
         fitting = bytes(self._buffer[position : position + self._max - 1])
         if fitting.startswith(b"{"):
@@ -259,7 +263,7 @@ class JsonReader:
         return end or position
 
     def _line_end(self, position: int) -> int:
-        """Where the line's blanks end that follow an object, or its LF."""
+        """Skip the blanks after an object, and its LF; return the next position."""
         buffer = self._buffer
         while position < len(buffer) and self._ending:
             self._ending = buffer[position] in b" \t\r"
@@ -268,7 +272,7 @@ class JsonReader:
         return position
 
     def _seam(self, at: int, stop: int) -> int:
-        """Where an object ends to which the next one is joined, from ``at`` on; 0 if there is none."""
+        """Return the end of an object directly followed by another, searching from ``at``; 0 if none."""
         buffer = self._buffer
         while (at := buffer.find(_SEAM, at, stop)) >= 0:
             at += 1
@@ -278,14 +282,14 @@ class JsonReader:
         return 0
 
     def _values(self, data: bytes | bytearray, out: list[Record]) -> int:
-        """Deliver the JSON objects that ``data`` starts with; return how many bytes are left behind them."""
+        """Deliver the JSON objects at the start of ``data``; return the number of bytes left after them."""
         if not data.startswith(b"{") and not data.lstrip().startswith(b"{"):
             return len(data)
         if _fast_loads is not None:
             try:
                 value = _fast_loads(data)
             except ValueError:
-                pass  # Not UTF-8, several values, or not JSON: the slow way tells which.
+                pass  # Not UTF-8, several values, or not JSON: the code below decides.
             else:
                 self._deliver(value, out)
                 return 0
@@ -303,7 +307,7 @@ class JsonReader:
                 break
             behind = _blank(text, end)
             if at > first and behind == len(text) and is_header(value):
-                break  # It tells the length of what follows.
+                break  # It is the header of the next payload.
             if self._deliver(value, out) and bad and _SURROGATE.search(text, at, end):
                 self._tally.repaired += 1
             at = behind
@@ -315,7 +319,7 @@ class JsonReader:
         self._depth += depth or 0
         if end - position > self._max:
             self._drop("oversize")
-            end = start  # its last line may end in a seam
+            end = start  # its last line may contain a seam
         elif depth is None:
             self._drop("malformed", bytes(self._buffer[position:end]))
         elif self._depth > 0:
@@ -341,20 +345,20 @@ class JsonReader:
         return self._tally.accept(value, out)
 
     def _drop(self, reason: str, sample: bytes = b"") -> None:
-        """Count one loss for a whole run of garbage."""
+        """Count one loss per run of invalid bytes."""
         if not self._resync:
             self._tally.drop(reason, sample)
 
 
 def _blank(text: str, at: int) -> int:
-    """Where the blanks that begin at ``at`` end."""
+    """Return the position after the blanks at ``at``."""
     while text[at : at + 1] in _BLANKS:
         at += 1
     return at
 
 
 def _open_brackets(line: bytes) -> int | None:
-    """How many brackets ``line`` leaves open (negative: closes); None if a string in it never ends."""
+    """Return the change in bracket depth over ``line``; None if a string in it is unterminated."""
     bare = _STRING.sub(b"", line)
     if not bare.endswith(b"\n"):
         return None

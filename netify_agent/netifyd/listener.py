@@ -1,7 +1,7 @@
-"""Reads a netifyd's socket, for as long as the daemon lives, and hands records to the accounting.
+"""Reads netifyd's socket and passes the records to the accounting.
 
-Connects, reads, reconnects with capped back-off and jitter. It never waits for Redis or HTTP: netifyd's
-backlog is bounded, and what overflows it is lost (netifyd 4.4.5, ``max_backlog_kb``).
+Reconnects with capped back-off and jitter. The listener never waits for Redis or HTTP: netifyd's backlog is
+bounded, and records beyond it are lost (netifyd 4.4.5, ``max_backlog_kb``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Protocol
 from netify_agent.config.settings import Endpoint
 from netify_agent.netifyd.flow_record import clean
 from netify_agent.netifyd.framing import RecordReader, describe_foreign
-from netify_agent.netifyd.health import SELF_TYPES, NetifydStatus, gone, hear
+from netify_agent.netifyd.health import STATUS_TYPES, NetifydStatus, disconnected, updated
 from netify_agent.netifyd.records import AGGREGATOR_ADVICE, FLOW_TYPES, Record, Unreadable
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ CHUNK_BYTES = 65536
 _IDLE_S = 1.0
 _CONNECT_S = 5.0
 _MAX_UNKNOWN_TYPES = 8
-#: What to think of a peer that accepts a connection and says nothing.
+#: Advice for a peer that accepts the connection and sends nothing.
 SILENT_ADVICE = (
     "nothing (netifyd v5 streams to the socket of its sink-socket plugin; its own netifyd.sock is an API that"
     " sends nothing: run 'netify-agent check', or see docs/netifyd.md)"
@@ -38,14 +38,14 @@ SILENT_ADVICE = (
 
 @dataclass(frozen=True)
 class ListenerLimits:
-    """How long a listener waits, in seconds."""
+    """Time limits of a listener in seconds, and one limit in bytes."""
 
-    # v4 sends at once, v5 each 15 s at least: a peer without a record for so long is no netifyd.
+    # v4 sends at once, v5 at least every 15 s. A peer that sends no record for this long is not a netifyd.
     patience_s: float = 30.0
-    short_patience_s: float = 5.0  # the same, while there is another socket to try
-    patience_bytes: int = 65536  # a peer that sends so much without a record is no netifyd either
-    # netifyd sends an agent_status every 15 s. After so long a silence the peer has vanished without closing
-    # the connection, or its channel has nothing to send and loses nothing by a new connection.
+    short_patience_s: float = 5.0  # the same while another socket can be tried
+    patience_bytes: int = 65536  # a peer that sends this much without a record is not a netifyd
+    # netifyd sends an agent_status every 15 s. After this silence the peer is lost without a FIN, or its
+    # channel has nothing to send. A new connection does no harm in either case.
     silence_s: float = 120.0
     backoff_s: tuple[float, float] = (0.25, 15.0)  # first and longest wait between attempts
 
@@ -55,15 +55,14 @@ _DEFAULT_LIMITS = ListenerLimits()
 
 @dataclass
 class ListenerStatus:
-    """What is known of one endpoint's stream. Times are our clock, seconds since the epoch.
+    """State of one endpoint's stream. Times are by the agent's clock, in seconds since the epoch.
 
-    :ivar error: why no records come, in one line; None once one came, and before the first attempt failed.
+    :ivar error: why no records arrive, one line; None while they do, and before the first failed attempt.
     :ivar last_record: arrival of the latest record; 0 before the first.
-    :ivar drops: what the stream dropped, by reason, over all connections.
-    :ivar agent: netifyd's ``agent_version``, as it said itself.
-    :ivar netifyd: what else it says of itself; replaced, never changed.
-    :ivar unknown_types: types of record that begin with ``flow`` and that the agent does not know; at most
-        8 names.
+    :ivar drops: losses in the stream by reason, over all connections.
+    :ivar agent: netifyd's ``agent_version``.
+    :ivar netifyd: its state; the object is replaced, never modified.
+    :ivar unknown_types: unknown record types whose names begin with ``flow``; at most 8.
     """
 
     endpoint: str
@@ -82,46 +81,50 @@ class ListenerStatus:
 
 
 class RecordSink(Protocol):
-    """What takes the records of a stream. The listener calls it under its lock."""
+    """Receives the records of a stream. The listener calls it with its lock held."""
 
     def connected(self, source: str) -> None:
-        """A connection to ``source`` (an endpoint's URL) begins."""
+        """A new connection to ``source`` (an endpoint's URL) was opened."""
 
     def feed(self, records: Iterable[Record], source: str) -> None:
         """Take records in the order of their arrival."""
 
 
 class NotNetifyd(Exception):
-    """The peer answered, but not with netifyd's records."""
+    """The peer answered, but it sent no netifyd records."""
 
 
 class Intake:
-    """Takes what one endpoint delivers: records to the accounting, all else to the endpoint's status."""
+    """Processes the data of one endpoint: records go to the accounting, the rest to the endpoint's status."""
 
     def __init__(self, status: ListenerStatus, sink: RecordSink, lock: threading.Lock) -> None:
-        """``lock`` guards ``sink``; it is held while the records of one chunk (at most 64 KiB) are taken."""
+        """``lock`` guards ``sink``. It is held for the records of one chunk (at most 64 KiB)."""
         self._status = status
         self._sink = sink
         self._lock = lock
-        self._drops: Counter[str] = Counter()  # of the streams before this one
+        self._drops: Counter[str] = Counter()  # of the earlier streams
         self._repaired = 0
-        self._aggregated = False  # whether the log was told of aggregator reports
+        self._aggregated = False  # whether aggregator reports were logged
 
     def connected(self) -> None:
-        """A netifyd that may be another process begins to speak."""
+        """A new connection was opened. netifyd may have been restarted."""
         with self._lock:
             self._sink.connected(self._status.endpoint)
 
     def begin(self) -> None:
-        """A new stream begins, with a reader of its own."""
+        """A new stream, with its own reader, begins."""
         self._drops, self._repaired = Counter(self._status.drops), self._status.repaired
 
-    def feed(self, reader: RecordReader, data: bytes, beat: Callable[[], None]) -> None:
-        """Read ``data`` and hand over its records. Raises Unreadable."""
+    def feed(self, reader: RecordReader, data: bytes, progress: Callable[[], None]) -> None:
+        """Read ``data`` and pass on its records.
+
+        :param progress: called before each further piece of compressed data.
+        :raises Unreadable: for msgpack data without python3-msgpack.
+        """
         self._status.bytes += len(data)
         self._take(reader.feed(data))
         while reader.pending:
-            beat()
+            progress()
             self._take(reader.feed(b""))
         if reader.drops or reader.repaired:
             self._note(reader)
@@ -132,10 +135,10 @@ class Intake:
         self._note(reader)
 
     def _note(self, reader: RecordReader) -> None:
-        # Replaced, not changed: the web's threads may be reading it.
+        # Replaced, not modified: the web threads may be reading it.
         self._status.drops = dict(self._drops + reader.drops)
         self._status.repaired = self._repaired + reader.repaired
-        # Where nothing else arrives, the reason why there is no stream says it.
+        # If nothing else arrives, the error of the connection already says so.
         if reader.drops["aggregated"] and self._status.records and not self._aggregated:
             self._aggregated = True
             log.warning("%s: dropped %s", self._status.endpoint, AGGREGATOR_ADVICE)
@@ -148,26 +151,26 @@ class Intake:
         status.last_record = time.time()
         for record in records:
             kind = record["type"]
-            if kind in SELF_TYPES or kind == "agent_hello":
-                self._hear(record)
+            if kind in STATUS_TYPES or kind == "agent_hello":
+                self._update_status(record)
             elif kind.startswith("flow") and kind not in FLOW_TYPES:
                 self._unknown(kind)
         with self._lock:
             self._sink.feed(records, status.endpoint)
 
-    def _hear(self, record: Record) -> None:
-        """What netifyd says of itself."""
+    def _update_status(self, record: Record) -> None:
+        """Update the status of netifyd."""
         status = self._status
         version = record.get("agent_version")
         if type(version) in (int, float):  # v3 sends a number
             version = str(version)
         if isinstance(version, str) and version.isprintable():
             status.agent = version[:64]
-        if record["type"] in SELF_TYPES:
-            status.netifyd = hear(status.netifyd, record)
+        if record["type"] in STATUS_TYPES:
+            status.netifyd = updated(status.netifyd, record)
 
     def _unknown(self, kind: str) -> None:
-        """Tell once of a type that may be about flows; what it says is not accounted."""
+        """Log an unknown record type once. Such records may be about flows and are not accounted."""
         name, known = (clean(kind) or "")[:64], self._status.unknown_types
         if name not in known and len(known) < _MAX_UNKNOWN_TYPES:
             self._status.unknown_types = (*known, name)
@@ -175,7 +178,7 @@ class Intake:
 
 
 class Listener:
-    """One endpoint's reader; :meth:`run` is the body of its thread."""
+    """Reads one endpoint. :meth:`run` is the body of its thread."""
 
     def __init__(
         self,
@@ -186,33 +189,37 @@ class Listener:
         others: Sequence[Endpoint] = (),
         limits: ListenerLimits = _DEFAULT_LIMITS,
     ) -> None:
-        """Nothing is connected yet.
+        """Does not connect yet.
 
         :param lock: guards ``sink``.
-        :param others: sockets to try, in turn, where ``endpoint`` does not stream. The source of the records
-            is always the one that does.
+        :param max_record_bytes: longer records are dropped.
+        :param others: sockets to try, in this order, if ``endpoint`` does not stream. The source of a record
+            is the endpoint that it came from.
         """
         self.status = ListenerStatus(str(endpoint))
         self._candidates = (endpoint, *others)
         self._intake = Intake(self.status, sink, lock)
         self._max_record_bytes = max_record_bytes
         self._limits = limits
-        self._foreign = False  # the peer was no netifyd, and the log says so
+        self._foreign = False  # the peer is not a netifyd, and this was logged
 
-    def run(self, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Read until ``stop`` is set; ``beat`` is called at least every second while all is well."""
+    def run(self, stop: threading.Event, progress: Callable[[], None]) -> None:
+        """Read until ``stop`` is set.
+
+        :param progress: called at least once a second unless the thread is stuck.
+        """
         first, longest = self._limits.backoff_s
         wait = first
         while not stop.is_set():
             records = self.status.records
-            self._attempt(stop, beat)
+            self._attempt(stop, progress)
             if self.status.records > records:
-                wait = first  # a netifyd was there: what it sends while nobody is connected is lost
-            pause(wait * random.uniform(0.5, 1.0), stop, beat)
+                wait = first  # netifyd is there, and what it sends meanwhile is lost
+            pause(wait * random.uniform(0.5, 1.0), stop, progress)
             wait = min(wait * 2, longest)
 
-    def _attempt(self, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Try the endpoints in turn, until one has streamed; that is the first one of the next time."""
+    def _attempt(self, stop: threading.Event, progress: Callable[[], None]) -> None:
+        """Try the endpoints in turn until one has streamed. The next attempt begins with that one."""
         status = self.status
         reasons: list[tuple[Endpoint, str]] = []
         foreign = False
@@ -221,14 +228,14 @@ class Listener:
             status.endpoint = str(endpoint)
             try:
                 with _connect(endpoint) as connection:
-                    self._read(endpoint, connection, stop, beat)
+                    self._read(endpoint, connection, stop, progress)
             except (OSError, NotNetifyd, Unreadable) as error:
                 foreign = foreign or isinstance(error, NotNetifyd)
-                if not (reasons and isinstance(error, FileNotFoundError)):  # the others are usually not there
+                if not (reasons and isinstance(error, FileNotFoundError)):  # most fallbacks do not exist
                     reasons.append((endpoint, _explain(error)))
             finally:
                 status.connected = False
-                status.netifyd = gone(status.netifyd)
+                status.netifyd = disconnected(status.netifyd)
             if stop.is_set():
                 return
             if status.records > records:
@@ -244,35 +251,39 @@ class Listener:
             self._failed(first, reasons[0][1], foreign)
 
     def _failed(self, endpoint: Endpoint, reason: str, foreign: bool) -> None:
-        """Record why no records come. It is logged when the reason changes; that of a foreign peer once."""
+        """Record why no records arrive. Changed reasons are logged, those of a foreign peer only once."""
         if reason != self.status.error and not (foreign and self._foreign):
             log.warning("%s: %s", endpoint, reason)
         self._foreign = foreign
         self.status.error = reason
 
     def _patience(self, endpoint: Endpoint) -> float:
-        """How long to wait for the first record, in seconds: not long while another socket is there."""
+        """How long to wait for the first record, in seconds. Shorter while another socket exists."""
         others = (other for other in self._candidates if other != endpoint)
         limits = self._limits
         is_other = any(os.path.exists(other.path) for other in others)
         return limits.short_patience_s if is_other else limits.patience_s
 
     def _read(
-        self, endpoint: Endpoint, connection: socket.socket, stop: threading.Event, beat: Callable[[], None]
+        self,
+        endpoint: Endpoint,
+        connection: socket.socket,
+        stop: threading.Event,
+        progress: Callable[[], None],
     ) -> None:
         """Read one connection to its end. Raises OSError, NotNetifyd or Unreadable."""
         status = self.status
         reader = RecordReader(self._max_record_bytes)
         received, streaming = 0, False
         connection.settimeout(_IDLE_S)
-        opened = heard = time.monotonic()
+        opened = last_received = time.monotonic()
         status.connected, status.connected_since = True, time.time()
         status.connections += 1
         self._intake.begin()
         self._intake.connected()
         try:
             while not stop.is_set():
-                beat()
+                progress()
                 if not reader.records and (
                     received > self._limits.patience_bytes
                     or time.monotonic() - opened > self._patience(endpoint)
@@ -281,15 +292,15 @@ class Listener:
                 try:
                     data = connection.recv(CHUNK_BYTES)
                 except TimeoutError:
-                    if time.monotonic() - heard > self._limits.silence_s:
+                    if time.monotonic() - last_received > self._limits.silence_s:
                         silence = f"nothing was received for {self._limits.silence_s:.0f} s"
                         raise ConnectionResetError(silence) from None
                     continue
-                heard = time.monotonic()
+                last_received = time.monotonic()
                 if not data:
                     break
                 received += len(data)
-                self._intake.feed(reader, data, beat)
+                self._intake.feed(reader, data, progress)
                 if reader.records and not streaming:
                     streaming, status.error, self._foreign = True, None, False
                     log.info("connected to netifyd at %s", endpoint)
@@ -329,11 +340,11 @@ def _found(reader: RecordReader, received: int) -> str:
         return describe_foreign(reader.garbage)
     if reader.untyped is not None:
         return reader.untyped
-    return f"{received} bytes that hold no record" if received else SILENT_ADVICE
+    return f"{received} bytes without a record" if received else SILENT_ADVICE
 
 
 def _explain(error: Exception) -> str:
-    """One line: what was expected, what was found."""
+    """Describe ``error`` in one line: what was expected and what was found."""
     if isinstance(error, NotNetifyd):
         return f"expected netifyd's records (JSON or msgpack), found {error}"
     if isinstance(error, Unreadable):
@@ -343,17 +354,17 @@ def _explain(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "permission denied: this user may not write to netifyd's socket"
     if isinstance(error, ConnectionRefusedError):
-        return "connection refused: nobody listens there (a socket left by a netifyd that is gone?)"
+        return "connection refused: nobody listens there (a socket left by a netifyd that has exited?)"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
-def pause(seconds: float, stop: threading.Event, beat: Callable[[], None]) -> None:
-    """Wait for ``seconds`` or until ``stop`` is set, and call ``beat`` every second."""
+def pause(seconds: float, stop: threading.Event, progress: Callable[[], None]) -> None:
+    """Wait for ``seconds`` or until ``stop`` is set. Calls ``progress`` once a second."""
     end = time.monotonic() + seconds
     while not stop.is_set():
-        beat()
+        progress()
         left = end - time.monotonic()
         if left <= 0 or stop.wait(min(left, _IDLE_S)):
             return

@@ -1,9 +1,9 @@
-"""msgpack maps, one after the other, to records; limits and losses as for JSON.
+"""Splits a stream of msgpack maps into records. Limits and losses are as for JSON.
 
-Maps delimit themselves, so a record over the limit is skipped and the next one read. After bytes that are no
-msgpack nothing is searched for: a record could be forged inside the text of another, so the stream is
-declared broken and the caller connects again. python3-msgpack is optional; without it
-:class:`~netify_agent.netifyd.records.Unreadable` says so.
+Maps are self-delimiting, so a record over the limit is skipped and reading goes on with the next one. Invalid
+msgpack is not resumed, because text inside a record could imitate another record. The stream is declared
+broken, and the caller connects again. python3-msgpack is optional; without it
+:class:`~netify_agent.netifyd.records.Unreadable` is raised.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ try:
 except ImportError:  # pragma: no cover - the package is optional
     msgpack = None
 
-# The decoder allocates an array before it has its elements, and nests up to 1024 deep: this keeps a hostile
-# stream below 70 MB. netifyd's longest list is that of its applications, 416 in 4.4.5.
+# The decoder allocates an array before its elements arrive, and nests up to 1024 levels. This limit keeps a
+# hostile stream below 70 MB. netifyd's longest list, its applications, has 416 elements in 4.4.5.
 _MAX_ARRAY = 8192
 _SEPARATORS = (10, 13)  # LF and CR are the msgpack integers 10 and 13; some builds end each payload with LF
 _STRICT, _LENIENT, _SKIP = "strict", "surrogateescape", "skip"
 
 
 class MsgpackReader:
-    """Decodes a stream of msgpack maps. Length headers, ``{"length": N}``, are maps too and mean nothing."""
+    """Decodes a stream of msgpack maps. Length headers, ``{"length": N}``, are maps and are ignored."""
 
     pending = False
 
@@ -36,22 +36,22 @@ class MsgpackReader:
         self.broken: str | None = None
         self._max = max_record_bytes
         self._tally = tally
-        self._tail = bytearray()  # bytes of the record under way, to decode it in another mode; none in _SKIP
-        self._size = 0  # how many bytes it has so far
+        self._tail = bytearray()  # bytes of the current record, kept to decode it again; empty in _SKIP
+        self._size = 0  # bytes of the current record so far
         self._restart(_STRICT)
 
     @property
     def held(self) -> int:
-        """Bytes kept of the record under way."""
+        """Buffered bytes of the current record."""
         return len(self._tail)
 
     def feed(self, data: bytes) -> list[Record]:
-        """Take bytes, cut anywhere; return the records that they complete, in order."""
+        """Take bytes, split anywhere; return the completed records in order."""
         out: list[Record] = []
         rest = memoryview(data)
         while rest and self.broken is None:
-            # Never past the limit of the record under way: what is too long is found at the same byte
-            # however the stream is cut.
+            # Never feed past the limit of the current record, so that an oversize record is detected at the
+            # same byte however the stream is split.
             step = len(rest) if self._mode == _SKIP else self._max + 1 - self._size
             part, rest = rest[:step], rest[step:]
             self._size += len(part)
@@ -61,14 +61,14 @@ class MsgpackReader:
         return out
 
     def close(self) -> list[Record]:
-        """Count a record that the end cut short."""
+        """End the stream. A truncated record counts as a loss."""
         if self._size and self._mode != _SKIP and self.broken is None:
             self._tally.drop("truncated")
         self._tail.clear()
         return []
 
     def _restart(self, mode: str) -> None:
-        """Decode in another mode from the start of the record under way."""
+        """Decode the current record from its start in another mode."""
         self._mode = mode
         self._unpacker: Any = msgpack.Unpacker(
             raw=False,
@@ -83,7 +83,7 @@ class MsgpackReader:
         self._begin = 0
 
     def _drain(self, data: bytes, out: list[Record]) -> None:
-        """Give ``data`` to the decoder and take every value that is complete."""
+        """Feed ``data`` to the decoder and take every complete value."""
         try:
             self._unpacker.feed(data)
             while self._next(out):
@@ -98,7 +98,7 @@ class MsgpackReader:
             self._tail.clear()
 
     def _next(self, out: list[Record]) -> bool:
-        """Take one value; False when more bytes are needed."""
+        """Take one value; False if more bytes are needed."""
         unpacker = self._unpacker
         try:
             value = unpacker.skip() if self._mode == _SKIP else unpacker.unpack()
@@ -114,7 +114,7 @@ class MsgpackReader:
         self._begin += size
         self._size -= size
         if self._mode == _SKIP:
-            # What the decoder has left belongs to the next record.
+            # The remaining bytes belong to the next record.
             left = unpacker.read_bytes(self._size)
             self._restart(_STRICT)
             self._tail += left

@@ -1,6 +1,6 @@
-"""Records of a stream, and the tally of what was dropped.
+"""Records of a stream, and the count of losses.
 
-Shared by all framings. It knows no bytes on the wire: decoded values go in.
+Shared by all framings. Works on decoded values, not on bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DESCRIPTION_TYPES = frozenset(("flow", "flow_dpi_update", "flow_dpi_complete"))
 #: All types of netifyd v4 and v5 that begin with ``flow`` (vendor's schemas). ``flow_intel`` repeats counters
 #: of the flow that it judges, so nothing of it is accounted.
 FLOW_TYPES = DESCRIPTION_TYPES | {"flow_stats", "flow_purge", "flow_intel"}
-#: What may be done where aggregator reports arrive.
+#: Advice when aggregator reports arrive.
 AGGREGATOR_ADVICE = (
     "reports of netify-proc-aggregator (log_time_start, stats), which name no flows: send 'stream-flows' and"
     " 'stream-stats' of netify-proc-core to this sink instead (docs/netifyd.md)"
@@ -32,9 +32,9 @@ class Unreadable(Exception):
 
 
 class Tally:
-    """What a stream lost.
+    """Losses of a stream.
 
-    :ivar drops: counted by reason: one for a record, or for a run of bytes in which no record was found.
+    :ivar drops: losses by reason. A record is one loss; so is a run of bytes without a record.
     :ivar repaired: records whose text was not UTF-8. They are kept, with the bad bytes as lone surrogates
         (PEP 383), because their counters are as good as any.
     :ivar untyped: what the first object without a ``type`` looks like, as a phrase for an error message.
@@ -48,7 +48,7 @@ class Tally:
         self.untyped: str | None = None
 
     def drop(self, reason: str, sample: bytes = b"") -> None:
-        """Count one loss; ``sample`` is what was found in place of a record."""
+        """Count one loss; ``sample`` is the data found instead of a record."""
         self.drops[reason] += 1
         self.garbage = self.garbage or sample[:_SAMPLE_BYTES]
 
@@ -71,11 +71,11 @@ def _describe_keys(value: Record) -> str:
 
 
 class Reader(Protocol):
-    """One layer that turns bytes of a stream into records.
+    """One layer that converts bytes of a stream to records.
 
-    :ivar pending: input is left that was not decoded yet: call ``feed(b"")``, which decodes some more.
+    :ivar pending: whether input is left to decode: call ``feed(b"")``.
     :ivar broken: why nothing can be read from this stream any more; None while it can.
-    :ivar held: bytes kept until more arrive.
+    :ivar held: buffered bytes.
     """
 
     @property
@@ -86,10 +86,10 @@ class Reader(Protocol):
     def held(self) -> int: ...  # noqa: D102
 
     def feed(self, data: bytes) -> list[Record]:
-        """Take bytes, cut anywhere; return the records that they complete, in order."""
+        """Take bytes, split anywhere; return the completed records in order."""
 
     def close(self) -> list[Record]:
-        """The stream ended: return what its end completes, and count what it cut short."""
+        """End the stream: return the last records. A truncated record counts as a loss."""
 
 
 def is_header(value: Record) -> bool:

@@ -19,24 +19,24 @@ from .endpoint import listening
 from .form import Form, usual_form
 from .simulation import INTERVAL_S, Simulation
 
-# In real time a client may lag by so much before it loses whole records, as netifyd's max_backlog_kb does it;
-# more than netifyd allows, since one interval of 10,000 devices is 12 MB at once.
-MAX_BACKLOG_BYTES = 64 << 20
-# As fast as it is read: nothing is produced while a client has this much waiting.
+# In real time, a client whose backlog exceeds this loses whole records, as with netifyd's max_backlog_kb. It
+# is more than netifyd's default, because one interval of 10,000 devices has 12 MB.
+_MAX_BACKLOG_BYTES = 64 << 20
+# With no set speed, nothing is produced while a client has this much waiting.
 _AHEAD_BYTES = 256 << 10
 _LONGEST_WAIT_S = 0.2
-_LAST_WORDS_S = 1.0
+_FINAL_SEND_S = 1.0
 
 
 class _Client:
-    """A connection and what it has yet to be sent. What it says is never read, as netifyd reads nothing."""
+    """A connection and the data to be sent. Nothing is read from it, as in netifyd."""
 
     def __init__(self, connection: socket.socket, opening: bytes) -> None:
         self.connection = connection
         self.waiting = bytearray(opening)
 
     def send(self) -> bool:
-        """Send what fits; False when the client is gone."""
+        """Send what the socket accepts; False if the client has disconnected."""
         try:
             while self.waiting:
                 del self.waiting[: self.connection.send(self.waiting[:_AHEAD_BYTES])]
@@ -55,19 +55,22 @@ def serve(
     stop: threading.Event,
     ready: threading.Event | None = None,
     form: Form | None = None,
+    max_backlog_bytes: int = _MAX_BACKLOG_BYTES,
 ) -> None:
     """Serve `simulation` until it ends or `stop` is set; `ready` is set once clients can connect.
 
     :param endpoint: `unix:///path` or `tcp://host:port`
-    :param speed: simulated seconds per second; each client gets everything from its own start on. None: as
-        fast as the slowest client reads, beginning with the first client
-    :param truth_path: where the truth is written, at the end and in real time at each interval
-    :param form: of the stream; None: the usual one of the simulated version
+    :param speed: simulated seconds per second; each client gets the records from its connection on. None: as
+        fast as the slowest client reads, from the first connection on
+    :param truth_path: file for the truth, written at the end, and in real time at each interval
+    :param form: format of the stream; None: the default of the simulated version
+    :param max_backlog_bytes: in real time, unsent data per client beyond which whole records are lost
     :raises EndpointError: the endpoint cannot be used
     :raises OSError: the truth cannot be written
     """
     with listening(endpoint) as listener:
-        server = _Server(simulation, listener, speed, truth_path, form or usual_form(simulation.version))
+        form = form or usual_form(simulation.version)
+        server = _Server(simulation, listener, speed, truth_path, form, max_backlog_bytes)
         try:
             if ready is not None:
                 ready.set()
@@ -78,7 +81,7 @@ def serve(
 
 
 class _Server:
-    """The clients of one listening socket and the clock that feeds them."""
+    """The clients of one listening socket, and the clock of their data."""
 
     def __init__(
         self,
@@ -87,11 +90,13 @@ class _Server:
         speed: float | None,
         truth_path: str | os.PathLike[str] | None,
         form: Form,
+        max_backlog_bytes: int,
     ) -> None:
         self._simulation = simulation
         self._form = form
         self._due = simulation.records() if speed is None else simulation.advance(simulation.now_ms)
         self._speed = speed
+        self._max_backlog_bytes = max_backlog_bytes
         self._truth_path = truth_path
         self._listener = listener
         self._clients: list[_Client] = []
@@ -100,14 +105,14 @@ class _Server:
         self._truth_due_ms = simulation.now_ms + INTERVAL_S * 1000
 
     def run(self, stop: threading.Event) -> None:
-        """Produce and send until the stream has ended and all of it was sent, or `stop` is set."""
+        """Produce and send until the whole stream was sent or `stop` is set."""
         while not stop.is_set():
             self._exchange(self._produce())
-            if self._simulation.ended and not self._owing():
+            if self._simulation.ended and not self._has_unsent():
                 return
-        # Who reads gets the last of it, so that the truth is what was sent.
-        give_up_s = time.monotonic() + _LAST_WORDS_S
-        while self._owing() and time.monotonic() < give_up_s:
+        # Clients that read get the rest, so that the truth matches what was sent.
+        deadline_s = time.monotonic() + _FINAL_SEND_S
+        while self._has_unsent() and time.monotonic() < deadline_s:
             self._exchange(_LONGEST_WAIT_S / 4)
 
     def close(self) -> None:
@@ -115,33 +120,33 @@ class _Server:
         for client in self._clients:
             client.connection.close()
 
-    def _owing(self) -> bool:
+    def _has_unsent(self) -> bool:
         return any(client.waiting for client in self._clients)
 
     def _produce(self) -> float:
-        """Hand a portion of what is due to every client; returns for how many seconds nothing more is due."""
+        """Queue a portion of the due records for every client; returns the seconds until more are due."""
         simulation = self._simulation
         if simulation.ended:
             return _LONGEST_WAIT_S
         if self._speed is None:
             if not self._clients or any(len(client.waiting) > _AHEAD_BYTES for client in self._clients):
                 return _LONGEST_WAIT_S
-            self._hand_out(self._portion())
+            self._queue(self._portion())
             return 0.0
         portion = self._portion()
-        self._hand_out(portion)
+        self._queue(portion)
         if len(portion) >= _AHEAD_BYTES:
             return 0.0
         if simulation.now_ms >= self._truth_due_ms:
             self._truth_due_ms = simulation.now_ms + INTERVAL_S * 1000
             write_truth(simulation, self._truth_path)
-        # All that was due is out: ask for what has become due since.
+        # All due records are queued. Get those that became due since.
         now_ms = self._start_ms + (time.monotonic() - self._began_s) * 1000 * self._speed
         self._due = simulation.advance(now_ms)
         return min(_LONGEST_WAIT_S, max(0.0, (simulation.next_ms() - now_ms) / 1000 / self._speed))
 
     def _portion(self) -> bytearray:
-        """The next records that are due, in wire form; less than `_AHEAD_BYTES` means that no more are."""
+        """Return the next due records as bytes; fewer than `_AHEAD_BYTES` if no more are due."""
         portion = bytearray()
         for _, payload in self._due:
             portion += self._form.encode(payload)
@@ -149,15 +154,15 @@ class _Server:
                 break
         return portion
 
-    def _hand_out(self, portion: bytearray) -> None:
+    def _queue(self, portion: bytearray) -> None:
         if not portion:
             return
         for client in self._clients:
-            if self._speed is None or len(client.waiting) + len(portion) <= MAX_BACKLOG_BYTES:
+            if self._speed is None or len(client.waiting) + len(portion) <= self._max_backlog_bytes:
                 client.waiting += portion
 
     def _exchange(self, wait_s: float) -> None:
-        """Send what fits, let go who left, let in who knocks; waits at most `wait_s` seconds."""
+        """Send data, remove and accept clients; waits at most `wait_s` seconds."""
         poller = select.poll()
         poller.register(self._listener, select.POLLIN)
         for client in list(self._clients):
@@ -165,15 +170,15 @@ class _Server:
                 self._drop(client)
             elif client.waiting:
                 poller.register(client.connection, select.POLLOUT)
-        knocking = self._listener.fileno()
-        if any(descriptor == knocking for descriptor, _ in poller.poll(math.ceil(wait_s * 1000))):
+        listener_fd = self._listener.fileno()
+        if any(descriptor == listener_fd for descriptor, _ in poller.poll(math.ceil(wait_s * 1000))):
             self._accept()
 
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
         except OSError:
-            return  # gone before it was let in
+            return  # the client disconnected before it was accepted
         connection.setblocking(False)
         opening = b"".join(map(self._form.encode, self._simulation.opening()))
         self._clients.append(_Client(connection, opening))
@@ -184,11 +189,11 @@ class _Server:
 
 
 def write_truth(simulation: Simulation, path: str | os.PathLike[str] | None) -> None:
-    """Write the truth beside its place and move it there, so that a reader never sees half of it."""
+    """Write the truth to a new file and rename it, so that a reader never sees half of it."""
     if path is None:
         return
     target = Path(path)
-    beside = target.with_name(target.name + ".new")
+    new = target.with_name(target.name + ".new")
     text = json.dumps(simulation.truth.as_dict(), indent=1, ensure_ascii=False)
-    beside.write_text(text + "\n", encoding="utf-8")
-    os.replace(beside, target)
+    new.write_text(text + "\n", encoding="utf-8")
+    os.replace(new, target)

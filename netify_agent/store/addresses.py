@@ -1,6 +1,6 @@
-"""Which IP addresses of a device make room for later ones: the oldest of the same family.
+"""Bounds the IP addresses of a device: the oldest addresses of a family are removed.
 
-Redis trims a sorted set by rank alone, which knows no families. So the set is read before the flush.
+Redis can trim a sorted set only by rank, regardless of the family, so the set is read before the flush.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from netify_agent.store.layout import Keys
 
 
 def surplus(client: Client, keys: Keys, notes: Mapping[str, DeviceNote]) -> dict[str, list[str]]:
-    """Addresses that have no room once those of ``notes`` are stored, by device."""
+    """Return the addresses to remove once those of ``notes`` are stored, by device."""
     devices = [device for device, note in notes.items() if note.addresses]
     if not devices:
         return {}
@@ -26,13 +26,13 @@ def surplus(client: Client, keys: Keys, notes: Mapping[str, DeviceNote]) -> dict
         seen = {ip: int(score) for ip, score in pairs}
         for ip, at in notes[device].addresses.items():
             seen[ip] = at or seen.get(ip, 0)
-        if gone := _oldest(seen):
-            found[device] = gone
+        if oldest := _oldest(seen):
+            found[device] = oldest
     return found
 
 
 def _oldest(seen: Mapping[str, int]) -> list[str]:
-    """Those past the bounds; ``seen`` is in netifyd's ms."""
+    """Return the addresses beyond the bounds; ``seen``: netifyd's clock, milliseconds since the epoch."""
     latest_first = sorted(seen, key=lambda ip: (seen[ip], ip), reverse=True)
     ipv4 = [ip for ip in latest_first if ":" not in ip]
     ipv6 = [ip for ip in latest_first if ":" in ip]

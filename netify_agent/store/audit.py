@@ -1,9 +1,9 @@
-"""Checks, a part at each flush, that the sums in Redis agree. They do not once Redis has lost keys.
+"""Checks that the sums in Redis agree, in parts, one after each flush. They disagree if Redis lost keys.
 
-docs/store.md states the sums: the gateway is the sum of its devices, plus what belongs to none, less what
-counts at two; a device is the sum of its applications, and of its protocols. The audit runs in the writer's
-thread. Nothing else writes, so all that changes between two parts is the growth of the flushes, which the
-audit is given.
+The sums are described in docs/store.md: the gateway is the sum of its devices, plus what belongs to no
+device, less what counts at two devices. A device is the sum of its applications, and of its protocols. The
+audit runs in the writer thread. Nothing else writes to the store, so between two parts only the flushes
+change it, and their changes are passed to the audit.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import redis
 from netify_agent.store.client import Client
 from netify_agent.store.layout import COUNTERS, GATEWAY, Keys
 
-_BUDGET_S = 0.02  # of the writer's time in each flush; 0.1 % of the default interval
-_AT_ONCE = 25  # devices read in one round trip: some 2,500 fields
+_BUDGET_S = 0.02  # time per flush; 0.1 % of the default interval
+_AT_ONCE = 25  # devices read in one round trip: about 2,500 fields
 _CODES = COUNTERS[:4]  # bytes and packets
 _NAMES = ("bytes up", "bytes down", "packets up", "packets down")
 
@@ -27,14 +27,14 @@ _Sums = list[int]
 
 
 class SumAudit:
-    """An endless audit of one gateway's sums, pass after pass.
+    """Audits one gateway's sums in endless passes.
 
     :ivar client: the connection to Redis.
-    :ivar breach: what does not agree, in one line. It stays until a whole pass finds nothing.
+    :ivar breach: which sums do not agree, in one line. Kept until a complete pass finds no disagreement.
     """
 
     def __init__(self, client: Client, gateway: str, budget_s: float = _BUDGET_S) -> None:
-        """``budget_s``: how long a step may go on; it makes one round trip at least."""
+        """``budget_s``: time limit of a step in seconds. A step makes at least one round trip."""
         self._budget_s = budget_s
         self.breach: str | None = None
         self.client = client
@@ -42,13 +42,13 @@ class SumAudit:
         self.restart()
 
     def restart(self) -> None:
-        """Begin the pass anew: the store has changed otherwise than by flushes."""
+        """Restart the pass, because the store changed other than by flushes."""
         self._pending: dict[str, None] | None = None  # devices still to be read, in order
-        self._sum = [0] * len(_CODES)  # of the devices that were read, with their growth since
+        self._sum = [0] * len(_CODES)  # of the devices read so far, with their changes since
         self._found: str | None = None
 
     def grow(self, growth: Mapping[str, Sequence[int]]) -> None:
-        """A flush was applied that added ``growth`` (bytes and packets) to the totals of these devices."""
+        """Note an applied flush, which added ``growth`` (bytes and packets) to the totals of devices."""
         if self._pending is None:
             return
         for device, counts in growth.items():
@@ -56,11 +56,11 @@ class SumAudit:
                 self._sum = [total + count for total, count in zip(self._sum, counts, strict=False)]
 
     def step(self, sequence: int) -> bool:
-        """Read the next part, as much as the budget allows.
+        """Audit the next part, as much as the budget allows.
 
-        :param sequence: of the last flush; if Redis holds another one, the pass begins anew.
-        :returns: whether this part ended a pass.
-        :raises redis.RedisError: where Redis does not answer; the next step tries again.
+        :param sequence: number of the last flush. If Redis holds another one, the pass restarts.
+        :returns: whether this part completed a pass.
+        :raises redis.RedisError: if Redis does not answer; the next step tries again.
         """
         end = time.monotonic() + self._budget_s
         if self._pending is None:
@@ -74,7 +74,7 @@ class SumAudit:
         return self._finish(sequence)
 
     def _read(self, names: Sequence[str], sequence: int) -> bool:
-        """Check these devices, and add them to the sum; False if that must wait for another pass."""
+        """Check these devices and add them to the sum; False if the pass was restarted."""
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hget(self._keys.meta, "seq")
             for name in names:
@@ -121,7 +121,7 @@ class SumAudit:
         pipe.hgetall(self._keys.protocols(name))
 
     def _check_rows(self, whose: str, replies: Sequence[Any]) -> _Sums:
-        """The totals of a device or of the gateway, compared with the sums of its rows."""
+        """Return the totals of a device or the gateway after a comparison with the sums of its rows."""
         total = _counts(replies[0])
         for what, fields in (("applications", replies[1]), ("protocols", replies[2])):
             sums = dict.fromkeys(_CODES, 0)
@@ -143,9 +143,10 @@ class SumAudit:
 
 
 def eviction_warning(client: Client) -> str | None:
-    """What is wrong with Redis' ``maxmemory-policy``, in one line; None if nothing is, or Redis won't tell.
+    """Check Redis' ``maxmemory-policy``.
 
-    :raises redis.RedisError: where Redis does not answer.
+    :returns: the problem in one line; None if there is none, or if Redis refuses the query.
+    :raises redis.RedisError: if Redis does not answer.
     """
     try:
         memory = client.info("memory")
@@ -154,7 +155,7 @@ def eviction_warning(client: Client) -> str | None:
     policy = memory.get("maxmemory_policy", "noeviction")
     if not memory.get("maxmemory") or policy == "noeviction":
         return None
-    lost = "history" if policy.startswith("volatile") else "counters"  # only history has a time to live
+    lost = "history" if policy.startswith("volatile") else "counters"  # only history has a TTL
     return (
         f"Redis evicts keys when it is full (maxmemory-policy {policy}), which loses {lost}: "
         "set maxmemory-policy noeviction"

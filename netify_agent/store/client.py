@@ -1,4 +1,4 @@
-"""Opens connections to Redis, with limits so that no thread hangs on it, and puts its errors into words."""
+"""Opens connections to Redis with timeouts, and explains its errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 5.0  # for a reply; Redis 7.0 took 0.2 s for a flush of 1,000 device
 CONNECT_TIMEOUT_S = 2.0
 _NO_TLS = RedisTlsSettings()
 
-#: What Redis says, by the code of its reply or, where redis-py strips that, by its text; and what it means.
+#: Pattern for an error of Redis (its code, or its text where redis-py strips the code), and the explanation.
 _MEANINGS = (
     (r"LOADING|loading the dataset", "Redis is loading its data after a start (LOADING)"),
     (
@@ -33,38 +33,38 @@ _MEANINGS = (
     ),
     (
         r"NOAUTH|Authentication required",
-        "Redis wants a password (NOAUTH): set redis.password_file",
+        "Redis requires a password (NOAUTH): set redis.password_file",
     ),
     (
         r"WRONGPASS|invalid password|invalid username-password",
-        "Redis refuses the user or the password (WRONGPASS)",
+        "Redis refuses the user name or the password (WRONGPASS)",
     ),
     (
         r"without any password configured|no password is set",
-        "Redis has no password, but one is configured here: remove redis.password_file",
+        "Redis has no password, but one is configured: remove redis.password_file",
     ),
     (r"NOREPLICAS", "Redis refuses writes because too few replicas are connected (NOREPLICAS)"),
     (
         r"certificate required|CERTIFICATE_REQUIRED|EOF occurred in violation of protocol",
-        "Redis ended the TLS connection: it wants a certificate of its clients (redis.tls.certificate)",
+        "Redis closed the TLS connection: it requires a client certificate (redis.tls.certificate)",
     ),
     (
         r"(Hostname|IP address) mismatch",
-        "the certificate of Redis is for another host than redis.url names (ssl_check_hostname)",
+        "the certificate of Redis is not for the host in redis.url (ssl_check_hostname)",
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED",
-        "the certificate of Redis is not trusted: redis.tls.ca_file must name the CA that signed it",
+        "the certificate of Redis is not trusted: set redis.tls.ca_file to the CA that signed it",
     ),
 )
 
 
 class StoreError(Exception):
-    """Redis could not be reached or refused; the message says which, where and why."""
+    """Redis can't be reached or refused a command. The message says why."""
 
 
 class StoreRefused(StoreError):
-    """Trying again can't help: another agent writes this gateway, or the data is of a newer version."""
+    """A retry can't help: another agent writes this gateway, or the data is of a newer version."""
 
 
 class StoreTaken(StoreRefused):
@@ -74,16 +74,15 @@ class StoreTaken(StoreRefused):
 def connect(
     url: str, password: str | None, tls: RedisTlsSettings = _NO_TLS, timeout_s: float = TIMEOUT_S
 ) -> Client:
-    """Prepare a client (nothing is sent yet).
+    """Create a client. Sends nothing yet.
 
-    :param url: ``redis://``, ``rediss://`` or ``unix://``, as :func:`netify_agent.config.types.redis_url`
-        accepts it.
-    :param password: takes precedence over one in the URL.
-    :param tls: files for ``rediss://``; take precedence over those in the URL.
-    :param timeout_s: how long to wait for a reply.
-    :returns: a client that answers text and never repeats a command by itself: redis-py 6 and later
-        would, and a repeated flush would count twice.
-    :raises ConfigError: where a file of ``tls`` can't be used.
+    :param url: ``redis://``, ``rediss://`` or ``unix://``; see :func:`netify_agent.config.types.redis_url`.
+    :param password: overrides the one in the URL.
+    :param tls: files for ``rediss://``; override those in the URL.
+    :param timeout_s: longest wait for a reply, seconds.
+    :returns: a client that decodes replies to text and never repeats a command. redis-py 6 and later repeat
+        by default, and a repeated flush would count twice.
+    :raises ConfigError: if a file of ``tls`` can't be used.
     """
     options: dict[str, Any] = {
         "decode_responses": True,
@@ -98,23 +97,23 @@ def connect(
     try:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
-    except ImportError:  # redis-py 3.5 (Ubuntu 22.04) repeats nothing, but must be told to unquote a URL
+    except ImportError:  # redis-py 3.5 (Ubuntu 22.04) repeats nothing, but unquotes the URL only with this
         options["decode_components"] = True
     else:
         options["retry"] = Retry(NoBackoff(), 0)
     if int(redis.__version__.partition(".")[0]) >= 5:
-        options["protocol"] = 2  # RESP3 has nothing for us, and its HELLO hides that a password is missing
+        options["protocol"] = 2  # RESP3 has no benefit, and its HELLO hides the error for a missing password
     client = redis.Redis.from_url(url, **options)
     if password is not None:
-        # Not an option of from_url: redis-py 3.5 lets the URL's absent password win over it.
+        # Not an option of from_url: in redis-py 3.5 the URL overrides it, even without a password.
         client.connection_pool.connection_kwargs["password"] = password
     return client
 
 
 def _tls_options(url: str, tls: RedisTlsSettings) -> tuple[str, dict[str, Any]]:
-    """``url`` without its TLS parameters, and what redis-py is to be given instead.
+    """Return ``url`` without its TLS parameters, and the options for redis-py instead.
 
-    redis-py 3.5 passes the parameters of a URL on as text, so that ``false`` would be true.
+    redis-py 3.5 passes the parameters of a URL on as text, so that ``false`` would count as true.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
@@ -139,7 +138,7 @@ def _tls_options(url: str, tls: RedisTlsSettings) -> tuple[str, dict[str, Any]]:
 
 
 def _check_files(options: dict[str, Any], names: dict[str, str]) -> None:
-    """Read the files as OpenSSL will. Raises ConfigError that names the one it can't use."""
+    """Load the files with OpenSSL. Raises ConfigError that names an unusable file."""
     for option, name in names.items():
         if option in options:
             try:
@@ -166,8 +165,8 @@ def _check_files(options: dict[str, Any], names: dict[str, str]) -> None:
 
 
 def reason(error: Exception) -> str:
-    """One line that says why Redis did not do as asked: neither a password nor data are in it."""
-    # redis-py names the command of a pipeline that failed, with all that it was to write.
+    """Explain an error of Redis in one line, without passwords or data."""
+    # redis-py puts the failed command of a pipeline, with its data, before the error.
     text = str(error).rpartition("of pipeline caused error: ")[2]
     for pattern, meaning in _MEANINGS:
         if re.search(pattern, text):
@@ -176,13 +175,13 @@ def reason(error: Exception) -> str:
 
 
 def as_store_error(error: redis.RedisError, gateway: str) -> StoreError:
-    """What the writer of ``gateway`` raises for ``error``: a key of a wrong type stays one."""
+    """Return the StoreError for ``error``. WRONGTYPE becomes StoreRefused, because a retry can't help."""
     if "WRONGTYPE" in str(error):
         return StoreRefused(
             f"keys of gateway '{gateway}' in Redis are not netify-agent's: use another database or name"
         )
     if isinstance(error, redis.WatchError) and isinstance(error.__context__, redis.RedisError):
-        return StoreError(reason(error.__context__))  # redis-py's word for a connection lost after WATCH
+        return StoreError(reason(error.__context__))  # redis-py raises it for a connection lost after WATCH
     if isinstance(error, redis.WatchError):
-        return StoreError("interrupted on the way; the next attempt finds out what arrived")
+        return StoreError("interrupted; the next attempt finds out whether the flush was applied")
     return StoreError(reason(error))

@@ -1,7 +1,7 @@
-"""The writer's thread: takes a batch from the accounting each interval and gets it into Redis.
+"""The writer thread: takes a batch from the accounting each interval and writes it to Redis.
 
-Holds what makes a flush survive failures: the batch that is not in Redis yet, and the latest ones that are,
-for a Redis that comes back from an older snapshot of itself.
+Keeps the batch that is not yet in Redis, and the latest applied flushes, in case Redis restarts from an older
+snapshot.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _NEVER = threading.Event()
 class FlusherLimits:
     """Bounds and times of the flusher."""
 
-    # Flushes kept after they were applied. With the default interval they cover six minutes: Redis 6's and
-    # 7's default snapshots come at the latest 5 minutes after 100 changes (redis.conf, ``save``).
+    # Applied flushes that are kept. With the default interval they cover six minutes. By default Redis 6 and
+    # 7 write a snapshot at most 5 minutes after 100 changes (redis.conf, ``save``).
     kept_flushes: int = 24
-    kept_bytes: int = 4 << 20  # of all of them: a flush of 100 devices with 20 applications each is 450 kB
-    final_flush_s: float = 10.0  # how long a stop may try to write the last flush
+    kept_bytes: int = 4 << 20  # of all kept flushes; one of 100 devices with 20 applications each has 450 kB
+    final_flush_s: float = 10.0  # time limit for the last flush at a stop
     backoff_first_s: float = 0.5  # between attempts: a restart of Redis takes about a second
     backoff_longest_s: float = 15.0  # the default interval
-    idle_s: float = 0.5  # between two looks at the clock and at the request to stop
-    turn_s: float = 0.0005  # pause without the lock, in which the listener gets it
-    flows_at_once: int = 500  # states copied while the listener waits: 0.3 ms
-    log_again_s: float = 600.0  # between two lines in the log about the same outage
+    idle_s: float = 0.5  # longest wait between checks of the clock and of the stop request
+    turn_s: float = 0.0005  # pause in which the listener can take the lock
+    flows_at_once: int = 500  # flow states copied under the lock: 0.3 ms
+    log_again_s: float = 600.0  # between log lines about the same outage
 
 
 _DEFAULT_LIMITS = FlusherLimits()
@@ -50,20 +50,20 @@ _DEFAULT_LIMITS = FlusherLimits()
 
 @dataclass
 class FlusherStatus:
-    """How flushing goes.
+    """State of the flusher.
 
-    :ivar restored: whether the store was opened, and what an earlier run left in it was read.
+    :ivar restored: whether the store was opened and its stored state was read.
     :ivar sequence: number of the last flush in Redis.
-    :ivar last_flush: when Redis took it, our clock, seconds since the epoch; 0 before the first.
-    :ivar flush_ms: how long that took, in milliseconds.
-    :ivar flushes: flushes that Redis took since the start; :ivar failures: attempts that failed.
-    :ivar repeated: flushes applied again after Redis had gone back to an older state.
-    :ivar lost: flushes that Redis had taken and then lost for good.
+    :ivar last_flush: time of the last flush, agent's clock, seconds since the epoch; 0 before the first.
+    :ivar flush_ms: duration of the last flush in milliseconds.
+    :ivar flushes: applied flushes since the start; :ivar failures: failed attempts.
+    :ivar repeated: flushes applied again after Redis was restored to an older state.
+    :ivar lost: applied flushes that Redis lost and that could not be repeated.
     :ivar pending: rows and flow states that are not in Redis yet.
-    :ivar finished: whether the last flush, at the stop, is in Redis.
-    :ivar error: why Redis takes no flush, in one line; None while it does.
-    :ivar warning: what is risky about Redis' configuration, in one line; None if nothing is.
-    :ivar inconsistency: which sums in Redis do not agree, in one line; None while all do.
+    :ivar finished: whether the last flush at the stop is in Redis.
+    :ivar error: why flushes fail, in one line; None while they succeed.
+    :ivar warning: a risk in Redis' configuration, in one line; None if there is none.
+    :ivar inconsistency: which sums in Redis do not agree, in one line; None while they agree.
     """
 
     restored: bool = False
@@ -82,7 +82,7 @@ class FlusherStatus:
 
 
 class Flusher:
-    """Writes the changes of ``accountant`` to Redis; :meth:`run` is the body of its thread."""
+    """Writes the changes of ``accountant`` to Redis. :meth:`run` is the body of its thread."""
 
     def __init__(
         self,
@@ -95,12 +95,13 @@ class Flusher:
         limits: FlusherLimits = _DEFAULT_LIMITS,
         audit: SumAudit | None = None,
     ) -> None:
-        """Nothing happens yet.
+        """Does nothing yet.
 
-        :param lock: guards ``accountant``; held only while the batch is swapped.
-        :param bucket_s: seconds that the shortest history bucket covers.
-        :param on_flush: called with each flush that was applied.
-        :param audit: checks the sums in Redis, a part after each flush; None: nothing is checked.
+        :param lock: guards ``accountant``; held only while a batch is taken.
+        :param interval_s: seconds between flushes; the attribute may be changed.
+        :param bucket_s: length of the shortest history bucket in seconds.
+        :param on_flush: called with each applied flush.
+        :param audit: checks the sums in Redis in parts, one after each flush; None: no checks.
         """
         self.status = FlusherStatus()
         self.interval_s = interval_s
@@ -116,15 +117,15 @@ class Flusher:
         self._logged_at = -limits.log_again_s
         self._taken_at = time.monotonic()
         self._opened_s = int(time.time())
-        self._told_full = False
+        self._full_logged = False
 
     def run(self, stop: threading.Event, progress: Callable[[], None]) -> None:
         """Flush every interval until ``stop`` is set, then once more.
 
-        :raises StoreRefused: where going on would do harm.
+        :raises StoreRefused: if a retry can't help.
         """
         limits = self._limits
-        last = self._taken_at - self.interval_s  # the first flush is due at once: it opens the store
+        last = self._taken_at - self.interval_s  # the first flush, which opens the store, is due at once
         wait = 0.0
         while not stop.is_set():
             progress()
@@ -134,7 +135,7 @@ class Flusher:
                 stop.wait(min(due - now, limits.idle_s))
             elif self._attempt(progress):
                 wait = 0.0
-                last = due if now - due < self.interval_s else now  # in step, unless we fell behind
+                last = due if now - due < self.interval_s else now  # in step, unless late
                 self._check_sums()
             else:
                 wait = min(max(wait * 2, limits.backoff_first_s), limits.backoff_longest_s)
@@ -142,15 +143,15 @@ class Flusher:
         self._finish(progress)
 
     def _finish(self, progress: Callable[[], None]) -> None:
-        """The last flush: the one that waits, if any, then what has come since. Then give the lease up."""
+        """Write the pending flush, if any, and the last one. Then release the lease."""
         deadline = time.monotonic() + self._limits.final_flush_s
         for _ in range(2):
             again = self._pending is not None
             while not self._attempt(progress):
                 if time.monotonic() > deadline:
                     log.error(
-                        "stopping without the last flush: %s. What netifyd still reports of live flows after "
-                        "the next start will be recovered",
+                        "stopping without the last flush: %s. After the next start, the bytes of live flows "
+                        "are recovered",
                         self.status.error,
                     )
                     return
@@ -161,10 +162,10 @@ class Flusher:
         try:
             self._store.release()
         except StoreError as error:
-            log.debug("the lease was not given up: %s", error)
+            log.debug("the lease was not released: %s", error)
 
     def _attempt(self, progress: Callable[[], None]) -> bool:
-        """Get one flush into Redis; False if it could not be done now."""
+        """Write one flush to Redis. Returns False if the attempt failed and is to be retried."""
         status = self.status
         try:
             if not status.restored:
@@ -178,7 +179,7 @@ class Flusher:
             except Rewound as rewound:
                 if self._audit is not None:
                     self._audit.restart()
-                self._give_back(rewound.sequence, progress)
+                self._recover(rewound.sequence, progress)
                 sent = self._store.apply(self._pending)
         except Rewound:
             return False
@@ -208,7 +209,7 @@ class Flusher:
         return True
 
     def _check_sums(self) -> None:
-        """Audit the next part of the store. That Redis does not answer is the next flush's to report."""
+        """Audit the next part of the store. If Redis does not answer, the next flush reports it."""
         audit, status = self._audit, self.status
         if audit is None:
             return
@@ -222,10 +223,10 @@ class Flusher:
             return
         found = audit.breach
         if self._store.meta_lost:
-            found = found or "Redis lost the key 'meta', which was written anew"
+            found = found or "Redis lost the key 'meta', which was written again"
             self._store.meta_lost = not ended
         if found is not None and status.inconsistency is None:
-            log.error("%s. Totals are wrong from now on by what was lost", found)
+            log.error("%s. From now on, totals are wrong by what was lost", found)
         if found is None and status.inconsistency is not None:
             log.info("the sums in Redis agree again")
         status.inconsistency = found
@@ -237,24 +238,24 @@ class Flusher:
         self.status.warning = warning
 
     def _note_devices(self, batch: Batch) -> None:
-        """Let the accounting know which devices have a row now, and tell once that there is no more room."""
+        """Update the device table of the accounting, and log once that it is full."""
         changed, dropped = batch.changed_devices(), self._store.dropped_devices()
         devices = self._accountant.devices
         with self._lock:
             self._accountant.flushed(changed, dropped)
             known, full = len(devices), devices.full
-        if full and not self._told_full:
+        if full and not self._full_logged:
             log.warning(
-                "the device table is full: %d devices (devices.max: %d); traffic of devices that are not "
-                "known is counted as '%s'",
+                "the device table is full: %d devices (devices.max: %d); traffic of new devices is counted "
+                "as '%s'",
                 known,
                 devices.max,
                 OTHER_DEVICE,
             )
-        self._told_full = full or (self._told_full and known > devices.max * 0.9)
+        self._full_logged = full or (self._full_logged and known > devices.max * 0.9)
 
     def _keep(self, sequence: int, sent: Sent) -> None:
-        """Keep a flush, and as many of those before it as the limits allow."""
+        """Keep a flush, and as many earlier ones as the limits allow."""
         self._applied.append((sequence, sent))
         size = sum(len(kept.data) for _, kept in self._applied)
         limits = self._limits
@@ -273,7 +274,7 @@ class Flusher:
             try:
                 self._check_policy(self._audit.client)
             except redis.RedisError as error:
-                log.debug("the policy of Redis was not checked: %s", error)
+                log.debug("Redis' maxmemory-policy was not checked: %s", error)
         log.info(
             "store opened: %d flushes so far, %d live flows restored",
             restored.sequence,
@@ -288,20 +289,20 @@ class Flusher:
         while batch is None:
             with self._lock:
                 batch = self._accountant.finish_batch(self._limits.flows_at_once)
-            _NEVER.wait(self._limits.turn_s)  # else the lock is taken again before the listener wakes up
-        if not batch.bucket:  # the first one: the accountant knows no clock
+            _NEVER.wait(self._limits.turn_s)  # else this thread gets the lock again
+        if not batch.bucket:  # the first batch: the accounting has no clock
             batch = replace(batch, bucket=self._opened_s - self._opened_s % self._bucket_s)
         taken_at = time.monotonic()
         elapsed_ms = int((taken_at - self._taken_at) * 1000)
         self._taken_at = taken_at
         return Flush(self.status.sequence + 1, batch, int(time.time() * 1000), elapsed_ms)
 
-    def _give_back(self, sequence: int, progress: Callable[[], None]) -> None:
-        """Redis has lost the flushes after ``sequence``: apply them again, or go on without them."""
+    def _recover(self, sequence: int, progress: Callable[[], None]) -> None:
+        """Redis lost the flushes after ``sequence``: apply them again, or go on without them."""
         missing = [kept for kept in self._applied if kept[0] > sequence]
         if missing and missing[0][0] == sequence + 1:
             log.warning(
-                "Redis came back with an older state: applying flushes %d to %d again",
+                "Redis was restored to an older state: applying flushes %d to %d again",
                 missing[0][0],
                 missing[-1][0],
             )
@@ -312,7 +313,7 @@ class Flusher:
             return
         lost = self.status.sequence - sequence
         log.error(
-            "Redis lost %d flushes for good (it holds those up to %d). Totals go on from there. Turn on "
+            "Redis lost %d flushes for good (it holds those up to %d). Totals continue from there. Turn on "
             "persistence (appendonly yes) in Redis",
             lost,
             sequence,

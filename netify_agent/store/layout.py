@@ -1,15 +1,15 @@
-"""Names of keys and fields in Redis, and the schema's version. docs/store.md draws the picture.
+"""Names of the keys and fields in Redis, and the schema version. See docs/store.md.
 
-All keys of a gateway share one hash tag, so that a flush is one transaction on a Redis Cluster too.
+All keys of a gateway share one hash tag, so that a flush can be one transaction on a Redis Cluster.
 """
 
 from __future__ import annotations
 
 SCHEMA = 3
 
-#: Codes of the counters of a row, in the order of :meth:`netify_agent.accounting.batch.Row.counts`.
+#: Field names of a row's counters, in the order of :meth:`netify_agent.accounting.batch.Row.counts`.
 COUNTERS = ("bu", "bd", "pu", "pd", "fl")
-#: What the codes are called in answers.
+#: Their names in responses of the API.
 COUNTER_NAMES = {
     "bu": "bytes_up",
     "bd": "bytes_down",
@@ -18,31 +18,31 @@ COUNTER_NAMES = {
     "fl": "flows",
 }
 FIRST_SEEN, LAST_SEEN = "fs", "ls"  # netifyd's clock, milliseconds since the epoch
-GATEWAY = ""  # stands for the gateway where a device's name would stand
+GATEWAY = ""  # stands for the gateway in place of a device's name
 
 
 class Keys:
     """The keys of one gateway.
 
-    :ivar meta: hash: schema, sequence number of the last flush, its time, who writes, netifyd's lives.
-    :ivar devices: sorted set: device by arrival of its latest record, milliseconds since the epoch.
+    :ivar meta: hash: schema, number and time of the last flush, the writer's lease, state of each source.
+    :ivar devices: sorted set: device by arrival of its latest record, agent's clock, ms since the epoch.
     :ivar flows: hash: flow id (digest and source) to the state of a live flow.
     :ivar ended: hash: flow id to the last state of a flow that ended.
-    :ivar ends: sorted set: the same ids by our clock at the flush that ended them, ms since the epoch.
-    :ivar details: hash: flow id to the description of that flow, live or ended.
+    :ivar ends: sorted set: the same ids by the time of the flush that ended them, ms since the epoch.
+    :ivar details: hash: flow id to the description of the flow, live or ended.
     :ivar scores: set: the risk scores that have an index.
-    :ivar rates: hash, replaced by each flush: device to its rates, bits per second.
+    :ivar rates: hash, replaced by each flush: device to its rates, bit/s.
     :ivar unattributed: hash: counters of flows that belong to no device.
-    :ivar mirrored: hash: counters that stand a second time, at the other side of local-to-local flows.
+    :ivar mirrored: hash: counters of local-to-local flows, which count at two devices.
     :ivar left_out: hash: counters of flows captured at interfaces that do not count.
-    :ivar forgotten: hash: counters of devices that were dropped after a long silence.
+    :ivar forgotten: hash: counters of devices that were dropped after a long time without traffic.
     :ivar counters: hash: the accounting's own counters, by name.
     :ivar categories: hash: application to netifyd's category id.
-    :ivar lasting: keys of which a store that is in use has at least one besides ``meta``.
+    :ivar lasting: a store in use has at least one of these keys besides ``meta``.
     """
 
     def __init__(self, gateway: str) -> None:
-        """``gateway`` may hold no brace: it stands inside the hash tag."""
+        """``gateway`` must not contain braces, because it is the hash tag."""
         self._prefix = f"netify:{{{gateway}}}:"
         self.meta = self._prefix + "meta"
         self.devices = self._prefix + "devices"
@@ -84,22 +84,22 @@ class Keys:
         return f"{self._prefix}users:{application}"
 
     def index(self, live: bool, of: str = "") -> str:
-        """Sorted set: flows, live or over, by netifyd's clock at their last packet (0 unknown).
+        """Sorted set: flows, live or ended, by the time of their last packet (netifyd's clock, 0 unknown).
 
-        :param of: empty for all of them; else what one of the three methods below returns.
+        :param of: empty for all flows; else the result of one of the three methods below.
         """
         return f"{self._prefix}index:{'live' if live else 'ended'}{of}"
 
     def of_device(self, device: str) -> str:
-        """Flows that have the device on either side."""
+        """Suffix for flows with the device on either side."""
         return f":device:{device}"
 
     def of_application(self, application: str) -> str:
-        """Flows of the application."""
+        """Suffix for flows of the application."""
         return f":application:{application}"
 
     def of_score(self, score: int) -> str:
-        """Flows whose risks have exactly this score."""
+        """Suffix for flows with exactly this risk score."""
         return f":risk:{score}"
 
     def protocol_users(self, protocol: str) -> str:
@@ -107,5 +107,5 @@ class Keys:
         return f"{self._prefix}protocol-users:{protocol}"
 
     def bucket(self, step: int, start: int, device: str) -> str:
-        """Hash: bytes and packets of ``step`` seconds from ``start``; ``bu:application`` beside ``bu``."""
+        """Hash: counters of ``step`` seconds from ``start`` (epoch seconds): ``bu``, ``bu:application``."""
         return f"{self._prefix}history:{step}:{start}:{device}"

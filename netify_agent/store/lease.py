@@ -1,10 +1,10 @@
-"""The lease on a gateway's store: which agent writes it, and when another one may take over.
+"""The lease on a gateway's store: which agent writes it, and when another agent may take over.
 
-Each flush renews the lease in ``meta``: who holds it, and Redis' own time. The clocks of the machines play
-no part. The rule for an agent that finds a lease of another one:
+Each flush renews the lease in ``meta`` with its holder and the time by Redis' clock. The clocks of the
+machines are not used. An agent that finds another agent's lease does this:
 
-* The lease has run out, was released, or its process is known to be dead: take over at once.
-* The holder's process is alive on this machine, or renews the lease while we look: stop.
+* The lease has run out or was released, or its process is known to be dead: take over at once.
+* The holder's process is alive on this machine, or renews the lease meanwhile: stop.
 * Otherwise (another machine, another container, a reboot): wait until the lease runs out.
 """
 
@@ -22,19 +22,19 @@ from netify_agent.store.client import StoreError, StoreTaken
 
 LEASE_FIELDS = ("writer", "holder", "renewed", "lease")  # of ``meta``
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"  # random(4)
-_BOOT_VARIABLE = "NETIFY_AGENT_BOOT_ID"  # set by the unit, in which ProcSubset=pid hides the file
+_BOOT_VARIABLE = "NETIFY_AGENT_BOOT_ID"  # set by the unit, where ProcSubset=pid hides the file
 
 
 @dataclass(frozen=True)
 class Holder:
     """The process that holds a lease.
 
-    :ivar host: name of its machine, for people.
-    :ivar boot: boot id of its kernel (32 hex digits), empty if unknown. Unlike a machine id it is no other
-        machine's, even if both were cloned from one image.
+    :ivar host: host name, for messages.
+    :ivar boot: boot id of its kernel (32 hex digits), empty if unknown. Unlike a machine id it is unique even
+        among machines cloned from one image.
     :ivar namespace: its PID namespace, as ``/proc/self/ns/pid`` names it; empty if unknown.
-    :ivar started: start of the process in clock ticks since boot (proc(5), field 22 of ``stat``): a PID that
-        is used again has another one.
+    :ivar started: start of the process in clock ticks since boot (proc(5), field 22 of ``stat``). It differs
+        if the PID is reused.
     """
 
     host: str
@@ -45,13 +45,13 @@ class Holder:
 
     @classmethod
     def this_process(cls) -> Holder:
-        """A holder that stands for the running process."""
+        """The holder for the running process."""
         _, started = _stat(os.getpid()) or ("", 0)
         return cls(socket.gethostname(), _boot_id(), _pid_namespace(), os.getpid(), started)
 
     @classmethod
     def decode(cls, text: str | None) -> Holder | None:
-        """The holder that :meth:`encode` wrote; None for anything else."""
+        """Decode the output of :meth:`encode`; None for anything else."""
         try:
             host, boot, namespace, pid, started = json.loads(text or "")
         except (ValueError, TypeError):
@@ -62,14 +62,14 @@ class Holder:
         return cls(host, boot, namespace, pid, started)
 
     def encode(self) -> str:
-        """As a JSON array."""
+        """Encode as a JSON array."""
         return json.dumps(astuple(self))
 
     def __str__(self) -> str:
         return f"host {self.host}, PID {self.pid}"
 
     def is_alive(self) -> bool | None:
-        """Whether the process still runs; None if that can't be known from here."""
+        """Whether the process still runs; None if that can't be determined on this machine."""
         if not (self.boot and self.namespace) or (self.boot, self.namespace) != (
             _boot_id(),
             _pid_namespace(),
@@ -80,7 +80,7 @@ class Holder:
         except ProcessLookupError:
             return False
         except PermissionError:
-            pass  # it exists, and is another user's
+            pass  # it exists and belongs to another user
         found = _stat(self.pid)
         if found is None:
             return None
@@ -91,19 +91,19 @@ class Holder:
 class Lease:
     """The lease of one agent on one gateway's store.
 
-    :ivar writer: random name of the agent's run.
-    :ivar length_s: how long the lease is good after a flush; may be changed.
+    :ivar writer: random id of this run of the agent.
+    :ivar length_s: validity of the lease after a flush, seconds; may be changed.
     """
 
     def __init__(self, length_s: float, holder: Holder | None = None) -> None:
-        """``holder``: for whom; None: for this process."""
+        """``holder``: None for this process."""
         self.writer = uuid.uuid4().hex
         self.length_s = length_s
         self._holder = holder or Holder.this_process()
-        self._seen: tuple[str, int, float] | None = None  # the other's lease as we first saw it, and when
+        self._seen: tuple[str, int, float] | None = None  # the other agent's lease, when first seen
 
     def fields(self, now_ms: int) -> dict[str, str | int]:
-        """What ``meta`` holds of the lease, renewed at ``now_ms`` by Redis' clock."""
+        """Return the lease's fields of ``meta``, renewed at ``now_ms`` (Redis' clock)."""
         return {
             "writer": self.writer,
             "holder": self._holder.encode(),
@@ -112,15 +112,15 @@ class Lease:
         }
 
     def check(self, meta: Mapping[str, str], now_ms: int, gateway: str) -> None:
-        """Return if this agent may take the store over.
+        """Return if this agent may take over the store.
 
-        :param meta: as it is in Redis; :param now_ms: Redis' clock.
-        :raises StoreTaken: another agent is at work.
+        :param meta: the stored hash; :param now_ms: Redis' clock.
+        :raises StoreTaken: another agent is active.
         :raises StoreError: that is not known yet; try again.
         """
         writer, holder = meta.get("writer"), Holder.decode(meta.get("holder"))
         if writer in (None, self.writer) or holder is None or holder == self._holder:
-            return  # nobody's, ours, or written by a version that had no leases
+            return  # no lease, this agent's, or written by a version without leases
         renewed, length = int(meta.get("renewed", 0)), int(meta.get("lease", 0))
         alive = holder.is_alive()
         now = time.monotonic()
@@ -138,9 +138,9 @@ class Lease:
         )
 
     def check_lost(self, meta: Mapping[str, str], now_ms: int, gateway: str) -> None:
-        """The same for an agent that had the lease and now finds another writer.
+        """As :meth:`check`, for an agent that had the lease and now finds another writer.
 
-        It returns if that writer is an agent from before, in whose state Redis came back.
+        Returns if that writer is an earlier agent, to whose state Redis was restored.
         """
         holder = Holder.decode(meta.get("holder"))
         if holder is None or holder == self._holder:
@@ -149,12 +149,12 @@ class Lease:
 
 
 def lease_s(interval_s: float) -> float:
-    """How long a lease is good: three flushes may fail, each with its pauses between attempts."""
+    """Return the validity of a lease in seconds: three flushes may fail, with pauses between attempts."""
     return 3 * interval_s + 30.0
 
 
 def taken(gateway: str, holder: str | None) -> StoreTaken:
-    """The error of an agent whose store is another's; ``holder`` as ``meta`` has it."""
+    """Return the error for a store that another agent writes; ``holder`` is the field of ``meta``."""
     other = Holder.decode(holder)
     return StoreTaken(
         f"another netify-agent writes to gateway '{gateway}' in this Redis{f' ({other})' if other else ''}: "
@@ -179,10 +179,10 @@ def _pid_namespace() -> str:
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """State and start of a process, by proc(5); None if they can't be read."""
+    """Return state and start of a process from proc(5); None if they can't be read."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()  # the name before may hold anything
+            fields = file.read().rpartition(")")[2].split()  # the process name may contain anything
         return fields[0], int(fields[19])
     except (OSError, IndexError, ValueError):
         return None

@@ -1,8 +1,8 @@
-"""Migration of stores that an older netify-agent wrote. Each step is part of the claiming transaction.
+"""Migrates stores of older netify-agents. Each step is part of the claiming transaction.
 
-Schema 2 added ``protocol-users:<protocol>``. Schema 3 names flows by digest and source, and keeps a baseline
-of each source. The accounting gives live flows their new names when it takes them back, and the first flush
-writes them.
+Schema 2 added ``protocol-users:<protocol>``. Schema 3 identifies flows by digest and source, and stores a
+baseline for each source. The accounting renames the live flows when it restores them, and the first flush
+writes the new names.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from netify_agent.store.rows import by_name
 
 
 def users_of_protocols(pipe: Any, keys: Keys) -> dict[str, dict[str, int]]:
-    """Key of the sorted set to its devices and their bytes up and down.
+    """Return the content of ``protocol-users``: key of a sorted set to its devices and their bytes.
 
-    :param pipe: a pipeline that watches, so that its commands are executed at once.
+    :param pipe: executes commands at once: WATCH is set, MULTI is not.
     """
     found: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for device in pipe.zrange(keys.devices, 0, -1):
@@ -32,9 +32,9 @@ def users_of_protocols(pipe: Any, keys: Keys) -> dict[str, dict[str, int]]:
 
 
 def sources_of(meta: Mapping[str, str]) -> dict[str, SourceState]:
-    """Return the state of each source, by URL, from the hash ``meta`` of any schema.
+    """Return the state of each source by URL, from the hash ``meta`` of any schema.
 
-    :raises ValueError, TypeError, AttributeError: where ``meta`` does not hold what was stored there.
+    :raises ValueError, TypeError, AttributeError: if ``meta`` is invalid.
     """
     if int(meta.get("schema", 3)) >= 3:
         stored = json.loads(meta.get("sources", "{}"))

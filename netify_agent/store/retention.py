@@ -1,8 +1,8 @@
-"""Which devices a flush drops, and whether its clock may decide that.
+"""Decides which devices a flush drops, and whether the clock is reliable enough for that.
 
-Dropping a device can't be undone, so no single reading of a clock is enough. At boot a clock may be years off
-until the network corrects it, and netifyd and Redis on the same machine read the same one. Time that this
-process has measured itself decides: the wall clock is steady while it moves as the monotonic clock does.
+Dropping a device can't be undone, so a single reading of the clock is not enough. At boot a clock may be
+years off until NTP corrects it, and netifyd and Redis on the same machine use the same clock. The wall clock
+is trusted only after it has agreed with the monotonic clock for long enough: then it is *steady*.
 """
 
 from __future__ import annotations
@@ -18,16 +18,25 @@ from netify_agent.store.layout import COUNTERS, Keys
 from netify_agent.store.transaction import Transaction
 
 DAY_MS = 86_400_000
-_TOLERANCE_MS = 3_600_000  # a step by no more, or a pause of the agent for no longer, leaves a clock steady
-_AT_ONCE = 50  # devices dropped by one flush, so that none takes long
-_WEIGHED = 500  # devices, silent for the longest, among which those with the fewest bytes make room
-_CORRECTED = 1_000  # devices, and ended flows, whose time lies ahead, corrected by one flush
+_TOLERANCE_MS = 3_600_000  # smaller steps, and shorter pauses of the agent, leave a clock steady
+
+
+@dataclass(frozen=True)
+class RetentionLimits:
+    """Bounds on the work of one flush."""
+
+    drops: int = 50  # devices dropped
+    candidates: int = 500  # longest inactive devices, of which those with the fewest bytes make room
+    corrections: int = 1_000  # devices, and ended flows, whose time in the future is corrected
+
+
+_DEFAULT_LIMITS = RetentionLimits()
 
 
 class WallClock(NamedTuple):
     """The wall clock at a flush, in milliseconds since the epoch.
 
-    :ivar steady_since: since when it has moved as the monotonic clock did.
+    :ivar steady_since: since when it has agreed with the monotonic clock.
     """
 
     at_ms: int
@@ -35,10 +44,11 @@ class WallClock(NamedTuple):
 
     @classmethod
     def read(cls, pipe: Any, meta_key: str, at_ms: int, elapsed_ms: int) -> WallClock:
-        """Compare it with the flush before.
+        """Compare the wall clock with that of the previous flush.
 
-        :param pipe: executes at once.
-        :param elapsed_ms: by the monotonic clock, since the flush before or since the start of the agent.
+        :param pipe: executes commands at once.
+        :param at_ms: the wall clock, milliseconds since the epoch.
+        :param elapsed_ms: time by the monotonic clock since the previous flush, or the start of the agent.
         """
         before, steady = pipe.hmget(meta_key, "at", "steady")
         moved = before is not None and steady is not None
@@ -48,18 +58,18 @@ class WallClock(NamedTuple):
 
     @property
     def steady_ms(self) -> int:
-        """For how long it has been steady."""
+        """For how long the clock has been steady."""
         return self.at_ms - self.steady_since
 
     @property
     def for_pruning(self) -> int:
-        """``at_ms`` to prune ended flows by; 0, at which none is due, while the clock may be wrong."""
+        """The time to prune ended flows by: ``at_ms``; 0, which prunes none, while the clock may be wrong."""
         return self.at_ms if self.steady_ms >= FlowWriterLimits().ended_ms else 0
 
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What is left of a device that is to be dropped."""
+    """The stored rows and counters of a device that is to be dropped."""
 
     applications: list[str]
     protocols: list[str]
@@ -68,10 +78,10 @@ class Forgotten:
 
 @dataclass(frozen=True)
 class Due:
-    """What a flush is to do beside what its batch tells.
+    """Changes that a flush makes besides its batch.
 
     :ivar forgotten: devices to drop.
-    :ivar ahead: by key of a sorted set, what has a time later than now in it, because the clock went back.
+    :ivar ahead: key of a sorted set to its members with a time in the future; the clock was set back.
     """
 
     forgotten: dict[str, Forgotten]
@@ -79,33 +89,41 @@ class Due:
 
 
 class Retention:
-    """Devices of one gateway.
+    """Drops inactive devices of one gateway.
 
-    :ivar forget_after_s: a device silent for so long is dropped, in seconds.
-    :ivar max_devices: where the store holds so many, silent ones are dropped after a day. Both may be changed
-        at any time.
+    :ivar forget_after_s: a device is dropped after this time without traffic, seconds. May be changed.
+    :ivar max_devices: if the store holds this many devices, inactive ones are dropped after a day. May be
+        changed.
     """
 
-    def __init__(self, client: Client, keys: Keys, forget_after_s: int, max_devices: int) -> None:
+    def __init__(
+        self,
+        client: Client,
+        keys: Keys,
+        forget_after_s: int,
+        max_devices: int,
+        limits: RetentionLimits = _DEFAULT_LIMITS,
+    ) -> None:
         self.forget_after_s = forget_after_s
+        self._limits = limits
         self.max_devices = max_devices
         self._client = client
         self._keys = keys
 
     def read(self, pipe: Any, clock: WallClock) -> Due:
-        """Find out what is due.
+        """Find the devices to drop and the times to correct.
 
-        :param pipe: executes at once, because it watches and is not in MULTI yet.
+        :param pipe: executes commands at once: WATCH is set, MULTI is not.
         """
         keys = self._keys
         ahead = {
-            key: pipe.zrangebyscore(key, f"({clock.at_ms}", "+inf", 0, _CORRECTED)
+            key: pipe.zrangebyscore(key, f"({clock.at_ms}", "+inf", 0, self._limits.corrections)
             for key in (keys.devices, keys.ends)
         }
         if clock.steady_ms < DAY_MS:
             return Due({}, ahead)
         latest = clock.at_ms - self.forget_after_s * 1000
-        devices = pipe.zrangebyscore(keys.devices, "-inf", latest, 0, _AT_ONCE)
+        devices = pipe.zrangebyscore(keys.devices, "-inf", latest, 0, self._limits.drops)
         if not devices:
             devices = self._to_make_room(pipe, clock.at_ms - DAY_MS)
         forgotten = {
@@ -119,40 +137,41 @@ class Retention:
         return Due(forgotten, ahead)
 
     def _to_make_room(self, pipe: Any, latest: int) -> list[str]:
-        """Of the devices silent since ``latest``, in ms, those whose loss costs the least."""
+        """Return the devices with the fewest bytes among those inactive since ``latest`` (ms), if full."""
         keys = self._keys
         held = pipe.zcard(keys.devices)
         if held < self.max_devices or held - (pipe.zscore(keys.devices, OTHER_DEVICE) is not None) < (
             self.max_devices
         ):
             return []
-        silent = pipe.zrangebyscore(keys.devices, "-inf", latest, 0, _WEIGHED)
-        names = [device for device in silent if device != OTHER_DEVICE]
+        inactive = pipe.zrangebyscore(keys.devices, "-inf", latest, 0, self._limits.candidates)
+        names = [device for device in inactive if device != OTHER_DEVICE]
         with self._client.pipeline(transaction=False) as reading:
             for device in names:
                 reading.hmget(keys.totals(device), COUNTERS[:2])
             amounts = reading.execute() if names else []
         weighed = sorted((int(up or 0) + int(down or 0), index) for index, (up, down) in enumerate(amounts))
-        return [names[index] for _, index in weighed[:_AT_ONCE]]
+        return [names[index] for _, index in weighed[: self._limits.drops]]
 
     def queue_corrections(self, pipe: Transaction, due: Due, clock: WallClock) -> None:
-        """Queue that what has a time later than now was seen now, before all else that the flush does."""
+        """Queue the replacement of future times by now, before all other commands of the flush."""
         for key, members in due.ahead.items():
             if members:
                 pipe.zadd(key, dict.fromkeys(members, clock.at_ms))
 
-    def queue_forget(self, pipe: Transaction, due: Due, told: Collection[str]) -> list[str]:
-        """Queue the dropping of devices, but for those that this flush tells of.
+    def queue_forget(self, pipe: Transaction, due: Due, active: Collection[str]) -> list[str]:
+        """Queue the removal of the due devices, except those in this flush.
 
-        :returns: the devices that are dropped. Their indexes of flows are the caller's to drop.
+        :param active: devices in this flush.
+        :returns: the removed devices. The caller must remove their indexes of flows.
         """
-        dropped = [device for device in due.forgotten if device not in told]
+        dropped = [device for device in due.forgotten if device not in active]
         for device in dropped:
             self._queue_forget(pipe, device, due.forgotten[device])
         return dropped
 
     def _queue_forget(self, pipe: Transaction, device: str, what: Forgotten) -> None:
-        """Drop a device; its counters stay in a sum, so that the gateway's total still adds up."""
+        """Remove a device. Its counters go to ``forgotten``, so that the gateway's total still adds up."""
         keys = self._keys
         pipe.grow(keys.forgotten, "", what.counters)
         for tag in what.applications:
@@ -166,14 +185,18 @@ class Retention:
 
 
 def bucket_ttl(start: int, step: int, keep: int, at_ms: int) -> int:
-    """Seconds for which a history bucket stays in Redis.
+    """Return the time to live of a history bucket in seconds.
 
-    A time to live instead of a point in time, because Redis' clock need not agree with ours. Where our clock
-    was wrong when the bucket began, it is at least ``step`` and at most the time that a bucket of now has.
+    A duration, not a point in time, because Redis' clock may differ from ours. The bounds limit the effect of
+    a wrong clock: at least ``step``, at most ``step + keep``.
+
+    :param start: start of the bucket, seconds since the epoch.
+    :param step: length of the bucket, seconds; :param keep: how long it is kept after its end, seconds.
+    :param at_ms: the wall clock, milliseconds since the epoch.
     """
     return min(max(start + step + keep - at_ms // 1000, step), step + keep)
 
 
 def _rows_in(fields: list[str]) -> list[str]:
-    """Names of the rows of a hash with fields ``code:name``."""
+    """Return the names of the rows in a hash with fields ``code:name``."""
     return sorted({field.partition(":")[2] for field in fields})

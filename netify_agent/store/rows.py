@@ -1,4 +1,4 @@
-"""Rows of the reading side as plain data, and the decoding of Redis' replies into them. No I/O."""
+"""Rows as plain data, and their decoding from Redis' replies. No I/O."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ AT_REST: Rates = (0, 0)
 
 @dataclass
 class Counted:
-    """Counters of a row.
+    """The counters of a row.
 
     :ivar counters: ``bytes_up``, ``bytes_down``, ``packets_up``, ``packets_down``, ``flows``.
-    :ivar rates: bits per second up and down over the last interval.
+    :ivar rates: bit/s up and down, averaged over the last interval.
     :ivar first_seen: netifyd's clock, milliseconds since the epoch; None if unknown.
     :ivar last_seen: the same for the last packet.
     """
@@ -38,10 +38,10 @@ class DeviceRow(Counted):
     """A device.
 
     :ivar name: its MAC address, or its IP address if it has no MAC.
-    :ivar interface: where netifyd last saw it.
-    :ivar hint: the name that the device gives itself.
+    :ivar interface: interface where netifyd last saw it.
+    :ivar hint: the name that the device announces over DHCP or mDNS.
     :ivar addresses: its IP addresses, latest first; empty if not read.
-    :ivar arrived: our clock at its latest record, milliseconds since the epoch; 0 for an unknown device.
+    :ivar arrived: arrival of its latest record, agent's clock, ms since the epoch; 0 for an unknown device.
     :ivar application_rates: bits per second up and down of each application that moved bytes.
     :ivar applications: its applications, most bytes first; empty if not read.
     :ivar protocols: its protocols, most bytes first; empty if not read.

@@ -1,9 +1,9 @@
-"""A MULTI/EXEC of very many commands: packed and sent piece by piece, its replies looked at in bulk.
+"""A MULTI/EXEC of very many commands, packed and sent in pieces, with the replies read in bulk.
 
-redis-py's own pipeline holds every command as a tuple until the end, packs each with a dozen calls, and
-turns every reply into an object: for a flush of 200,000 commands that is a second of the interpreter and
-100 MB, and collecting its garbage stops all threads. Here a command is a few bytes on their way out, and
-a reply is a line that is an error or not.
+redis-py's pipeline keeps every command as a tuple until the end, packs each with a dozen calls, and makes an
+object of every reply. For a flush of 200,000 commands that costs one second of CPU time and 100 MB, and the
+garbage collection stops all threads. Here a command is packed at once, and replies are only
+checked for errors.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from netify_agent.store.layout import COUNTERS
 Value = str | int
 
 _PIECE_BYTES = 65536
-_LEVEL = 1  # of zlib: a tenth of the time that packing takes, and a tenth of the size remains
+_LEVEL = 1  # of zlib: takes a tenth of the time of packing, and reduces the size to a tenth
 _HINCRBY = b"*4\r\n$7\r\nHINCRBY\r\n"
 
 
 class Sent(NamedTuple):
-    """A transaction as it was sent: all that is needed to do the same again.
+    """A transaction as it was sent, to be sent again by :func:`repeat`.
 
-    :ivar commands: how many, MULTI and EXEC not among them.
-    :ivar data: its bytes, compressed to a tenth.
+    :ivar commands: number of commands without MULTI and EXEC.
+    :ivar data: the bytes, compressed with zlib.
     """
 
     commands: int
@@ -41,17 +41,17 @@ class Sent(NamedTuple):
 class Transaction:
     """One transaction on a connection that may have keys under WATCH.
 
-    Its commands are called as redis-py's are. Use it in a ``with``: a connection in the middle of a
-    transaction is closed when that is left by an exception, so that Redis forgets what came so far. Every
-    method raises :class:`redis.RedisError` where the connection fails.
+    The commands have the names they have in redis-py. Use it in a ``with`` statement: if an exception leaves
+    the block, the connection is closed, so that Redis discards the transaction. Every method raises
+    :class:`redis.RedisError` if the connection fails.
 
-    :ivar count: commands so far.
+    :ivar count: number of commands so far.
     """
 
     def __init__(self, connection: Any) -> None:
-        """Begin.
+        """Begin a transaction.
 
-        :param connection: redis-py's, with no reply outstanding.
+        :param connection: a connection of redis-py without outstanding replies.
         """
         self.count = 0
         self._connection = connection
@@ -59,8 +59,8 @@ class Transaction:
         self._size = 0
         self._sent: list[bytes] = []
         self._compress = zlib.compressobj(_LEVEL)
-        self._fields: dict[str, bytes] = {}  # packed: they are the same in most hashes
-        self._runs: list[tuple[int, str, str]] = []  # where a run of commands on one key begins
+        self._fields: dict[str, bytes] = {}  # packed names, because most hashes have the same fields
+        self._runs: list[tuple[int, str, str]] = []  # start of each run of equal commands on one key
 
     def __enter__(self) -> Transaction:
         return self
@@ -72,9 +72,10 @@ class Transaction:
             self._connection.disconnect()
 
     def grow(self, key: str, suffix: str, counts: Sequence[int]) -> None:
-        """HINCRBY of each counter of a row: as many as ``counts`` has, zeros left out.
+        """HINCRBY of the counters of a row, without zeros.
 
-        :param suffix: of the fields' names: empty, or a colon and the row's name.
+        :param suffix: suffix of the field names: empty, or a colon and the name of the row.
+        :param counts: in the order of ``COUNTERS``; may be shorter.
         """
         head, fields = _HINCRBY + _bulk(key), self._fields
         commands = []
@@ -99,7 +100,7 @@ class Transaction:
         self._add("HSET", key, *chain.from_iterable(mapping.items()))
 
     def hsetnx(self, key: str, field: str, value: Value) -> None:
-        """HSETNX: set a field that is not there yet."""
+        """HSETNX."""
         self._add("HSETNX", key, field, value)
 
     def hdel(self, key: str, *fields: str) -> None:
@@ -111,7 +112,7 @@ class Transaction:
         self._add("SADD", key, *members)
 
     def zadd(self, key: str, scores: Mapping[str, int], nx: bool = False) -> None:
-        """ZADD; with ``nx`` of new members only."""
+        """ZADD, with NX if ``nx``."""
         pairs: Iterator[tuple[Value, Value]] = ((score, member) for member, score in scores.items())
         self._add("ZADD", key, *(["NX"] if nx else []), *chain.from_iterable(pairs))
 
@@ -136,7 +137,7 @@ class Transaction:
         self._add("DEL", *keys)
 
     def commit(self) -> Sent:
-        """Send EXEC; :meth:`refused` then waits for what comes of it."""
+        """Send EXEC. Call :meth:`refused` for the outcome."""
         self._pieces.append(_packed("EXEC"))
         self._send()
         return Sent(self.count, b"".join((*self._sent, self._compress.flush())))
@@ -144,9 +145,9 @@ class Transaction:
     def refused(self) -> list[tuple[str, str, str]]:
         """Wait for the outcome of :meth:`commit`.
 
-        :returns: of each command that Redis refused although it did the others: name, key and error.
-        :raises redis.WatchError: a watched key changed: nothing was done.
-        :raises redis.ResponseError: Redis would not even queue a command: nothing was done.
+        :returns: name, key and error of each refused command; the others were executed.
+        :raises redis.WatchError: a watched key changed; nothing was executed.
+        :raises redis.ResponseError: Redis refused to queue a command; nothing was executed.
         """
         return [(*self._command(index), why) for index, why in _outcome(self._connection, self.count)]
 
@@ -161,7 +162,7 @@ class Transaction:
         self.count += count
 
     def _command(self, index: int) -> tuple[str, str]:
-        """Name and key of the command number ``index``."""
+        """Return name and key of command ``index``."""
         _, name, key = self._runs[bisect_right(self._runs, index, key=lambda run: run[0]) - 1]
         return name, key
 
@@ -180,7 +181,10 @@ class Transaction:
 
 
 def repeat(connection: Any, sent: Sent) -> list[str]:
-    """Send a transaction again; raises and returns as its :meth:`Transaction.refused`, without the names."""
+    """Send a transaction again and return the errors of refused commands.
+
+    Raises as :meth:`Transaction.refused` does.
+    """
     try:
         expand = zlib.decompressobj()
         data = sent.data
@@ -194,7 +198,7 @@ def repeat(connection: Any, sent: Sent) -> list[str]:
 
 
 def _outcome(connection: Any, count: int) -> list[tuple[int, str]]:
-    """Index and error of each of ``count`` commands that was refused, now that EXEC is sent."""
+    """Read the replies after EXEC; return index and error of each refused command of ``count``."""
     replies = _Replies(connection)
     refused = [error for _, error in replies.errors(1 + count)]
     outcome = replies.line()
@@ -206,10 +210,10 @@ def _outcome(connection: Any, count: int) -> list[tuple[int, str]]:
 
 
 class _Replies:
-    """Lines of replies, as they come from the socket under a connection.
+    """Reads reply lines from the socket of a connection.
 
-    redis-py has no way to read without making an object of each reply, so the socket is read here; its
-    own parser has nothing left of the replies before.
+    redis-py can't read a reply without making an object of it, so the socket is read directly. Its own parser
+    must not hold buffered data.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -218,20 +222,20 @@ class _Replies:
         self._cut = b""
 
     def line(self) -> bytes:
-        """The next line, without its end."""
+        """Return the next line without CRLF."""
         while True:
             for line in self._lines:
                 return line
             self._receive()
 
     def errors(self, count: int) -> list[tuple[int, bytes]]:
-        """Read ``count`` replies; the errors among them by their index."""
+        """Read ``count`` replies; return index and line of each error."""
         errors = []
         index = 0
         is_string = False
         while index < count or is_string:
             for line in self._lines:
-                if is_string:  # the line before told its length
+                if is_string:  # the line before was its length
                     is_string = False
                 else:
                     if line.startswith(b"-"):
@@ -260,7 +264,7 @@ class _Replies:
 
 
 def _bulk(value: Value) -> bytes:
-    """A string as RESP writes it; what is no UTF-8 is replaced, as everywhere in the store."""
+    """Encode a RESP bulk string. Lone surrogates are replaced, as everywhere in the store."""
     data = str(value).encode("utf-8", "replace")
     return b"$%d\r\n%b\r\n" % (len(data), data)
 

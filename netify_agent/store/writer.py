@@ -1,7 +1,7 @@
-"""Batches to Redis: each applied exactly once, whatever happens to Redis, to the network or to us.
+"""Writes batches to Redis. Each batch is applied exactly once, despite failures of Redis, network or agent.
 
-A batch carries a sequence number and is one MULTI/EXEC that also stores it, under WATCH of where it is
-stored. A reply that is lost is no doubt for long: the next attempt reads the number first.
+Each batch is one MULTI/EXEC that also stores the batch's sequence number, with the key of that number under
+WATCH. If a reply is lost, the next attempt reads the number to see whether the batch was applied.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from netify_agent.store.layout import FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Ke
 from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s
 from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
-from netify_agent.store.retention import Due, Retention, WallClock, bucket_ttl
+from netify_agent.store.retention import Due, Retention, RetentionLimits, WallClock, bucket_ttl
 from netify_agent.store.transaction import Sent, Transaction, repeat
 
 log = logging.getLogger(__name__)
@@ -35,11 +35,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Flush:
-    """A batch on its way.
+    """A batch with its sequence number and times.
 
-    :ivar sequence: its number: one more than that of the flush before.
-    :ivar at_ms: our clock when it was taken, milliseconds since the epoch.
-    :ivar elapsed_ms: since the flush before was taken; what rates are divided by.
+    :ivar sequence: the previous flush's number plus one.
+    :ivar at_ms: when the batch was taken, by the agent's clock, milliseconds since the epoch.
+    :ivar elapsed_ms: time since the previous batch was taken; the divisor of the rates.
     """
 
     sequence: int
@@ -50,9 +50,12 @@ class Flush:
 
 @dataclass(frozen=True)
 class Restored:
-    """What an earlier run left. ``sequence`` is that of its last flush, 0 for a new store.
+    """The stored state of an earlier run.
 
-    :ivar devices: those that have a row.
+    :ivar sequence: number of its last flush; 0 for a new store.
+    :ivar flows: live flows by id.
+    :ivar sources: state of each source by URL.
+    :ivar devices: devices that have a row.
     """
 
     sequence: int
@@ -62,7 +65,7 @@ class Restored:
 
 
 class Rewound(Exception):
-    """Redis came back with an older state, or with none: it holds flushes up to ``sequence`` only."""
+    """Redis was restored to an older state or lost its data: it holds flushes up to ``sequence`` only."""
 
     def __init__(self, sequence: int) -> None:
         super().__init__(f"Redis holds flushes up to number {sequence} only")
@@ -70,15 +73,15 @@ class Rewound(Exception):
 
 
 class StoreWriter:
-    """The writing side of one gateway's store.
+    """Writes one gateway's store.
 
-    Every method raises :class:`~netify_agent.store.client.StoreError` where Redis can't be reached or
-    refuses, with nothing changed or with an outcome that the next :meth:`apply` finds out;
-    :class:`StoreRefused` where trying again can't help.
+    Every method raises :class:`~netify_agent.store.client.StoreError` if Redis can't be reached or refuses.
+    Either nothing changed, or the next :meth:`apply` finds out what did. It raises :class:`StoreRefused` if a
+    retry can't help.
 
     :ivar lease: this agent's lease on the store.
-    :ivar growth: by how much the latest flush changed the totals of devices, for the audit.
-    :ivar meta_lost: whether Redis had lost ``meta``, but not the rest.
+    :ivar growth: change of each device's totals by the latest flush, for the audit.
+    :ivar meta_lost: whether Redis lost ``meta`` but not the other keys.
     """
 
     def __init__(
@@ -90,13 +93,14 @@ class StoreWriter:
         *,
         max_devices: int = DEFAULT_MAX,
         flow_limits: FlowWriterLimits | None = None,
+        retention_limits: RetentionLimits | None = None,
         lease: Lease | None = None,
     ) -> None:
-        """Nothing is sent yet.
+        """Sends nothing yet.
 
-        :param history: seconds a bucket covers, to seconds it is kept.
-        :param forget_after_s: as in :class:`Retention`; ``max_devices`` likewise.
-        :param lease: this agent's; None: one for the default interval.
+        :param history: length of a bucket to the time it is kept, both in seconds.
+        :param forget_after_s: see :class:`Retention`, also for ``max_devices``.
+        :param lease: this agent's lease; None: one for the default interval.
         """
         self.lease = lease or Lease(lease_s(15))
         self.growth: dict[str, Sequence[int]] = {}
@@ -106,18 +110,19 @@ class StoreWriter:
         self._keys = Keys(gateway)
         self._flow_writer = FlowWriter(self._keys, flow_limits)
         self._history = history
-        self.retention = Retention(client, self._keys, forget_after_s, max_devices)
+        limits = retention_limits or RetentionLimits()
+        self.retention = Retention(client, self._keys, forget_after_s, max_devices, limits)
         self._window = RateWindow()
-        self._moving: set[str] = set()  # those that the last flush gave a rate
-        self._dropped: list[str] = []  # by the last flush
+        self._moving: set[str] = set()  # devices that have a rate since the last flush
+        self._dropped: list[str] = []  # devices dropped by the last flush
         self._sent = Sent(0, b"")  # the latest flush
-        self._replaced: str | None = None  # the writer before we claimed the store
-        self._now_ms = 0  # Redis' clock at the latest look at ``meta``
+        self._replaced: str | None = None  # the writer that this agent took over from
+        self._now_ms = 0  # Redis' clock when ``meta`` was last read
 
     def claim(self) -> Restored:
-        """Become the one writer of this gateway and return what was stored.
+        """Become the only writer of this gateway and return the stored state.
 
-        :raises StoreTaken: another agent writes it.
+        :raises StoreTaken: another agent writes this gateway.
         """
         meta_key = self._keys.meta
         try:
@@ -140,7 +145,7 @@ class StoreWriter:
                     pipe.zadd(key, devices)
                 pipe.hset(meta_key, mapping={"schema": SCHEMA, **self.lease.fields(self._now_ms)})
                 flows, names, *_ = pipe.execute()
-            if meta.get("writer") != self.lease.writer:  # else the reply to an earlier claim was lost
+            if meta.get("writer") != self.lease.writer:  # equal if the reply to an earlier claim was lost
                 self._replaced = meta.get("writer")
             return Restored(
                 int(meta.get("seq", 0)),
@@ -156,10 +161,10 @@ class StoreWriter:
             ) from error
 
     def apply(self, flush: Flush) -> Sent:
-        """Apply ``flush``, unless it has been applied already.
+        """Apply ``flush``, unless it is already applied.
 
-        :returns: what :meth:`repeat` needs to apply it again.
-        :raises Rewound: where the flush before this one is missing.
+        :returns: the data that :meth:`repeat` needs to apply it again.
+        :raises Rewound: if the previous flush is missing in Redis.
         """
         with self._watching(flush.sequence) as pipe:
             if pipe is None:
@@ -170,26 +175,26 @@ class StoreWriter:
             before = self._flow_writer.read(pipe, flush.batch, clock.for_pruning)
             summary = Summary(flush.batch)
             notes = flush.batch.devices
-            told = {device: notes[device] for device in summary.devices if device in notes}
-            crowded = surplus(self._client, self._keys, told)
+            changed = {device: notes[device] for device in summary.devices if device in notes}
+            surplus_ips = surplus(self._client, self._keys, changed)
             with Transaction(pipe.connection) as transaction:
-                self._queue(transaction, flush, summary, clock, due, before, crowded)
+                self._queue(transaction, flush, summary, clock, due, before, surplus_ips)
                 self._sent = transaction.commit()
                 refused = [f"{name} of {key} ({why})" for name, key, why in transaction.refused()]
-        _complain(flush.sequence, refused)
+        _check_refused(flush.sequence, refused)
         if self._dropped:
             log.info("dropped %d silent devices: %s", len(self._dropped), ", ".join(self._dropped))
         return self._sent
 
     def repeat(self, sequence: int, sent: Sent) -> None:
-        """Apply flush ``sequence`` once more, to a Redis that has forgotten it; else as :meth:`apply`."""
+        """Apply flush ``sequence`` again, to a Redis that has lost it. Otherwise as :meth:`apply`."""
         with self._watching(sequence) as pipe:
             refused = repeat(pipe.connection, sent) if pipe is not None else []
-        _complain(sequence, refused)
+        _check_refused(sequence, refused)
 
     @contextmanager
     def _watching(self, sequence: int) -> Iterator[Any]:
-        """A pipeline with the number of the last flush under WATCH; None if flush ``sequence`` is applied."""
+        """Return a pipeline with ``meta`` under WATCH; None if flush ``sequence`` is already applied."""
         meta = self._keys.meta
         try:
             with self._client.pipeline(transaction=True) as pipe:
@@ -204,28 +209,28 @@ class StoreWriter:
                 stored, schema, writer = int(found.get("seq", 0)), found.get("schema"), found.get("writer")
                 if writer not in (self.lease.writer, self._replaced, None):
                     self.lease.check_lost(found, self._now_ms, self._gateway)
-                    self._replaced = writer  # Redis came back with the state of an agent that is gone
+                    self._replaced = writer  # Redis was restored to the state of an earlier agent
                 if schema is None and sequence > 1 and pipe.exists(*self._keys.lasting):
-                    # Evicted or deleted. Had Redis gone back in time, the rest would be gone as well.
+                    # ``meta`` alone was evicted or deleted: a restored Redis would lack all keys.
                     self.meta_lost = True
                     stored = sequence - 1
                 if schema not in (None, str(SCHEMA)):
-                    self.claim()  # Redis came back as an older version of us had left it
-                    raise StoreError("Redis came back with data of an older schema, which is taken over")
+                    self.claim()  # Redis was restored to the state of an older netify-agent
+                    raise StoreError("Redis was restored with data of an older schema, which was migrated")
                 if stored == sequence and writer == self.lease.writer:
                     yield None
                     return
                 if stored < sequence - 1:
                     raise Rewound(stored)
                 if stored >= sequence:
-                    raise StoreRefused(f"flush {stored} in Redis is none of ours: another agent writes there")
+                    raise StoreRefused(f"flush {stored} in Redis is another agent's, which writes there")
                 yield pipe
-                pipe.watching = False  # EXEC has ended it
+                pipe.watching = False  # EXEC ended it
         except redis.RedisError as error:
             raise as_store_error(error, self._gateway) from error
 
     def release(self) -> None:
-        """Give the lease up: the next agent need not wait for its end. For the end of a clean stop."""
+        """Release the lease at a clean stop, so that the next agent need not wait for it to run out."""
         meta = self._keys.meta
         try:
             with self._client.pipeline(transaction=True) as pipe:
@@ -242,7 +247,7 @@ class StoreWriter:
         return self._moving - {GATEWAY}
 
     def devices(self) -> list[str]:
-        """Devices that have a row now."""
+        """Devices that have a row."""
         try:
             names: list[str] = self._client.zrange(self._keys.devices, 0, -1)
         except redis.RedisError as error:
@@ -261,7 +266,7 @@ class StoreWriter:
         clock: WallClock,
         due: Due,
         before: Before,
-        crowded: dict[str, list[str]],
+        surplus_ips: dict[str, list[str]],
     ) -> None:
         batch = flush.batch
         self._queue_meta(pipe, flush, clock)
@@ -284,7 +289,7 @@ class StoreWriter:
             pipe.hincrby(self._keys.counters, name, count)
         if batch.categories:
             pipe.hset(self._keys.categories, mapping=batch.categories)
-        for device, ips in crowded.items():
+        for device, ips in surplus_ips.items():
             pipe.zrem(self._keys.addresses(device), *ips)
         self._dropped = self.retention.queue_forget(pipe, due, summary.devices)
         for device in self._dropped:
@@ -338,7 +343,7 @@ class StoreWriter:
                 if seen:
                     pipe.zadd(addresses, seen)
                 if listed:
-                    pipe.zadd(addresses, listed, nx=True)  # netifyd lists it, but not when it was seen
+                    pipe.zadd(addresses, listed, nx=True)  # listed by netifyd without a time
         if fields:
             pipe.hset(key, mapping=fields)
         pipe.zadd(self._keys.devices, {device: flush.at_ms})
@@ -360,7 +365,7 @@ class StoreWriter:
             pipe.expire(key, bucket_ttl(start, step, keep, flush.at_ms))
 
     def _queue_rates(self, pipe: Transaction, rates: dict[str, str]) -> None:
-        """These rates alone replace those of the last flush; what is not named is at rest."""
+        """Replace all rates. A device that is not in ``rates`` has none."""
         pipe.delete(self._keys.rates)
         moving = (pair for pair in chain(rates.items(), self._window.rest(rates)) if pair[1])
         self._moving = set()
@@ -370,22 +375,22 @@ class StoreWriter:
 
 
 def _redis_ms(pipe: Any) -> int:
-    """Redis' clock, milliseconds since the epoch; ``pipe`` must execute commands at once."""
+    """Return Redis' clock in milliseconds since the epoch; ``pipe`` must execute commands at once."""
     seconds, microseconds = pipe.time()
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-def _complain(sequence: int, refused: Sequence[str]) -> None:
-    """Raises StoreRefused if Redis ``refused`` some commands of a flush that it took."""
+def _check_refused(sequence: int, refused: Sequence[str]) -> None:
+    """Raises StoreRefused if Redis refused single commands of an applied flush."""
     if refused:
         raise StoreRefused(
-            f"Redis took flush {sequence} but refused {len(refused)} of its commands, {refused[0]} for one: "
-            "somebody else writes to this gateway's keys"
+            f"Redis took flush {sequence} but refused {len(refused)} of its commands, such as {refused[0]}: "
+            "another program writes to this gateway's keys"
         )
 
 
 def _use(pipe: Transaction, key: str, device: str, sums: Sums) -> None:
-    """Queue what a device moved more with what ``key`` ranks the users of; who moved nothing is no user."""
+    """Add the bytes to the device's score in ``key``. A device without bytes is not a user."""
     amount = sums[0] + sums[1]
     if sums[0] or sums[1]:
         pipe.zincrby(key, amount, device)

@@ -68,9 +68,9 @@ def network(tmp_path: Path) -> Network:
 
 
 @contextmanager
-def running(directory: Directory, beat: Callable[[], None] = lambda: None) -> Iterator[None]:
+def running(directory: Directory, progress: Callable[[], None] = lambda: None) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=directory.run, args=(stop, beat))
+    thread = threading.Thread(target=directory.run, args=(stop, progress))
     thread.start()
     try:
         yield

@@ -8,7 +8,7 @@ import pytest
 from support import CAPTURES
 
 from netify_agent.netifyd.framing import RecordReader
-from netify_agent.netifyd.health import SELF_TYPES, InterfaceCounters, NetifydStatus, hear
+from netify_agent.netifyd.health import STATUS_TYPES, InterfaceCounters, NetifydStatus, updated
 
 ANYTHING = [None, True, -1, 1 << 60, 1e999, float("nan"), "12", [], {}, {"raw": 1}]
 
@@ -21,11 +21,11 @@ def test_a_real_netifyd_is_understood() -> None:
     """What 4.4.5 sent in 240 seconds; the sums are of its 16 reports."""
     if not (CAPTURES / "live-4.4.5.raw").exists():
         pytest.skip("no captures here")
-    told = NetifydStatus()
+    result = NetifydStatus()
     for record in RecordReader(1 << 20).feed((CAPTURES / "live-4.4.5.raw").read_bytes()):
-        if record["type"] in SELF_TYPES:
-            told = hear(told, record)
-    assert told == NetifydStatus(
+        if record["type"] in STATUS_TYPES:
+            result = updated(result, record)
+    assert result == NetifydStatus(
         uptime_s=240,
         flows=2313,
         memory_bytes=46856 * 1024,
@@ -40,45 +40,45 @@ def test_a_real_netifyd_is_understood() -> None:
 
 
 def test_packets_of_every_interval_are_summed_by_interface() -> None:
-    told = NetifydStatus()
+    result = NetifydStatus()
     for lost in (3, 4):
-        told = hear(
-            told,
+        result = updated(
+            result,
             status(
                 stats={"br0": {"raw": 100, "capture_dropped": lost, "queue_dropped": 1}, "tun0": {"raw": 5}}
             ),
         )
-    assert told.interfaces == {
+    assert result.interfaces == {
         "br0": InterfaceCounters(200, {"capture": 7, "queue": 2}),
         "tun0": InterfaceCounters(10, {}),
     }
 
 
 def test_version_5_tells_packets_in_a_record_of_their_own() -> None:
-    told = hear(NetifydStatus(), status(uptime=7, memrss_kb=10, maxrss_kb=99))
-    told = hear(told, {"type": "interface_stats", "br0": {"raw": 100, "queue_dropped": 3}})
-    assert told.interfaces == {"br0": InterfaceCounters(100, {"queue": 3})}
-    assert (told.uptime_s, told.memory_bytes) == (7, 10240)
+    result = updated(NetifydStatus(), status(uptime=7, memrss_kb=10, maxrss_kb=99))
+    result = updated(result, {"type": "interface_stats", "br0": {"raw": 100, "queue_dropped": 3}})
+    assert result.interfaces == {"br0": InterfaceCounters(100, {"queue": 3})}
+    assert (result.uptime_s, result.memory_bytes) == (7, 10240)
 
 
 @pytest.mark.parametrize("value", ANYTHING)
 def test_what_can_not_be_is_as_if_it_were_not_there(value: object) -> None:
     named = ("uptime", "flow_count", "memrss_kb", "maxrss_kb", "cpu_user", "cpu_system", "stats")
-    told = hear(NetifydStatus(), status(**dict.fromkeys(named, value)))
-    assert told == NetifydStatus()
-    told = hear(told, {"type": "interface_stats", "br0": value})
-    assert all(isinstance(one, InterfaceCounters) for one in told.interfaces.values())
-    told = hear(
+    result = updated(NetifydStatus(), status(**dict.fromkeys(named, value)))
+    assert result == NetifydStatus()
+    result = updated(result, {"type": "interface_stats", "br0": value})
+    assert all(isinstance(one, InterfaceCounters) for one in result.interfaces.values())
+    result = updated(
         NetifydStatus(), status(stats={"br0": {"raw": value, "pcap_drop": value, "capture_dropped": value}})
     )
-    assert told.interfaces == {"br0": InterfaceCounters()}
+    assert result.interfaces == {"br0": InterfaceCounters()}
 
 
 def test_interfaces_are_bounded_and_their_names_are_text() -> None:
-    told = hear(NetifydStatus(), status(stats={f"if{number}": {"raw": 1} for number in range(1000)}))
-    assert len(told.interfaces) == 64
-    told = hear(told, status(stats={"if1": {"raw": 1}, "more": {"raw": 1}, "": {"raw": 1}}))
-    assert len(told.interfaces) == 64
-    assert told.interfaces["if1"].packets == 2
-    told = hear(NetifydStatus(), {"type": "interface_stats", "a\n\ud800": {"raw": 1}})
-    assert list(told.interfaces) == ["a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"]
+    result = updated(NetifydStatus(), status(stats={f"if{number}": {"raw": 1} for number in range(1000)}))
+    assert len(result.interfaces) == 64
+    result = updated(result, status(stats={"if1": {"raw": 1}, "more": {"raw": 1}, "": {"raw": 1}}))
+    assert len(result.interfaces) == 64
+    assert result.interfaces["if1"].packets == 2
+    result = updated(NetifydStatus(), {"type": "interface_stats", "a\n\ud800": {"raw": 1}})
+    assert list(result.interfaces) == ["a\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}"]

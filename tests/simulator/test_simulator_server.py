@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from netify_agent.simulator import EndpointError, Simulation, frame, serve
-from netify_agent.simulator import server as server_module
 from netify_agent.simulator.command import add_arguments, run
 
 PATIENCE_S = 20.0
@@ -30,11 +29,13 @@ COMMAND = (
 
 @contextmanager
 def serving(
-    simulation: Simulation, endpoint: str, speed: float | None, truth: Path | None = None
+    simulation: Simulation, endpoint: str, speed: float | None, truth: Path | None = None, **options: Any
 ) -> Iterator[Callable[[], None]]:
     """A server in a thread; yields a function that waits for its end."""
     stop, ready = threading.Event(), threading.Event()
-    thread = threading.Thread(target=serve, args=(simulation, endpoint, speed, truth, stop, ready))
+    thread = threading.Thread(
+        target=serve, args=(simulation, endpoint, speed, truth, stop, ready), kwargs=options
+    )
     thread.start()
     try:
         assert ready.wait(PATIENCE_S)
@@ -160,12 +161,10 @@ def test_stopping_sends_what_was_produced_so_that_the_truth_is_what_a_client_got
     assert gateway["bytes_up"] == total > 0
 
 
-def test_in_real_time_a_client_that_never_reads_loses_whole_records_and_delays_nobody(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server_module, "MAX_BACKLOG_BYTES", 300_000)
+def test_in_real_time_a_client_that_never_reads_loses_whole_records_and_delays_nobody(tmp_path: Path) -> None:
     simulation, path = Simulation(3, 100, 0.5), tmp_path / "n.sock"
-    with serving(simulation, f"unix://{path}", 36_000.0) as wait, connect(path) as idle:
+    in_real_time = serving(simulation, f"unix://{path}", 36_000.0, max_backlog_bytes=300_000)
+    with in_real_time as wait, connect(path) as idle:
         deadline = time.monotonic() + PATIENCE_S
         while not simulation.ended and time.monotonic() < deadline:
             time.sleep(0.01)

@@ -67,9 +67,9 @@ def test_a_redis_with_a_ca_of_its_own_takes_flushes(redis: Redis, where: str) ->
 def test_a_redis_that_is_not_trusted_is_not_used(redis: Redis) -> None:
     no_certificate = RedisTlsSettings(redis.files.ca_file)
     for url, tls, told in (
-        (redis.base, RedisTlsSettings(), "redis.tls.ca_file must name the CA"),
-        (redis.elsewhere, redis.files, "is for another host than redis.url names"),
-        (redis.base, no_certificate, "wants a certificate of its clients|(?i:closed|reset)"),
+        (redis.base, RedisTlsSettings(), "set redis.tls.ca_file to the CA"),
+        (redis.elsewhere, redis.files, "is not for the host in redis.url"),
+        (redis.base, no_certificate, "requires a client certificate|(?i:closed|reset)"),
     ):
         with pytest.raises(StoreError, match=told) as error:
             StoreReader(connect(url, None, tls), "gw1").ping()

@@ -14,6 +14,7 @@ from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.client import connect
 from netify_agent.store.flow_writer import FlowWriterLimits
 from netify_agent.store.layout import Keys
+from netify_agent.store.retention import RetentionLimits
 
 DAY_MS = 86_400_000
 YEARS_MS = 500 * DAY_MS
@@ -130,11 +131,9 @@ def test_history_stays_for_its_time_however_wrong_the_clock_was(make: MakeBook, 
 
 
 def test_the_lightest_of_the_devices_that_are_silent_for_a_day_make_room(
-    make: MakeBook, monkeypatch: pytest.MonkeyPatch
+    make: MakeBook,
 ) -> None:
-    monkeypatch.setattr("netify_agent.store.retention._AT_ONCE", 2)
-    monkeypatch.setattr("netify_agent.store.retention._WEIGHED", 4)
-    book = make(max_devices=6)
+    book = make(max_devices=6, retention_limits=RetentionLimits(drops=2, candidates=4))
     devices = fill(book, 500, 10, 20, 400, 1, 2)
     said = book.netifyd
     book.flush(said.flow("x", PHONE), said.stats("x", 3, 4), at_ms=NOW + 10)

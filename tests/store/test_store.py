@@ -243,7 +243,7 @@ def test_flushes_are_numbered_without_gaps(book: Book) -> None:
     with pytest.raises(Rewound) as rewound:
         book.writer.apply(book.take())
     assert rewound.value.sequence == 2
-    with pytest.raises(StoreRefused, match="flush 2 in Redis is none of ours"):
+    with pytest.raises(StoreRefused, match="flush 2 in Redis is another agent's"):
         book.writer.apply(first)
     assert everything(book.client) == before
     book.writer.apply(skipped)
@@ -751,7 +751,7 @@ def test_a_password_is_taken_from_a_file_or_from_the_url(
 @pytest.mark.parametrize(
     ("credentials", "password", "told"),
     [
-        ("", None, "wants a password .NOAUTH."),
+        ("", None, "requires a password .NOAUTH."),
         ("", "hunter2", "refuses the user or the password .WRONGPASS."),
         (":hunter2@", None, "refuses the user or the password .WRONGPASS."),
         ("ann:hunter2@", None, "refuses the user or the password .WRONGPASS."),
