@@ -1,10 +1,10 @@
-# The two commands are `make run` and `make test`. Both do all the set-up by themselves, the first time.
+# Start with `make run` and `make test`. Both install what they need the first time.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-long test-oldest test-matrix test-bare test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
 
-# The set-up may have had to put a redis-server into .venv/bin; the tests look for one in PATH.
-# Most tests wait for something rather than compute: several of them at once are done in a third of the time.
+# `make setup` may have installed a redis-server into .venv/bin; the tests look for one in PATH.
+# Most tests wait rather than compute: running four at once takes a third of the time.
 PYTEST = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python -m pytest -n 4 --dist worksteal
 BENCH = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python tests/bench
 REPORT = .venv/bin/python -m coverage report
@@ -13,10 +13,10 @@ PROVEN = netify_agent/accounting/*,netify_agent/netifyd/*_framing.py,netify_agen
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: ## install what is missing: system packages when root, all else into .venv
+setup: ## install what is missing: system packages if root or sudo, the rest into .venv
 	@packaging/local/setup
 
-run: setup ## run the agent with a Redis of its own, on netifyd or a simulated network
+run: setup ## run the agent with its own Redis, on netifyd or a simulated network
 	@packaging/local/run
 
 test: setup ## run the tests
@@ -30,18 +30,18 @@ test-oldest: setup ## run the tests with the oldest libraries, those of Ubuntu 2
 
 test-matrix: test test-oldest ## run the tests with the newest libraries, then with the oldest
 
-test-bare: ## as root: test-oldest as a user without root in a bare Debian, with the Redis of Ubuntu 22.04
+test-bare: ## (as root) set up and run test-oldest as an ordinary user in a container, with Redis 6.0
 	@tests/e2e/bare
 
-test-clients: setup ## run the API's tests with real clients: Prometheus, curl, Nagios plugins, schemathesis
+test-clients: setup ## test the API with real clients: Prometheus, Zabbix, curl, Nagios plugins, schemathesis
 	@tests/clients/run
 
-coverage: setup ## run the tests and report covered branches, with the missing lines of stream and accounting
+coverage: setup ## run the tests and report branch coverage, with missing lines of framing and accounting
 	$(PYTEST) -m 'not long' --cov --cov-branch --cov-report=
 	$(REPORT)
 	$(REPORT) --show-missing --include='$(PROVEN)'
 
-bench: setup ## measure speed, memory and interference, side by side (15 minutes); bench-smoke: shows that it works
+bench: setup ## measure speed, memory and interference (10 minutes); bench-smoke checks that it runs
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/bench --upgrade orjson hiredis || \
 		echo 'make bench: without orjson and hiredis'
 	$(BENCH)
@@ -51,16 +51,16 @@ bench-smoke: setup
 
 CHAOS = PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python tests/chaos
 
-chaos: setup ## faults by seed against the running agent (SEEDS=200, JOBS=1 at a time; SEED=n: that one)
+chaos: setup ## run the agent under faults chosen by seed (SEEDS=200, JOBS=1 at a time; SEED=n for one)
 	$(CHAOS)/run.py --seeds $(or $(SEEDS),200) --jobs $(or $(JOBS),1) $(if $(SEED),--seed $(SEED))
 
 chaos-smoke: setup
 	$(CHAOS)/run.py --seed 0 3 7 10 12 17 22 24 35
 
-soak: setup ## an hour of 2,000 records/s with requests (HOURS=1): flat memory and lag, exact totals
+soak: setup ## an hour of 2,000 records/s with requests (HOURS=1): checks memory, lag and exact totals
 	$(CHAOS)/soak.py --hours $(or $(HOURS),1)
 
-fuzz: setup ## coverage-guided fuzzing of stream, msgpack, gzip, config, accounting and API (FUZZ_S=1200 seconds each; needs atheris)
+fuzz: setup ## fuzz stream, msgpack, gzip, config, accounting and API (FUZZ_S=1200 s each; installs atheris)
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check atheris
 	@for target in stream msgpack gzipped config accounting api; do \
 		PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python tests/fuzz $$target $(or $(FUZZ_S),1200) || exit 1; done
@@ -68,10 +68,10 @@ fuzz: setup ## coverage-guided fuzzing of stream, msgpack, gzip, config, account
 deb: ## build the Debian package into dist/
 	@packaging/build-deb
 
-test-ui: setup ## prove the dashboard in Debian's chromium (4 minutes), with pictures in dist/screenshots
+test-ui: setup ## test the dashboard in Debian's chromium (4 minutes), screenshots in dist/screenshots
 	@tests/ui/run
 
-e2e: setup deb ## as root: prove the package on real systemds (Debian 12, 13 and the versions of Ubuntu 22.04)
+e2e: setup deb ## (as root) test the package on booted Debian 12, 13, and with the versions of Ubuntu 22.04
 	@tests/e2e/run
 
 lint: setup ## check style and types
@@ -80,7 +80,7 @@ lint: setup ## check style and types
 	.venv/bin/python -m mypy
 	.venv/bin/lint-imports --no-cache
 
-clean: ## remove .venv, the caches and the data of `make run`; refused while that runs
+clean: ## remove .venv, caches, dist and the data of `make run`; refused while `make run` runs
 	@if [ -e .run/lock ] && ! flock -n .run/lock true; then \
 		echo 'make clean: `make run` is running in this checkout, stop it first' >&2; exit 1; fi
 	rm -rf .venv .run dist .coverage htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis
