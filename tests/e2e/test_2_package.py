@@ -191,7 +191,8 @@ def test_tokens_and_a_certificate_can_be_credentials(machine: Machine) -> None:
     text = config.read_text()
     for key in ("certificate", "key"):
         path = f"/run/credentials/netify-agent.service/tls-{key}"
-        text = text.replace(f"    {key}: null", f"    {key}: {path}")
+        rest, web, section = text.partition("\nweb:\n")  # redis.tls has the same keys
+        text = rest + web + section.replace(f"    {key}: null", f"    {key}: {path}", 1)
     config.write_text(text)
     machine.run("systemctl", "restart", UNIT)
     ask = "curl -s --cacert /etc/gw.pem -o /dev/null -w '%{http_code}' https://localhost:7000/status"
