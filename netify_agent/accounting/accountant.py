@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -109,7 +109,7 @@ class Accountant:
     @property
     def live_flows(self) -> int:
         """Live flows of all sources."""
-        return sum(len(table.live) for table in self._tables.values())
+        return sum(len(table.live) for table in list(self._tables.values()))
 
     @property
     def pending_changes(self) -> int:
@@ -127,7 +127,7 @@ class Accountant:
             table.capture_points.rules = rules
 
     def keep_sources(self, sources: Iterable[str]) -> None:
-        """Listen to ``sources`` (URLs) only: flows of all others end, also those that are restored later."""
+        """Listen to ``sources`` (URLs) only: flows of all others end, also restored ones."""
         self._sources = frozenset(sources)
         self._end_other_sources()
 
@@ -135,7 +135,7 @@ class Accountant:
         for source, table in self._tables.items():
             if self._sources is not None and source not in self._sources:
                 for flow in list(table.live.values()):
-                    table.end(flow, purged=False)
+                    table.evict(flow, "flows_evicted")  # its bytes may be reported again one day
 
     def connected(self, source: str) -> None:
         """A connection to ``source`` (an endpoint's URL) begins: its netifyd may be another process."""
@@ -233,6 +233,7 @@ class Accountant:
                 self._tables[name].resolve_unclaimed(flow)
                 if flow.ended and flow.digest in self._tables[name].ended:
                     self._builder.show_ended(flow)
+            self._flows.leave_out_external(self._tables[name])
         self._end_other_sources()
         if renamed:
             self.save_all()
@@ -251,11 +252,17 @@ class Accountant:
             current.born = stored.born
         else:
             builder.remove_stored(stored.id)
-        if current is None or has_ended or is_another_flow(stored.first_seen, current.first_seen):
+        is_another = current is not None and (
+            is_another_flow(stored.first_seen, current.first_seen)
+            or (0 <= current.total_bytes < stored.total_bytes and current.last_seen > stored.last_seen)
+        )
+        if current is None or has_ended or is_another:
             stored.ended = True
             table.resolve_unclaimed(stored)
             if current is None or current.digest != stored.digest:
                 builder.show_ended(stored)
+            if is_another and current is not None and not has_ended:
+                table.claim_unclaimed(current)  # it began after the stored one, so all of it is ours
         else:
             table.merge(stored, current)
 
@@ -277,7 +284,17 @@ class Accountant:
             self.devices.remove([device for device in self.devices if device not in known])
             self.devices.add(stored)
         self.devices.add(changed)
-        self.devices.remove(device for device in forgotten if device not in pending)
+        dropped = {device for device in forgotten if device not in pending}
+        if dropped:
+            self.devices.remove(dropped)
+            self._forget_counts_of(dropped)
+
+    def _forget_counts_of(self, devices: Collection[str]) -> None:
+        """The rows of ``devices`` are gone: what their flows counted can't be moved to other rows any more."""
+        for table in self._tables.values():
+            for flow in table.flows():
+                if flow.key.device in devices or (flow.peer is not None and flow.peer.device in devices):
+                    self._builder.change_uncounted(flow)
 
     def forget_counts(self) -> None:
         """Redis lost its rows: later corrections must not take from rows that are not there.
@@ -329,6 +346,8 @@ class Accountant:
                 table.end(flow, purged=True)
                 if not self._restored:
                     self._ended_before_restore.add(flow.id)
+            for flow in table.ended.values():
+                flow.purged = True  # also those that we had evicted: further counters are of the new process
             table.capture_points.reset()
             self._builder.counters["netifyd_restarts"] += 1
         table.baseline.report(status, is_restart=is_restart)

@@ -65,7 +65,7 @@ class Row:
     """Changes of one (device, application, protocol): signed counts, and when it was seen.
 
     :ivar moved_up: bytes among ``bytes_up`` that were moved here or away, and did not pass in this interval;
-        they are no part of a rate. ``moved_down`` likewise.
+        they are no part of a rate. ``moved_down`` and the packets likewise.
     :ivar first_seen: netifyd's clock, milliseconds since the epoch; 0 unknown. ``last_seen`` likewise.
     """
 
@@ -76,6 +76,8 @@ class Row:
         "flows",
         "last_seen",
         "moved_down",
+        "moved_packets_down",
+        "moved_packets_up",
         "moved_up",
         "packets_down",
         "packets_up",
@@ -84,19 +86,25 @@ class Row:
     def __init__(self) -> None:
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self.first_seen = self.last_seen = 0
-        self.moved_up = self.moved_down = 0
+        self.moved_up = self.moved_down = self.moved_packets_up = self.moved_packets_down = 0
 
     def counts(self) -> tuple[int, int, int, int, int]:
         """Return the five counters: bytes up, bytes down, packets up, packets down, flows."""
         return self.bytes_up, self.bytes_down, self.packets_up, self.packets_down, self.flows
 
+    def move(self, up: int, down: int, packets_up: int, packets_down: int) -> None:
+        """Note that so much of the counts was moved here or away."""
+        self.moved_up += up
+        self.moved_down += down
+        self.moved_packets_up += packets_up
+        self.moved_packets_down += packets_down
+
     def without_corrections(self) -> Row:
-        """Return only what this row adds, for a store that lost the row it would take from."""
+        """Return only what passed in this interval, for a store that lost the rows of moved counts."""
         row = Row()
-        row.bytes_up, row.bytes_down = max(self.bytes_up, 0), max(self.bytes_down, 0)
-        row.moved_up = row.bytes_up - (self.bytes_up - self.moved_up)
-        row.moved_down = row.bytes_down - (self.bytes_down - self.moved_down)
-        row.packets_up, row.packets_down = max(self.packets_up, 0), max(self.packets_down, 0)
+        row.bytes_up, row.bytes_down = self.bytes_up - self.moved_up, self.bytes_down - self.moved_down
+        row.packets_up = self.packets_up - self.moved_packets_up
+        row.packets_down = self.packets_down - self.moved_packets_down
         row.first_seen, row.last_seen = self.first_seen, self.last_seen
         return row
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from netify_agent.accounting.batch import MAX_ENDED, Batch, DeviceNote, FlowState, Row, Rows, SourceState
 from netify_agent.accounting.capture_points import LEFT_OUT
 from netify_agent.accounting.flow import Counts, Flow, split
-from netify_agent.netifyd.flow_record import Description, Key
+from netify_agent.netifyd.flow_record import UNDESCRIBED, Description, Key
 
 
 class _Changes:
@@ -192,7 +192,7 @@ class BatchBuilder:
         flow.packets_up += packets_up
         flow.packets_down += packets_down
         if flow.capture == LEFT_OUT:
-            _add(batch.left_out, flow.key, flow, up, down, packets_up, packets_down)
+            _add(batch.left_out, UNDESCRIBED, flow, up, down, packets_up, packets_down)
             return
         _add(batch.counted, flow.key, flow, up, down, packets_up, packets_down)
         if flow.peer is not None:
@@ -213,7 +213,7 @@ class BatchBuilder:
         batch = self._batch
         flow.flows += flows
         if flow.capture == LEFT_OUT:
-            _add(batch.left_out, flow.key, flow, 0, 0, 0, 0).flows += flows
+            _add(batch.left_out, UNDESCRIBED, flow, 0, 0, 0, 0).flows += flows
             return
         _add(batch.counted, flow.key, flow, 0, 0, 0, 0).flows += flows
         if flow.peer is not None:
@@ -238,25 +238,26 @@ class BatchBuilder:
         """Add ``sign`` times both parts of a flow's counters to its rows."""
         batch = self._batch
         if flow.capture == LEFT_OUT:
-            self._shift_rows(batch.left_out, None, flow, sign, recent)
-            self._shift_rows(batch.left_out, None, flow, sign, older)
+            for part in (recent, older):
+                counts = [sign * value for value in part]
+                row = _add(batch.left_out, UNDESCRIBED, flow, *counts[:4])
+                row.flows += counts[4]
+                row.move(*counts[:4])
         else:
             self._shift_rows(batch.counted, batch.mirrored, flow, sign, recent)
             self._shift_rows(batch.moved, batch.moved_mirrored, flow, sign, older)
 
-    def _shift_rows(self, rows: Rows, mirrored: Rows | None, flow: Flow, sign: int, part: Counts) -> None:
+    def _shift_rows(self, rows: Rows, mirrored: Rows, flow: Flow, sign: int, part: Counts) -> None:
         if not any(part):
             return
         up, down, packets_up, packets_down, flows = (sign * value for value in part)
         row = _add(rows, flow.key, flow, up, down, packets_up, packets_down)
         row.flows += flows
-        row.moved_up += up
-        row.moved_down += down
-        if flow.peer is not None and mirrored is not None:
+        row.move(up, down, packets_up, packets_down)
+        if flow.peer is not None:
             row = _add(mirrored, flow.peer, flow, down, up, packets_down, packets_up)
             row.flows += flows
-            row.moved_up += down
-            row.moved_down += up
+            row.move(down, up, packets_down, packets_up)
 
     # -- descriptions --------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from netify_agent.netifyd.agent_status import Interface
+from netify_agent.netifyd.flow_record import clean
 
 #: The flow counts.
 COUNTED = 0
@@ -97,7 +98,7 @@ class CapturePoints:
         :param fields: the ``flow`` object of a description; None if there is none yet.
         :returns: one of the constants of this module.
         """
-        name = interface if isinstance(interface, str) else ""
+        name = clean(interface) or ""
         is_internal = internal if isinstance(internal, bool) else None
         capture = self._known.get((name, is_internal))
         if capture is None:

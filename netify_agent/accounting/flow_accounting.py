@@ -142,6 +142,7 @@ class FlowAccounting:
                 return
             if meaning is _Meaning.RESUMES:
                 table.resume(flow)
+                self._leave_out_if_external(table, flow)
                 self._make_room()
             elif meaning is _Meaning.ANOTHER_FLOW:
                 flow = self._begin_after(table, flow, digest)
@@ -170,6 +171,7 @@ class FlowAccounting:
         flow = self._begin(table, digest, old, old.key, old.peer, old.capture)
         flow.risk = risk
         flow.total_bytes = flow.total_packets = 0
+        self._leave_out_if_external(table, flow)
         return flow
 
     def _count_by_total(self, flow: Flow, counters: FlowCounters, total: int, total_packets: int) -> None:
@@ -203,7 +205,11 @@ class FlowAccounting:
 
     def leave_out_external(self, table: FlowTable) -> None:
         """An internal interface is watched too: what external ones saw so far is counted twice."""
-        for flow in [flow for flow in table.live.values() if flow.capture == EXTERNAL]:
+        for flow in list(table.live.values()):
+            self._leave_out_if_external(table, flow)
+
+    def _leave_out_if_external(self, table: FlowTable, flow: Flow) -> None:
+        if flow.capture == EXTERNAL and table.capture_points.watches_internal:
             self._builder.change(flow)
             self._builder.move(flow, flow.key, flow.peer, LEFT_OUT)
 

@@ -82,7 +82,7 @@ class FlowTable:
         del self.live[flow.digest]
         self._builder.end(flow)
         self.ended[flow.digest] = flow
-        if len(self.ended) > self.max_ended:
+        while len(self.ended) > self.max_ended:
             self.discard_unclaimed(self.ended.popitem(last=False)[1])
 
     def forget(self, flow: Flow) -> None:
@@ -111,12 +111,17 @@ class FlowTable:
         described = flow.first_seen > 0 or flow.key.device is not None
         claim = self.baseline.claim(flow.first_seen, described=described, ended=flow.ended)
         if claim is Claim.OURS:
-            missed, packets = flow.unclaimed_bytes, flow.unclaimed_packets
+            self.claim_unclaimed(flow)
+        elif claim is Claim.NOT_OURS:
+            self.discard_unclaimed(flow)
+
+    def claim_unclaimed(self, flow: Flow) -> None:
+        """Count the flow's unclaimed bytes: they are ours."""
+        missed, packets = flow.unclaimed_bytes, flow.unclaimed_packets
+        if missed or packets:
             self._builder.change(flow)
             flow.unclaimed_bytes = flow.unclaimed_packets = 0
             self._builder.count_missed(flow, missed, packets)
-        elif claim is Claim.NOT_OURS:
-            self.discard_unclaimed(flow)
 
     def discard_unclaimed(self, flow: Flow) -> None:
         """The flow's unclaimed bytes are not ours to count, as far as can be known."""

@@ -313,7 +313,8 @@ class Supervisor:
 
     def _meet(self, neighbours: dict[str, str]) -> None:
         """Let the accounting know the MAC addresses of this machine's neighbours."""
-        endpoints = self._settings.netifyd.endpoints
+        netifyd = self._settings.netifyd
+        endpoints = (*netifyd.endpoints, *netifyd.fallbacks)
         here = [str(one) for one in endpoints if one.scheme == "unix" or one.is_loopback]
         with self._lock:
             self._accountant.identity.set_neighbours(neighbours, here)

@@ -188,7 +188,7 @@ class HttpSink:
         try:
             while reader.broken is None and (data := body.read(CHUNK_BYTES)):
                 # The reader detects compression by the first bytes, whatever Content-Encoding says.
-                intake.feed(reader, data, lambda: None)
+                intake.feed(reader, data, self._check_time)
         except Unreadable as error:
             self._failed(str(error))
             raise Refused(http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from None
@@ -208,6 +208,11 @@ class HttpSink:
             if not status.connected:
                 self._failed(reason)
             raise Refused(http.HTTPStatus.BAD_REQUEST, reason)
+
+    def _check_time(self) -> None:
+        """Refuse a small body that decompresses to more than can be read in time."""
+        if time.monotonic() - self._running > self._limits.request_s / 2:
+            raise Refused(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the decompressed body is too large")
 
     def _failed(self, reason: str) -> None:
         """Record why there is no stream. The reason is logged when it changes."""

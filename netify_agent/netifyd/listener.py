@@ -115,15 +115,22 @@ class Intake:
         """A new stream, with its own reader, begins."""
         self._drops, self._repaired = Counter(self._status.drops), self._status.repaired
 
-    def feed(self, reader: RecordReader, data: bytes, progress: Callable[[], None]) -> None:
+    def feed(
+        self,
+        reader: RecordReader,
+        data: bytes,
+        progress: Callable[[], None],
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Read ``data`` and pass on its records.
 
         :param progress: called before each further piece of compressed data.
+        :param stopped: whether the rest of the compressed data is not wanted any more.
         :raises Unreadable: for msgpack data without python3-msgpack.
         """
         self._status.bytes += len(data)
         self._take(reader.feed(data))
-        while reader.pending:
+        while reader.pending and not stopped():
             progress()
             self._take(reader.feed(b""))
         if reader.drops or reader.repaired:
@@ -300,7 +307,7 @@ class Listener:
                 if not data:
                     break
                 received += len(data)
-                self._intake.feed(reader, data, progress)
+                self._intake.feed(reader, data, progress, stop.is_set)
                 if reader.records and not streaming:
                     streaming, status.error, self._foreign = True, None, False
                     log.info("connected to netifyd at %s", endpoint)

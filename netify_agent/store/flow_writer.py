@@ -8,7 +8,7 @@ so no entry is left in an index that the flow has moved out of.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ class FlowWriter:
     """Writes the flows of one gateway."""
 
     def __init__(self, keys: Keys, limits: FlowWriterLimits | None = None) -> None:
+        self.progress: Callable[[], None] = lambda: None  # called for each part of a large flush
         self._keys = keys
         self._limits = limits or FlowWriterLimits()
 
@@ -155,6 +156,7 @@ class FlowWriter:
 
     def _parts(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
         for start in range(0, len(names), self._limits.fields_at_once):
+            self.progress()
             yield names[start : start + self._limits.fields_at_once]
 
     def _read(self, pipe: Any, key: str, names: Sequence[str]) -> dict[str, str]:

@@ -125,6 +125,7 @@ class Flusher:
         :raises StoreRefused: if a retry can't help.
         """
         limits = self._limits
+        self._store.report_progress_to(progress)
         last = self._taken_at - self.interval_s  # the first flush, which opens the store, is due at once
         wait = 0.0
         while not stop.is_set():

@@ -128,7 +128,7 @@ class Lease:
             self._seen = writer or "", renewed, now
         _, renewed_before, since = self._seen
         left_ms = min(renewed + length - now_ms, length - int((now - since) * 1000))
-        if renewed == renewed_before and (alive is False or left_ms <= 0):
+        if renewed == renewed_before and (alive is False or (left_ms <= 0 and not alive)):
             return
         if alive or renewed != renewed_before:
             raise taken(gateway, meta.get("holder"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -119,6 +119,10 @@ class StoreWriter:
         self._replaced: str | None = None  # the writer that this agent took over from
         self._now_ms = 0  # Redis' clock when ``meta`` was last read
 
+    def report_progress_to(self, progress: Callable[[], None]) -> None:
+        """Call ``progress`` now and then during a flush of very many flows."""
+        self._flow_writer.progress = progress
+
     def claim(self) -> Restored:
         """Become the only writer of this gateway and return the stored state.
 
@@ -143,7 +147,8 @@ class StoreWriter:
                 pipe.zrange(self._keys.devices, 0, -1)
                 for key, devices in missing.items():
                     pipe.zadd(key, devices)
-                pipe.hset(meta_key, mapping={"schema": SCHEMA, **self.lease.fields(self._now_ms)})
+                fields = {"schema": SCHEMA, "sources": json.dumps(sources_of(meta))}
+                pipe.hset(meta_key, mapping={**fields, **self.lease.fields(self._now_ms)})
                 flows, names, *_ = pipe.execute()
             if meta.get("writer") != self.lease.writer:  # equal if the reply to an earlier claim was lost
                 self._replaced = meta.get("writer")
