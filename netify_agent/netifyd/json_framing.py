@@ -24,11 +24,13 @@ from netify_agent.netifyd.records import Record, Tally, is_header
 Loads = Callable[[bytes | bytearray], Any]
 
 #: An optional, faster decoder (python3-orjson). The standard library's is the reference.
-FAST_LOADS: Loads | None
+FAST_LOADS: Loads | None = None
 try:
-    from orjson import loads as FAST_LOADS
+    import orjson
 except ImportError:  # pragma: no cover - depends on the installed packages
-    FAST_LOADS = None
+    pass
+else:
+    FAST_LOADS = orjson.loads
 
 _HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*(?:\r?\n|(?=\{))')
 _HEADER_ALONE = re.compile(rb'\s*\{"length"\s*:\s*\d+\s*\}\s*')
