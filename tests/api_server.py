@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from store_book import PHONE, SOURCE, TUNNEL, YOUTUBE, Book
+from store_book import NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE, Book
 from support import free_port, short_directory
 
 from netify_agent.api.flush_log import FlushLog
@@ -237,3 +237,12 @@ def assert_problem(answer: Answer, status: int) -> None:
     assert (problem["type"], problem["status"]) == ("about:blank", status)
     assert problem["title"] == http.client.responses[status]
     assert b"Traceback" not in answer.body
+
+
+LISTS = {
+    "/": "devices",
+    "/applications": "applications",
+    f"/applications/{NETFLIX}": "devices",
+    "/protocols": "protocols",
+    "/categories": "categories",
+}

@@ -18,14 +18,15 @@ TAG = tag_of(SOURCE)
 MAC, OTHER = "02:00:00:00:00:01", "02:00:00:00:00:02"
 IP, OTHER_IP = "192.168.1.10", "192.168.1.11"
 T0 = 1_795_466_760_000  # netifyd's clock at the start of a test, ms
+NETFLIX, YOUTUBE, DNS = "netify.netflix", "netify.youtube", "netify.dns"
 EMPTY = [0, 0, 0, 0, 0]
 
 Record = dict[str, Any]
 
 
-def flow(digest: str, app: str = "netify.netflix", *, born: int = T0, **fields: Any) -> Record:
+def flow(digest: str, app: str = NETFLIX, *, born: int = T0, **fields: Any) -> Record:
     """A flow of MAC to the world, born at ``born`` ms."""
-    told = {
+    description = {
         "digest": digest,
         "first_seen_at": born,
         "last_seen_at": born,
@@ -38,7 +39,12 @@ def flow(digest: str, app: str = "netify.netflix", *, born: int = T0, **fields: 
         "detected_protocol_name": "HTTP/S",
         **fields,
     }
-    return {"type": "flow", "interface": "br0", "internal": True, "flow": told}
+    return {"type": "flow", "interface": "br0", "internal": True, "flow": description}
+
+
+def local(digest: str, app: str = NETFLIX, **fields: Any) -> Record:
+    """A flow between MAC and OTHER."""
+    return flow(digest, app, other_type="local", other_ip=OTHER_IP, **fields)
 
 
 def stats(

@@ -223,3 +223,7 @@ def check_entries(client: Any, gateway: str) -> None:
     assert client.hgetall(keys.details).keys() <= live.keys() | ended.keys()
     scores = {str(state.risk) for state in (*live.values(), *ended.values()) if state.risk}
     assert scores <= client.smembers(keys.scores)
+
+
+def device_counts(book: Book) -> dict[str, dict[str, int]]:
+    return {row.name: row.counters for row in book.reader.snapshot().devices}

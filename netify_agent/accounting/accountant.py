@@ -290,7 +290,7 @@ class Accountant:
             self._forget_counts_of(dropped)
 
     def _forget_counts_of(self, devices: Collection[str]) -> None:
-        """The rows of ``devices`` are gone: what their flows counted can't be moved to other rows any more."""
+        """The rows of ``devices`` are gone: what their flows counted can't be moved any more."""
         for table in self._tables.values():
             for flow in table.flows():
                 if flow.key.device in devices or (flow.peer is not None and flow.peer.device in devices):

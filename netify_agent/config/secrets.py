@@ -1,4 +1,4 @@
-"""Files that hold secrets: a password, or tokens a line each; and where systemd puts the service's own.
+"""Reads secrets: a password file, a file of tokens, and credentials of systemd.
 
 No error of these ever shows a part of a secret.
 """
@@ -8,7 +8,7 @@ import re
 
 from netify_agent.config.yaml_reader import ConfigError
 
-MIN_TOKEN = 16  # characters; with 62 different ones that is 95 bits, too many to guess over a network
+MIN_TOKEN = 16  # characters; 95 bits with an alphabet of 62, too many to guess over a network
 _MAX_TOKEN = 512
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # what may follow 'Bearer' (RFC 6750 section 2.1)
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -16,7 +16,7 @@ _MAX_FILE_BYTES = 1 << 20
 
 
 def text_of_file(path: str) -> str:
-    """The UTF-8 text of a file of at most 1 MiB. Raises ConfigError, never showing the content."""
+    """Return the UTF-8 text of a file of at most 1 MiB. Raises ConfigError without the content."""
     try:
         with open(path, "rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)
@@ -33,14 +33,14 @@ def text_of_file(path: str) -> str:
 
 
 def credential(name: str) -> str | None:
-    """The path of a credential that systemd gave to the service (systemd.exec(5)), None if it gave none."""
+    """Return the path of a systemd credential of the service (systemd.exec(5)); None without one."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     path = os.path.join(directory, name) if directory else None
     return path if path and os.path.exists(path) else None
 
 
 def password(path: str) -> str:
-    """The content of a file less its line end. Raises ConfigError, also for no content."""
+    """Return the content of a file without its line end. Raises ConfigError, also if it is empty."""
     found = text_of_file(path).rstrip("\r\n")
     if not found:
         raise ConfigError(f"{path}: expected a password, found nothing")
@@ -48,7 +48,7 @@ def password(path: str) -> str:
 
 
 def tokens(path: str) -> tuple[str, ...]:
-    """The tokens of a file, one a line, with ``#`` comments. Raises ConfigError, also for none."""
+    """Return the tokens of a file, one per line, ``#`` comments. Raises ConfigError, also without any."""
     found = []
     problems = []
     for number, line in enumerate(text_of_file(path).split("\n"), 1):

@@ -1,4 +1,4 @@
-"""The settings of the agent: ``/etc/netify-agent.yaml`` to typed, validated, frozen dataclasses.
+"""The settings of the agent: reads ``/etc/netify-agent.yaml`` into validated, frozen dataclasses.
 
 Each section is a class that says of each key what is allowed and what it is when absent. It must not know
 how YAML is walked (that is ``yaml_reader``) nor what anyone does with a setting.
@@ -37,7 +37,7 @@ _no_path = yaml_reader.optional(_path)
 
 
 def _host_name() -> str:
-    """The host name; what can't stand in a gateway's name becomes '-', so that the defaults always work."""
+    """Return the host name, with characters that are invalid in a gateway name replaced by '-'."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:63] or "gateway"
 
 
@@ -46,7 +46,7 @@ def _gateway(node: yaml.Node) -> str:
 
 
 _V4_SOCKET = (Endpoint("unix", path="/var/run/netifyd/netifyd.sock"),)
-# The addresses of the examples in the vendor's schema of sink-socket.
+# Addresses in the examples of the vendor's schema of sink-socket.
 _V5_SOCKETS = (
     Endpoint("unix", path="/var/run/netifyd/flows.sock"),
     Endpoint("unix", path="/var/run/netifyd/netify-sink.sock"),
@@ -59,7 +59,7 @@ _interfaces = yaml_reader.list_of(parsed(types.interface))
 class InterfaceSettings:
     """Which of netifyd's interfaces count: names, ``role:lan`` or ``role:wan``.
 
-    With both empty, an external interface does not count where the same netifyd watches an internal one.
+    With both empty, an external interface does not count if the same netifyd watches an internal one.
     """
 
     include: tuple[str, ...] = field(default=(), metadata=reads(_interfaces))
@@ -74,14 +74,14 @@ def _include_or_exclude(interfaces: InterfaceSettings) -> yaml_reader.Conflict |
 
 @dataclass(frozen=True)
 class NetifydSettings:
-    """Where netifyd is, and how much of what it says is held in memory."""
+    """The endpoints of netifyd, and limits on the memory for its data."""
 
     endpoints: tuple[Endpoint, ...] = field(
         default=_V4_SOCKET,
         metadata=reads(yaml_reader.list_of(parsed(types.netifyd_endpoint), least=1)),
     )
     token_file: str | None = field(default=None, metadata=reads(_no_path))
-    # The largest record of netifyd 4.4.5, its definitions, has 18,704 bytes: this is 56 times as much.
+    # The largest record of netifyd 4.4.5, its definitions, has 18,704 bytes; this is 56 times that.
     max_record_bytes: int = field(
         default=1 << 20, metadata=reads(yaml_reader.integer(4096, 64 << 20), "max_record")
     )
@@ -92,11 +92,11 @@ class NetifydSettings:
 
     @property
     def fallbacks(self) -> tuple[Endpoint, ...]:
-        """Sockets to try where the endpoint does not stream: v5's usual ones, with the default endpoint."""
+        """Sockets to try if the default endpoint does not stream: the usual ones of v5."""
         return _V5_SOCKETS if self.endpoints == _V4_SOCKET else ()
 
     def tokens(self) -> tuple[str, ...]:
-        """One of these must come with each POST; empty: nothing is asked for. Raises ConfigError."""
+        """Read the tokens for POSTs; if empty, none is required. Raises ConfigError."""
         if self.token_file is None:
             return ()
         try:
@@ -106,7 +106,7 @@ class NetifydSettings:
 
 
 def _safe_sinks(netifyd: NetifydSettings) -> yaml_reader.Conflict | None:
-    """HTTP endpoints that anyone on the network could POST to, or that would share one address."""
+    """Check for HTTP endpoints that are open to the network without tokens, or share an address."""
     keys, taken = ("endpoints", "token_file"), set()
     for endpoint in netifyd.endpoints:
         if endpoint.scheme != "http":
@@ -123,7 +123,7 @@ def _safe_sinks(netifyd: NetifydSettings) -> yaml_reader.Conflict | None:
 
 @dataclass(frozen=True)
 class RedisTlsSettings:
-    """PEM files for ``rediss://``: the CA to trust instead of the system's, and our own certificate."""
+    """PEM files for ``rediss://``: a CA to trust instead of the system's, and the client certificate."""
 
     ca_file: str | None = field(default=None, metadata=reads(_no_path))
     certificate: str | None = field(default=None, metadata=reads(_no_path))
@@ -140,7 +140,7 @@ def _key_with_certificate(tls: RedisTlsSettings) -> yaml_reader.Conflict | None:
 
 @dataclass(frozen=True, repr=False)
 class RedisSettings:
-    """Where Redis is. ``url`` may hold a password: show ``safe_url`` instead."""
+    """The connection to Redis. ``url`` may contain a password; display ``safe_url`` instead."""
 
     url: str = field(default="redis://127.0.0.1:6379/0", metadata=reads(parsed(types.redis_url, secret=True)))
     password_file: str | None = field(default=None, metadata=reads(_no_path))
@@ -150,13 +150,13 @@ class RedisSettings:
 
     @property
     def safe_url(self) -> str:
-        """The URL without user and password, for people."""
+        """The URL without user name and password, for display."""
         scheme, _, rest = self.url.partition("://")
         _, at, place = rest.rpartition("@")
         return f"{scheme}://{'***@' if at else ''}{place}"
 
     def password(self) -> str | None:
-        """The content of ``password_file`` less its line end, None if that is not set. Raises ConfigError."""
+        """Read ``password_file`` without its line end; None if it is not set. Raises ConfigError."""
         if self.password_file is None:
             return None
         try:
@@ -185,7 +185,7 @@ def _both_or_none(tls: TlsSettings) -> yaml_reader.Conflict | None:
 
 @dataclass(frozen=True)
 class WebSettings:
-    """Where the REST API listens, and whom it answers.
+    """The address of the REST API, and the access rules.
 
     ``hosts`` are names (in lower case) and addresses (without brackets), ``cors_origins`` are spelled as
     browsers do.
@@ -209,7 +209,7 @@ class WebSettings:
         return self.tokens_file or secrets.credential("tokens")
 
     def tokens(self) -> tuple[str, ...]:
-        """One of these must come with each request; empty: nothing is asked for. Raises ConfigError."""
+        """Read the tokens for requests; if empty, none is required. Raises ConfigError."""
         if self.tokens_path is None:
             return ()
         try:
@@ -220,7 +220,7 @@ class WebSettings:
 
 @dataclass(frozen=True)
 class MetricsSettings:
-    """Of how many devices and applications ``/metrics`` tells one by one."""
+    """How many devices and applications ``/metrics`` lists individually."""
 
     devices: int = field(default=100, metadata=reads(yaml_reader.integer(0, 10_000)))
     applications: int = field(default=100, metadata=reads(yaml_reader.integer(0, 10_000)))
@@ -228,7 +228,7 @@ class MetricsSettings:
 
 @dataclass(frozen=True)
 class DeviceSettings:
-    """Which devices get a row of their own, and for how long.
+    """Which devices have a row, and for how long.
 
     ``forget_after_s`` is in seconds; ``by_ip`` are networks and MAC addresses whose hosts go by IP address.
     """
@@ -242,7 +242,7 @@ class DeviceSettings:
 
 @dataclass(frozen=True)
 class NameSettings:
-    """Where names of devices, vendors and categories are read from; any of these files may be missing."""
+    """The sources of names of devices, vendors and categories; any file may be missing."""
 
     vendors: str = field(default="/usr/share/ieee-data", metadata=reads(_path))
     hosts: tuple[str, ...] = field(default=("/etc/hosts",), metadata=reads(yaml_reader.list_of(_path)))
@@ -294,7 +294,7 @@ def _safe_web(web: WebSettings) -> yaml_reader.Conflict | None:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be configured. The flush interval ``interval_s`` is in seconds."""
+    """The whole configuration. The flush interval ``interval_s`` is in seconds."""
 
     gateway: str = field(default_factory=_host_name, metadata=reads(_gateway))
     interval_s: int = field(default=15, metadata=reads(yaml_reader.integer(1, 3600), "interval"))

@@ -1,4 +1,4 @@
-"""What a single value of the configuration may be: endpoints, hosts, paths, URLs, durations, resolutions.
+"""Parsers for single values of the configuration: endpoints, hosts, paths, URLs, durations, resolutions.
 
 Parsers of text, which raise ``Expected``, and the types they make. It must not know any key.
 """
@@ -19,12 +19,12 @@ _MAX_SOCKET_PATH_BYTES = 107  # unix(7): sun_path is 108 bytes and ends in a NUL
 _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _MAX_DURATION_S = 36500 * 86400
 _MAX_RESOLUTIONS = 6
-_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # of a host name; '_' stands in container networks' names
+_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # of a host name; container networks use '_'
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to connect or to listen.
+    """An address to connect to or to listen on.
 
     ``path`` of a unix socket; ``host`` (a v6 address without brackets) and ``port`` of tcp; all three of
     http, whose ``path`` is that of the URL.
@@ -37,7 +37,7 @@ class Endpoint:
 
     @classmethod
     def from_url(cls, url: str, shape: str = "unix:///path or tcp://host:port") -> "Endpoint":
-        """Read ``unix:///path`` or ``tcp://host:port``. Raises Expected, a ValueError, saying ``shape``."""
+        """Read ``unix:///path`` or ``tcp://host:port``. Raises Expected with ``shape``."""
         if url.startswith("unix:///"):
             return cls("unix", path=_socket_path(url[len("unix://") :]))
         match = re.fullmatch(r"tcp://(?:\[([^]]*:[^]]*)]|([^]:[]+)):([0-9]{1,5})", url)
@@ -55,7 +55,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether this is an endpoint of tcp or http that only this machine can reach."""
+        """Whether this is a tcp or http endpoint on a loopback address."""
         if self.scheme == "unix":
             return False
         if self.host == "localhost":
@@ -80,7 +80,7 @@ class Resolution:
 
 
 def _host(text: str) -> str:
-    """An address or host name in its one spelling; empty if it is neither."""
+    """Return an address or host name in canonical form; empty if it is neither."""
     if not re.fullmatch(r"[A-Za-z0-9_.:%-]{1,253}", text):
         return ""
     try:
@@ -88,7 +88,8 @@ def _host(text: str) -> str:
     except ValueError:
         name = text.lower()
     labels = name.split(".")
-    # A last label of digits is a mistyped IPv4 address (RFC 3696 section 2), at which resolvers guess.
+    # A last label of digits is a mistyped IPv4 address (RFC 3696 section 2), which resolvers interpret
+    # differently.
     if labels[-1].isdigit() or not all(_LABEL.fullmatch(label) for label in labels):
         return ""
     return name
@@ -111,7 +112,7 @@ _NOT_NETIFYD = {
 
 
 def netifyd_endpoint(text: str) -> Endpoint:
-    """Where netifyd streams (unix, tcp), or where its HTTP sink may POST to (http). Raises Expected."""
+    """Read the endpoint of a netifyd: unix or tcp, or http for its HTTP sink. Raises Expected."""
     shape = "unix:///path, tcp://host:port or http://host:port/path"
     scheme, _, rest = text.partition("://")
     if scheme in _NOT_NETIFYD:
@@ -126,13 +127,13 @@ def netifyd_endpoint(text: str) -> Endpoint:
 
 
 def listen(text: str) -> Endpoint:
-    """``host:port``, ``[v6]:port`` or ``unix:///path``: where to listen. Raises Expected."""
+    """Read an address to listen on: ``host:port``, ``[v6]:port`` or ``unix:///path``. Raises Expected."""
     url = text if text.startswith("unix:") else f"tcp://{text}"
     return Endpoint.from_url(url, "host:port, [v6]:port or unix:///path")
 
 
 def host_header(text: str) -> str:
-    """A name or address that a client may ask for, as ``Endpoint.host`` spells it. Raises Expected."""
+    """Read a host name or address that clients may use in requests. Raises Expected."""
     host = _host(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
     if not host:
         raise Expected("a host name or address without a port")
@@ -140,9 +141,9 @@ def host_header(text: str) -> str:
 
 
 def origin(text: str) -> str:
-    """A web page's origin as browsers write it, without a default port (RFC 6454 section 6.2).
+    """Read a web page's origin as browsers write it, without a default port (RFC 6454 section 6.2).
 
-    Raises Expected, also for ``*`` and ``null``: these are every page there is.
+    Raises Expected, also for ``*`` and ``null``, which match every page.
     """
     match = re.fullmatch(r"(https?)://(?:\[([^]]*:[^]]*)]|([^]:[/]+))(?::([0-9]{1,5}))?/?", text.lower())
     host = _host(match[2] or match[3]) if match else ""
@@ -153,7 +154,7 @@ def origin(text: str) -> str:
 
 
 def absolute_path(text: str) -> str:
-    """Raises Expected for a path that depends on the working directory."""
+    """Read an absolute path. Raises Expected for a relative one."""
     if not text.startswith("/"):
         raise Expected("an absolute path")
     return text
@@ -213,27 +214,27 @@ def redis_url(text: str) -> str:
 
 
 def log_level(text: str) -> str:
-    """A level of logging, in lower case. Raises Expected."""
+    """Read a log level; returns it in lower case. Raises Expected."""
     if text not in ("debug", "info", "warning", "error"):
         raise Expected("debug, info, warning or error")
     return text
 
 
 def gateway_name(text: str) -> str:
-    """A name that can stand in a Redis key. Raises Expected."""
+    """Read a gateway name, which becomes part of Redis keys. Raises Expected."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,63}", text):
         raise Expected("a name of 1 to 63 letters, digits, '.', '_' and '-'")
     return text
 
 
 def _spell(seconds: int) -> str:
-    """A duration in its largest whole unit."""
+    """Format a duration in its largest whole unit."""
     unit = next(unit for unit, unit_s in _UNIT_S.items() if seconds % unit_s == 0)
     return f"{seconds // _UNIT_S[unit]}{unit}"
 
 
 def duration(least_s: int) -> Callable[[str], int]:
-    """A parser of ``<number>s|m|h|d`` of at least ``least_s`` seconds."""
+    """Return a parser of ``<number>s|m|h|d`` of at least ``least_s`` seconds."""
 
     def parse_duration(text: str) -> int:
         match = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
@@ -247,7 +248,7 @@ def duration(least_s: int) -> Callable[[str], int]:
 
 
 def host_by_ip(text: str) -> str:
-    """A network in CIDR notation, an address, or a MAC address, in its one spelling. Raises Expected."""
+    """Read a network in CIDR notation, an IP or a MAC address; returns canonical form. Raises Expected."""
     if re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text):
         return text.lower().replace("-", ":")
     try:
@@ -265,7 +266,7 @@ DEFAULT_HISTORY = (
 
 
 def history(node: yaml.Node) -> tuple[Resolution, ...]:
-    """Resolutions by step, each a multiple of the shortest, whose buckets thus lie within one of each."""
+    """Check resolutions by step: each must be a multiple of the shortest. Raises Expected."""
     if yaml_reader.is_null(node):
         return DEFAULT_HISTORY
     given, problems = yaml_reader.pairs(node, "resolutions with how long each is kept, such as 5m: 2d")

@@ -1,4 +1,4 @@
-"""YAML text to frozen dataclasses, and what is wrong with it: all of it at once, line by line.
+"""Reads YAML text into frozen dataclasses and reports all problems at once, with line numbers.
 
 The walk is over YAML nodes instead of loaded values, because only nodes know their line, keep duplicate keys
 and build nothing on the author's behalf. It must not know any key of ours: those stand in ``config``.
@@ -15,7 +15,7 @@ import yaml
 
 T = TypeVar("T")
 Reader = Callable[[yaml.Node], T]
-"""Makes a setting's value of a YAML node, or raises Refused."""
+"""Converts a YAML node to the value of a setting, or raises Refused."""
 
 _SHOWN_CHARS = 60
 _MAX_DEPTH = 20
@@ -24,7 +24,7 @@ _TRUTH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "o
 
 
 class ConfigError(Exception):
-    """A configuration that can't be used; ``problems`` holds one line of text for each reason."""
+    """The configuration is invalid; ``problems`` has one line of text for each problem."""
 
     def __init__(self, *problems: str) -> None:
         self.problems = tuple(_printable(problem) for problem in problems)
@@ -35,25 +35,25 @@ class ConfigError(Exception):
 
 
 class Expected(ValueError):
-    """What a parser of text wanted instead; its message completes the sentence 'expected ...'."""
+    """Raised by a parser; the message completes the sentence 'expected ...'."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong at a line (counted from 1) and at a key path below the node being read."""
+    """One problem: its line (from 1) and its key path below the node that is read."""
 
     line: int
     text: str
     path: str = ""
 
     def under(self, step: str) -> "Problem":
-        """The same problem seen from one level up, where ``step`` (a key or ``[index]``) leads to it."""
+        """Return the problem with ``step`` (a key or ``[index]``) in front of its path."""
         joint = "." if self.path and not self.path.startswith("[") else ""
         return dataclasses.replace(self, path=step + joint + self.path)
 
 
 class Refused(Exception):
-    """Raised by a reader: the node holds nothing usable, for these reasons."""
+    """Raised by a reader: the node is invalid because of these problems."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__(*problems)
@@ -62,19 +62,19 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Conflict:
-    """Settings of one section that are fine alone but not together; shown at the first key, a given one."""
+    """Settings of one section contradict each other; reported at the first of the given keys."""
 
     keys: tuple[str, ...]
     text: str
 
 
 def reads(read: Reader[Any], key: str = "") -> dict[str, Any]:
-    """The metadata of a dataclass field for ``section``: its reader, and its YAML key if not its name."""
+    """Return a field's metadata for ``section``: its reader, and its YAML key if it is not the field name."""
     return {"read": read, "key": key}
 
 
 def read_document(text: str, source: str, read: Reader[T]) -> T:
-    """Read one YAML document as a whole; ``source`` names it in errors. Raises ConfigError."""
+    """Read one YAML document; ``source`` is its name in errors. Raises ConfigError."""
     try:
         return read(_compose(text))
     except Refused as refused:
@@ -84,7 +84,7 @@ def read_document(text: str, source: str, read: Reader[T]) -> T:
 
 
 def section(cls: type[T], rule: Callable[[T], Conflict | None] = lambda _: None) -> Reader[T]:
-    """Reads a mapping into the dataclass ``cls``; absent keys, and an absent mapping, mean the defaults.
+    """Reads a mapping into the dataclass ``cls``; missing keys, or no mapping, mean the defaults.
 
     ``rule`` looks at the settings together, unless one of the keys that it names is wrong in itself.
     """
@@ -118,7 +118,7 @@ def section(cls: type[T], rule: Callable[[T], Conflict | None] = lambda _: None)
 
 
 def pairs(node: yaml.Node, expected: str) -> tuple[dict[str, tuple[yaml.Node, yaml.Node]], list[Problem]]:
-    """The keys of a mapping with their key and value nodes, and what is wrong with the keys themselves."""
+    """Return a mapping's keys with their key and value nodes, and the problems of the keys."""
     if not isinstance(node, yaml.MappingNode) or node.tag != _TAG + "map":
         raise refusal(node, expected)
     given: dict[str, tuple[yaml.Node, yaml.Node]] = {}
@@ -136,7 +136,7 @@ def pairs(node: yaml.Node, expected: str) -> tuple[dict[str, tuple[yaml.Node, ya
 
 
 def list_of(read: Reader[T], least: int = 0) -> Reader[tuple[T, ...]]:
-    """Reads a list of at least ``least`` entries, none of them twice."""
+    """Reads a list of at least ``least`` different entries."""
 
     def read_list(node: yaml.Node) -> tuple[T, ...]:
         if not isinstance(node, yaml.SequenceNode) or node.tag != _TAG + "seq":
@@ -163,7 +163,7 @@ def list_of(read: Reader[T], least: int = 0) -> Reader[tuple[T, ...]]:
 
 
 def parsed(parse: Callable[[str], T], *, secret: bool = False) -> Reader[T]:
-    """Reads text with ``parse``, which raises Expected, and always does so for the empty text.
+    """Reads text with ``parse``, which raises Expected for invalid text and for empty text.
 
     The text of a ``secret`` is never part of an error.
     """
@@ -171,7 +171,8 @@ def parsed(parse: Callable[[str], T], *, secret: bool = False) -> Reader[T]:
     def read(node: yaml.Node) -> T:
         is_text = isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str"
         try:
-            # What is no text is refused as if it were empty: only the parser knows what to ask for instead.
+            # A value that is not text is refused like empty text, because only the parser knows what it
+            # expects.
             return parse(node.value if is_text and node.value.isprintable() else "")
         except Expected as expected:
             mistaken = isinstance(node, yaml.ScalarNode) and not is_text and not is_null(node)
@@ -187,7 +188,7 @@ def optional(read: Reader[T]) -> Reader[T | None]:
 
 
 def integer(low: int, high: int) -> Reader[int]:
-    """Reads a decimal number within bounds, but not YAML 1.1's traps: octal, hexadecimal, base 60."""
+    """Reads a decimal number within bounds, but not YAML 1.1's octal, hexadecimal or base 60."""
 
     def read(node: yaml.Node) -> int:
         if node.tag == _TAG + "int" and re.fullmatch(r"0|[1-9][0-9_]{0,18}", str(node.value)):
@@ -200,34 +201,34 @@ def integer(low: int, high: int) -> Reader[int]:
 
 
 def boolean(node: yaml.Node) -> bool:
-    """Reads a truth value in any of YAML 1.1's spellings."""
+    """Reads a boolean in any spelling of YAML 1.1."""
     if node.tag == _TAG + "bool" and str(node.value).lower() in _TRUTH:
         return _TRUTH[node.value.lower()]
     raise refusal(node, "true or false")
 
 
 def is_null(node: yaml.Node) -> bool:
-    """Whether the node says null, or says nothing at all."""
+    """Whether the node is null or empty."""
     return isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "null"
 
 
 def line_of(node: yaml.Node) -> int:
-    """The line on which the node begins, counted from 1."""
+    """Return the line of the node, from 1."""
     return int(node.start_mark.line) + 1
 
 
 def refusal(node: yaml.Node, expected: str, hint: str = "", *, secret: bool = False) -> Refused:
-    """The exception for a node that is not what was ``expected``; ``hint`` follows what was found."""
+    """Return the exception for a node that is not as ``expected``; ``hint`` is appended."""
     return Refused(Problem(line_of(node), f"expected {expected}, found {_found(node, secret)}{hint}"))
 
 
 def key_shown(key: str) -> str:
-    """A key as an error may show it: as it is if it is simple, else like a value."""
+    """Format a key for an error: unchanged if simple, else like a value."""
     return key if re.fullmatch(r"[A-Za-z0-9_-]{1,60}", key) else _shown(key)
 
 
 def _shown(text: str) -> str:
-    """Quoted text as an error may show it: short, and without what may be a URL's password."""
+    """Quote text for an error: shortened, and without a URL's password."""
     text = re.sub(r"^([a-z]{1,8}:/*)?.*@", r"\1***@", text, flags=re.DOTALL)
     text = re.sub(r"\?(?!db=\d*$)[^=]*=.*", "?***", text, flags=re.DOTALL)
     return repr(text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "...")
@@ -261,7 +262,7 @@ def _printable(text: str) -> str:
 
 
 def _compose(text: str) -> yaml.Node:
-    """The one document of ``text``, as nodes; a text without any is null."""
+    """Parse the only document of ``text`` into nodes; an empty text is null."""
     try:
         _check_events(text)
         root = yaml.compose(text, Loader=yaml.SafeLoader) or yaml.compose("null", Loader=yaml.SafeLoader)
@@ -276,7 +277,7 @@ def _compose(text: str) -> yaml.Node:
 
 
 def _check_events(text: str) -> None:
-    """Refuse what could make a large or endless tree of a small text, before any tree is made."""
+    """Refuse text that could expand to a large or endless tree, before the tree is built."""
     loader: Any = yaml.SafeLoader(text)
     depth = 0
     problems = []

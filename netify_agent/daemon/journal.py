@@ -7,13 +7,13 @@ import os
 import sys
 import time
 
-LINES_A_MINUTE = 20  # from one place in the code; further ones are dropped
+LINES_A_MINUTE = 20  # from one place in the code; more are dropped
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
 
 class _JournalFormatter(logging.Formatter):
-    """Puts the priority before every line, so that those of a traceback have it too."""
+    """Puts the priority before every line, including those of a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
@@ -43,7 +43,7 @@ class _RateLimit(logging.Filter):
 def in_journal() -> bool:
     """Whether standard error is the journal: ``JOURNAL_STREAM`` (systemd.exec(5)) has its device and inode.
 
-    The variable alone is no proof: a shell that a service started inherits it.
+    The variable alone is not enough: a shell that a service started inherits it.
     """
     try:
         error = os.fstat(2)

@@ -19,8 +19,8 @@ class _Deadline:
 class Liveness:
     """When each thread last reported progress. Thread-safe.
 
-    Threads are told apart by an object of their own, not by name: during a reload an old and a new thread
-    may have the same name for a while.
+    Threads are identified by an owner object, not by name: during a reload an old and a new thread may have
+    the same name for a while.
     """
 
     def __init__(self) -> None:
@@ -28,33 +28,33 @@ class Liveness:
         self._threads: dict[int, _Deadline] = {}  # by id() of the owner, which removes its entry
 
     def register(self, owner: object, name: str, limit_s: float) -> None:
-        """From now on ``owner`` must report progress at least every ``limit_s`` seconds.
+        """Expect progress of ``owner`` at least every ``limit_s`` seconds.
 
-        :param name: for log and ``/healthz``; its first word is the kind of thread.
+        :param name: for log and ``/healthz``; the first word is the kind of thread.
         """
         with self._lock:
             self._threads[id(owner)] = _Deadline(name, limit_s, time.monotonic() + limit_s)
 
     def progress(self, owner: object) -> None:
-        """``owner`` did some work, or found that there is none. Ignored after :meth:`remove`."""
+        """Note that ``owner`` made progress. Ignored after :meth:`remove`."""
         with self._lock:
             deadline = self._threads.get(id(owner))
             if deadline is not None:
                 deadline.due = time.monotonic() + deadline.limit_s
 
     def remove(self, owner: object) -> None:
-        """``owner`` was asked to end: no progress is expected any more."""
+        """Expect no more progress of ``owner``, which was asked to end."""
         with self._lock:
             self._threads.pop(id(owner), None)
 
     def stuck(self) -> list[str]:
-        """Names of the threads that are overdue."""
+        """Return the names of overdue threads."""
         now = time.monotonic()
         with self._lock:
             return [deadline.name for deadline in self._threads.values() if deadline.due < now]
 
     def checks(self) -> dict[str, str | None]:
-        """Each kind of thread (the first word of its name), with what is wrong with it, or None."""
+        """Return each kind of thread (first word of the name) with its problem, or None."""
         stuck = {name.partition(" ")[0] for name in self.stuck()}
         with self._lock:
             kinds = [deadline.name.partition(" ")[0] for deadline in self._threads.values()]

@@ -67,7 +67,7 @@ def _process(status: Status, out: Exposition) -> None:
 
 
 def _resident_bytes() -> int | None:
-    """By proc(5); None where that is not mounted."""
+    """Return the resident memory from proc(5); None if it is not mounted."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -89,18 +89,18 @@ def _records(status: Status, out: Exposition) -> None:
         "Records of netifyd that could not be used, by what was wrong with them.",
         [({"reason": reason}, count) for reason, count in sorted(dict(accountant.rejected).items())],
     )
-    out.single("netify_agent_live_flows", "gauge", "Flows that are followed now.", accountant.live_flows)
-    out.single("netify_agent_max_flows", "gauge", "The most that may be (max_flows).", accountant.max_flows)
+    out.single("netify_agent_live_flows", "gauge", "Live flows.", accountant.live_flows)
+    out.single("netify_agent_max_flows", "gauge", "Limit on live flows (max_flows).", accountant.max_flows)
     out.single(
         "netify_agent_max_devices",
         "gauge",
-        "The most devices with a row of their own (devices.max).",
+        "Limit on devices (devices.max).",
         accountant.devices.max,
     )
     out.single(
         "netify_agent_devices_full",
         "gauge",
-        "Whether devices that are not known have no room.",
+        "Whether the device table is full.",
         int(accountant.devices.full),
     )
     out.single(
@@ -115,10 +115,10 @@ def _flushes(status: Status, out: Exposition) -> None:
     writer = status.writer
     for name, help_text, count in (
         ("flushes", "Flushes that Redis took.", writer.flushes),
-        ("flush_failures", "Attempts at a flush that failed, and were repeated.", writer.failures),
+        ("flush_failures", "Failed attempts at a flush.", writer.failures),
         (
             "flushes_repeated",
-            "Flushes given again to a Redis that had gone back to an older state.",
+            "Flushes applied again to a Redis that was restored to an older state.",
             writer.repeated,
         ),
         ("flushes_lost", "Flushes that Redis had taken and then lost for good.", writer.lost),
@@ -153,7 +153,7 @@ def _streams(listeners: list[ListenerStatus], out: Exposition) -> None:
         ("stream_records", "Records read from netifyd.", [one.records for one in listeners]),
         (
             "stream_repaired_records",
-            "Records whose text was no UTF-8, used all the same.",
+            "Records with text that is not UTF-8. They are used.",
             [one.repaired for one in listeners],
         ),
     ):
@@ -188,19 +188,19 @@ def _streams(listeners: list[ListenerStatus], out: Exposition) -> None:
 
 
 def _netifyd(listeners: list[ListenerStatus], out: Exposition) -> None:
-    """What each netifyd says of itself, while it is connected; packets are counted on from before."""
+    """The state of each connected netifyd. Packet counters go on over connections."""
     out.family(
         "netifyd_info",
         "gauge",
-        "Version of netifyd, as it says.",
+        "Version of netifyd, as reported by it.",
         [({"endpoint": one.endpoint, "version": one.agent}, 1) for one in listeners if one.connected],
     )
     for name, help_text, attribute in (
-        ("netifyd_uptime_seconds", "Seconds since netifyd started, as it says.", "uptime_s"),
+        ("netifyd_uptime_seconds", "Seconds since netifyd started, as reported by it.", "uptime_s"),
         ("netifyd_flows", "Flows that netifyd tracks.", "flows"),
         (
             "netifyd_memory_bytes",
-            "Resident memory of netifyd; the most it ever had where it only tells that (4.x).",
+            "Resident memory of netifyd; its peak where only that is reported (4.x).",
             "memory_bytes",
         ),
     ):
@@ -213,7 +213,7 @@ def _netifyd(listeners: list[ListenerStatus], out: Exposition) -> None:
     out.family(
         "netifyd_cpu_seconds_total",
         "counter",
-        "CPU time of netifyd in seconds, as it says.",
+        "CPU time of netifyd in seconds, as reported by it.",
         [
             ({"endpoint": one.endpoint, "mode": mode}, value)
             for one in listeners
@@ -228,7 +228,7 @@ def _netifyd(listeners: list[ListenerStatus], out: Exposition) -> None:
     out.family(
         "netifyd_interface_packets_total",
         "counter",
-        "Packets that netifyd captured, since the agent first heard of the interface.",
+        "Packets that netifyd captured since its first report on the interface.",
         [(labels, counters.packets) for labels, counters in interfaces],
     )
     out.family(

@@ -1,7 +1,7 @@
-"""Settings of the Python interpreter, so that no thread keeps the listener waiting.
+"""Settings of the Python interpreter that keep the listener from waiting for other threads.
 
-netifyd's backlog is bounded, and what overflows it is lost: the listener must get the interpreter soon. The
-figures are from docs/performance.md.
+netifyd's backlog is bounded and records beyond it are lost, so the listener must run soon. The figures are
+from docs/performance.md.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ _FULL_COLLECTION_EVERY = 1000  # collections of the middle generation
 def prepare() -> None:
     """Set up this process. Call it once, after all modules are loaded and before threads start.
 
-    A thread that wakes up waits one millisecond for the interpreter instead of five. A full garbage
-    collection, which stops all threads for 0.2 s with 100,000 live flows, runs a hundred times less often:
-    the accounting makes no cycles, those of libraries are mostly collected young, and modules are never
-    garbage.
+    A waking thread waits one millisecond for the interpreter instead of five. Full garbage collections, which
+    stop all threads for 0.2 s with 100,000 live flows, run a hundred times less often. The accounting creates
+    no reference cycles, and cycles of libraries are mostly collected in the young generations.
     """
     sys.setswitchinterval(_TURN_S)
     gc.collect()

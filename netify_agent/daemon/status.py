@@ -1,4 +1,4 @@
-"""State of the daemon: the document of ``/status``, the checks of ``/readyz``, the line for systemctl."""
+"""State of the daemon: the body of ``/status``, the checks of ``/readyz``, the line for systemctl."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ STALE_S = 60.0  # netifyd 4.4.5 sends an agent_status every 15 s: this is four o
 
 
 def about(count: int) -> str:
-    """``count`` rounded down to its first digit, so that the line for systemctl seldom changes."""
+    """Round ``count`` down to its first digit, so that the line for systemctl changes rarely."""
     unit = 10 ** (len(str(count)) - 1)
     return str(count) if count < 10 else f"{count // unit * unit}+"
 
 
 class Status:
-    """Reads the state of all parts, and changes none.
+    """Reads the state of all components.
 
     :ivar settings: the configuration in force.
-    :ivar writer: how flushing goes; :ivar accountant: what was counted.
+    :ivar writer: state of the flusher; :ivar accountant: the accounting.
     :ivar listeners: one for each endpoint.
-    :ivar started: when this process began, our clock, seconds since the epoch.
-    :ivar web_queue: how many requests wait for a thread; :ivar event_clients: how many follow ``/events``.
+    :ivar started: start of this process, agent's clock, seconds since the epoch.
+    :ivar web_queue: number of requests that wait for a thread; :ivar event_clients: of clients of
+        ``/events``.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Status:
         return f"netifyd connected, {about(records)} records, {about(flows)} live flows, Redis takes flushes"
 
     def checks(self, *, ask_redis: bool = True) -> dict[str, str | None]:
-        """Each condition of readiness, with what is wrong with it, or None."""
+        """Return each condition of readiness with the problem, or None."""
         return {
             "netifyd": self._netifyd(),
             "redis": self._redis(ask_redis),
@@ -92,11 +93,11 @@ class Status:
         return None
 
     def document(self) -> dict[str, Any]:
-        """The body of ``/status``; docs/api.md explains each key. What never happened is null."""
+        """Return the body of ``/status``; see docs/api.md. Times of what never happened are null."""
         now = time.time()
         counters: dict[str, int] | None = None
         left_out: dict[str, int] | None = None
-        with contextlib.suppress(StoreError):  # the check of Redis says why
+        with contextlib.suppress(StoreError):  # the check of Redis reports it
             counters, left_out = self._reader.counters(), self._reader.left_out()
         return {
             "version": __version__,
@@ -142,5 +143,5 @@ def _listener(status: ListenerStatus, now: float) -> dict[str, Any]:
 
 
 def _moment(seconds: float) -> str | None:
-    """RFC 3339, or None for 0, which stands for never."""
+    """Format as RFC 3339; None for 0, which means never."""
     return rfc3339(int(seconds * 1000)) if seconds else None

@@ -1,7 +1,7 @@
-"""The daemon: builds the parts, runs each in its thread, handles signals, reports to systemd.
+"""The daemon: creates the components, runs each in a thread, handles signals and reports to systemd.
 
-Signal handlers only queue the signal; the main loop acts. If a thread dies, the process ends with a clear
-message and a non-zero exit code, so that systemd starts it again.
+Signal handlers only queue the signal; the main loop acts on it. If a thread dies, the process logs the reason
+and exits with a non-zero code, so that systemd restarts it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
 from ssl import SSLContext
 
 from netify_agent import __version__
@@ -25,14 +24,14 @@ from netify_agent.api.http.server import WebError, WebServer
 from netify_agent.api.http.tls import TLS_LIMIT_S, server_context
 from netify_agent.api.services import Services
 from netify_agent.config.settings import ConfigError, Settings, load
+from netify_agent.daemon.listeners import Listeners
 from netify_agent.daemon.liveness import Liveness
 from netify_agent.daemon.metrics import expose
 from netify_agent.daemon.sd_notify import ServiceManager
+from netify_agent.daemon.signals import SignalQueue
 from netify_agent.daemon.status import Status
 from netify_agent.daemon.worker import Body, Worker
 from netify_agent.enrich import Directory
-from netify_agent.netifyd.http_sink import HttpSink
-from netify_agent.netifyd.listener import Listener
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.client import StoreError, StoreTaken, connect
 from netify_agent.store.flusher import Flusher, FlusherLimits
@@ -43,23 +42,23 @@ from netify_agent.store.writer import Flush, StoreWriter
 log = logging.getLogger(__name__)
 
 EX_STORE_TAKEN = 69  # sysexits.h: EX_UNAVAILABLE; the unit's RestartPreventExitStatus lists it
-#: Settings that a reload can't change, because they say where the accounts are kept.
+#: Settings that a reload can't change, because they determine where the data is stored.
 _FIXED = ("gateway", "redis", "history")
 
 
 @dataclass(frozen=True)
 class SupervisorLimits:
-    """How long threads may take, in seconds."""
+    """Time limits of threads in seconds."""
 
     # Without progress:
-    listener_s: float = 120.0  # a chunk takes milliseconds; looking up a host name may take very long
-    writer_s: float = 120.0  # one flush to a slow Redis, with every time-out on the way
+    listener_s: float = 120.0  # a chunk takes milliseconds; a host name look-up may take very long
+    writer_s: float = 120.0  # one flush to a slow Redis, with all timeouts
     names_s: float = 120.0  # one look-up in a slow resolver
-    # Until they have ended; the unit's TimeoutStopSec is above the sum of all these:
+    # At a stop; the unit's TimeoutStopSec is above the sum of all these:
     listener_stop_s: float = 10.0
-    slow_flush_s: float = 30.0  # a flush that is under way, besides the time for the last one
+    slow_flush_s: float = 30.0  # a running flush, in addition to the time for the last one
     other_stop_s: float = 5.0  # names, web and TLS each
-    tick_s: float = 0.5  # between two looks of the main loop
+    tick_s: float = 0.5  # between checks of the main loop
 
 
 _DEFAULT_LIMITS = SupervisorLimits()
@@ -75,9 +74,9 @@ class Supervisor:
         log_level: str | None = None,
         limits: SupervisorLimits = _DEFAULT_LIMITS,
     ) -> None:
-        """Nothing is started yet.
+        """Starts nothing yet.
 
-        :param config_path: read again at a reload.
+        :param config_path: the configuration file, read again at a reload; None: the defaults.
         :param log_level: overrides the configuration's.
         """
         self._limits = limits
@@ -86,28 +85,30 @@ class Supervisor:
         self._settings = settings
         self._manager = ServiceManager()
         self._liveness = Liveness()
-        self._signals: SimpleQueue[int] = SimpleQueue()  # the one queue that a signal handler may use
+        self._signals = SignalQueue()
         self._lock = threading.Lock()  # guards the accountant
         self._accountant = Accountant(
             settings.netifyd.max_flows, rules=_capture_rules(settings), max_devices=settings.devices.max
         )
         self._accountant.identity.by_ip = ByIp(settings.devices.by_ip)
         self._flush_log = FlushLog()
-        self._listeners: list[Listener | HttpSink] = []
-        self._listening: list[Worker] = []
-        self._web: list[Worker] = []  # the server, and the TLS relay before it
+        self._listeners = Listeners(
+            self._accountant,
+            self._lock,
+            lambda name, body: self._worker(name, body, limits.listener_s),
+        )
+        self._web: list[Worker] = []  # the server, and the TLS relay in front of it
         self._names: Worker | None = None
-        self._filled: Directory | None = None  # the directory that was given all devices of the store
+        self._filled: Directory | None = None  # the directory that has all devices of the store
         self._watchdog_fed = 0.0  # monotonic clock
 
     def run(self) -> int:
-        """Run until SIGTERM or SIGINT, or until a part fails.
+        """Run until SIGTERM or SIGINT, or until a component fails.
 
         :returns: the exit code: 0 after a signal, :data:`EX_STORE_TAKEN` if another agent writes this
             gateway's store, 1 otherwise.
         """
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._note_signal)
+        self._signals.install()
         settings = self._settings
         try:
             redis, password = settings.redis, settings.redis.password()
@@ -143,7 +144,7 @@ class Supervisor:
             return 1
         self._writing = self._worker("writer", self._writer.run, self._limits.writer_s)
         self._start_names()
-        self._start_listeners(settings, tokens)
+        self._status.listeners = self._listeners.start(settings.netifyd, tokens)
         log.info(
             "netify-agent %s: gateway %s, Redis %s, API on %s",
             __version__,
@@ -155,14 +156,11 @@ class Supervisor:
         self._manager.ready()
         return self._supervise()
 
-    def _note_signal(self, number: int, _frame: object) -> None:
-        self._signals.put(number)
-
     def _supervise(self) -> int:
         """The main loop. Returns the exit code."""
         stuck_before: list[str] = []
         while True:
-            received = self._signals_until(time.monotonic() + self._limits.tick_s)
+            received = self._signals.wait(time.monotonic() + self._limits.tick_s)
             to_stop = received - {signal.SIGHUP}
             if to_stop:
                 log.info("%s: stopping", signal.Signals(min(to_stop)).name)
@@ -185,7 +183,7 @@ class Supervisor:
             self._feed_watchdog()
 
     def _failed(self, worker: Worker) -> int:
-        """Stop, as ``worker`` has died. Returns the exit code."""
+        """Stop because ``worker`` died. Returns the exit code."""
         if isinstance(worker.error, StoreTaken):
             log.error("%s. Not started again until an administrator does", worker.error)
             self._stop()
@@ -195,7 +193,7 @@ class Supervisor:
         return 1
 
     def _feed_watchdog(self) -> None:
-        """Tell systemd that all threads make progress, often enough; nothing while one is stuck."""
+        """Feed systemd's watchdog when due, unless a thread is stuck."""
         limit_s = self._manager.watchdog_s
         now = time.monotonic()
         if limit_s is None or now - self._watchdog_fed < min(limit_s / 3, 10) or self._liveness.stuck():
@@ -203,54 +201,21 @@ class Supervisor:
         self._manager.alive()
         self._watchdog_fed = now
 
-    def _signals_until(self, end: float) -> set[int]:
-        """Wait for a signal until ``end`` (monotonic); returns all that are queued, each kind once."""
-        received: set[int] = set()
-        try:
-            received.add(self._signals.get(timeout=max(end - time.monotonic(), 0)))
-            while True:
-                received.add(self._signals.get_nowait())
-        except Empty:
-            return received
-
     def _workers(self) -> list[Worker]:
-        workers = [self._writing, *self._listening, *self._web, self._names]
+        workers = [self._writing, *self._listeners.workers, *self._web, self._names]
         return [worker for worker in workers if worker is not None]
 
     def _worker(self, name: str, body: Body, limit_s: float) -> Worker:
         return Worker(name, body, self._liveness, limit_s)
 
     def _end(self, worker: Worker | None, timeout_s: float) -> bool:
-        """Stop ``worker``, and feed the watchdog meanwhile; False if it did not end in time."""
+        """Stop ``worker`` while feeding the watchdog. Returns False if it did not end in time."""
         return worker is None or worker.stop(timeout_s, self._feed_watchdog)
 
     # -- parts -------------------------------------------------------------------------------------
 
-    def _start_listeners(self, settings: Settings, tokens: tuple[str, ...]) -> None:
-        """``tokens``: of the POSTs to ``http://`` endpoints."""
-        netifyd, accountant, lock = settings.netifyd, self._accountant, self._lock
-        most = netifyd.max_record_bytes
-        self._listeners = [
-            HttpSink(endpoint, accountant, lock, most, tokens)
-            if endpoint.scheme == "http"
-            else Listener(endpoint, accountant, lock, most, netifyd.fallbacks)
-            for endpoint in netifyd.endpoints
-        ]
-        self._status.listeners = [listener.status for listener in self._listeners]
-        with lock:
-            accountant.keep_sources(map(str, (*netifyd.endpoints, *netifyd.fallbacks)))
-        self._listening = [
-            self._worker(f"listener {listener.status.endpoint}", listener.run, self._limits.listener_s)
-            for listener in self._listeners
-        ]
-
     def _stop_listeners(self) -> None:
-        """Ask all first: each may be in the middle of connecting."""
-        for worker in self._listening:
-            worker.ask_to_stop()
-        end = time.monotonic() + self._limits.listener_stop_s
-        for worker in self._listening:
-            self._end(worker, max(end - time.monotonic(), 0))
+        self._listeners.stop(self._limits.listener_stop_s, self._feed_watchdog)
 
     def _start_names(self) -> None:
         self._names = self._worker("names", self._directory.run, self._limits.names_s)
@@ -278,7 +243,7 @@ class Supervisor:
         return Api(parts, access)
 
     def _flushed(self, flush: Flush) -> None:
-        """Pass the devices of ``flush`` to the directory, and wake the clients of ``/events``."""
+        """Pass the devices of ``flush`` to the directory and wake the clients of ``/events``."""
         if self._filled is not self._directory:
             self._fill_directory()
         for device, note in flush.batch.devices.items():
@@ -288,7 +253,7 @@ class Supervisor:
         )
 
     def _fill_directory(self) -> None:
-        """Give a new directory the devices of the store, with the names that they gave themselves."""
+        """Pass the devices of the store to a new directory, with the names that they announced."""
         directory = self._directory
         try:
             known = self._reader.snapshot(addresses=True).devices
@@ -312,7 +277,7 @@ class Supervisor:
         )
 
     def _meet(self, neighbours: dict[str, str]) -> None:
-        """Let the accounting know the MAC addresses of this machine's neighbours."""
+        """Pass the MAC addresses of this machine's neighbours to the accounting."""
         netifyd = self._settings.netifyd
         endpoints = (*netifyd.endpoints, *netifyd.fallbacks)
         here = [str(one) for one in endpoints if one.scheme == "unix" or one.is_loopback]
@@ -322,9 +287,9 @@ class Supervisor:
     # -- signals -----------------------------------------------------------------------------------
 
     def _stop(self) -> int:
-        """Stop reading, write the last flush, stop answering.
+        """Stop the listeners, write the last flush, stop the web server.
 
-        :returns: the exit code: 0 if everything is in Redis.
+        :returns: the exit code; 0 if everything is in Redis.
         """
         self._manager.stopping()
         self._flush_log.close()
@@ -339,7 +304,7 @@ class Supervisor:
         return 0
 
     def _reload(self) -> None:
-        """Read the configuration again; keep the old one if the new one is wrong."""
+        """Read the configuration again. Keep the old one if the new one is invalid."""
         self._manager.reloading()
         try:
             settings = load(self._config_path)
@@ -352,7 +317,7 @@ class Supervisor:
             self._manager.ready()
 
     def _change(self, new: Settings) -> None:
-        """Apply a new configuration. Raises ConfigError, before anything has changed."""
+        """Apply a new configuration. Raises ConfigError before anything was changed."""
         old = self._settings
         access, context = _access_and_tls(new)
         tokens = new.netifyd.tokens()
@@ -380,10 +345,8 @@ class Supervisor:
                 self._accountant.identity.by_ip = ByIp(new.devices.by_ip)
         if replace(new.netifyd, max_flows=0) != replace(old.netifyd, max_flows=0):
             self._stop_listeners()
-            self._start_listeners(new, tokens)
-        for listener in self._listeners:
-            if isinstance(listener, HttpSink):
-                listener.tokens = tokens
+            self._status.listeners = self._listeners.start(new.netifyd, tokens)
+        self._listeners.set_tokens(tokens)
         if (new.web.listen, new.web.threads) != (old.web.listen, old.web.threads) or (
             (context is None) != (self._server.relay is None)
         ):
@@ -393,13 +356,13 @@ class Supervisor:
             self._server.app = self._api(new, access).app
             if self._server.relay is not None and context is not None:
                 self._server.relay.context = context
-        self._flush_log.send_away()  # clients of /events reconnect, and are checked by the new rules
+        self._flush_log.send_away()  # clients of /events reconnect and are checked by the new rules
         log.info("configuration reloaded")
 
     def _restart_web(self, new: Settings, old: Settings, access: Access, context: SSLContext | None) -> None:
-        """Listen elsewhere, once that is known to work. Raises WebError if the API is lost."""
+        """Restart the web server. Raises WebError if neither the new nor the old address works."""
         before = self._web
-        self._flush_log.send_away()  # a server that stops waits for its streams
+        self._flush_log.send_away()  # a stopping server waits for its streams
         try:
             if new.web.listen == old.web.listen:
                 for worker in before:
@@ -419,7 +382,7 @@ class Supervisor:
 
 
 def _access_and_tls(settings: Settings) -> tuple[Access, SSLContext | None]:
-    """The access rules, and TLS if it is configured; both from files. Raises ConfigError."""
+    """Create the access rules, and the TLS context if configured. Raises ConfigError."""
     return Access(settings.web, settings.web.tokens()), server_context(settings.web.tls)
 
 

@@ -1,4 +1,4 @@
-"""A supervised thread: it reports progress, can be asked to end, and records how it ended."""
+"""A supervised thread: it reports progress, can be stopped, and records how it ended."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from netify_agent.store.client import StoreRefused
 
 log = logging.getLogger(__name__)
 
-#: What runs in the thread until the event is set. It calls the function to report progress.
+#: Runs in the thread until the event is set, and calls the function to report progress.
 Body = Callable[[threading.Event, Callable[[], None]], None]
 
 _JOIN_S = 0.5  # how long a stop waits before it calls ``while_waiting`` again
 
 
 class Worker:
-    """A thread with a name, a way to stop it, and the error that it ended with.
+    """A named thread that can be stopped, with the error that it ended with.
 
-    :ivar error: what the body raised; None while it runs, and if it returned.
+    :ivar error: the exception of the body; None while it runs or if it returned.
     """
 
     def __init__(self, name: str, body: Body, liveness: Liveness, limit_s: float) -> None:
@@ -45,18 +45,19 @@ class Worker:
 
     @property
     def died(self) -> bool:
-        """Whether it ended without being asked to."""
+        """Whether the thread ended without a request to stop."""
         return not self._thread.is_alive() and (self.error is not None or not self._stop.is_set())
 
     def ask_to_stop(self) -> None:
-        """Ask it to end, without waiting."""
+        """Ask the thread to end, without waiting."""
         self._stop.set()
 
     def stop(self, timeout_s: float, while_waiting: Callable[[], None] = lambda: None) -> bool:
-        """Ask it to end, and wait.
+        """Ask the thread to end, and wait.
 
+        :param timeout_s: longest wait in seconds.
         :param while_waiting: called about twice a second; feeds the watchdog.
-        :returns: False, with a line in the log, if it did not end in ``timeout_s`` seconds.
+        :returns: False, and logs an error, if it did not end in time.
         """
         self._stop.set()
         end = time.monotonic() + timeout_s

@@ -15,14 +15,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from netify_agent.netifyd.records import Record, Tally, is_header
 
-try:  # An optional, faster decoder (python3-orjson); the standard library's is the reference.
-    from orjson import loads as _fast_loads
-except ImportError:  # pragma: no cover - which of the two runs depends on what is installed
-    _fast_loads = None
+#: Decodes one JSON value. Raises ValueError for anything else.
+Loads = Callable[[bytes | bytearray], Any]
+
+#: An optional, faster decoder (python3-orjson). The standard library's is the reference.
+FAST_LOADS: Loads | None = None
+try:
+    import orjson
+except ImportError:  # pragma: no cover - depends on the installed packages
+    pass
+else:
+    FAST_LOADS = orjson.loads
 
 _HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*(?:\r?\n|(?=\{))')
 _HEADER_ALONE = re.compile(rb'\s*\{"length"\s*:\s*\d+\s*\}\s*')
@@ -48,21 +56,21 @@ def _load_line(line: bytearray) -> Any:
     return value
 
 
-_load = _fast_loads or _load_line
-
-
 class JsonReader:
     """Finds and decodes JSON objects."""
 
     pending = False
     broken = None
 
-    def __init__(self, max_record_bytes: int, tally: Tally) -> None:
+    def __init__(self, max_record_bytes: int, tally: Tally, fast_loads: Loads | None = FAST_LOADS) -> None:
         """The stream must begin at a record boundary.
 
         :param max_record_bytes: a record longer than this, separator included, is dropped. The buffer stays
             below this limit plus one chunk.
+        :param fast_loads: decoder to try before the reference decoder; None: only the latter.
         """
+        self._fast_loads = fast_loads
+        self._load = fast_loads or _load_line
         self._tally = tally
         self._buffer = bytearray()
         self._max = max_record_bytes
@@ -126,7 +134,7 @@ class JsonReader:
 
         :returns: the position of the first record that needs the general path.
         """
-        buffer, size = self._buffer, len(self._buffer)
+        buffer, size, load = self._buffer, len(self._buffer), self._load
         position = 0
         if self._block_end or self._skip_line:
             return position
@@ -144,7 +152,7 @@ class JsonReader:
             else:
                 break
             try:
-                value = _load(buffer[start:end])
+                value = load(buffer[start:end])
             except (ValueError, RecursionError):
                 break
             if type(value) is not dict or type(value.get("type")) is not str:
@@ -285,9 +293,9 @@ class JsonReader:
         """Deliver the JSON objects at the start of ``data``; return the number of bytes left after them."""
         if not data.startswith(b"{") and not data.lstrip().startswith(b"{"):
             return len(data)
-        if _fast_loads is not None:
+        if self._fast_loads is not None:
             try:
-                value = _fast_loads(data)
+                value = self._fast_loads(data)
             except ValueError:
                 pass  # Not UTF-8, several values, or not JSON: the code below decides.
             else:

@@ -1,4 +1,4 @@
-"""What the described network can talk: applications, protocols, shapes of traffic, services.
+"""The traffic that simulated devices can produce: applications, protocols, shapes of traffic, services.
 
 Plain tables, kept apart so that a reader can add an application without touching any logic. They know
 nothing of devices, of time or of the wire.
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Application(NamedTuple):
-    """An application as `definitions` names it; ids and categories as netifyd 4.4.5 numbers them."""
+    """An application as `definitions` names it; ids and categories as in netifyd 4.4.5."""
 
     id: int
     tag: str
@@ -141,7 +141,7 @@ PROTOCOLS: tuple[Protocol, ...] = tuple(
 
 LOCAL_DNS = Service(UNKNOWN, DNS, (), LOOKUP, peer="gateway")
 
-# Opened beside a page now and then, as browsers do.
+# Occasionally opened in addition to a page, as browsers do.
 COMPANIONS: tuple[Service, ...] = (
     Service(ADS, HTTPS, ("pagead2.googlesyndication.com", "ad{n}.doubleclick.net"), PAGE, first_as=GOOGLE),
     Service(AKAMAI, HTTPS, ("a{n}.dscg.akamai.net",), PAGE),
@@ -149,7 +149,7 @@ COMPANIONS: tuple[Service, ...] = (
     Service(GOOGLE, QUIC, ("fonts.gstatic.com", "www.google.com"), PAGE),
 )
 
-# Text that came from the network in anger: none of it may do harm where it is stored or shown.
+# Hostile text from the network: it must not do harm where it is stored or displayed.
 HOSTILE: tuple[str, ...] = (
     '"quoted\\".example\'; DROP TABLE devices; --',
     "<script>alert('host')</script>.example",

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _form(args: argparse.Namespace) -> Form:
-    """The form of the stream; checks where it goes too. Raises ValueError."""
+    """Return the format of the stream, and check its destination. Raises ValueError."""
     if bool(args.listen) == bool(args.post):
         raise ValueError(
             "--listen is required: unix:///path or tcp://host:port (or --post: http://host:port/path)"
@@ -102,7 +102,7 @@ def _form(args: argparse.Namespace) -> Form:
 
 
 def _token(args: argparse.Namespace) -> str | None:
-    """The first line of the file. Raises ValueError."""
+    """Return the first line of the file. Raises ValueError."""
     if not args.token_file:
         return None
     try:

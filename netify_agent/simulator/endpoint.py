@@ -19,7 +19,7 @@ class EndpointError(Exception):
 
 @contextlib.contextmanager
 def listening(endpoint: str) -> Iterator[socket.socket]:
-    """A non-blocking listening socket; a Unix socket file is made anew and removed at the end if still ours.
+    """Open a non-blocking listening socket. A Unix socket file is replaced, and removed at the end.
 
     :raises EndpointError: malformed, in use by a living process, or not ours to remove
     """
@@ -54,7 +54,7 @@ def _listening_unix(path: Path) -> Iterator[socket.socket]:
 
 
 def _make_way(path: Path) -> None:
-    """Remove the socket of a process that is gone; anything else stays and is an error."""
+    """Remove the socket of a process that has exited. Anything else stays and is an error."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise EndpointError(f"{path}: exists and is not a socket; it was left alone")

@@ -1,4 +1,4 @@
-"""One flow: what detection learns of it, and what it carries in a span of time.
+"""One flow: what detection finds, and what the flow carries in a span of time.
 
 Apart from traffic.py, which decides what flows there are. Knows neither records nor sockets; all times are
 milliseconds since the epoch.
@@ -17,7 +17,7 @@ from .truth import FlowTotals
 
 
 class Stage(NamedTuple):
-    """What detection knows of a flow from `at_ms` on; `depth` 0 is the first look, 2 a finished handshake."""
+    """What detection knows of a flow from `at_ms` on; `depth` 0: first packet, 2: complete handshake."""
 
     at_ms: int
     application: Application
@@ -26,7 +26,7 @@ class Stage(NamedTuple):
 
 
 class Counters(NamedTuple):
-    """What a flow carried in one span, by local and other side; `span_ms` is how long it was active."""
+    """What a flow carried in one span, by local and other side; `span_ms`: time it was active."""
 
     local_bytes: int
     local_packets: int
@@ -68,18 +68,18 @@ class Flow:
 
     @property
     def device_id(self) -> str:
-        """The local side as the accounting names it."""
+        """The device of the local side."""
         return self.local[1] if self.local[0] == NO_MAC else self.local[0]
 
     @property
     def peer_id(self) -> str | None:
-        """The other side as the accounting names it, of a local-to-local flow."""
+        """The device of the other side of a local-to-local flow."""
         if self.other_type != "local":
             return None
         return self.other[1] if self.other[0] == NO_MAC else self.other[0]
 
     def take(self, now_ms: int, rng: random.Random) -> Counters | None:
-        """What the flow carried since the last call, None if nothing."""
+        """Return what the flow carried since the last call; None if nothing."""
         upto = now_ms if now_ms < self.end_ms else self.end_ms
         span = upto - self.counted_ms
         if span < 0 or (self.opened and span == 0):
@@ -104,7 +104,7 @@ class Flow:
         return Counters(down_bytes, down, up_bytes, up, span)
 
     def rename(self) -> None:
-        """Take a new digest and remember the earlier ones, oldest first, as v5 does when detection learns."""
+        """Take a new digest and keep the earlier ones, oldest first, as v5 does at a refinement."""
         self.digest_prev = [*self.digest_prev, self.digest]
         self.digest = hashlib.sha1(f"{self.digest}/next".encode(), usedforsecurity=False).hexdigest()
         self.totals.digest = self.digest

@@ -1,4 +1,4 @@
-"""How payloads are put on the wire: format, framing, compression.
+"""How payloads are encoded: format, framing, compression.
 
 v4 has one form. v5's core processor has a format and a compressor for each channel of a sink, and whether its
 socket sink ends a payload with LF depends on the build. Relays print JSON over several lines.
@@ -21,7 +21,7 @@ COMPRESSORS = ("none", "gz")
 
 
 class Form(NamedTuple):
-    """The form of a stream.
+    """The format of a stream.
 
     :ivar format: of a payload: json or msgpack.
     :ivar framing: lines (LF behind each payload), none (nothing between them), headers (``{"length": N}``
@@ -34,7 +34,7 @@ class Form(NamedTuple):
     compress: str = "none"
 
     def problem(self) -> str | None:
-        """What is wrong with it, naming the flag of the command; None if nothing is."""
+        """Return what is invalid, with the flag of the command; None if nothing is."""
         for flag, value, allowed in (
             ("--format", self.format, FORMATS),
             ("--framing", self.framing, FRAMINGS),
@@ -49,7 +49,7 @@ class Form(NamedTuple):
         return None
 
     def encode(self, line: bytes) -> bytes:
-        """The bytes that carry one record.
+        """Encode one record.
 
         :param line: the record as a line of JSON that ends in LF.
         """
@@ -76,10 +76,10 @@ def _packed(value: object) -> bytes:
 
 
 def usual_form(version: int) -> Form:
-    """The form of netifyd v4 or, of the many of v5, of its socket sink with a line a payload."""
+    """Return the format of netifyd v4, or of v5's socket sink with one line per payload."""
     return Form(framing="headers" if version == 4 else "lines")
 
 
 def frame(line: bytes, version: int) -> bytes:
-    """The bytes that carry one payload line in the usual form of that version."""
+    """Encode one payload line in the default format of the version."""
     return b'{"length": %d}\n%b' % (len(line), line) if version == 4 else line

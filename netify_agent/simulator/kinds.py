@@ -1,4 +1,4 @@
-"""The kinds of devices that homes and offices have: vendors, names and habits of each.
+"""The kinds of devices in homes and offices: vendors, names and activities of each.
 
 Tables beside catalog.py, with the OUI prefixes taken from the IEEE registry so that a vendor look-up
 answers as on a real network. They know nothing of addresses or of time.
@@ -200,7 +200,7 @@ IOT = Kind(
 )
 GATEWAY = Kind("gateway", ("74:ac:b9",), ("gateway",), "", "", "", 0, ())
 
-# Devices of a site in the order in which they are added; the pattern repeats.
+# Kinds of a site's devices in order; the pattern repeats.
 PROFILES: dict[str, tuple[Kind, ...]] = {
     "home": (PHONE, LAPTOP, TV, SERVER, PRINTER, PHONE, IOT, CONSOLE, CAMERA, SPEAKER, LAPTOP, PHONE),
     "office": (

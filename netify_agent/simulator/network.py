@@ -1,4 +1,4 @@
-"""The described network: sites, their devices, and the addresses and names of each.
+"""The simulated network: sites, their devices, and the addresses and names of each.
 
 The same seed gives the same network in every process: nothing here depends on hashing or on the clock.
 It knows nothing of traffic.
@@ -18,10 +18,10 @@ VPN = "tun0"
 MAX_DEVICES = 100_000
 
 _SITE_SIZE = {"home": 12, "office": 160}
-# Every so many devices one is a road warrior behind the tunnel, where frames carry no MAC.
+# One in this many devices is behind the VPN tunnel, where frames carry no MAC.
 _VPN_EVERY = 20
 _VPN_FIRST = 5
-# Every so many devices one has a name that means harm; small demonstrations are spared.
+# One in this many devices has a hostile name; small networks have none.
 _HOSTILE_EVERY = 50
 _HOSTILE_FIRST = 30
 _PEOPLE = (
@@ -50,7 +50,7 @@ class Device(NamedTuple):
 
 
 class Network:
-    """The devices of `devices` seats of a profile, and who offers what to whom on a site."""
+    """The devices of a profile, and which services they offer on a site."""
 
     def __init__(self, seed: int, devices: int, profile: str) -> None:
         """:raises ValueError: unknown profile, or a number of devices outside 1..100000."""
@@ -110,7 +110,7 @@ def _resident(rng: random.Random, index: int, kind: Kind, site: int, host: int, 
     else:
         oui = kind.ouis[int(rng.random() * len(kind.ouis))]
     ip = f"{_prefix(site)}.{host}"
-    # 2001:db8::/32 is set aside for documentation (RFC 3849).
+    # 2001:db8::/32 is reserved for documentation (RFC 3849).
     ip6 = f"2001:db8:{site + 1:x}::{host:x}" if kind.ipv6 else ""
     return Device(index, kind, name, _mac(oui, index + 1, salt), ip, ip6, _number(ip), site, LAN)
 

@@ -13,14 +13,14 @@ from .form import Form
 from .server import write_truth
 from .simulation import INTERVAL_S, Simulation
 
-_BODY_BYTES = 64 << 10  # payloads are collected up to here; a quiet network gets one event a POST
+_BODY_BYTES = 64 << 10  # payloads are collected up to this size; a quiet network has one event per POST
 _TIMEOUT_S = 30.0
 _RETRY_S = 0.2
 _TICK_S = 0.05
 
 
 class PostError(Exception):
-    """The receiver refused a POST; the message has its reason."""
+    """The receiver refused a POST; the message has the reason."""
 
 
 def post(
@@ -32,7 +32,7 @@ def post(
     form: Form,
     token: str | None = None,
 ) -> None:
-    """POST `simulation` to `url` until it ends or `stop` is set. What could not be sent is sent again.
+    """POST `simulation` to `url` until it ends or `stop` is set. Failed POSTs are repeated.
 
     :param url: `http://host:port/path`
     :param speed: simulated seconds per second; None: as fast as it is taken
@@ -88,7 +88,7 @@ def _bodies(form: Form, records: Iterable[tuple[int, bytes]]) -> Iterator[bytes]
 
 
 class _Poster:
-    """A kept connection to the receiver, made anew when it breaks."""
+    """A persistent connection to the receiver, reopened when it breaks."""
 
     def __init__(self, url: str, token: str | None, stop: threading.Event) -> None:
         place = urlsplit(url)
@@ -102,7 +102,7 @@ class _Poster:
         self._stop = stop
 
     def send(self, body: bytes) -> bool:
-        """POST `body` until it is taken; False when `stop` was set before. Raises PostError."""
+        """POST `body` until it is accepted; False if `stop` was set before. Raises PostError."""
         while not self._stop.is_set():
             try:
                 self._connection.request("POST", self._path, body, self._headers)

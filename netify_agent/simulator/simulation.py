@@ -1,4 +1,4 @@
-"""The stream itself: a simulated clock that lets the network talk and netifyd report.
+"""The stream: a simulated clock that drives the traffic and netifyd's reports.
 
 An event queue of what detection sees, and every 15 s the counters of all live flows; both in order of
 time, produced one record at a time, so that memory holds live flows and never the stream. It knows no
@@ -27,7 +27,7 @@ _JOIN, _SESSION, _STAGE, _PURGE = range(4)
 
 
 class Simulation:
-    """A netifyd on the gateway of a described network.
+    """A netifyd on the gateway of a simulated network.
 
     The same parameters give the same bytes, in any process.
 
@@ -49,7 +49,7 @@ class Simulation:
         start_ms: int = DEFAULT_START_MS,
         keep_flows: bool = False,
     ) -> None:
-        """Describe the network; nothing is produced before `records` is read.
+        """Create the network. Nothing is produced before `records` is read.
 
         :param devices: how many devices there are, 1 to 100000
         :param hours: simulated length, rounded to whole intervals of 15 s and one at least; None: endless
@@ -81,13 +81,13 @@ class Simulation:
             self._at(self._traffic.join_ms(), _JOIN, device)
 
     def opening(self) -> list[bytes]:
-        """The payloads that each new connection gets first, as of now."""
+        """Return the current payloads that begin each new connection."""
         return self._status.opening(self.now_ms, len(self._live))
 
     def records(self) -> Iterator[tuple[int, bytes]]:
         """Yield `(at_ms, payload)` in order of time; a payload is one line of JSON that ends in LF.
 
-        `truth` includes a record from the moment it is yielded. Read once: what was yielded is gone.
+        `truth` includes a record from the moment it is yielded. Can be read only once.
         """
         return self.advance(math.inf)
 
@@ -112,7 +112,7 @@ class Simulation:
                 self.ended = True
 
     def next_ms(self) -> int:
-        """The time before which nothing more happens."""
+        """Return the time of the next event."""
         return min(self._queue[0][0], self._next_tick_ms)
 
     def _at(self, at_ms: int, what: int, subject: Device | Flow) -> None:
@@ -120,7 +120,7 @@ class Simulation:
         heapq.heappush(self._queue, (at_ms, self._queued, what, subject))
 
     def _events(self, until_ms: float) -> Iterator[bytes]:
-        """Let happen what is due up to `until_ms`."""
+        """Process the events up to `until_ms`."""
         queue, traffic = self._queue, self._traffic
         while queue[0][0] <= until_ms:
             self.now_ms, _, what, subject = heapq.heappop(queue)
@@ -139,7 +139,7 @@ class Simulation:
             self._at(traffic.next_session_ms(subject, self.now_ms), _SESSION, subject)
 
     def _describe(self, flow: Flow) -> Iterator[bytes]:
-        """What describes the flow at the stage that is due; the next stage is queued."""
+        """Return the description of the flow at the due stage, and queue the next stage."""
         stage = flow.stages[flow.described]
         first = flow.described == 0
         flow.described += 1
@@ -160,7 +160,7 @@ class Simulation:
             yield wire.flow_record(flow, stage, self.now_ms, 5, kind)
 
     def _report(self) -> Iterator[bytes]:
-        """The counters of every live flow that carried something, then the agent's own."""
+        """Return the counters of every live flow with traffic, then the status."""
         now, rng, version = self.now_ms, self._traffic.rng, self.version
         for flow in self._live:
             counters = flow.take(now, rng)

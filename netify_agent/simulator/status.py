@@ -1,4 +1,4 @@
-"""Records about the agent itself: hello, definitions, status, interfaces, endpoints, packet counters.
+"""Records about netifyd itself: hello, definitions, status, interfaces, endpoints, packet counters.
 
 Apart from wire.py because they describe the gateway, not a flow. v4 packs into `agent_status` what v5
 sends as records of their own. It holds the packet counters of the running interval, and nothing else.
@@ -13,13 +13,13 @@ from .wire import payload
 
 _AGENT = {4: "4.4.5", 5: "5.1.0"}
 _JSON_VERSION = {4: 1.9, 5: 3.0}
-# One status in so many reports packets that the capture lost, as a busy gateway does.
+# One status in this many reports lost packets, as on a busy gateway.
 _DROPS_EVERY = 20
 _TRANSPORTS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp"}
 
 
 class AgentStatus:
-    """What the agent says of itself; counters are per interval, as 4.4.5 sends them."""
+    """The status of netifyd; counters are per interval, as in 4.4.5."""
 
     def __init__(self, network: Network, version: int, interval_s: int, start_ms: int) -> None:
         self._version = version
@@ -36,7 +36,7 @@ class AgentStatus:
         self._seen: dict[str, dict[str, None]] = {}
 
     def count(self, flow: Flow, counters: Counters) -> None:
-        """Count what a flow carried in this interval, and who was seen with which address."""
+        """Count what a flow carried in this interval, and note the addresses of its devices."""
         packets = counters.local_packets + counters.other_packets
         interface = flow.interface
         key = (interface, flow.transport)
@@ -47,7 +47,7 @@ class AgentStatus:
             self._seen.setdefault(mac, {})[ip] = None
 
     def opening(self, now_ms: int, flows: int) -> list[bytes]:
-        """What each new connection gets first: hello, status, definitions [measured on 4.4.5]."""
+        """Return the first records of a connection: hello, status, definitions [measured on 4.4.5]."""
         agent = _AGENT[self._version]
         hello: dict[str, object] = {
             "agent_version": agent,
@@ -63,7 +63,7 @@ class AgentStatus:
         return [payload(hello), payload(self._health(now_ms, flows)), payload(definitions)]
 
     def interval_over(self, now_ms: int, flows: int) -> list[bytes]:
-        """The records at the end of an interval; `flows` is the number of live flows."""
+        """Return the records at the end of an interval; `flows` is the number of live flows."""
         self._sent += 1
         status = self._health(now_ms, flows)
         interfaces: dict[str, object] = {name: self._interface(name) for name in (LAN, VPN)}
@@ -74,7 +74,7 @@ class AgentStatus:
         self._bytes.clear()
         self._seen.clear()
         if self._version == 4:
-            # 4.4.5 sends null for an interval in which it saw nobody.
+            # 4.4.5 sends null for an interval without traffic.
             status |= {
                 "agent_version": _AGENT[4],
                 "devices": seen or None,

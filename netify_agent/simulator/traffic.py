@@ -17,17 +17,17 @@ from .catalog import Protocol, Service
 from .flow import Flow, Stage
 from .network import NO_MAC, Device, Network
 
-# Every so many flows: one is never described, one is described after its first counters, one says
-# something hostile. Counted, not drawn, so that every stream of some length has them all.
+# One in this many flows is never described, is described after its first counters, or has hostile text.
+# Counted, not random, so that every stream of some length has them all.
 _NEVER_DESCRIBED = 101
 _DESCRIBED_LATE = 37
 _HOSTILE = 53
-# The same for the user agent of so many HTTP flows.
+# The same for the user agent of HTTP flows.
 _HOSTILE_AGENT = 7
 
 
 class Traffic:
-    """What the devices of a network do: sessions, one after the other, each a handful of flows."""
+    """The activity of devices: consecutive sessions of a few flows each."""
 
     def __init__(self, seed: int, network: Network, interval_ms: int, start_ms: int) -> None:
         self._seed = seed
@@ -43,15 +43,15 @@ class Traffic:
 
     @property
     def rng(self) -> random.Random:
-        """The one source of chance of this traffic."""
+        """The random generator of this traffic."""
         return self._rng
 
     def join_ms(self) -> int:
-        """When a device appears: within the first half minute."""
+        """When a device appears: within the first 30 seconds."""
         return self._start + int(self._rng.random() * 30_000)
 
     def next_session_ms(self, device: Device, now_ms: int) -> int:
-        """When `device` does something again."""
+        """When the next session of `device` begins."""
         return now_ms + 200 + int(-math.log(1.0 - self._rng.random()) * device.kind.gap_s * 1000)
 
     def joining(self, device: Device, now_ms: int) -> list[Flow]:
@@ -142,7 +142,7 @@ class Traffic:
 
     def _new(self, device: Device, service: Service, start_ms: int) -> Flow:
         shape = service.shape
-        # Evenly spread on a logarithmic scale: many short ones, some long ones.
+        # Log-uniform distribution: many short ones, some long ones.
         shortest, longest = max(shape.shortest_s, 0.001), max(shape.longest_s, 0.002)
         length_s = shortest * (longest / shortest) ** self._rng.random()
         self._made += 1
@@ -169,7 +169,7 @@ class Traffic:
         if self._made % _DESCRIBED_LATE == 0:
             next_tick = self._start + ((flow.start_ms - self._start) // self._interval + 1) * self._interval
             at = next_tick + 20 + int(rng.random() * 900)
-        # What is over so soon is purged only once it was described.
+        # A very short flow is purged only after its description.
         flow.purge_ms = max(flow.purge_ms, at + 1)
         final = service.application
         first = final if service.first_as is None else service.first_as
@@ -221,7 +221,7 @@ class Traffic:
 
 
 def _far_address(rng: random.Random, six: bool) -> str:
-    """A remote address out of the ranges set aside for documentation (RFC 5737, RFC 3849)."""
+    """Return a remote address from the ranges reserved for documentation (RFC 5737, RFC 3849)."""
     host = int(rng.random() * 250) + 2
     if six:
         return f"2001:db8:ffff:{int(rng.random() * 255) + 1:x}::{host:x}"

@@ -1,4 +1,4 @@
-"""The ground truth of a simulated stream: who moved how many bytes, exactly.
+"""The ground truth of a simulated stream: the exact bytes of each device.
 
 Kept while the stream is made, from what the records say, by the accounting rules: a flow belongs to its
 last application and protocol, a local-to-local flow counts mirrored for both devices and once for the
@@ -16,7 +16,7 @@ _NAMES = ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows")
 
 @dataclass(eq=False)
 class FlowTotals:
-    """What is known of one flow so far: up is what its local side sent (bytes of whole frames, packets).
+    """The totals of one flow so far: up is what its local side sent (bytes of whole frames, packets).
 
     `device` is None until a `flow` record has described the flow; `peer` is the other device of a
     local-to-local flow; `application` is a tag, `protocol` a name. `digest` is the last digest that named
@@ -101,20 +101,20 @@ class Truth:
         self._live: dict[FlowTotals, None] = {}
 
     def opened(self, flow: FlowTotals) -> None:
-        """Count `flow` from now on; its totals are read from the object itself. Repeating it is harmless."""
+        """Count `flow` from now on; its totals are read from the object. May be repeated."""
         if flow not in self._live:
             self._live[flow] = None
             self.flows += 1
 
     def purged(self, flow: FlowTotals) -> None:
-        """Settle a flow that will not change any more."""
+        """Finish a flow that will not change any more."""
         del self._live[flow]
         self._settled.add(flow)
         if self._keep:
             self.ended[flow.digest] = flow
 
     def as_dict(self) -> dict[str, object]:
-        """Everything as plain JSON values in a stable order.
+        """Return everything as plain JSON values in a stable order.
 
         Rows hold `bytes_up`, `bytes_down`, `packets_up`, `packets_down` and `flows`; `applications` and
         `protocols` are keyed `"<device id> <tag or name>"`; `unattributed` is the part of `gateway` whose

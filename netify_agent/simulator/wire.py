@@ -25,7 +25,7 @@ def payload(record: dict[str, object]) -> bytes:
 
 
 def flow_record(flow: Flow, stage: Stage, at_ms: int, version: int, kind: str = "flow") -> bytes:
-    """A record of the type `kind` that describes the flow: what detection knows of it at `stage`."""
+    """Return a record of type `kind` with what detection knows of the flow at `stage`."""
     application, protocol, depth = stage.application, stage.protocol, stage.depth
     # Some names were known from a DNS answer before the flow showed its own.
     named = (
@@ -84,7 +84,7 @@ def _finish_v4(flow: Flow, fields: dict[str, object], record: dict[str, object])
     if "ssdp" in flow.detail:
         fields["ssdp"] = {"user-agent": flow.detail["ssdp"]["user_agent"]}
     if "dhcp" in flow.detail:
-        # 4.4.5 leaves out what the client did not send.
+        # 4.4.5 omits what the client did not send.
         fields["dhcp"] = {key: value for key, value in flow.detail["dhcp"].items() if value}
 
 
@@ -98,7 +98,7 @@ def _finish_v5(flow: Flow, fields: dict[str, object], record: dict[str, object])
     fields.setdefault("dns_host_name", "")
     if flow.local[0] == NO_MAC:  # captured through NFQUEUE
         fields["nfq"] = {"src_iface": flow.interface, "dst_iface": "eth0"}
-    # What was seen during detection. flow_stats and flow_purge have these bytes too.
+    # Counters of the detection phase. flow_stats and flow_purge include these bytes.
     packets = flow.detection_packets
     fields |= {"detection_packets": packets, "local_packets": packets, "other_packets": 0}
     fields |= {"local_bytes": packets * 90, "other_bytes": 0, "local_rate": packets * 90.5, "other_rate": 0.0}
@@ -107,14 +107,14 @@ def _finish_v5(flow: Flow, fields: dict[str, object], record: dict[str, object])
 
 def _risks(flow: Flow, stage: Stage, version: int) -> dict[str, object]:
     score, ids = risks_of(flow, stage)
-    told: dict[str, object] = {
+    risks: dict[str, object] = {
         "ndpi_risk_score": score,
         "ndpi_risk_score_client": score // 2,
         "ndpi_risk_score_server": score // 2,
     }
-    if ids or version == 5:  # 4.4.5 leaves an empty list out
-        told["risks"] = list(ids)
-    return told
+    if ids or version == 5:  # 4.4.5 omits an empty list
+        risks["risks"] = list(ids)
+    return risks
 
 
 def _ssl(flow: Flow, depth: int, version: int) -> dict[str, object]:
@@ -137,7 +137,7 @@ def _ssl(flow: Flow, depth: int, version: int) -> dict[str, object]:
 
 
 def stats_record(flow: Flow, counters: Counters, version: int) -> bytes:
-    """A `flow_stats` record: what the flow carried since its last record. Totals must include it already."""
+    """Return a `flow_stats` record with the counters since the last record. Totals must include them."""
     return b'{%b"type":"flow_stats"}\n' % _counted(flow, counters, version)
 
 
@@ -147,7 +147,7 @@ def purge_record(flow: Flow, counters: Counters, reason: str, version: int) -> b
 
 
 def _counted(flow: Flow, counters: Counters, version: int) -> bytes:
-    """Everything up to the type; nothing in here needs escaping."""
+    """Return the part up to the type; it needs no escaping."""
     local_bytes, local_packets, other_bytes, other_packets, span_ms = counters
     totals = flow.totals
     total = totals.bytes_up + totals.bytes_down

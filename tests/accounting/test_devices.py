@@ -9,17 +9,12 @@ import pytest
 from reference_store import IP, MAC, OTHER, SOURCE, ReferenceStore, flow, purge, stats, status
 
 from netify_agent.accounting.accountant import Accountant
-from netify_agent.accounting.device_identity import ByIp
+from netify_agent.accounting.device_identity import MAX_LEARNED, ByIp
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 
 ZERO = "00:00:00:00:00:00"
 BARE: dict[str, Any] = {"local_mac": ZERO}
 REMOTE_SOURCE = "tcp://192.0.2.1:7150"
-
-
-@pytest.fixture
-def store() -> ReferenceStore:
-    return ReferenceStore().connect(status())
 
 
 def devices(store: ReferenceStore) -> dict[str, tuple[int, int]]:
@@ -110,20 +105,16 @@ def test_a_host_that_talks_to_itself_and_loopback_are_nobody_elses(store: Refere
     assert devices(store) == {IP: (3, 3), "127.0.0.1": (5, 6)}
 
 
-def test_what_is_known_of_addresses_is_bounded(
-    store: ReferenceStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("netify_agent.accounting.device_identity.MAX_LEARNED", 8)
-    for number in range(20):
-        store.feed({"type": "endpoints", f"02:00:00:00:01:{number:02x}": [f"10.0.0.{number}"]})
-    for number in range(20):
-        store.feed(flow(f"f{number}", local_mac=ZERO, local_ip=f"10.0.0.{number}"))
-        store.feed(stats(f"f{number}", 1, 2, 3))
+def test_learned_addresses_are_bounded_and_the_oldest_are_forgotten(store: ReferenceStore) -> None:
+    hosts = [
+        (f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}", f"10.0.{number >> 8}.{number & 255}")
+        for number in range(MAX_LEARNED + 12)
+    ]
+    store.feed({"type": "endpoints", **{mac: [ip] for mac, ip in hosts}})
+    for _, ip in hosts[:20]:
+        store.feed(flow(ip, local_mac=ZERO, local_ip=ip), stats(ip, 1, 2, 3))
 
-    assert set(devices(store)) == {
-        *(f"10.0.0.{number}" for number in range(12)),
-        *(f"02:00:00:00:01:{number:02x}" for number in range(12, 20)),
-    }
+    assert set(devices(store)) == {*(ip for _, ip in hosts[:12]), *(mac for mac, _ in hosts[12:20])}
 
 
 # -- hosts that go by IP address -------------------------------------------------------------------------

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from reference_store import MAC, OTHER, OTHER_IP, T0, ReferenceStore, flow, purge, stats, status
+from reference_store import (
+    MAC,
+    NETFLIX,
+    OTHER,
+    OTHER_IP,
+    T0,
+    YOUTUBE,
+    ReferenceStore,
+    flow,
+    purge,
+    stats,
+    status,
+)
 
 from netify_agent.netifyd.flow_record import UNDESCRIBED, Key
-
-NETFLIX, YOUTUBE = "netify.netflix", "netify.youtube"
-
-
-@pytest.fixture
-def store() -> ReferenceStore:
-    """Connected to a netifyd that tracked no flow when we came."""
-    return ReferenceStore().connect(status())
 
 
 def named(digest: str, host: str, app: str = NETFLIX, **fields: Any) -> dict[str, Any]:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from api_server import Scene, a_small_network, assert_problem, emptied, served
+from api_server import LISTS, Scene, assert_problem, emptied, served
 from hypothesis import example, given
 from hypothesis import strategies as st
-from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
+from store_book import NETFLIX
 from support import RedisServer
 
-LISTS = {
-    "/": "devices",
-    "/applications": "applications",
-    f"/applications/{NETFLIX}": "devices",
-    "/protocols": "protocols",
-    "/categories": "categories",
-}
 SORTS = {
     "/": ["bytes", "rate", "flows", "name", "first_seen", "last_seen"],
     "/applications": ["bytes", "rate", "flows", "name", "last_seen"],
@@ -30,35 +22,6 @@ SORTS = {
     "/categories": ["bytes", "rate", "flows", "name"],
 }
 CASES = [(path, sort, order) for path, sorts in SORTS.items() for sort in sorts for order in ("asc", "desc")]
-
-
-@pytest.fixture(scope="module")
-def small(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
-
-
-@pytest.fixture(scope="module")
-def large(shared_redis: RedisServer) -> Iterator[Scene]:
-    """Forty devices, with equal counters among them, and as many applications, protocols and categories."""
-    with emptied(shared_redis.url, "gw-large") as scene:
-        said = scene.book.netifyd
-        records = []
-        for number in range(40):
-            mac, digest = f"02:00:00:00:01:{number:02x}", f"d{number}"
-            fields: dict[str, Any] = {
-                "local_ip": f"192.168.3.{number}",
-                "detected_protocol_name": f"P{number % 7}",
-                "category": {"application": number % 5},
-                "first_seen_at": 1_700_000_000_000 + number % 3,
-            }
-            records.append(said.flow(digest, mac, f"netify.app-{number % 13}", **fields))
-            records.append(said.stats(digest, number % 4, 100 * (number % 6)))
-            records.append(said.flow(f"n{number}", mac, NETFLIX))
-            records.append(said.stats(f"n{number}", 1 + number % 3, 10))
-        scene.book.flush(*records, elapsed_ms=15_000)
-        with served(scene):
-            yield scene
 
 
 def element_name(element: dict[str, Any]) -> str:
@@ -252,187 +215,3 @@ def test_names_that_are_longer_than_a_cursor_have_pages_too(shared_redis: RedisS
                     told += [row["tag"][-1] for row in page["applications"]]
                     cursor = f"&cursor={page['next']}"
                 assert (told, page["next"]) == (["0", "1", "2", "3", "4"], None)
-
-
-# -- filters and fields ----------------------------------------------------------------------------
-
-
-def found(scene: Scene, query: str) -> list[str]:
-    answer = scene.get(f"/?{query}")
-    assert answer["total"] == len(answer["devices"])
-    return [device["mac"] or device["ip"] for device in answer["devices"]]
-
-
-def test_devices_are_found_by_what_they_are_called(small: Scene) -> None:
-    assert found(small, "search=LAPT") == [LAPTOP]
-    assert found(small, "search=00:01") == [LAPTOP]
-    assert found(small, "search=192.168.1.11") == [PHONE]
-    assert found(small, "search=10.8") == [TUNNEL]
-    assert found(small, "search=02:00:00:00:00") == [LAPTOP, PHONE]
-    assert found(small, "search=nobody") == []
-
-
-def test_devices_are_found_by_the_application_that_they_use(small: Scene) -> None:
-    assert found(small, f"application={NETFLIX}") == [LAPTOP, TUNNEL, PHONE]
-    assert found(small, f"application={YOUTUBE}") == [LAPTOP]
-    assert found(small, f"application={NETFLIX}&search=laptop") == [LAPTOP]
-    assert found(small, "application=netify.nothing") == []
-
-
-def test_devices_are_found_by_whether_they_are_active(shared_redis: RedisServer) -> None:
-    with emptied(shared_redis.url) as scene:
-        said = scene.book.netifyd
-        scene.book.flush(said.flow("a"), said.stats("a", 1, 1), at_ms=1_700_000_000_000)
-        scene.book.flush(said.flow("b", PHONE), said.stats("b", 1, 1), at_ms=1_700_000_061_000)
-        with served(scene):
-            assert found(scene, "active=true") == [PHONE]
-            assert found(scene, "active=false") == [LAPTOP]
-            assert found(scene, "") == [LAPTOP, PHONE]
-
-
-def test_applications_are_found_by_name_tag_and_category(small: Scene) -> None:
-    def tags(query: str) -> list[str]:
-        answer = small.get(f"/applications?{query}")
-        return [row["tag"] for row in answer["applications"]]
-
-    assert tags("search=youtube") == [YOUTUBE]
-    assert tags("search=NETIFY.") == [YOUTUBE, NETFLIX]
-    assert tags("category=streaming-media") == []
-    small.book.client.hset(small.parts.reader.keys.categories, NETFLIX, 29)
-    small.book.flush()
-    try:
-        assert tags("category=streaming-media") == [NETFLIX]
-    finally:
-        small.book.client.hset(small.parts.reader.keys.categories, NETFLIX, 7)
-        small.book.flush()
-
-
-@pytest.mark.parametrize("path", [*LISTS, f"/{LAPTOP}"])
-def test_chosen_keys_come_in_their_own_order(small: Scene, path: str) -> None:
-    whole = small.get(path)
-    (element, *_) = whole[LISTS[path]] if path in LISTS else [whole]
-    keys = list(element)
-    for wanted in (keys[::-1], keys[:1], keys[1:3], keys[-1:]):
-        told = small.get(f"{path}?fields={','.join(wanted)}")
-        (chosen, *_) = told[LISTS[path]] if path in LISTS else [told]
-        assert chosen == {key: element[key] for key in keys if key in wanted}
-        assert list(chosen) == [key for key in keys if key in wanted]
-    for wrong in ("colour", f"{keys[0]},", f"{keys[0]},colour", f"{keys[0]},{keys[0]}", f" {keys[0]}", ","):
-        answer = small.ask(f"{path}?fields={wrong.replace(' ', '%20')}")
-        assert_problem(answer, 400)
-        assert answer.json["parameter"] == "fields"
-        assert keys[0] in answer.json["detail"]
-
-
-@pytest.mark.parametrize("path", LISTS)
-@pytest.mark.parametrize(
-    ("query", "parameter", "expected"),
-    [
-        *((f"limit={text}", "limit", "a whole number from 1 to 10000") for text in ("0", "10001", "x", "-1")),
-        *((f"limit={text}", "limit", "a whole number from 1 to 10000") for text in ("1.0", "+1", "%D9%A1")),
-        ("limit=", "limit", "a value"),
-        ("sort=colour", "sort", "one of bytes, "),
-        ("sort=BYTES", "sort", "one of bytes, "),
-        ("order=up", "order", "one of asc, desc"),
-        ("limit=1&limit=2", "limit", "more than once"),
-    ],
-)
-def test_what_a_list_does_not_understand_is_named(
-    small: Scene, path: str, query: str, parameter: str, expected: str
-) -> None:
-    answer = small.ask(f"{path}?{query}")
-    assert_problem(answer, 400)
-    assert answer.json["parameter"] == parameter
-    assert expected in answer.json["detail"]
-
-
-@pytest.mark.parametrize(
-    ("query", "parameter"),
-    [("active=yes", "active"), ("search=" + "x" * 257, "search"), ("application=", "application")],
-)
-def test_filters_that_can_not_be_are_refused(small: Scene, query: str, parameter: str) -> None:
-    answer = small.ask(f"/?{query}")
-    assert_problem(answer, 400)
-    assert answer.json["parameter"] == parameter
-
-
-# -- what the lists hold ---------------------------------------------------------------------------
-
-
-def test_an_application_is_told_with_all_its_users(small: Scene) -> None:
-    answer = small.get(f"/applications/{NETFLIX}")
-    assert list(answer) == [
-        *("gateway", "generated_at", "interval", "application", "devices", "total", "next")
-    ]
-    (own,) = (row for row in small.get("/applications")["applications"] if row["tag"] == NETFLIX)
-    del own["devices"]
-    assert answer["application"] == own
-    for user in answer["devices"]:
-        device = small.get(f"/{user['device']}")
-        (row,) = (row for row in device["applications"] if row["tag"] == NETFLIX)
-        shared = ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows", "rate_up", "rate_down")
-        for key in (*shared, "first_seen", "last_seen"):
-            assert user[key] == row[key]
-        assert user["name"] == device["name"]
-    assert [user["device"] for user in answer["devices"]] == [LAPTOP, TUNNEL, PHONE]
-
-
-def test_an_application_never_seen_is_not_found(small: Scene) -> None:
-    for tag in ("netify.nothing", "x/y", "%C3%A9"):
-        answer = small.ask(f"/applications/{tag}")
-        assert_problem(answer, 404)
-        assert "no application '" in answer.json["detail"]
-    answer = small.ask("/applications/" + "x" * 257)
-    assert_problem(answer, 400)
-    assert answer.json["parameter"] == "tag"
-
-
-def test_protocols_add_up_to_the_gateway_and_name_their_users(small: Scene) -> None:
-    answer = small.get("/protocols")
-    totals = small.get("/")["totals"]
-    for counter in ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows"):
-        assert sum(row[counter] for row in answer["protocols"]) == totals[counter]
-    users = [(user["device"], user["bytes"]) for user in answer["protocols"][0]["devices"]]
-    assert answer["protocols"][0]["name"] == "HTTP/S"
-    assert users == [(LAPTOP, 331_545), (TUNNEL, 450), (PHONE, 33)]
-
-
-def test_categories_add_up_to_the_gateway_and_name_their_users(large: Scene) -> None:
-    categories = large.get("/categories")["categories"]
-    applications = {row["tag"]: row for row in large.get("/applications?limit=10000")["applications"]}
-    totals = large.get("/")["totals"]
-    for counter, total in totals.items():
-        if not counter.startswith("rate"):
-            assert sum(row[counter] for row in categories) == total
-    for category in categories:
-        rows = [applications[tag] for tag in category["applications"]]
-        assert {row["category"] for row in rows} == {category["category"]}
-        assert category["bytes_up"] == sum(row["bytes_up"] for row in rows)
-        assert category["rate_down"] == sum(row["rate_down"] for row in rows)
-        amounts = [user["bytes"] for user in category["devices"]]
-        assert amounts == sorted(amounts, reverse=True)
-        assert 0 < len(amounts) <= 10
-    assert sorted(tag for row in categories for tag in row["applications"]) == sorted(applications)
-
-
-def test_history_of_the_gateway_is_that_of_its_devices(small: Scene) -> None:
-    answer = small.get("/history?resolution=5m&applications=true")
-    assert list(answer) == ["gateway", "resolution", "buckets"]
-    (bucket,) = answer["buckets"]
-    totals = small.get("/")["totals"]
-    for counter in ("bytes_up", "bytes_down", "packets_up", "packets_down"):
-        assert bucket[counter] == totals[counter]
-    assert sum(row["bytes_up"] for row in bucket["applications"]) == totals["bytes_up"]
-    assert_problem(small.ask("/history?resolution=7m"), 400)
-    assert small.ask("/history", If_None_Match=small.ask("/history").headers["ETag"]).status == 304
-
-
-def test_an_empty_store_has_empty_lists(shared_redis: RedisServer) -> None:
-    with emptied(shared_redis.url) as scene, served(scene):
-        for path, name in LISTS.items():
-            if "netflix" not in path:
-                answer = scene.get(path)
-                assert (answer[name], answer["total"], answer["next"]) == ([], 0, None)
-                assert answer["generated_at"] is None
-        assert scene.get("/history")["buckets"] == []
-        assert scene.ask(f"/applications/{NETFLIX}").status == 404

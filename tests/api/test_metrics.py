@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import re
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from api_server import Scene, a_scene, a_small_network, changed
-from prometheus_client.parser import text_string_to_metric_families
-from store_book import LAPTOP, PHONE, SOURCE, TUNNEL
+from api_server import Scene, a_scene
+from metric_samples import scrape, value, values
+from store_book import LAPTOP, PHONE, TUNNEL
 from support import RedisServer
 
-from netify_agent import __version__
 from netify_agent.config.settings import MetricsSettings
 from netify_agent.netifyd.health import InterfaceCounters, NetifydStatus
 from netify_agent.store.layout import Keys
 from netify_agent.store.metrics_reader import MetricsReader, Traffic
-
-Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
-CODE = Path(__file__).parents[2] / "netify_agent"
-DOCS = Path(__file__).parents[2] / "docs/api.md"
-
-
-def scrape(scene: Scene) -> Samples:
-    """Samples by name and labels; what Prometheus would refuse fails the test."""
-    answer = scene.ask("/metrics")
-    assert answer.status == 200, answer.body
-    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    found: Samples = {}
-    for family in text_string_to_metric_families(answer.body.decode()):
-        assert family.documentation, family.name
-        assert family.type in ("counter", "gauge"), family.name
-        for sample in family.samples:
-            assert sample.name.endswith("_total") == (family.type == "counter"), sample.name
-            labels = tuple(sorted(sample.labels.items()))
-            assert labels not in found.setdefault(sample.name, {}), sample
-            found[sample.name][labels] = sample.value
-    return found
-
-
-def value(samples: Samples, name: str, **labels: str) -> float:
-    return samples[name][tuple(sorted(labels.items()))]
-
-
-def values(samples: Samples, name: str, label: str) -> set[str]:
-    """The values of a label."""
-    return {dict(labels)[label] for labels in samples.get(name, ())}
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
-
-
-@pytest.fixture
-def own(shared_redis: RedisServer, tmp_path: Path) -> Iterator[Scene]:
-    """A scene of the test's own, with nothing in its store."""
-    scene = a_scene(shared_redis.url, tmp_path, gateway=f"gw-{tmp_path.name}")
-    scene.start()
-    yield scene
-    scene.stop()
-
 
 # -- the network -----------------------------------------------------------------------------------
 
@@ -243,165 +192,3 @@ def test_hostile_names_come_out_as_valid_text(own: Scene) -> None:
     assert values(samples, "netify_device_info", "device") == {LAPTOP, PHONE}
     assert values(samples, "netifyd_interface_packets_total", "interface") == {HOSTILE.replace("\ud800", "?")}
     assert value(samples, "netify_bytes_total", direction="up") == 11
-
-
-# -- the agent and netifyd -------------------------------------------------------------------------
-
-
-def test_the_agent_and_netifyd_are_told(scene: Scene) -> None:
-    interfaces = {"br0": InterfaceCounters(100, {"queue": 3, "pcap": 0})}
-    netifyd = NetifydStatus(90, 12, 4096, 1.5, 0.25, interfaces)
-    stream = {"connections": 3, "bytes": 12_345, "records": 67, "repaired": 8, "drops": {"oversize": 2}}
-    flushes = {"flushes": 9, "failures": 8, "repeated": 7, "lost": 6, "pending": 5, "sequence": 1}
-    with (
-        changed(scene.listener, agent="4.4.5", netifyd=netifyd, **stream),
-        changed(scene.writing, flush_ms=12.5, last_flush=1.25, **flushes),
-        changed(scene.status, web_queue=lambda: 4),
-    ):
-        samples = scrape(scene)
-    expected = {
-        "netify_agent_ready": 1,
-        "netify_agent_redis_up": 1,
-        "netify_agent_flushes_total": 9,
-        "netify_agent_flush_failures_total": 8,
-        "netify_agent_flushes_repeated_total": 7,
-        "netify_agent_flushes_lost_total": 6,
-        "netify_agent_pending_changes": 5,
-        "netify_agent_flush_duration_seconds": 0.0125,
-        "netify_agent_last_flush_timestamp_seconds": 1.25,
-        "netify_agent_flush_interval_seconds": 15,
-        "netify_agent_live_flows": 6,
-        "netify_agent_max_flows": 200_000,
-        "netify_agent_max_devices": 10_000,
-        "netify_agent_devices_full": 0,
-        "netify_agent_folded_flows_total": 0,
-        "netify_agent_web_queue_length": 4,
-        "netify_agent_event_clients": 0,
-        "netify_agent_missed_bytes_total": 0,
-    }
-    assert {name: value(samples, name) for name in expected} == expected
-    expected = {
-        "netify_agent_connected": 1,
-        "netify_agent_connections_total": 3,
-        "netify_agent_stream_bytes_total": 12_345,
-        "netify_agent_stream_records_total": 67,
-        "netify_agent_stream_repaired_records_total": 8,
-        "netify_agent_last_record_timestamp_seconds": scene.listener.last_record,
-        "netifyd_uptime_seconds": 90,
-        "netifyd_flows": 12,
-        "netifyd_memory_bytes": 4096,
-    }
-    assert {name: value(samples, name, endpoint=SOURCE) for name in expected} == expected
-    assert value(samples, "netify_agent_stream_drops_total", endpoint=SOURCE, reason="oversize") == 2
-    assert value(samples, "netify_agent_stream_drops_total", endpoint=SOURCE, reason="malformed") == 0
-    assert value(samples, "netifyd_info", endpoint=SOURCE, version="4.4.5") == 1
-    assert value(samples, "netifyd_cpu_seconds_total", endpoint=SOURCE, mode="user") == 1.5
-    assert value(samples, "netifyd_cpu_seconds_total", endpoint=SOURCE, mode="system") == 0.25
-    br0 = {"endpoint": SOURCE, "interface": "br0"}
-    assert value(samples, "netifyd_interface_packets_total", **br0) == 100
-    assert samples["netifyd_interface_dropped_packets_total"] == {
-        tuple(sorted({**br0, "reason": "queue"}.items())): 3,
-        tuple(sorted({**br0, "reason": "pcap"}.items())): 0,
-    }
-    assert value(samples, "netify_agent_records_total", type="flow") == 5
-    assert value(samples, "netify_agent_start_time_seconds") == pytest.approx(time.time(), abs=600)
-    assert value(samples, "netify_agent_redis_ping_seconds") > 0
-    assert value(samples, "process_resident_memory_bytes") > 1 << 20
-    assert value(samples, "process_cpu_seconds_total") > 0
-    assert values(samples, "netify_agent_build_info", "version") == {__version__}
-
-
-def test_the_reference_names_every_metric(scene: Scene) -> None:
-    section = DOCS.read_text().partition("## `/metrics`\n")[2].partition("\n## ")[0]
-    documented = set(re.findall(r"`((?:netify|process)\w*_\w+)`", section))
-    netifyd = NetifydStatus(1, 1, 1, 1.0, 1.0, {"br0": InterfaceCounters(1, {"queue": 1})})
-    scene.book.accountant.rejected["counters out of range"] = 1
-    with changed(scene.listener, netifyd=netifyd), changed(scene.writing, flushes=1):
-        assert set(scrape(scene)) == documented
-    scene.book.accountant.rejected.clear()
-
-
-def test_records_that_could_not_be_used_are_told_by_reason(own: Scene) -> None:
-    own.book.feed({"type": "flow"}, {"type": "flow_stats", "flow": {"digest": "a"}}, {"type": "\ud800odd"})
-    samples = scrape(own)
-    assert value(samples, "netify_agent_records_rejected_total", reason="flow without digest") == 1
-    assert value(samples, "netify_agent_records_total", type="unknown") == 1
-
-
-def test_every_counter_of_the_accounting_is_told(own: Scene) -> None:
-    """A counter that the accounting writes must be in /metrics, also one that is added later."""
-    code = "".join(path.read_text() for path in CODE.rglob("*.py"))
-    names = set(re.findall(r'batch\.counters\["(\w+)"\]', code)) | set(re.findall(r'"(flows_e\w+)"', code))
-    for number, name in enumerate(sorted(names), 1_000_001):
-        own.book.client.hset(Keys(own.gateway).counters, name, number)
-    told = {amount for samples in scrape(own).values() for amount in samples.values()}
-    assert told >= set(range(1_000_001, 1_000_001 + len(names)))
-
-
-def test_the_accounting_s_own_counters_are_those_of_the_store(own: Scene) -> None:
-    said = own.book.netifyd
-    repeated = said.stats("a", 10, 0)
-    own.book.flush(said.flow("a"), repeated)
-    own.book.flush({**repeated, "flow": {**repeated["flow"], "total_bytes": 5}})
-    assert own.get("/status")["accounting"]["counters"] == {"records_repeated": 1}
-    assert value(scrape(own), "netify_agent_repeated_records_total") == 1
-
-
-def test_a_netifyd_that_is_gone_is_told_as_gone(own: Scene) -> None:
-    samples = scrape(own)
-    assert value(samples, "netify_agent_connected", endpoint=SOURCE) == 0
-    assert value(samples, "netify_agent_ready") == 0
-    assert not {"netifyd_info", "netifyd_uptime_seconds", "netifyd_flows"} & set(samples)
-    assert "netify_agent_last_record_timestamp_seconds" not in samples  # there never was one
-    assert "netify_agent_flush_duration_seconds" not in samples
-
-
-def test_a_redis_that_is_away_or_stuck_costs_only_what_it_holds(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
-    scene = a_scene(redis_server.url, tmp_path)
-    said = scene.book.netifyd
-    scene.book.flush(said.flow("a"), said.stats("a", 10, 0))
-    scene.writing.error = None
-    scene.listener.connected = True
-    scene.listener.connected_since = scene.listener.last_record = time.time()
-    scene.start()
-    try:
-        assert value(scrape(scene), "netify_agent_ready") == 1
-        redis_server.signal(signal.SIGSTOP)
-        samples = scrape(scene)
-        redis_server.signal(signal.SIGCONT)
-        assert value(samples, "netify_agent_redis_up") == value(samples, "netify_agent_ready") == 0
-        assert value(scrape(scene), "netify_agent_redis_up") == 1
-        redis_server.kill()
-        samples = scrape(scene)
-        assert value(samples, "netify_agent_redis_up") == 0
-        assert value(samples, "netify_agent_live_flows") == 1
-        assert not {"netify_bytes_total", "netify_device_info", "netify_agent_redis_ping_seconds"} & set(
-            samples
-        )
-        redis_server.start()
-        assert value(scrape(scene), "netify_bytes_total", direction="up") == 10
-    finally:
-        scene.stop()
-
-
-def test_an_empty_store_is_told_as_such(own: Scene) -> None:
-    samples = scrape(own)
-    assert value(samples, "netify_bytes_total", direction="up") == 0
-    assert value(samples, "netify_devices") == 0
-    assert "netify_device_info" not in samples
-
-
-@pytest.mark.parametrize(
-    ("accept", "status"), [("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", 200), ("application/json", 406)]
-)
-def test_it_is_text_and_nothing_else(scene: Scene, accept: str, status: int) -> None:
-    assert scene.ask("/metrics", Accept=accept).status == status
-
-
-def test_it_is_compressed_for_who_takes_that(scene: Scene) -> None:
-    answer = scene.ask("/metrics", Accept_Encoding="gzip")
-    assert answer.headers["Content-Encoding"] == "gzip"
-    assert "Accept-Encoding" in answer.headers["Vary"]
-    assert gzip.decompress(answer.body).startswith(b"# HELP netify_bytes_total ")

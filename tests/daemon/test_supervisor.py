@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-from records import account, stats_record, status_record
-from support import WAIT_S, Daemon, RedisServer, StandIn, eventually, framed, free_port
+from records import account
+from service_manager import ServiceManager, command
+from support import WAIT_S, Daemon, RedisServer, StandIn, eventually
 
 from netify_agent import __version__
 from netify_agent.daemon.liveness import Liveness
@@ -27,51 +25,6 @@ from netify_agent.store.client import connect
 from netify_agent.store.layout import Keys
 
 FLOW = "a" * 40
-
-
-class ServiceManager:
-    """systemd's end of sd_notify(3): a datagram socket that remembers what it was told."""
-
-    def __init__(self, path: Path) -> None:
-        self.environment = {"NOTIFY_SOCKET": str(path)}
-        self.told: list[str] = []
-        self.fed: list[float] = []  # when the watchdog was, monotonic clock
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                lines = self._socket.recv(65536).decode().splitlines()
-            except OSError:
-                return
-            self.told += lines
-            if "WATCHDOG=1" in lines:
-                self.fed.append(time.monotonic())
-
-    def count(self, message: str) -> int:
-        return self.told.count(message)
-
-    def statuses(self) -> list[str]:
-        return [line[len("STATUS=") :] for line in self.told if line.startswith("STATUS=")]
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture
-def manager(directory: Path) -> Iterator[ServiceManager]:
-    listening = ServiceManager(directory / "notify.sock")
-    yield listening
-    listening.close()
-
-
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``netify-agent`` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "netify_agent", *arguments], capture_output=True, text=True, timeout=WAIT_S
-    )
 
 
 @contextmanager
@@ -268,91 +221,6 @@ def test_an_agent_that_was_suspended_and_finds_its_store_taken_stops_for_good(
         assert second.stop() == 0
 
 
-# -- reload ----------------------------------------------------------------------------------------
-
-
-def test_a_reload_takes_over_what_can_change_while_running(
-    daemon: Daemon, directory: Path, netifyd: StandIn
-) -> None:
-    daemon.start()
-    account(netifyd, daemon)
-    other = StandIn(directory / "other.sock")
-    daemon.settings["interval"] = 2
-    daemon.settings["netifyd"]["endpoints"] = [f"unix://{other.path}"]
-    daemon.write_config()
-    daemon.signal(signal.SIGHUP)
-    other.accept()
-    other.send(framed(stats_record(FLOW, 1000, 2000)))
-    eventually(lambda: daemon.get("/status")[1]["interval"] == 2, "the new interval")
-    eventually(lambda: daemon.get("/")[1]["totals"]["bytes_down"] == 2000, "the other netifyd is read")
-    assert daemon.stop() == 0
-    other.close()
-
-
-def test_a_reload_moves_the_api(daemon: Daemon) -> None:
-    daemon.start()
-    port = free_port()
-    daemon.settings["web"]["listen"] = f"127.0.0.1:{port}"
-    daemon.write_config()
-    daemon.signal(signal.SIGHUP)
-    daemon.base = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        try:
-            return daemon.get("/healthz")[0] == 200
-        except OSError:
-            return False
-
-    eventually(answers, "the API answers at its new place")
-    assert daemon.stop() == 0
-
-
-def test_a_reload_to_a_taken_port_keeps_the_api_where_it_was(daemon: Daemon) -> None:
-    daemon.start()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        daemon.settings["web"]["listen"] = f"127.0.0.1:{taken.getsockname()[1]}"
-        daemon.write_config()
-        daemon.signal(signal.SIGHUP)
-        eventually(lambda: "listens there already" in daemon.log.read_text(), "the refusal is logged")
-        eventually(lambda: daemon.get("/healthz")[0] == 200, "the API answers where it was")
-    assert daemon.stop() == 0
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("interval: soon", "interval"),
-        ("netifyd: {endpoints: [ftp://x]}", "netifyd.endpoints[0]"),
-        ("{", "netify-agent.yaml:"),
-        ("intervall: 15", "did you mean"),
-    ],
-)
-def test_a_reload_of_a_broken_file_is_refused_and_nothing_changes(
-    text: str, complaint: str, daemon: Daemon, netifyd: StandIn
-) -> None:
-    daemon.start()
-    account(netifyd, daemon)
-    daemon.write_config(text)
-    daemon.signal(signal.SIGHUP)
-    eventually(lambda: "reload refused" in daemon.log.read_text(), "the refusal is logged")
-    assert complaint in daemon.log.read_text()
-    daemon.flushed()
-    assert daemon.get("/")[1]["totals"]["bytes_down"] == 1000
-    daemon.write_config()
-    assert daemon.stop() == 0
-
-
-def test_what_says_where_accounts_are_kept_waits_for_a_restart(daemon: Daemon) -> None:
-    daemon.start()
-    daemon.settings["gateway"] = "gw2"
-    daemon.write_config()
-    daemon.signal(signal.SIGHUP)
-    eventually(lambda: "gateway changed, which takes effect" in daemon.log.read_text(), "it is logged")
-    daemon.flushed()
-    assert daemon.get("/")[1]["gateway"] == "gw1"
-    assert daemon.stop() == 0
-
-
 def test_a_wrong_configuration_is_refused_at_the_start_with_exit_code_78(tmp_path: Path) -> None:
     config = tmp_path / "a.yaml"
     config.write_text("interval: 0\nweb: {listen: '127.0.0.1:70000'}\n")
@@ -393,102 +261,6 @@ def test_version_is_the_package_s() -> None:
 def test_a_wrong_command_line_exits_2() -> None:
     assert command("dance").returncode == 2
     assert command().returncode == 2
-
-
-def test_check_says_what_it_found_and_its_exit_code_tells(
-    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
-) -> None:
-    greeting = threading.Thread(target=lambda: (netifyd.accept(), netifyd.send(framed(status_record()))))
-    greeting.start()
-    done = command("check", "--config", str(daemon.config))
-    greeting.join()
-    assert done.returncode == 0, done.stdout
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok", "ok", "ok", "ok"]
-
-    netifyd.close()
-    redis_server.kill()
-    done = command("check", "--config", str(daemon.config))
-    assert done.returncode == 1
-    lines = done.stdout.splitlines()
-    assert lines[1].startswith("WRONG redis: unix://")
-    assert lines[2].startswith(f"WRONG netifyd: unix://{netifyd.path}: no such socket")
-
-
-def test_check_log_and_status_warn_of_a_redis_that_evicts(
-    daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
-) -> None:
-    client = connect(redis_server.url, None)
-    client.config_set("maxmemory", "64mb")
-    client.config_set("maxmemory-policy", "allkeys-lru")
-    done = command("check", "--config", str(daemon.config))
-    assert "warn  redis: Redis evicts keys when it is full (maxmemory-policy allkeys-lru)" in done.stdout
-    daemon.start()
-    eventually(lambda: daemon.get("/status")[1]["flushes"]["warning"], "/status has the warning")
-    assert "maxmemory-policy allkeys-lru" in daemon.log.read_text()
-    for _ in range(2):  # the check's connection comes first
-        netifyd.accept()
-    netifyd.send(framed(status_record()))
-    eventually(lambda: daemon.get("/readyz")[0] == 200, "it is no reason to be unready")
-    assert daemon.stop() == 0
-
-
-def test_check_says_what_to_configure_where_a_socket_is_silent_as_v5_s_api(
-    daemon: Daemon, netifyd: StandIn
-) -> None:
-    done = command("check", "--config", str(daemon.config))
-    assert done.returncode == 1
-    assert "nothing (netifyd v5 streams to the socket of its sink-socket plugin" in done.stdout
-    assert '"types": ["stream-flows", "stream-stats"]' in done.stdout
-    assert '"bind_address": "unix:///var/run/netifyd/flows.sock"' in done.stdout
-
-
-def test_check_of_an_http_endpoint_looks_at_its_port_and_its_tokens(daemon: Daemon, directory: Path) -> None:
-    url, tokens = f"http://127.0.0.1:{free_port()}/flows", directory / "netifyd-tokens"
-    daemon.settings["netifyd"] = {"endpoints": [url], "token_file": str(tokens)}
-    daemon.write_config()
-    done = command("check", "--config", str(daemon.config))
-    assert done.returncode == 1
-    assert f"WRONG netifyd.token_file: {tokens}: can't be read" in done.stdout
-    tokens.write_text("a-token-that-is-long-enough\n")
-    done = command("check", "--config", str(daemon.config))
-    assert done.returncode == 0
-    assert f"ok    netifyd: {url}: free" in done.stdout
-    assert f'"url": "{url}"' in done.stdout
-    assert "a-token-that-is-long-enough" not in done.stdout
-    daemon.start()
-    done = command("check", "--config", str(daemon.config))
-    assert f"ok    netifyd: {url}: something listens" in done.stdout
-
-
-def test_a_reload_changes_the_tokens_of_the_http_endpoint_and_refuses_wrong_ones(
-    daemon: Daemon, directory: Path
-) -> None:
-    port, tokens = free_port(), directory / "netifyd-tokens"
-    tokens.write_text("the-first-token-of-two\n")
-    endpoints = [f"http://127.0.0.1:{port}/flows"]
-    daemon.settings["netifyd"] = {"endpoints": endpoints, "token_file": str(tokens)}
-    daemon.write_config()
-    daemon.start()
-
-    def post(token: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_S)
-        try:
-            connection.request("POST", "/flows", status_record(), {"Authorization": f"Bearer {token}"})
-            return connection.getresponse().status
-        except OSError:
-            return 0
-        finally:
-            connection.close()
-
-    eventually(lambda: post("the-first-token-of-two") == 204, "POSTs are taken")
-    tokens.write_text("short\n")
-    daemon.signal(signal.SIGHUP)
-    eventually(lambda: "reload refused" in daemon.log.read_text(), "it is refused")
-    assert post("the-first-token-of-two") == 204
-    tokens.write_text("the-second-token-of-two\n")
-    daemon.signal(signal.SIGHUP)
-    eventually(lambda: post("the-second-token-of-two") == 204, "the new token is known")
-    assert post("the-first-token-of-two") == 401
 
 
 def test_a_worker_that_returns_unasked_has_died() -> None:

@@ -1,0 +1,130 @@
+"""Connections to Redis: passwords, URLs, servers that do not answer."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from store_book import (
+    LAPTOP,
+    Book,
+    counts,
+    device_counts,
+    everything,
+)
+from support import RedisServer, eventually, free_port
+
+from netify_agent.store.client import StoreError, connect
+from netify_agent.store.reader import StoreReader
+from netify_agent.store.writer import StoreWriter
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a Redis that wants a password, and knows a user ``ann``."""
+    from support import short_directory
+
+    port = free_port()
+    with short_directory() as directory:
+        server = RedisServer(directory, "--port", str(port), "--bind", "127.0.0.1")
+        server.start()
+        client = connect(server.url, None)
+        client.execute_command("ACL", "SETUSER", "ann", "on", ">p@ss:w/rd%", "~*", "+@all")
+        client.config_set("requirepass", "s3cret p@ss/%23")
+        yield port
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    ("credentials", "password"),
+    [
+        ("", "s3cret p@ss/%23"),
+        (":s3cret%20p%40ss%2F%2523@", None),
+        ("default:s3cret%20p%40ss%2F%2523@", None),
+        ("ann:p%40ss%3Aw%2Frd%25@", None),
+        ("ann@", "p@ss:w/rd%"),
+        (":wrong@", "s3cret p@ss/%23"),
+    ],
+)
+def test_a_password_is_taken_from_a_file_or_from_the_url(
+    guarded: int, credentials: str, password: str | None
+) -> None:
+    StoreReader(connect(f"redis://{credentials}127.0.0.1:{guarded}/0", password), "gw1").ping()
+
+
+@pytest.mark.parametrize(
+    ("credentials", "password", "told"),
+    [
+        ("", None, "requires a password .NOAUTH."),
+        ("", "hunter2", "refuses the user or the password .WRONGPASS."),
+        (":hunter2@", None, "refuses the user or the password .WRONGPASS."),
+        ("ann:hunter2@", None, "refuses the user or the password .WRONGPASS."),
+    ],
+)
+def test_a_wrong_password_is_one_clear_line_without_it(
+    guarded: int, credentials: str, password: str | None, told: str
+) -> None:
+    client = connect(f"redis://{credentials}127.0.0.1:{guarded}/0", password)
+    for call in (StoreReader(client, "gw1").ping, StoreWriter(client, "gw1", {300: 600}, 86400).claim):
+        with pytest.raises(StoreError, match=told) as error:
+            call()
+        assert "\n" not in str(error.value)
+        assert "hunter2" not in str(error.value)
+
+
+def test_nobody_listening_is_one_clear_line(directory: Path) -> None:
+    port = free_port()
+    for url, told in (
+        (f"redis://:hunter2@127.0.0.1:{port}/0", "(?i)connect.*refused"),
+        (f"unix://:hunter2@{directory}/none.sock?db=0", "(?i)connect.*no such file"),
+    ):
+        client = connect(url, None)
+        for call in (
+            StoreReader(client, "gw1").snapshot,
+            StoreWriter(client, "gw1", {300: 600}, 86400).claim,
+        ):
+            with pytest.raises(StoreError, match=told) as error:
+                call()
+            assert "\n" not in str(error.value)
+            assert "hunter2" not in str(error.value)
+
+
+def test_a_redis_that_says_nothing_is_given_up(directory: Path) -> None:
+    path = directory / "mute.sock"
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(path))
+        mute.listen()
+        started = time.monotonic()
+        with pytest.raises(StoreError, match=r"(?i)timeout"):
+            StoreReader(connect(f"unix://{path}?db=0", None, timeout_s=0.2), "gw1").ping()
+        assert time.monotonic() - started < 5
+
+
+def test_the_database_of_the_url_is_used(shared_redis: RedisServer) -> None:
+    connect(shared_redis.url, None).flushall()
+    book = Book(shared_redis.url.replace("db=0", "db=3"), "gw1")
+    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2))
+    assert everything(connect(shared_redis.url, None)) == {}
+    assert set(device_counts(book)) == {LAPTOP}
+
+
+def test_a_redis_that_is_killed_and_comes_back_is_found_again(redis_server: RedisServer) -> None:
+    book = Book(redis_server.url, "gw1")
+    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
+    redis_server.kill()
+    book.feed(book.netifyd.stats("a", 10, 20))
+    flush = book.take()
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            book.writer.apply(flush)
+        with pytest.raises(StoreError):
+            book.reader.snapshot()
+    redis_server.start()
+    eventually(lambda: book.reader.snapshot().flush.sequence == 1, "the data is back")
+    book.writer.apply(flush)
+    assert device_counts(book) == {LAPTOP: counts(20, 40, 2, 2, 1)}

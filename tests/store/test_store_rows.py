@@ -1,0 +1,195 @@
+"""Rows that move between applications and devices, times, addresses, history and inactive devices."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from store_book import (
+    LAPTOP,
+    NETFLIX,
+    PHONE,
+    TUNNEL,
+    YOUTUBE,
+    Book,
+    counts,
+    device_counts,
+    everything,
+)
+from support import RedisServer
+
+from netify_agent.accounting.batch import MAX_IPV4, MAX_IPV6
+from netify_agent.store.client import connect
+from netify_agent.store.layout import Keys
+
+# -- rows that move, rates, retention --------------------------------------------------------------
+
+
+def test_a_reclassified_flow_takes_its_totals_and_users_along(book: Book) -> None:
+    book.flush(book.netifyd.flow("a", application="Unknown"), book.netifyd.stats("a", 10, 20))
+    book.bucket += 300
+    book.flush()  # the next bucket opens
+    book.flush(book.netifyd.flow("a", application=YOUTUBE, detected_protocol_name="QUIC"), elapsed_ms=15_000)
+    found = book.reader.device(LAPTOP)
+    assert found is not None
+    row = found.device
+    assert {tag: one.counters for tag, one in row.applications.items()} == {YOUTUBE: counts(10, 20, 1, 1, 1)}
+    assert {name: one.counters for name, one in row.protocols.items()} == {"QUIC": counts(10, 20, 1, 1, 1)}
+    assert row.counters == counts(10, 20, 1, 1, 1)
+    rows = book.applications(10)
+    assert [(row.name, row.users) for row in rows] == [(YOUTUBE, [(LAPTOP, 30)])]
+    assert not book.client.exists(Keys("gw1").users("Unknown"))
+    # History stays what it was.
+    closed = book.reader.history(LAPTOP, 300, [book.bucket - 300])
+    assert closed[0][1]["Unknown"] == {"bytes_up": 10, "bytes_down": 20}
+    assert (book.reader.snapshot().gateway.rates, row.rates) == ((0, 0), (0, 0))
+
+
+def test_a_part_that_moves_leaves_the_rest_where_it_was(book: Book) -> None:
+    book.flush(
+        *(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20)),
+        *(book.netifyd.flow("b"), book.netifyd.stats("b", 1, 2)),
+        *(book.netifyd.flow("c", PHONE), book.netifyd.stats("c", 500, 500)),
+    )
+    book.flush(book.netifyd.flow("a", application=YOUTUBE))
+    rows = book.applications(10)
+    assert [(row.name, row.users) for row in rows] == [
+        (NETFLIX, [(PHONE, 1000), (LAPTOP, 3)]),
+        (YOUTUBE, [(LAPTOP, 30)]),
+    ]
+    assert book.applications(1)[0].users == [(PHONE, 1000)]
+
+
+def test_a_flow_that_turns_out_to_be_anothers_leaves_no_empty_device(book: Book) -> None:
+    book.flush(book.netifyd.flow("a", TUNNEL), book.netifyd.stats("a", 10, 20))
+    book.flush(book.netifyd.flow("a", LAPTOP))
+    assert device_counts(book) == {LAPTOP: counts(10, 20, 1, 1, 1)}
+    assert book.reader.device(TUNNEL) is None
+
+
+def test_an_application_is_not_seen_by_what_moves_away_from_it(book: Book) -> None:
+    early, late = 1_700_000_000_000, 1_700_000_900_000
+    first = book.netifyd.flow("a", first_seen_at=early, last_seen_at=early)
+    book.flush(first, book.netifyd.stats("a", 10, 20, last_seen_at=early))
+    rest = book.netifyd.flow("b", first_seen_at=early, last_seen_at=early)
+    book.flush(rest, book.netifyd.stats("b", 1, 2, last_seen_at=early))
+    book.flush(book.netifyd.flow("a", application=YOUTUBE, first_seen_at=early, last_seen_at=late))
+    found = book.reader.device(LAPTOP)
+    assert found is not None
+    seen = {tag: (one.first_seen, one.last_seen) for tag, one in found.device.applications.items()}
+    assert seen == {NETFLIX: (early, early), YOUTUBE: (early, late)}
+
+
+def test_seen_is_from_the_first_to_the_last_of_all_rows_whatever_their_order(book: Book) -> None:
+    times = {"a": (2000, 9000, "HTTP/S"), "b": (1000, 5000, "QUIC")}
+    for digest, (first, last, protocol) in times.items():
+        fields: dict[str, Any] = {
+            "first_seen_at": first,
+            "last_seen_at": last,
+            "detected_protocol_name": protocol,
+        }
+        book.feed(book.netifyd.flow(digest, **fields), book.netifyd.stats(digest, 1, 1, last_seen_at=last))
+    book.flush()
+    found = book.reader.device(LAPTOP)
+    assert found is not None
+    row = found.device
+    assert (row.first_seen, row.last_seen) == (1000, 9000)
+    assert (row.applications[NETFLIX].first_seen, row.applications[NETFLIX].last_seen) == (1000, 9000)
+
+
+def test_what_a_flow_record_tells_of_a_quiet_device_is_kept(book: Book) -> None:
+    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2), at_ms=1_800_000_000_000)
+    refined = book.netifyd.flow("a", dhcp={}, host_server_name="laptop", local_port=68)
+    book.flush(refined, at_ms=1_800_000_015_000)
+    found = book.reader.device(LAPTOP)
+    assert found is not None
+    assert (found.device.hint, found.device.arrived) == ("laptop", 1_800_000_015_000)
+
+
+def test_the_latest_addresses_of_each_family_stay(book: Book) -> None:
+    """One IPv4 address, to which the name is bound, and twenty temporary IPv6 addresses after it."""
+    addresses = [f"192.168.2.{number}" for number in range(MAX_IPV4 + 2)]
+    addresses += [f"2001:db8::{number:x}" for number in range(1, 21)]
+    for second, ip in enumerate(addresses):
+        book.flush(book.netifyd.flow("a", local_ip=ip, last_seen_at=1_700_000_000_000 + second * 1000))
+    book.flush({"type": "endpoints", LAPTOP: ["192.168.2.1", "192.168.2.9"]})  # not when they were seen
+    found = book.reader.device(LAPTOP)
+    assert found is not None
+    latest = [ip for ip in reversed(addresses) if ":" in ip][:MAX_IPV6]
+    assert found.device.addresses == latest + [f"192.168.2.{number}" for number in range(MAX_IPV4 + 1, 1, -1)]
+
+
+def test_addresses_that_netifyd_lists_without_a_time_do_not_displace_the_latest(book: Book) -> None:
+    listed: dict[str, Any] = {"type": "agent_status", "uptime": 15, "timestamp": 1_700_000_000}
+    book.flush(book.netifyd.flow("a"))
+    before = book.reader.device(LAPTOP)
+    assert before is not None
+    listed["devices"] = {LAPTOP: [*before.device.addresses, "fe80::1"]}
+    book.flush(listed, book.netifyd.stats("a", 1, 1))
+    after = book.reader.device(LAPTOP)
+    assert after is not None
+    assert after.device.addresses == [*before.device.addresses, "fe80::1"]
+
+
+def test_history_is_kept_by_its_resolution_and_ends_by_itself(book: Book) -> None:
+    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
+    now = time.time()
+    keys = [key for key in everything(book.client) if ":history:" in key]
+    assert len(keys) == 2 * 3  # the device's and the gateway's, for each resolution
+    for key in keys:
+        step, start = (int(part) for part in key.split(":")[3:5])
+        assert start % step == 0
+        assert start <= now < start + step + 300
+        keep = {300: 2 * 86400, 3600: 31 * 86400, 86400: 400 * 86400}[step]
+        assert book.client.ttl(key) == pytest.approx(start + step + keep - now, abs=3)
+    for step in (300, 3600, 86400):
+        start = book.bucket // step * step
+        assert book.reader.history(LAPTOP, step, [start - step, start]) == [
+            (
+                start,
+                {
+                    "": {"bytes_up": 10, "bytes_down": 20, "packets_up": 1, "packets_down": 1},
+                    NETFLIX: {"bytes_up": 10, "bytes_down": 20},
+                },
+            )
+        ]
+
+
+def test_only_history_expires_and_an_idle_flush_makes_none(book: Book) -> None:
+    book.flush(book.netifyd.flow("a"))
+    assert not [key for key in everything(book.client) if ":history:" in key]
+    book.flush(book.netifyd.stats("a", 1, 2))
+    for key in everything(book.client):
+        assert (book.client.ttl(key) > 0) == (":history:" in key), key
+
+
+def test_a_device_is_forgotten_with_all_its_keys_when_it_was_silent_for_long(
+    shared_redis: RedisServer,
+) -> None:
+    connect(shared_redis.url, None).flushall()
+    book = Book(shared_redis.url, "gw1", forget_after_s=86400)
+    now = int(time.time() * 1000)
+    book.flush(
+        *(book.netifyd.flow("a", first_seen_at=0, last_seen_at=0), book.netifyd.stats("a", 10, 20)),
+        *(book.netifyd.flow("b", PHONE), book.netifyd.stats("b", 1, 2)),
+        at_ms=now,
+    )
+    book.flush(book.netifyd.stats("b", 1, 2), at_ms=now + 43_200_000)
+    assert set(device_counts(book)) == {LAPTOP, PHONE}
+    book.flush(at_ms=now + 86_400_000)
+    assert set(device_counts(book)) == {PHONE}
+    assert book.reader.device(LAPTOP) is None
+    assert book.applications(5)[0].users == [(PHONE, 6)]
+    assert not [key for key in everything(book.client) if LAPTOP in key and ":history:" not in key]
+    assert book.reader.snapshot().gateway.counters == counts(12, 24, 3, 3, 2)  # that was, and stays
+    assert book.reader.snapshot().forgotten == counts(10, 20, 1, 1, 1)
+
+
+def test_a_device_that_comes_back_in_the_flush_that_would_forget_it_stays(shared_redis: RedisServer) -> None:
+    connect(shared_redis.url, None).flushall()
+    book = Book(shared_redis.url, "gw1", forget_after_s=86400)
+    now = int(time.time() * 1000)
+    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20), at_ms=now)
+    book.flush(book.netifyd.stats("a", 1, 2), at_ms=now + 90_000_000)
+    assert device_counts(book) == {LAPTOP: counts(11, 22, 2, 2, 1)}
