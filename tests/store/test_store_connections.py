@@ -61,9 +61,9 @@ def test_a_password_is_taken_from_a_file_or_from_the_url(
     ("credentials", "password", "told"),
     [
         ("", None, "requires a password .NOAUTH."),
-        ("", "hunter2", "refuses the user or the password .WRONGPASS."),
-        (":hunter2@", None, "refuses the user or the password .WRONGPASS."),
-        ("ann:hunter2@", None, "refuses the user or the password .WRONGPASS."),
+        ("", "hunter2", "refuses the user name or the password .WRONGPASS."),
+        (":hunter2@", None, "refuses the user name or the password .WRONGPASS."),
+        ("ann:hunter2@", None, "refuses the user name or the password .WRONGPASS."),
     ],
 )
 def test_a_wrong_password_is_one_clear_line_without_it(
