@@ -10,10 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
 
 
-CODE = Path(__file__).parents[2] / "netify_agent"
+CODE = Path(__file__).parents[1] / "netify_agent"
 
 
-DOCS = Path(__file__).parents[2] / "docs/api.md"
+DOCS = Path(__file__).parents[1] / "docs/api.md"
 
 
 def scrape(scene: Scene) -> Samples:

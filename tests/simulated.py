@@ -11,7 +11,7 @@ from netify_agent.simulator import Simulation
 Record = dict[str, Any]
 
 
-SCHEMAS = Path(__file__).parents[3] / "shared" / "netifyd-v5"
+SCHEMAS = Path(__file__).parents[2] / "shared" / "netifyd-v5"
 
 
 DESCRIPTIONS = ("flow", "flow_dpi_update", "flow_dpi_complete")

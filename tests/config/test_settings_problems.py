@@ -220,7 +220,7 @@ from netify_agent.config.settings import (
         ("<<: {interval: 0}", "'<<': unknown key, expected gateway, interval"),
     ],
 )
-def test_a_problem_names_key_expectation_and_finding(text: str, expected: str) -> None:
+def test_a_problem_names_the_key_and_what_was_expected_and_found(text: str, expected: str) -> None:
     found = problem(text)
     assert found.startswith("f.yaml:1: ")
     assert expected in found
@@ -241,7 +241,7 @@ def test_an_error_prints_as_one_line_per_problem() -> None:
     assert str(error) == "a\\nb\nc\\x1b[2J\\u2028d"
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     text = """
 a: 1
 interval: x
@@ -306,7 +306,7 @@ def test_tokens_permit_to_listen_beyond_this_machine(tmp_path: Path, monkeypatch
     ["*", "null", "grafana.lan", "ftp://a", "https://", "https://a/b", "https://a:0", "https://a:65536",
      "https://u@a", "https://[::g]", "https://1.2.3", "https://a?b", "https://a b", "https://a:"],
 )  # fmt: skip
-def test_what_is_no_origin_of_a_web_page_is_refused(origin: str) -> None:
+def test_an_invalid_origin_is_refused(origin: str) -> None:
     expected = "f.yaml:1: web.cors_origins[0]: expected an origin of web pages such as https://grafana"
     assert problem(f"web: {{cors_origins: ['{origin}']}}").startswith(expected)
 
@@ -321,7 +321,7 @@ def test_listening_within_this_machine_needs_no_permission(listen: str) -> None:
     assert parse(f"web: {{listen: {listen}}}", "f.yaml").web.allow_unauthenticated is False
 
 
-def test_a_conflict_is_not_told_of_a_key_that_is_wrong_itself() -> None:
+def test_a_conflict_is_not_reported_for_an_invalid_key() -> None:
     assert "true or false" in problem("web: {listen: 0.0.0.0:1, allow_unauthenticated: sure}")
 
 

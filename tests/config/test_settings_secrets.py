@@ -65,7 +65,7 @@ def test_the_password_is_the_content_of_the_file_without_its_line_end(tmp_path: 
     assert RedisSettings().password() is None
 
 
-def test_a_password_file_that_gives_none_is_an_error_naming_it(tmp_path: Path) -> None:
+def test_an_unusable_password_file_is_named(tmp_path: Path) -> None:
     for name, content in (("empty", b"\n"), ("binary", b"s3cr3t\xff"), ("big", b"s3cr3t" * 200_000)):
         (tmp_path / name).write_bytes(content)
     (tmp_path / "dir").mkdir()
@@ -76,7 +76,7 @@ def test_a_password_file_that_gives_none_is_an_error_naming_it(tmp_path: Path) -
         assert "s3cr3t" not in str(caught.value)
 
 
-def test_tokens_stand_one_on_a_line_with_comments(tmp_path: Path) -> None:
+def test_tokens_are_read_one_per_line_with_comments(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text("# of the monitors\n\n  0123456789abcdef  # Icinga\r\nABC-._~+/89abcde==\n")
     settings = parse(f"web: {{tokens_file: {file}}}", "f.yaml")
@@ -111,7 +111,7 @@ def test_a_credential_of_systemd_gives_tokens_where_no_file_is_named(
         (None, ": can't be read: No such file or directory"),
     ],
 )
-def test_a_token_that_is_none_is_an_error_naming_file_and_line(
+def test_an_invalid_token_is_reported_with_file_and_line(
     content: bytes | None, expected: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "tokens"
@@ -123,7 +123,7 @@ def test_a_token_that_is_none_is_an_error_naming_file_and_line(
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_every_token_that_is_none_is_told(tmp_path: Path) -> None:
+def test_every_invalid_token_is_reported(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text("short\n0123456789abcdef\nshort too\n")
     with pytest.raises(ConfigError) as caught:

@@ -51,7 +51,7 @@ def test_an_endpoint_prints_as_its_url(url: str) -> None:
         "TCP://h:1",
     ],
 )
-def test_what_is_no_endpoint_is_refused(url: str) -> None:
+def test_an_invalid_endpoint_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"unix:///path or tcp://host:port|socket path"):
         Endpoint.from_url(url)
 
@@ -112,7 +112,7 @@ def test_loopback_is_what_only_this_machine_reaches(url: str, loopback: bool) ->
         "h:6379",
     ],
 )
-def test_what_is_no_redis_url_is_refused(url: str) -> None:
+def test_an_invalid_redis_url_is_refused(url: str) -> None:
     assert "f.yaml:1: redis.url: expected " in problem(
         f"redis: {{url: {url if url[0] == chr(39) else repr(url)}}}"
     )
@@ -136,5 +136,5 @@ def test_what_is_no_redis_url_is_refused(url: str) -> None:
         ("rediss://h?db=1&db=2", "nothing but db="),
     ],
 )
-def test_a_redis_url_that_can_be_mended_says_how(url: str, told: str) -> None:
+def test_the_error_for_a_redis_url_says_how_to_correct_it(url: str, told: str) -> None:
     assert told in problem(f"redis: {{url: '{url}'}}")

@@ -159,7 +159,9 @@ def test_flows_of_a_recorded_stream_are_shown_as_they_were_described_even_after_
 @captures
 @EACH_CAPTURE
 @pytest.mark.parametrize("seed", range(2))
-def test_pieces_cut_anywhere_change_nothing(raw: Path, seed: int, daemon: Daemon, netifyd: StandIn) -> None:
+def test_splitting_the_stream_anywhere_changes_nothing(
+    raw: Path, seed: int, daemon: Daemon, netifyd: StandIn
+) -> None:
     chance = random.Random(seed)
     data = raw.read_bytes()
     daemon.start()
@@ -177,7 +179,7 @@ def test_pieces_cut_anywhere_change_nothing(raw: Path, seed: int, daemon: Daemon
 @captures
 @EACH_CAPTURE
 @pytest.mark.parametrize("seed", range(3))
-def test_a_connection_that_drops_costs_only_what_no_one_could_have_seen(
+def test_a_dropped_connection_loses_only_what_netifyd_never_reported(
     raw: Path, seed: int, daemon: Daemon, netifyd: StandIn
 ) -> None:
     chance = random.Random(seed)
@@ -218,7 +220,7 @@ def test_a_connection_that_drops_costs_only_what_no_one_could_have_seen(
 @captures
 @EACH_CAPTURE
 @pytest.mark.parametrize("seed", range(3))
-def test_a_killed_agent_recovers_every_flow_that_speaks_again(
+def test_a_killed_agent_recovers_every_flow_that_is_reported_again(
     raw: Path, seed: int, daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
     chance = random.Random(seed)
@@ -307,7 +309,7 @@ def test_two_simulated_hours_of_200_devices_end_equal_to_the_truth(
     assert client.hlen(Keys("gw1").ended) == MAX_ENDED
 
 
-def test_a_restarted_agent_goes_on_where_it_was_and_counts_the_gap(daemon: Daemon, netifyd: StandIn) -> None:
+def test_a_restarted_agent_continues_and_counts_the_gap(daemon: Daemon, netifyd: StandIn) -> None:
     daemon.start()
     netifyd.accept()
     netifyd.send(framed(status_record(), flow_record("a" * 40), stats_record("a" * 40, 1000, 1000)))
@@ -324,9 +326,7 @@ def test_a_restarted_agent_goes_on_where_it_was_and_counts_the_gap(daemon: Daemo
     assert daemon.get("/status")[1]["accounting"]["counters"]["bytes_missed"] == 3000
 
 
-def test_a_restarted_agent_knows_the_names_that_devices_gave_themselves(
-    daemon: Daemon, netifyd: StandIn
-) -> None:
+def test_a_restarted_agent_knows_the_announced_names_of_devices(daemon: Daemon, netifyd: StandIn) -> None:
     def name() -> str | None:
         applications = daemon.get("/applications")[1]["applications"]
         return str(applications[0]["devices"][0]["name"]) if applications else None

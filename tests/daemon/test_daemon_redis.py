@@ -25,7 +25,7 @@ from support import (
 from netify_agent.store.client import connect
 
 
-def test_redis_killed_again_and_again_loses_nothing_and_repeats_nothing(
+def test_repeated_kills_of_redis_lose_and_repeat_nothing(
     daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
     daemon.start()
@@ -98,7 +98,7 @@ def test_redis_that_is_loading_is_named_and_waited_for(
         loading.kill()
 
 
-def test_keys_that_redis_evicts_while_the_agent_runs_are_told_of(
+def test_keys_evicted_by_redis_are_reported(
     daemon: Daemon, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
     daemon.start()

@@ -17,9 +17,7 @@ FLOW = "a" * 40
 # -- reload ----------------------------------------------------------------------------------------
 
 
-def test_a_reload_takes_over_what_can_change_while_running(
-    daemon: Daemon, directory: Path, netifyd: StandIn
-) -> None:
+def test_a_reload_applies_changed_settings(daemon: Daemon, directory: Path, netifyd: StandIn) -> None:
     daemon.start()
     account(netifyd, daemon)
     other = StandIn(directory / "other.sock")
@@ -88,7 +86,7 @@ def test_a_reload_of_a_broken_file_is_refused_and_nothing_changes(
     assert daemon.stop() == 0
 
 
-def test_what_says_where_accounts_are_kept_waits_for_a_restart(daemon: Daemon) -> None:
+def test_settings_of_the_store_take_effect_at_a_restart(daemon: Daemon) -> None:
     daemon.start()
     daemon.settings["gateway"] = "gw2"
     daemon.write_config()

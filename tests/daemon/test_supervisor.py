@@ -74,7 +74,7 @@ def test_a_stop_that_can_not_flush_says_so_and_exits_1(
     assert "stopping without the last flush" in daemon.log.read_text()
 
 
-def test_a_storm_of_signals_neither_blocks_nor_breaks(daemon: Daemon) -> None:
+def test_many_signals_at_once_neither_block_nor_crash(daemon: Daemon) -> None:
     daemon.start()
     end = time.monotonic() + 5
     while time.monotonic() < end:
@@ -145,7 +145,7 @@ def test_the_watchdog_is_fed_during_a_slow_reload(daemon: Daemon, manager: Servi
         assert max(later - earlier for earlier, later in pairwise(fed)) < 2.5
 
 
-def test_a_thread_that_dies_takes_the_process_down(daemon: Daemon, tmp_path: Path) -> None:
+def test_the_process_ends_if_a_thread_dies(daemon: Daemon, tmp_path: Path) -> None:
     dying = (
         "import sys\n"
         "from netify_agent.netifyd.listener import Listener\n"
@@ -164,7 +164,7 @@ def test_a_thread_that_dies_takes_the_process_down(daemon: Daemon, tmp_path: Pat
 # -- one gateway name, one agent -------------------------------------------------------------------
 
 
-def test_a_second_agent_of_the_same_name_stops_for_good_and_the_first_goes_on(
+def test_a_second_agent_of_the_same_name_stops_and_the_first_goes_on(
     daemon: Daemon, directory: Path, redis_server: RedisServer, netifyd: StandIn
 ) -> None:
     daemon.start()
@@ -181,14 +181,14 @@ def test_a_second_agent_of_the_same_name_stops_for_good_and_the_first_goes_on(
     assert daemon.stop() == 0
 
 
-def test_systemd_does_not_restart_an_agent_whose_store_is_another_s() -> None:
+def test_systemd_does_not_restart_an_agent_whose_store_is_taken() -> None:
     unit = (Path(__file__).parents[2] / "systemd" / "netify-agent.service").read_text()
     [codes] = [line for line in unit.splitlines() if line.startswith("RestartPreventExitStatus=")]
     assert str(EX_STORE_TAKEN) in codes.partition("=")[2].split()
     assert "Environment=NETIFY_AGENT_BOOT_ID=%b" in unit.splitlines()
 
 
-def test_a_killed_agent_s_place_is_taken_at_once(daemon: Daemon) -> None:
+def test_the_store_of_a_killed_agent_is_taken_over_at_once(daemon: Daemon) -> None:
     daemon.settings["interval"] = 3600  # its lease is good for three hours
     daemon.write_config()
     daemon.start()
@@ -263,7 +263,7 @@ def test_a_wrong_command_line_exits_2() -> None:
     assert command().returncode == 2
 
 
-def test_a_worker_that_returns_unasked_has_died() -> None:
+def test_a_worker_that_returns_without_a_stop_has_died() -> None:
     liveness = Liveness()
     worker = Worker("brief", lambda stop, progress: None, liveness, 10)
     eventually(lambda: worker.died, "it is noticed")

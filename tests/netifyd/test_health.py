@@ -17,7 +17,7 @@ def status(**fields: Any) -> dict[str, Any]:
     return {"type": "agent_status", **fields}
 
 
-def test_a_real_netifyd_is_understood() -> None:
+def test_the_status_of_a_recorded_netifyd_is_read() -> None:
     """What 4.4.5 sent in 240 seconds; the sums are of its 16 reports."""
     if not (CAPTURES / "live-4.4.5.raw").exists():
         pytest.skip("no captures here")
@@ -54,7 +54,7 @@ def test_packets_of_every_interval_are_summed_by_interface() -> None:
     }
 
 
-def test_version_5_tells_packets_in_a_record_of_their_own() -> None:
+def test_packet_counters_of_version_5_come_in_a_separate_record() -> None:
     result = updated(NetifydStatus(), status(uptime=7, memrss_kb=10, maxrss_kb=99))
     result = updated(result, {"type": "interface_stats", "br0": {"raw": 100, "queue_dropped": 3}})
     assert result.interfaces == {"br0": InterfaceCounters(100, {"queue": 3})}
@@ -62,7 +62,7 @@ def test_version_5_tells_packets_in_a_record_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("value", ANYTHING)
-def test_what_can_not_be_is_as_if_it_were_not_there(value: object) -> None:
+def test_invalid_values_are_treated_as_missing(value: object) -> None:
     named = ("uptime", "flow_count", "memrss_kb", "maxrss_kb", "cpu_user", "cpu_system", "stats")
     result = updated(NetifydStatus(), status(**dict.fromkeys(named, value)))
     assert result == NetifydStatus()
@@ -74,7 +74,7 @@ def test_what_can_not_be_is_as_if_it_were_not_there(value: object) -> None:
     assert result.interfaces == {"br0": InterfaceCounters()}
 
 
-def test_interfaces_are_bounded_and_their_names_are_text() -> None:
+def test_interfaces_are_bounded_and_their_names_are_cleaned() -> None:
     result = updated(NetifydStatus(), status(stats={f"if{number}": {"raw": 1} for number in range(1000)}))
     assert len(result.interfaces) == 64
     result = updated(result, status(stats={"if1": {"raw": 1}, "more": {"raw": 1}, "": {"raw": 1}}))

@@ -117,7 +117,7 @@ def test_a_stale_socket_is_told_from_a_missing_one(directory: Path, reading: Rea
         (b"\x1f\x8b\x08 damaged", "gzip data"),
         (b"\x82\xa4type\xc1", "msgpack data"),
         (bytes(range(200, 256)) + b"\n", "expected netifyd's records"),
-        (b"x" * 200_000, "bytes that hold no record"),
+        (b"x" * 200_000, "bytes without a record"),
     ],
 )
 def test_a_peer_that_is_no_netifyd_is_named(

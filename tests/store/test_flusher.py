@@ -24,7 +24,7 @@ from netify_agent.store.layout import Keys
 from netify_agent.store.writer import StoreWriter
 
 
-def test_what_was_fed_arrives_each_interval_and_progress_is_reported(
+def test_batches_arrive_each_interval_and_progress_is_reported(
     redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     rig = rigs(redis_server.url).start()
@@ -42,7 +42,7 @@ def test_what_was_fed_arrives_each_interval_and_progress_is_reported(
     eventually(lambda: rig.reports > reports, "it goes on")
 
 
-def test_the_first_interval_stands_in_its_own_bucket(
+def test_the_first_interval_belongs_to_its_own_bucket(
     redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     """The accountant knows no clock: what it gathered before its first flush was lost from history."""
@@ -55,7 +55,7 @@ def test_the_first_interval_stands_in_its_own_bucket(
     assert rig.reader.history(LAPTOP, 300, [bucket])[0][1][NETFLIX] == {"bytes_up": 10, "bytes_down": 20}
 
 
-def test_a_stop_flushes_what_has_gathered(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
+def test_a_stop_flushes_the_pending_changes(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
     rig = rigs(redis_server.url, interval_s=3600).start()
     eventually(lambda: rig.writer.status.flushes == 1, "the first flush, which has nothing")
     rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 10, 20))
@@ -64,7 +64,7 @@ def test_a_stop_flushes_what_has_gathered(redis_server: RedisServer, rigs: Calla
     assert rig.writer.status.flushes == 2
 
 
-def test_a_stop_flushes_what_was_on_its_way_and_what_has_gathered_since(
+def test_a_stop_flushes_the_pending_batch_and_the_changes_since(
     redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     rig = rigs(redis_server.url).start()
@@ -81,7 +81,7 @@ def test_a_stop_flushes_what_was_on_its_way_and_what_has_gathered_since(
     assert rig.bytes_down() == {LAPTOP: 60, "gateway": 60}
 
 
-def test_a_stop_without_redis_ends_in_time_and_says_what_becomes_of_the_rest(
+def test_a_stop_without_redis_ends_in_time_and_logs_what_is_lost(
     redis_server: RedisServer,
     rigs: Callable[..., Rig],
     caplog: pytest.LogCaptureFixture,
@@ -95,7 +95,7 @@ def test_a_stop_without_redis_ends_in_time_and_says_what_becomes_of_the_rest(
     assert rig.error is None
 
 
-def test_a_rival_ends_the_writer_at_once(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
+def test_a_second_writer_ends_the_first_at_once(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
     rig = rigs(redis_server.url).start()
     rig.flush()
     rival = StoreWriter(rig.client, "gw1", HISTORY, 86400)
@@ -147,7 +147,7 @@ def test_redis_killed_at_any_moment_loses_and_repeats_nothing(
     assert rig.writer.status.lost == 0
 
 
-def test_replies_that_are_lost_and_requests_that_are_cut_change_no_byte(
+def test_lost_replies_and_truncated_requests_change_no_byte(
     redis_server: RedisServer, proxy: Proxy, rigs: Callable[..., Rig]
 ) -> None:
     rig = rigs(redis_server.url, through=proxy.url, interval_s=0.001)

@@ -58,7 +58,7 @@ def rows_below_zero(rig: Rig) -> list[str]:
     ]
 
 
-def test_a_redis_back_from_an_older_snapshot_is_given_the_rest_again(
+def test_a_redis_restored_from_an_older_snapshot_gets_the_missing_flushes(
     forgetful: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     rig = rigs(forgetful.url, interval_s=0.2).start()
@@ -78,7 +78,7 @@ def test_a_redis_back_from_an_older_snapshot_is_given_the_rest_again(
     assert digests(rig.client.hgetall(Keys("gw1").flows)) == {"a"}
 
 
-def test_a_redis_that_dies_while_it_is_given_flushes_again_gets_them_all(
+def test_a_redis_killed_during_repeated_flushes_gets_them_all(
     forgetful: RedisServer, rigs: Callable[..., Rig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = rigs(forgetful.url, interval_s=0.2).start()
@@ -108,7 +108,7 @@ def test_a_redis_that_dies_while_it_is_given_flushes_again_gets_them_all(
     assert rig.writer.status.lost == 0
 
 
-def test_a_redis_that_lost_everything_lately_is_given_everything_again(
+def test_a_redis_that_lost_all_kept_flushes_gets_them_all(
     redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     rig = rigs(redis_server.url, interval_s=0.2).start()
@@ -128,9 +128,7 @@ def test_a_redis_that_lost_everything_lately_is_given_everything_again(
     assert held == {keys.flows: {"a", "c"}, keys.ended: {"b"}, keys.details: {"a", "b", "c"}}
 
 
-def test_devices_that_redis_lost_for_good_make_room(
-    redis_server: RedisServer, rigs: Callable[..., Rig]
-) -> None:
+def test_devices_lost_by_redis_make_room(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
     rig = rigs(redis_server.url, interval_s=0.01)
     rig.accountant.devices.max = 2
     rig.start()
@@ -147,7 +145,7 @@ def test_devices_that_redis_lost_for_good_make_room(
     assert rig.bytes_down() == {LAPTOP: 0, PHONE: 2000, "gateway": 2000}
 
 
-def test_what_redis_lost_for_good_is_counted_and_no_row_falls_below_zero(
+def test_lost_flushes_are_counted_and_no_row_falls_below_zero(
     redis_server: RedisServer, rigs: Callable[..., Rig], caplog: pytest.LogCaptureFixture
 ) -> None:
     rig = rigs(redis_server.url, interval_s=0.01).start()
@@ -178,7 +176,7 @@ def test_what_redis_lost_for_good_is_counted_and_no_row_falls_below_zero(
     assert digests(rig.client.hgetall(Keys("gw1").flows)) == {"a", "b"}
 
 
-def test_what_redis_has_taken_is_held_no_longer(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
+def test_an_applied_batch_is_released(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
     rig = rigs(redis_server.url).start()
     rig.feed(rig.netifyd.flow("a"), rig.netifyd.stats("a", 1, 1000))
     rig.feed(rig.netifyd.flow("b"), rig.netifyd.purge("b"))
@@ -188,9 +186,7 @@ def test_what_redis_has_taken_is_held_no_longer(redis_server: RedisServer, rigs:
     assert [batch.size for batch in rig.taken[:-1]] == [0] * (len(rig.taken) - 1)
 
 
-def test_flushes_kept_for_a_forgetful_redis_are_bounded(
-    redis_server: RedisServer, rigs: Callable[..., Rig]
-) -> None:
+def test_kept_flushes_are_bounded(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
     rig = rigs(redis_server.url, interval_s=0.001, limits=replace(IMPATIENT, kept_bytes=8000)).start()
     eventually(lambda: len(rig.flushed) > 3 * KEPT_FLUSHES, "more flushes than are kept")
     assert len(rig.writer._applied) <= KEPT_FLUSHES
@@ -231,7 +227,7 @@ def _outage(rig: Rig, server: RedisServer, turns: int) -> Flush:
     return next(flush for flush in rig.flushed if flush.sequence == pending.sequence + 1)
 
 
-def test_an_outage_costs_memory_by_devices_and_applications_not_by_its_length(
+def test_memory_in_an_outage_depends_on_devices_and_applications_not_on_time(
     redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     """And by a bounded number of the flows that ended meanwhile, which are to be shown."""
@@ -249,7 +245,7 @@ def test_an_outage_costs_memory_by_devices_and_applications_not_by_its_length(
     assert digests(rig.client.hgetall(Keys("gw1").flows)) == {"live"}
 
 
-def test_a_redis_that_is_not_there_at_the_start_is_waited_for(
+def test_the_flusher_waits_for_a_redis_that_is_down_at_the_start(
     redis_server: RedisServer, rigs: Callable[..., Rig], caplog: pytest.LogCaptureFixture
 ) -> None:
     redis_server.kill()
@@ -267,7 +263,7 @@ def test_a_redis_that_is_not_there_at_the_start_is_waited_for(
     assert rig.reader.history(LAPTOP, 300, [bucket])[0][1][""]["bytes_down"] == 20
 
 
-def test_a_redis_that_hangs_is_given_up_and_its_late_work_counts_once(
+def test_a_flush_that_times_out_but_is_applied_late_counts_once(
     redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     rig = rigs(redis_server.url, interval_s=0.001, timeout_s=0.1).start()
@@ -287,7 +283,7 @@ def test_a_redis_that_hangs_is_given_up_and_its_late_work_counts_once(
     assert rig.bytes_down() == {LAPTOP: sent, "gateway": sent}
 
 
-def test_a_restarted_writer_goes_on_with_the_number_and_the_flows(
+def test_a_restarted_writer_continues_the_sequence_and_the_flows(
     redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     first = rigs(redis_server.url).start()
@@ -304,7 +300,7 @@ def test_a_restarted_writer_goes_on_with_the_number_and_the_flows(
     assert second.writer.status.sequence == first.writer.status.sequence + second.writer.status.flushes
 
 
-def test_a_store_that_never_answers_is_an_error_of_its_own(directory: Path) -> None:
+def test_a_store_without_an_answer_raises_store_error(directory: Path) -> None:
     store = StoreWriter(connect(f"unix://{directory}/none?db=0", None), "gw1", HISTORY, 86400)
     with pytest.raises(StoreError):
         store.claim()

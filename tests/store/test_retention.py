@@ -56,7 +56,7 @@ def agrees(book: Book) -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("minutes", [1, 20 * 60])
-def test_a_clock_far_ahead_forgets_no_device(make: MakeBook, minutes: int, restarted: bool) -> None:
+def test_a_clock_far_ahead_drops_no_device(make: MakeBook, minutes: int, restarted: bool) -> None:
     """A dead battery, a wrong NTP server: 500 days ahead, also from the start of the agent on."""
     book = make()
     devices = fill(book, 10, 20, 30)
@@ -130,7 +130,7 @@ def test_history_stays_for_its_time_however_wrong_the_clock_was(make: MakeBook, 
 # -- room --------------------------------------------------------------------------------------------------
 
 
-def test_the_lightest_of_the_devices_that_are_silent_for_a_day_make_room(
+def test_devices_with_the_fewest_bytes_among_those_inactive_for_a_day_make_room(
     make: MakeBook,
 ) -> None:
     book = make(max_devices=6, retention_limits=RetentionLimits(drops=2, candidates=4))
@@ -149,7 +149,7 @@ def test_the_lightest_of_the_devices_that_are_silent_for_a_day_make_room(
     agrees(book)
 
 
-def test_a_flood_is_out_after_a_day_and_the_row_of_all_others_stays(make: MakeBook) -> None:
+def test_a_flood_of_devices_is_dropped_after_a_day(make: MakeBook) -> None:
     book = make(max_devices=60)
     said = book.netifyd
     for number in range(300):
@@ -165,7 +165,7 @@ def test_a_flood_is_out_after_a_day_and_the_row_of_all_others_stays(make: MakeBo
     agrees(book)
 
 
-def test_a_store_with_more_devices_than_now_have_room_gets_down_to_them(make: MakeBook) -> None:
+def test_a_store_with_more_devices_than_the_bound_is_reduced_to_it(make: MakeBook) -> None:
     devices = fill(make(), *range(1, 9))
     book = make(max_devices=4)
     assert book.accountant.devices.full

@@ -103,7 +103,7 @@ def test_a_simulated_network_is_read_back_to_the_byte(shared_redis: RedisServer,
             assert sum(rows[""].get(counter, 0) for _, rows in buckets) == truth["gateway"][counter]
 
 
-def test_sides_of_a_local_flow_mirror_each_other_and_stand_once_in_the_gateway(book: Book) -> None:
+def test_a_local_flow_counts_at_both_devices_and_once_at_the_gateway(book: Book) -> None:
     local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
     book.flush(book.netifyd.flow("a", **local), book.netifyd.stats("a", 10, 300))
     assert device_counts(book) == {LAPTOP: counts(10, 300, 1, 1, 1), PHONE: counts(300, 10, 1, 1, 1)}
@@ -112,7 +112,7 @@ def test_sides_of_a_local_flow_mirror_each_other_and_stand_once_in_the_gateway(b
     assert snapshot.mirrored == counts(300, 10, 1, 1, 1)
 
 
-def test_bytes_of_a_flow_never_described_belong_to_the_gateway_alone(book: Book) -> None:
+def test_bytes_of_an_undescribed_flow_count_for_the_gateway_alone(book: Book) -> None:
     book.flush(book.netifyd.stats("a", 10, 300))
     snapshot = book.reader.snapshot()
     assert snapshot.gateway.counters == snapshot.unattributed == counts(10, 300, 1, 1, 1)
@@ -126,7 +126,7 @@ def test_a_device_without_a_mac_is_named_by_its_address(book: Book) -> None:
     assert (found.device.name, found.device.addresses, found.device.interface) == (TUNNEL, [TUNNEL], "br0")
 
 
-def test_a_new_store_is_empty_and_knows_nobody(book: Book) -> None:
+def test_a_new_store_is_empty(book: Book) -> None:
     snapshot = book.reader.snapshot()
     assert (snapshot.flush, snapshot.devices) == ((0, 0), [])
     assert snapshot.gateway.counters == NO_COUNTS
@@ -144,7 +144,7 @@ def test_counters_of_the_accounting_add_up(book: Book) -> None:
     assert book.reader.meta()["seq"] == "2"
 
 
-def test_gateways_in_one_redis_do_not_meet(book: Book, shared_redis: RedisServer) -> None:
+def test_gateways_in_one_redis_are_separate(book: Book, shared_redis: RedisServer) -> None:
     other = Book(shared_redis.url, "gw2")
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2))
     other.flush(other.netifyd.flow("a", PHONE), other.netifyd.stats("a", 3, 4))
@@ -158,7 +158,7 @@ def test_every_key_of_a_gateway_has_its_hash_tag(book: Book) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_names_go_in_and_come_out_as_they_are(book: Book, text: str) -> None:
+def test_hostile_names_are_stored_unchanged(book: Book, text: str) -> None:
     flush = book.take()
     book.sequence -= 1
     # Past the accounting, which would have cleaned them: the store must not rely on it.
@@ -191,7 +191,7 @@ def test_hostile_names_go_in_and_come_out_as_they_are(book: Book, text: str) -> 
     assert book.writer.claim().flows[flow_id("a")].key.application == text
 
 
-def test_bytes_that_are_no_text_are_replaced_not_fatal(book: Book) -> None:
+def test_lone_surrogates_are_replaced(book: Book) -> None:
     book.client.connection_pool.connection_kwargs["decode_responses"] = False
     book.flush(book.netifyd.flow("a", application="cut\ud800off"), book.netifyd.stats("a", 7, 9))
     raw = redis.Redis(unix_socket_path=book.client.connection_pool.connection_kwargs["path"])
@@ -205,7 +205,7 @@ def test_bytes_that_are_no_text_are_replaced_not_fatal(book: Book) -> None:
 # -- what a restart finds --------------------------------------------------------------------------
 
 
-def test_a_claim_gives_back_every_live_flow_exactly(book: Book, shared_redis: RedisServer) -> None:
+def test_a_claim_returns_every_live_flow_unchanged(book: Book, shared_redis: RedisServer) -> None:
     local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
     status = {"type": "agent_status", "uptime": 50, "timestamp": 1_700_000_000, "flow_count": 0}
     flush = book.flush(
@@ -228,9 +228,7 @@ def test_a_claim_gives_back_every_live_flow_exactly(book: Book, shared_redis: Re
     assert digests(again.writer.claim().flows) == set("bcde")
 
 
-def test_a_store_that_fell_behind_to_before_the_claim_is_still_ours(
-    book: Book, shared_redis: RedisServer
-) -> None:
+def test_a_store_restored_to_before_the_claim_is_accepted(book: Book, shared_redis: RedisServer) -> None:
     """Redis loses a second or so of commands when its machine dies: perhaps our claim among them."""
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
     before = book.client.hgetall(Keys("gw1").meta)

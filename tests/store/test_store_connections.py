@@ -61,9 +61,9 @@ def test_a_password_is_taken_from_a_file_or_from_the_url(
     ("credentials", "password", "told"),
     [
         ("", None, "requires a password .NOAUTH."),
-        ("", "hunter2", "refuses the user or the password .WRONGPASS."),
-        (":hunter2@", None, "refuses the user or the password .WRONGPASS."),
-        ("ann:hunter2@", None, "refuses the user or the password .WRONGPASS."),
+        ("", "hunter2", "refuses the user name or the password .WRONGPASS."),
+        (":hunter2@", None, "refuses the user name or the password .WRONGPASS."),
+        ("ann:hunter2@", None, "refuses the user name or the password .WRONGPASS."),
     ],
 )
 def test_a_wrong_password_is_one_clear_line_without_it(
@@ -77,7 +77,7 @@ def test_a_wrong_password_is_one_clear_line_without_it(
         assert "hunter2" not in str(error.value)
 
 
-def test_nobody_listening_is_one_clear_line(directory: Path) -> None:
+def test_a_refused_connection_is_one_clear_line(directory: Path) -> None:
     port = free_port()
     for url, told in (
         (f"redis://:hunter2@127.0.0.1:{port}/0", "(?i)connect.*refused"),
@@ -94,7 +94,7 @@ def test_nobody_listening_is_one_clear_line(directory: Path) -> None:
             assert "hunter2" not in str(error.value)
 
 
-def test_a_redis_that_says_nothing_is_given_up(directory: Path) -> None:
+def test_a_redis_that_does_not_answer_times_out(directory: Path) -> None:
     path = directory / "mute.sock"
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(path))
@@ -113,7 +113,7 @@ def test_the_database_of_the_url_is_used(shared_redis: RedisServer) -> None:
     assert set(device_counts(book)) == {LAPTOP}
 
 
-def test_a_redis_that_is_killed_and_comes_back_is_found_again(redis_server: RedisServer) -> None:
+def test_the_connection_recovers_after_a_restart_of_redis(redis_server: RedisServer) -> None:
     book = Book(redis_server.url, "gw1")
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
     redis_server.kill()

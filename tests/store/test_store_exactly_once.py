@@ -56,9 +56,7 @@ def test_flushes_are_numbered_without_gaps(book: Book) -> None:
     book.writer.apply(skipped)
 
 
-def test_a_rival_takes_the_store_over_and_the_older_writer_is_refused(
-    book: Book, shared_redis: RedisServer
-) -> None:
+def test_a_second_writer_takes_over_and_the_first_is_refused(book: Book, shared_redis: RedisServer) -> None:
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
     rival = Book(shared_redis.url, "gw1")
     before = everything(book.client)
@@ -71,7 +69,7 @@ def test_a_rival_takes_the_store_over_and_the_older_writer_is_refused(
     assert device_counts(rival)[LAPTOP] == counts(11, 21, 2, 2, 2)
 
 
-def test_a_rival_that_claims_between_check_and_commit_wins(book: Book, shared_redis: RedisServer) -> None:
+def test_a_claim_between_check_and_commit_wins(book: Book, shared_redis: RedisServer) -> None:
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
 
     class Slow(Retention):
@@ -97,7 +95,7 @@ def test_a_store_of_a_newer_schema_is_refused_untouched(book: Book, shared_redis
     assert everything(book.client) == before
 
 
-def test_a_store_of_schema_1_learns_who_uses_a_protocol(book: Book, shared_redis: RedisServer) -> None:
+def test_a_store_of_schema_1_gets_the_users_of_protocols(book: Book, shared_redis: RedisServer) -> None:
     said = book.netifyd
     dns: dict[str, Any] = {"detected_protocol_name": "DNS"}
     book.flush(
@@ -118,7 +116,7 @@ def test_a_store_of_schema_1_learns_who_uses_a_protocol(book: Book, shared_redis
     assert expected[Keys("gw1").protocol_users("DNS")] == [(PHONE, 10)]
 
 
-def test_a_redis_that_goes_back_to_schema_1_is_taken_over_again(book: Book) -> None:
+def test_a_redis_restored_to_schema_1_is_migrated_again(book: Book) -> None:
     """Its next flush called the old data schema 2, and nobody ever learned who had used a protocol."""
     said, keys = book.netifyd, Keys("gw1")
     book.flush(said.flow("a"), said.stats("a", 10, 20))
@@ -133,7 +131,7 @@ def test_a_redis_that_goes_back_to_schema_1_is_taken_over_again(book: Book) -> N
     assert book.client.hget(keys.meta, "schema") == str(SCHEMA)
 
 
-def test_flows_of_schema_2_are_renamed_and_go_on(book: Book, shared_redis: RedisServer) -> None:
+def test_flows_of_schema_2_get_new_names_and_go_on(book: Book, shared_redis: RedisServer) -> None:
     """It named them by digest alone, and had one baseline for all sources."""
     keys, said = Keys("gw1"), book.netifyd
     source = {"type": "agent_status", "timestamp": 1_700_000_000, "uptime": 50, "flow_count": 0}
@@ -177,7 +175,7 @@ def test_flows_of_schema_2_are_renamed_and_go_on(book: Book, shared_redis: Redis
         lambda client, keys: client.hset(keys.flows, mapping={"a": "null"}),
     ],
 )
-def test_data_of_somebody_else_is_refused_with_advice(
+def test_data_of_another_program_is_refused_with_advice(
     shared_redis: RedisServer, spoil: Callable[[Any, Keys], Any]
 ) -> None:
     client = connect(shared_redis.url, None)
@@ -187,11 +185,11 @@ def test_data_of_somebody_else_is_refused_with_advice(
         Book(shared_redis.url, "gw1")
 
 
-def test_somebody_who_spoils_a_key_later_is_told_of(book: Book) -> None:
+def test_a_key_overwritten_by_another_program_is_reported(book: Book) -> None:
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
     book.client.delete(Keys("gw1").applications(LAPTOP))
     book.client.set(Keys("gw1").applications(LAPTOP), "mine")
-    with pytest.raises(StoreRefused, match=r"took flush 2 but refused .* of its commands.*: somebody else"):
+    with pytest.raises(StoreRefused, match=r"took flush 2 but refused .* of its commands.*: another program"):
         book.flush(book.netifyd.stats("a", 10, 20))
     book.client.delete(Keys("gw1").meta)
     book.client.set(Keys("gw1").meta, "mine")
@@ -206,7 +204,7 @@ def test_somebody_who_spoils_a_key_later_is_told_of(book: Book) -> None:
         (("min-replicas-to-write", "1"), ("min-replicas-to-write", "0"), "NOREPLICAS"),
     ],
 )
-def test_a_redis_that_refuses_to_write_takes_nothing_at_all_and_all_of_it_later(
+def test_a_refused_flush_changes_nothing_and_is_applied_later(
     redis_server: RedisServer, refuse: tuple[str, str], relent: tuple[str, str], told: str
 ) -> None:
     book = Book(redis_server.url, "gw1")
@@ -230,7 +228,7 @@ def test_a_redis_that_refuses_to_write_takes_nothing_at_all_and_all_of_it_later(
     assert device_counts(book) == {LAPTOP: counts(20, 40, 2, 2, 1)}
 
 
-def test_a_read_only_replica_takes_nothing_and_can_be_promoted(redis_server: RedisServer) -> None:
+def test_a_read_only_replica_refuses_flushes_until_it_is_promoted(redis_server: RedisServer) -> None:
     book = Book(redis_server.url, "gw1")
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
     book.client.execute_command("REPLICAOF", "127.0.0.1", str(free_port()))

@@ -26,7 +26,7 @@ from netify_agent.store.layout import Keys
 # -- rows that move, rates, retention --------------------------------------------------------------
 
 
-def test_a_reclassified_flow_takes_its_totals_and_users_along(book: Book) -> None:
+def test_a_reclassification_moves_totals_and_users(book: Book) -> None:
     book.flush(book.netifyd.flow("a", application="Unknown"), book.netifyd.stats("a", 10, 20))
     book.bucket += 300
     book.flush()  # the next bucket opens
@@ -46,7 +46,7 @@ def test_a_reclassified_flow_takes_its_totals_and_users_along(book: Book) -> Non
     assert (book.reader.snapshot().gateway.rates, row.rates) == ((0, 0), (0, 0))
 
 
-def test_a_part_that_moves_leaves_the_rest_where_it_was(book: Book) -> None:
+def test_moving_one_flow_leaves_the_rest_of_the_row(book: Book) -> None:
     book.flush(
         *(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20)),
         *(book.netifyd.flow("b"), book.netifyd.stats("b", 1, 2)),
@@ -61,7 +61,7 @@ def test_a_part_that_moves_leaves_the_rest_where_it_was(book: Book) -> None:
     assert book.applications(1)[0].users == [(PHONE, 1000)]
 
 
-def test_a_flow_that_turns_out_to_be_anothers_leaves_no_empty_device(book: Book) -> None:
+def test_a_flow_moved_to_another_device_leaves_no_empty_device(book: Book) -> None:
     book.flush(book.netifyd.flow("a", TUNNEL), book.netifyd.stats("a", 10, 20))
     book.flush(book.netifyd.flow("a", LAPTOP))
     assert device_counts(book) == {LAPTOP: counts(10, 20, 1, 1, 1)}
@@ -81,7 +81,7 @@ def test_an_application_is_not_seen_by_what_moves_away_from_it(book: Book) -> No
     assert seen == {NETFLIX: (early, early), YOUTUBE: (early, late)}
 
 
-def test_seen_is_from_the_first_to_the_last_of_all_rows_whatever_their_order(book: Book) -> None:
+def test_first_and_last_seen_span_all_rows_in_any_order(book: Book) -> None:
     times = {"a": (2000, 9000, "HTTP/S"), "b": (1000, 5000, "QUIC")}
     for digest, (first, last, protocol) in times.items():
         fields: dict[str, Any] = {
@@ -98,7 +98,7 @@ def test_seen_is_from_the_first_to_the_last_of_all_rows_whatever_their_order(boo
     assert (row.applications[NETFLIX].first_seen, row.applications[NETFLIX].last_seen) == (1000, 9000)
 
 
-def test_what_a_flow_record_tells_of_a_quiet_device_is_kept(book: Book) -> None:
+def test_a_description_of_a_device_without_traffic_is_kept(book: Book) -> None:
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2), at_ms=1_800_000_000_000)
     refined = book.netifyd.flow("a", dhcp={}, host_server_name="laptop", local_port=68)
     book.flush(refined, at_ms=1_800_000_015_000)
@@ -132,7 +132,7 @@ def test_addresses_that_netifyd_lists_without_a_time_do_not_displace_the_latest(
     assert after.device.addresses == [*before.device.addresses, "fe80::1"]
 
 
-def test_history_is_kept_by_its_resolution_and_ends_by_itself(book: Book) -> None:
+def test_history_is_kept_per_resolution_and_expires(book: Book) -> None:
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
     now = time.time()
     keys = [key for key in everything(book.client) if ":history:" in key]
@@ -164,7 +164,7 @@ def test_only_history_expires_and_an_idle_flush_makes_none(book: Book) -> None:
         assert (book.client.ttl(key) > 0) == (":history:" in key), key
 
 
-def test_a_device_is_forgotten_with_all_its_keys_when_it_was_silent_for_long(
+def test_a_long_inactive_device_is_dropped_with_all_its_keys(
     shared_redis: RedisServer,
 ) -> None:
     connect(shared_redis.url, None).flushall()
@@ -186,7 +186,7 @@ def test_a_device_is_forgotten_with_all_its_keys_when_it_was_silent_for_long(
     assert book.reader.snapshot().forgotten == counts(10, 20, 1, 1, 1)
 
 
-def test_a_device_that_comes_back_in_the_flush_that_would_forget_it_stays(shared_redis: RedisServer) -> None:
+def test_a_device_active_in_the_flush_that_would_drop_it_stays(shared_redis: RedisServer) -> None:
     connect(shared_redis.url, None).flushall()
     book = Book(shared_redis.url, "gw1", forget_after_s=86400)
     now = int(time.time() * 1000)
