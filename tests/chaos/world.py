@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +185,20 @@ class World:
 
     def _flows(self) -> list[dict[str, Any]]:
         """All flows that the API lists."""
-        page = self.daemon.get("/flows?limit=1000")[1]
-        flows = list(page["flows"])
-        while page["next"] is not None:
-            page = self.daemon.get(f"/flows?limit=1000&cursor={page['next']}")[1]
+        flows: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            page = eventually(partial(self._page, f"/flows?limit=200{cursor}"), "a page of flows")
             flows += page["flows"]
-        return flows
+            if page["next"] is None:
+                return flows
+            cursor = f"&cursor={page['next']}"
+
+    def _page(self, path: str) -> dict[str, Any] | None:
+        """None while a page takes longer than the second between two flushes: it answers 503 then."""
+        code, page = self.daemon.get(path)
+        assert code in (200, 503), page
+        return page if code == 200 else None
 
     def close(self) -> None:
         """Leave nothing behind."""
