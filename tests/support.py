@@ -208,7 +208,7 @@ def free_port() -> int:
 class Daemon:
     """``netify-agent run`` as a process of its own, with a configuration file of its own."""
 
-    def __init__(self, directory: Path, redis_url: str, netifyd: str, **settings: Any) -> None:
+    def __init__(self, directory: Path, redis_url: str, *endpoints: str, **settings: Any) -> None:
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.wrapper: list[str] = []  # a command that makes itself the agent, given as its arguments
@@ -218,7 +218,7 @@ class Daemon:
         self.settings: dict[str, Any] = {
             "gateway": "gw1",
             "interval": 1,
-            "netifyd": {"endpoints": [netifyd]},
+            "netifyd": {"endpoints": endpoints},
             "redis": {"url": redis_url},
             "web": {"listen": f"127.0.0.1:{self.port}"},
             **settings,

@@ -14,6 +14,8 @@ from support import eventually
 from world import World
 
 _TCP_REPAIR = getattr(socket, "TCP_REPAIR", 19)  # linux/tcp.h
+_HALF_A_REQUEST = b"GET / HTTP/1.1\r\nHost: local"
+_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @contextmanager
@@ -82,11 +84,10 @@ def half_open(world: World) -> None:
     for number in range(200):
         client = socket.create_connection(("127.0.0.1", world.daemon.port), 10, ("127.0.0.2", 0))
         vanished.append(client)
-        if number % 3 == 1:
-            client.sendall(b"GET / HTTP/1.1\r\nHost: local")
-        elif number % 3 == 2:
-            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            client.recv(1 << 16)
+        if number % 3:
+            client.sendall(_HALF_A_REQUEST if number % 3 == 1 else _REQUEST)
+    for client in vanished[2::3]:  # after all have connected: the agent closes silent ones after 15 s
+        client.recv(1 << 16)
     eventually(lambda: _files(world) >= before + 200, "the agent has accepted them all")
     for client in vanished:
         try:

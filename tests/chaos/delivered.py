@@ -8,8 +8,9 @@ one could have seen more.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from netify_agent.store.layout import Keys
 
 GATEWAY = "gw1"
 MAX_DEVICES = 64  # of the agent's configuration
+_DESCRIPTIONS = ("flow", "flow_dpi_update", "flow_dpi_complete")
 _COUNTERS = ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows")
 
 
@@ -26,6 +28,7 @@ _COUNTERS = ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows")
 class Told:
     """One flow, as far as it was told.
 
+    :ivar endpoint: of the netifyd that told of it.
     :ivar totals: each cumulative total that was delivered, bytes, in order; 0 before the first.
     :ivar before: what it had carried before the first record that was delivered, bytes.
     :ivar first_life: the agent's life in which the first record with counters was delivered.
@@ -33,6 +36,7 @@ class Told:
     :ivar exact: up and down so far, None once an interval of it was lost.
     """
 
+    endpoint: str
     totals: list[int] = field(default_factory=lambda: [0])
     before: int = 0
     first_life: int = 0
@@ -47,25 +51,25 @@ class Delivered:
 
     :ivar life: number of the agent's life that records are delivered to now.
     :ivar forgetful: Redis lost for good what it held: totals go on from where they are.
-    :ivar backward: netifyd's clock went back: what flows born after that carried before their first record
-        may seem to be from before our time, and is then nobody's to count (docs/accounting.md, trap 6).
+    :ivar backward: endpoints whose netifyd's clock went back. What a flow born after that carried before its
+        first record may seem to be from before our time; then nobody counts it (docs/accounting.md, rule 9).
     """
 
     def __init__(self) -> None:
         self.life = 1
         self.forgetful = False
-        self.backward = False
+        self.backward: set[str] = set()
         self.flows: dict[str, Told] = {}
-        self._names: dict[str, str] = {}  # any digest of a flow to its first
+        self._names: dict[str, str] = {}  # any flow id of a flow to its first
 
-    def take(self, payload: bytes) -> None:
-        """A record reached the agent's socket."""
+    def take(self, endpoint: str, payload: bytes) -> None:
+        """A record of the netifyd at ``endpoint`` reached the agent's socket."""
         record = json.loads(payload)
-        if record["type"] not in ("flow", "flow_stats", "flow_purge"):
+        if record["type"] not in (*_DESCRIPTIONS, "flow_stats", "flow_purge"):
             return
         fields = record["flow"]
-        told = self._flow(fields)
-        if record["type"] == "flow":
+        told = self._flow(endpoint, fields)
+        if record["type"] in _DESCRIPTIONS:
             told.description, told.described = fields, self.life
             return
         up, down, total = fields["local_bytes"], fields["other_bytes"], fields["total_bytes"]
@@ -80,12 +84,13 @@ class Delivered:
             told.totals.append(total)
         told.life = self.life
 
-    def _flow(self, fields: dict[str, Any]) -> Told:
+    def _flow(self, endpoint: str, fields: dict[str, Any]) -> Told:
         digests = [*fields.get("digest_prev", ()), fields["digest"]]
-        name = next((self._names[digest] for digest in digests if digest in self._names), digests[0])
-        for digest in digests:
-            self._names[digest] = name
-        return self.flows.setdefault(name, Told())
+        ids = [_flow_id(endpoint, digest) for digest in digests]
+        name = next((self._names[flow_id] for flow_id in ids if flow_id in self._names), ids[0])
+        for flow_id in ids:
+            self._names[flow_id] = name
+        return self.flows.setdefault(name, Told(endpoint))
 
     def check(self, client: redis.Redis, network: dict[str, Any], applications: dict[str, Any]) -> list[str]:
         """What is wrong with the store and with the API's answers; nothing, if all is well.
@@ -99,19 +104,40 @@ class Delivered:
         wrong += [f"{name}: no record told of it" for name in stored.keys() - self.flows.keys()]
         return wrong[:10] + self._sums_are_wrong(client, network, applications, stored)
 
+    def check_flows(self, client: redis.Redis, flows: list[dict[str, Any]]) -> list[str]:
+        """What is wrong with the flows that the API lists, compared with the store."""
+        listed: dict[str, tuple[int, int]] = {}
+        wrong = []
+        for row in flows:
+            flow_id = _flow_id(row["endpoint"], row["digest"])
+            name = self._names.get(flow_id, flow_id)
+            if name in listed:
+                wrong.append(f"{name}: /flows lists it twice")
+            listed[name] = row["bytes_up"], row["bytes_down"]
+        stored = {name: (state[7], state[8]) for name, state in self._stored(client).items()}
+        for name in stored.keys() | listed.keys():
+            if stored.get(name) != listed.get(name):
+                wrong.append(f"{name}: /flows says {listed.get(name)}, Redis {stored.get(name)}")
+        digests = Counter(flow_id.partition("@")[0] for flow_id in self._names)
+        if digests.most_common(1)[0][1] < 2:
+            wrong.append("the endpoints had no digest in common: this run proves nothing about that")
+        return wrong[:10]
+
     def _stored(self, client: redis.Redis) -> dict[str, list[Any]]:
         """The state of each flow in Redis, live or over: total, up, down."""
         keys = Keys(GATEWAY)
         states: dict[str, list[Any]] = {}
         for key in (keys.ended, keys.flows):
-            for digest, text in client.hgetall(key).items():
-                name = self._names.get(digest, digest)
+            for flow_id, text in client.hgetall(key).items():
+                name = self._names.get(flow_id, flow_id)
                 assert name not in states, f"{name} stands twice in Redis"
                 states[name] = json.loads(text)
         return states
 
     def _flow_is_wrong(self, name: str, told: Told, stored: dict[str, list[Any]]) -> str | None:
         state = stored.get(name)
+        if state is not None and state[0] != told.endpoint:
+            return f"{name}: stands at {state[0]}, was told by {told.endpoint}"
         # v5: whether bytes from before are ours is decided when the flow is described, or over; till then
         # they are held, and stand in the state.
         total, up, down, held = (max(state[5], 0), state[7], state[8], state[11]) if state else (0, 0, 0, 0)
@@ -122,13 +148,13 @@ class Delivered:
         if self.forgetful:
             return None if 0 <= up + down <= total else f"{name}: {up} + {down} counted of {total}"
         allowed = {total}
-        if self.backward:
+        if told.endpoint in self.backward:
             allowed |= {total - told.before}
         if up + down + held not in allowed:
             return f"{name}: {up} + {down} counted of {total}"
         if (
             told.first_life == self.life
-            and not self.backward
+            and told.endpoint not in self.backward
             and told.exact is not None
             and told.exact != (up, down)
         ):
@@ -188,6 +214,11 @@ class Delivered:
                 f"{key} {name}: {count}" for name, count in client.hgetall(key).items() if count[:1] == "-"
             ]
         return wrong[:20]
+
+
+def _flow_id(endpoint: str, digest: str) -> str:
+    """The name of a flow in Redis: two endpoints may use one digest (docs/store.md)."""
+    return f"{digest}@{hashlib.sha256(endpoint.encode()).hexdigest()[:8]}"
 
 
 def _both(row: dict[str, Any] | None) -> int:

@@ -7,8 +7,6 @@ import time
 from faults import LONG, fault
 from world import World
 
-from netify_agent.simulator.form import frame
-
 TEN_YEARS_MS = 10 * 365 * 86_400_000
 
 
@@ -16,11 +14,11 @@ TEN_YEARS_MS = 10 * 365 * 86_400_000
 def drop(world: World) -> None:
     for _ in range(3):
         world.deliver(world.chance.randint(1, 60))
-        data = frame(world.next(), world.version)
-        world.send(data[: world.chance.randrange(len(data))])
-        world.drop()
-        world.unseen(world.chance.randint(0, 60))
-        world.connect()
+        data = world.netifyd.frame(world.netifyd.next())
+        world.netifyd.send(data[: world.chance.randrange(len(data))])
+        world.netifyd.drop()
+        world.netifyd.unseen(world.chance.randint(0, 60))
+        world.netifyd.connect()
 
 
 @fault("netifyd", "netifyd sends garbage")
@@ -28,22 +26,22 @@ def garbage(world: World) -> None:
     for _ in range(5):
         world.deliver(world.chance.randint(1, 20))
         noise = world.chance.randbytes(world.chance.randint(1, 5000)).replace(b"{", b"")
-        world.send(noise + b"\n")
+        world.netifyd.send(noise + b"\n")
 
 
 @fault("netifyd", "netifyd sends a line without an end")
 def long_line(world: World) -> None:
     piece = b"x" * (1 << 20)
     for _ in range(1024 if LONG else 16):
-        world.send(piece)
+        world.netifyd.send(piece)
         world.measure()
-    world.send(b"\n")
+    world.netifyd.send(b"\n")
 
 
 @fault("netifyd", "netifyd restarts")
 def restart(world: World) -> None:
     world.deliver(30)
-    world.restart_netifyd()
+    world.netifyd.restart()
 
 
 @fault("netifyd", "netifyd repeats counters")
@@ -51,14 +49,15 @@ def replay(world: World) -> None:
     reached = world.deliver(150)
     for payload in world.chance.sample(reached, min(40, len(reached))):
         if b'"type":"flow_stats"' in payload or b'"type":"flow_purge"' in payload:
-            world.send(frame(payload, world.version))
+            world.netifyd.send(world.netifyd.frame(payload))
 
 
 @fault("netifyd", "netifyd falls silent")
 def silence(world: World) -> None:
     time.sleep(130 if LONG else 2)
-    if LONG:  # the agent gave the connection up after 120 s
-        world.connect()
+    if LONG:  # the agent gave the connections up after 120 s
+        for netifyd in world.netifyds:
+            netifyd.connect()
 
 
 @fault("netifyd", "netifyd floods")
@@ -69,18 +68,17 @@ def flood(world: World) -> None:
 @fault("netifyd", "netifyd tells of a flood of made-up MAC addresses")
 def mac_flood(world: World) -> None:
     for _ in range(10):
-        world.spoof(30)
+        world.netifyd.spoof(30)
         world.deliver(20)
 
 
 @fault("netifyd", "netifyd's clock jumps ten years ahead")
 def clock_ahead(world: World) -> None:
-    world.shift_netifyd_clock(TEN_YEARS_MS)
+    world.netifyd.shift_clock(TEN_YEARS_MS)
     world.deliver(200)
-    world.delivered.backward = True  # it may come back: what was born in between is from before then
-    world.shift_netifyd_clock(-TEN_YEARS_MS)
+    world.netifyd.shift_clock(-TEN_YEARS_MS)
 
 
 @fault("netifyd", "netifyd's clock jumps ten years back")
 def clock_back(world: World) -> None:
-    world.shift_netifyd_clock(-TEN_YEARS_MS)
+    world.netifyd.shift_clock(-TEN_YEARS_MS)

@@ -173,7 +173,8 @@ def main() -> int:
         peak = max(peak, outcome.peak_kib)
         verdict = "FAILED" if outcome.wrong else "ok"
         steps = "; ".join(", while ".join(step) for step in outcome.steps)
-        print(f"seed {outcome.seed}: {verdict} in {outcome.seconds:.0f} s: {steps}", flush=True)
+        cost = f"{outcome.seconds:.0f} s, {outcome.peak_kib >> 10} MiB"
+        print(f"seed {outcome.seed}: {verdict} in {cost}: {steps}", flush=True)
         for text in outcome.wrong:
             print(f"    {text}", flush=True)
         if outcome.wrong:

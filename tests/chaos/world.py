@@ -1,36 +1,34 @@
-"""One gateway for one seed: a simulated network, its netifyd, the agent as a process, a Redis."""
+"""One gateway for one seed: two netifyds with the same digests, the agent as a process, a Redis."""
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from delivered import MAX_DEVICES, Delivered
-from support import Daemon, Proxy, RedisServer, StandIn, eventually
+from netifyd import Netifyd
+from support import Daemon, Proxy, RedisServer, eventually
 
-from netify_agent.simulator import Simulation
-from netify_agent.simulator.form import frame
 from netify_agent.store.client import connect
 
-DEVICES = 12
-HOURS = 4.0  # of netifyd's clock: more than any run makes of it
 MEMORY_KIB = 160 << 10  # bound on the agent's resident memory: some three times what it needs here
 _RESTART_S = 0.3  # the unit's RestartSec, in time lapse
 _CLOCK = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
-_TIMES = re.compile(rb'"(first_seen_at|last_seen_at|first_update_at)":(\d+)')
-_SECONDS = re.compile(rb'"timestamp":(\d+)')
 
 
 class World:
     """What faults act on.
 
     :ivar chance: all that is random in this run comes from it.
+    :ivar netifyd: the one that faults strike.
+    :ivar twin: another endpoint with the same flows and the same digests. In half of the worlds its devices
+        have other MAC addresses.
     :ivar delivered: what has reached the agent.
     :ivar server: the Redis that holds the accounts; :ivar servers: all that there were.
     :ivar redis_ails: a fault of Redis lasts on while another one strikes.
@@ -42,7 +40,6 @@ class World:
         self.seed = seed
         self.chance = random.Random(seed)
         self.directory = directory
-        self.version = 4 + seed % 2
         self.delivered = Delivered()
         self.noisy = False
         self.peak_kib = 0
@@ -54,26 +51,14 @@ class World:
         self.server = RedisServer(self._data, "--bind", "127.0.0.1")
         self.servers = [self.server]
         self.proxy = Proxy(directory / "proxy.sock", self.server.socket)
-        self.netifyd = StandIn(directory / "netifyd.sock")
+        start_ms = int(time.time()) * 1000
+        self.netifyd, self.twin = (
+            Netifyd(directory / f"{name}.sock", seed, start_ms, self.chance, self.delivered, macs)
+            for name, macs in (("netifyd", False), ("twin", seed // 2 % 2 == 0))
+        )
         self.daemon = Daemon(
-            directory, self.proxy.url, f"unix://{self.netifyd.path}", devices={"max": MAX_DEVICES}
+            directory, self.proxy.url, self.netifyd.url, self.twin.url, devices={"max": MAX_DEVICES}
         )
-        self.connected = False
-        self._sent = 0  # bytes to this life of the agent
-        self._shift_ms = 0
-        self._born: dict[
-            bytes, int
-        ] = {}  # digest to how far netifyd's clock was off at the flow's first record
-        self._lives = 0
-        self.simulation, self._records = self._netifyd_process()
-
-    def _netifyd_process(self) -> tuple[Simulation, Iterator[tuple[int, bytes]]]:
-        self._lives += 1
-        start_ms = int(time.time()) * 1000 + self._lives * 3_600_000
-        simulation = Simulation(
-            self.seed * 100 + self._lives, DEVICES, HOURS, version=self.version, start_ms=start_ms
-        )
-        return simulation, simulation.records()
 
     def begin(self) -> None:
         """Start Redis, on a disk of its own where that can be, and the agent."""
@@ -101,9 +86,8 @@ class World:
                 "FAKETIME_NO_CACHE": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             }
-        self._sent = 0
-        self.connected = False
-        self.netifyd.drop()
+        for netifyd in self.netifyds:
+            netifyd.forget_agent()
         self.daemon.start(environment)
         self.connect()
 
@@ -138,108 +122,31 @@ class World:
             found = re.search(r"VmRSS:\s*(\d+)", status)
             self.peak_kib = max(self.peak_kib, int(found[1]) if found else 0)
 
-    # -- netifyd -----------------------------------------------------------------------------------
+    # -- both netifyds -----------------------------------------------------------------------------
+
+    @property
+    def netifyds(self) -> tuple[Netifyd, Netifyd]:
+        """Both endpoints."""
+        return self.netifyd, self.twin
+
+    @property
+    def connected(self) -> bool:
+        """Whether the agent reads both, as far as is known."""
+        return all(netifyd.connected for netifyd in self.netifyds)
 
     def connect(self) -> None:
-        """Wait for the agent to connect, and greet it."""
-        self.netifyd.accept()
-        self.connected = True
-        for payload in self.simulation.opening():
-            self.send(frame(payload, self.version))
-
-    def drop(self) -> None:
-        """Close the connection; what was sent is still read."""
-        self.netifyd.drop()
-        self.connected = False
-
-    def send(self, data: bytes) -> bool:
-        """Bytes to the agent; False if it has gone."""
-        try:
-            self.netifyd.send(data)
-        except OSError:
-            self.connected = False
-            return False
-        self._sent += len(data)
-        return True
-
-    def next(self) -> bytes:
-        """The next record of this netifyd, by its clock; the network goes on for ever."""
-        for _, payload in self._records:
-            return self._clocked(payload)
-        self.restart_netifyd()
-        return self.next()
+        """Wait for the agent to connect where it is not connected."""
+        for netifyd in self.netifyds:
+            if not netifyd.connected:
+                netifyd.connect()
 
     def deliver(self, count: int) -> list[bytes]:
-        """The next ``count`` records, to the agent if it listens; returns those that reached it."""
+        """The next ``count`` records of each, by turns; returns those of the first that reached the agent."""
         reached = []
         for _ in range(count):
-            payload = self.next()
-            if self.connected and self.send(frame(payload, self.version)):
-                self.delivered.take(payload)
-                reached.append(payload)
+            reached += self.netifyd.deliver(1)
+            self.twin.deliver(1)
         return reached
-
-    def spoof(self, count: int) -> None:
-        """Flows of ``count`` made-up MAC addresses, each over at once."""
-        for _ in range(count):
-            tail = f"{self.chance.getrandbits(32):08x}"
-            at_ms = int(time.time() * 1000) + self._lives * 3_600_000 + self._shift_ms
-            up, down = self.chance.randint(60, 1500), self.chance.randint(0, 1500)
-            flow = {
-                "digest": f"{self.chance.getrandbits(160):040x}",
-                "last_seen_at": at_ms,
-                "first_seen_at": at_ms,
-                "local_mac": "06:00:" + ":".join(re.findall("..", tail)),
-                "local_ip": f"10.66.{int(tail[:2], 16)}.{int(tail[2:4], 16)}",
-                "other_ip": "203.0.113.9",
-                "other_type": "remote",
-                "detected_application_name": "netify.spoofed",
-                "detected_protocol_name": "DNS",
-            }
-            counters = {
-                "digest": flow["digest"],
-                "last_seen_at": at_ms,
-                "local_bytes": up,
-                "local_packets": 1,
-                "other_bytes": down,
-                "other_packets": 1,
-                "total_bytes": up + down,
-                "total_packets": 2,
-            }
-            for kind, fields in (("flow", flow), ("flow_purge", counters)):
-                payload = json.dumps({"type": kind, "flow": fields}, separators=(",", ":")).encode() + b"\n"
-                if self.connected and self.send(frame(payload, self.version)):
-                    self.delivered.take(payload)
-
-    def unseen(self, count: int) -> None:
-        """``count`` records that nobody gets."""
-        for _ in range(count):
-            self.next()
-
-    def restart_netifyd(self) -> None:
-        """Another process of netifyd: its flows, and its uptime, begin anew."""
-        connected = self.connected
-        self.drop()
-        self.simulation, self._records = self._netifyd_process()
-        if connected:
-            self.connect()
-
-    def shift_netifyd_clock(self, milliseconds: int) -> None:
-        """netifyd's wall clock jumps; a flow's begin, which it has noted, stays."""
-        self._shift_ms += milliseconds
-        self.delivered.backward = self.delivered.backward or milliseconds < 0
-
-    def _clocked(self, payload: bytes) -> bytes:
-        names = re.findall(rb'"(\w{40})"', payload)  # v5: the digests that it had before are among them
-        born = next((self._born[name] for name in names if name in self._born), self._shift_ms)
-        self._born.update(dict.fromkeys(names, born))
-
-        def move(match: re.Match[bytes]) -> bytes:
-            shift = born if match[1] == b"first_seen_at" else self._shift_ms
-            return b'"%b":%d' % (match[1], int(match[2]) + shift)
-
-        moved = _TIMES.sub(move, payload)
-        return _SECONDS.sub(lambda match: b'"timestamp":%d' % (int(match[1]) + self._shift_ms // 1000), moved)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -254,7 +161,8 @@ class World:
         self.daemon.flushed()
 
     def _all_read(self) -> bool:
-        return bool(self.daemon.get("/status")[1]["listeners"][0]["bytes"] == self._sent)
+        read = {row["endpoint"]: row["bytes"] for row in self.daemon.get("/status")[1]["listeners"]}
+        return read == {netifyd.url: netifyd.sent for netifyd in self.netifyds}
 
     def verdict(self) -> list[str]:
         """What is wrong at the end; nothing, if all is well."""
@@ -262,6 +170,7 @@ class World:
         wrong = self.delivered.check(
             client, self.daemon.get("/")[1], self.daemon.get("/applications?limit=10000")[1]
         )
+        wrong += self.delivered.check_flows(client, self._flows())
         lost = self.daemon.get("/status")[1]["flushes"]["lost"]
         if lost and not self.delivered.forgetful:
             wrong.append(f"{lost} flushes were lost")
@@ -274,13 +183,31 @@ class World:
             wrong.append(f"the last stop ended with exit code {self.daemon.exited()}")
         return wrong
 
+    def _flows(self) -> list[dict[str, Any]]:
+        """All flows that the API lists."""
+        flows: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            page = eventually(partial(self._page, f"/flows?limit=200{cursor}"), "a page of flows")
+            flows += page["flows"]
+            if page["next"] is None:
+                return flows
+            cursor = f"&cursor={page['next']}"
+
+    def _page(self, path: str) -> dict[str, Any] | None:
+        """None while a page takes longer than the second between two flushes: it answers 503 then."""
+        code, page = self.daemon.get(path)
+        assert code in (200, 503), page
+        return page if code == 200 else None
+
     def close(self) -> None:
         """Leave nothing behind."""
         if self.daemon.process is not None and self.daemon.process.poll() is None:
             self.daemon.process.kill()
             self.daemon.process.wait()
         self.proxy.close()
-        self.netifyd.close()
+        for netifyd in self.netifyds:
+            netifyd.close()
         for server in self.servers:
             server.kill()
         if self._data.is_mount():
