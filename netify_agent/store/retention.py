@@ -30,9 +30,6 @@ class RetentionLimits:
     corrections: int = 1_000  # devices, and ended flows, whose time in the future is corrected
 
 
-_DEFAULT_LIMITS = RetentionLimits()
-
-
 class WallClock(NamedTuple):
     """The wall clock at a flush, in milliseconds since the epoch.
 
@@ -102,10 +99,10 @@ class Retention:
         keys: Keys,
         forget_after_s: int,
         max_devices: int,
-        limits: RetentionLimits = _DEFAULT_LIMITS,
+        limits: RetentionLimits | None = None,
     ) -> None:
         self.forget_after_s = forget_after_s
-        self._limits = limits
+        self._limits = limits or RetentionLimits()
         self.max_devices = max_devices
         self._client = client
         self._keys = keys

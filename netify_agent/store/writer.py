@@ -110,8 +110,7 @@ class StoreWriter:
         self._keys = Keys(gateway)
         self._flow_writer = FlowWriter(self._keys, flow_limits)
         self._history = history
-        limits = retention_limits or RetentionLimits()
-        self.retention = Retention(client, self._keys, forget_after_s, max_devices, limits)
+        self.retention = Retention(client, self._keys, forget_after_s, max_devices, retention_limits)
         self._window = RateWindow()
         self._moving: set[str] = set()  # devices that have a rate since the last flush
         self._dropped: list[str] = []  # devices dropped by the last flush
@@ -343,11 +342,9 @@ class StoreWriter:
                 fields["hint"] = note.hint
             if note.addresses:
                 addresses = self._keys.addresses(device)
-                seen = {ip: at for ip, at in note.addresses.items() if at}
-                listed = {ip: 0 for ip, at in note.addresses.items() if not at}
-                if seen:
+                if seen := {ip: at for ip, at in note.addresses.items() if at}:
                     pipe.zadd(addresses, seen)
-                if listed:
+                if listed := {ip: 0 for ip, at in note.addresses.items() if not at}:
                     pipe.zadd(addresses, listed, nx=True)  # listed by netifyd without a time
         if fields:
             pipe.hset(key, mapping=fields)
