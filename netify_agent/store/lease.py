@@ -122,6 +122,8 @@ class Lease:
         if writer in (None, self.writer) or holder is None or holder == self._holder:
             return  # no lease, this agent's, or written by a version without leases
         renewed, length = int(meta.get("renewed", 0)), int(meta.get("lease", 0))
+        if length == 0:
+            return  # released at a clean stop
         alive = holder.is_alive()
         now = time.monotonic()
         if self._seen is None or self._seen[0] != writer:

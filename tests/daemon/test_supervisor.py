@@ -207,7 +207,8 @@ def test_an_agent_that_was_suspended_and_finds_its_store_taken_stops_for_good(
     daemon.signal(signal.SIGSTOP)
     client, meta = connect(redis_server.url, None), Keys("gw1").meta
     assert int(client.hget(meta, "lease")) > 0
-    client.hset(meta, "renewed", 0)  # as if it were suspended for longer than its lease
+    # As if the agent were suspended on another machine for longer than its lease.
+    client.hset(meta, mapping={"renewed": 0, "holder": '["gw-b", "0", "pid:[1]", 1, 1]'})
     (directory / "second").mkdir()
     second = Daemon(directory / "second", redis_server.url, f"unix://{directory}/none.sock")
     second.start()

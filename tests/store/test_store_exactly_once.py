@@ -105,12 +105,16 @@ def test_a_store_of_schema_1_gets_the_users_of_protocols(book: Book, shared_redi
     expected = everything(book.client)
     for protocol in ("HTTP/S", "DNS"):
         book.client.delete(Keys("gw1").protocol_users(protocol))
-    book.client.hset(Keys("gw1").meta, "schema", 1)
+    of_schema_1 = {"schema": 1, "epoch": 1_700_000_002_000, "instances": '{"unix:///run/n.sock": [5, 6]}'}
+    book.client.hset(Keys("gw1").meta, mapping=of_schema_1)
     writer = Book(shared_redis.url, "gw1").writer
     found = everything(book.client)
     expected[Keys("gw1").meta] |= {
         "writer": writer.lease.writer,
         "renewed": found[Keys("gw1").meta]["renewed"],
+        "epoch": "1700000002000",
+        "instances": of_schema_1["instances"],
+        "sources": '{"unix:///run/n.sock": [1700000002000, 0, 5, 6]}',
     }
     assert found == expected
     assert expected[Keys("gw1").protocol_users("DNS")] == [(PHONE, 10)]
