@@ -122,6 +122,7 @@ def network() -> Iterator[Daemon]:
         book = Book(redis.url, "gw1")
         scene.simulate(book, devices=20, hours=2)
         scene.name_device(book, "02:00:00:00:66:06", scene.HTML_NAME)
+        book.writer.release()
         with simulator(directory, 20) as socket, running(directory, redis, socket) as daemon:
             yield daemon
 
@@ -130,6 +131,8 @@ def network() -> Iterator[Daemon]:
 def home() -> Iterator[Daemon]:
     """A home with a month of history and live traffic."""
     with own_redis() as (directory, redis):
-        scene.fill_month(Book(redis.url, "home"), time.time())
+        book = Book(redis.url, "home")
+        scene.fill_month(book, time.time())
+        book.writer.release()
         with live(directory, redis, scene.HomeTraffic, 10_000_000, gateway="home", interval=2) as daemon:
             yield daemon

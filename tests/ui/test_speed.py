@@ -80,7 +80,9 @@ def test_the_first_paint_is_quick(home: Daemon, browser: Browser, record_propert
 def large() -> Iterator[Daemon]:
     """A network of 1,000 devices with live traffic."""
     with own_redis() as (directory, redis):
-        scene.fill_large_network(Book(redis.url, "large"), DEVICES, FLOWS)
+        book = Book(redis.url, "large")
+        scene.fill_large_network(book, DEVICES, FLOWS)
+        book.writer.release()
         traffic = functools.partial(scene.LargeNetworkTraffic, devices=DEVICES)
         with live(directory, redis, traffic, gateway="large", interval=3) as daemon:
             yield daemon
