@@ -19,16 +19,16 @@ CONFIG = Path("etc/netify-agent.yaml")
 # A hook that exists in this test only: the listener never comes back from connecting.
 _WEDGE = """
 import os, time
-from netify_agent.netifyd.listener import Listener
+from netify_agent.netifyd import listener
 
-connect = Listener._connect
+connect = listener._connect
 
-def wedged(self):
+def wedged(endpoint):
     while os.path.exists(f"/etc/wedge.{os.getpid()}"):
         time.sleep(0.1)
-    return connect(self)
+    return connect(endpoint)
 
-Listener._connect = wedged
+listener._connect = wedged
 """
 
 
@@ -260,7 +260,7 @@ AWAY = {
     ),
     "a read-only replica": (
         "redis-cli replicaof 127.0.0.1 6390",
-        "read only replica",
+        "read-only replica",
         "redis-cli replicaof no one",
     ),
 }
