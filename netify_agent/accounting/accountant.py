@@ -173,7 +173,7 @@ class Accountant:
                 self._take_status(table, read_agent_status(record))
                 self._take_neighbours(table, record)
             elif kind == "interfaces":
-                self._take_interfaces(table, record)
+                self._learn_interfaces(table, read_interfaces(record))
             elif kind == "endpoints":
                 self._take_neighbours(table, record)
         self._moves.follow_macs()
@@ -355,9 +355,6 @@ class Accountant:
             self._new_connections.discard(table.source)
             table.expire()
         self._learn_interfaces(table, status.interfaces)
-
-    def _take_interfaces(self, table: FlowTable, record: Record) -> None:
-        self._learn_interfaces(table, read_interfaces(record))
 
     def _learn_interfaces(self, table: FlowTable, interfaces: Mapping[str, Any]) -> None:
         before = table.capture_points.watches_internal

@@ -66,8 +66,7 @@ class Baseline:
         self._restarted = (
             self._start is not None
             and stored.start is not None
-            and self._uptime < stored.uptime
-            and abs(self._start - stored.start) > _SAME_START_MS
+            and _is_another_process(self._start, self._uptime, stored.start, stored.uptime)
         )
         self._evicted = max(self._evicted, stored.evicted)
         if stored.epoch is not None:
@@ -96,17 +95,19 @@ class Baseline:
 
         :param new_connection: it is the first of its connection.
         """
-        uptime_s = status.uptime_s or 0
-        start = status.clock_ms - uptime_s * 1000
-        return bool(status.clock_ms) and new_connection and self._is_another_process(start, uptime_s)
+        return (
+            bool(status.clock_ms)
+            and new_connection
+            and self._start is not None
+            and _is_another_process(status.start_ms, status.uptime_s or 0, self._start, self._uptime)
+        )
 
     def report(self, status: AgentStatus, *, is_restart: bool) -> None:
         """Take an ``agent_status``.
 
         :param is_restart: as :meth:`is_restart` said; the flows of the process before have ended.
         """
-        uptime_s = status.uptime_s or 0
-        clock, start = status.clock_ms, status.clock_ms - uptime_s * 1000
+        clock, start = status.clock_ms, status.start_ms
         if not clock:
             return
         if self._epoch is None or self._guessed:
@@ -121,11 +122,7 @@ class Baseline:
         elif clock < self._clock - _LATE_MS:
             self._before_step = max(self._epoch, self._evicted)
             self._epoch, self._evicted = min(self._epoch, clock), min(self._evicted, clock)
-        self._clock, self._uptime = clock, uptime_s
-
-    def _is_another_process(self, start: int, uptime: int) -> bool:
-        """Another process has a lower uptime and another start. A late report has the same start."""
-        return self._start is not None and uptime < self._uptime and abs(start - self._start) > _SAME_START_MS
+        self._clock, self._uptime = clock, status.uptime_s or 0
 
     def _begin_process(self, start: int) -> None:
         """Everything that a new process of netifyd ever saw is ours, whatever its clock says."""
@@ -156,3 +153,8 @@ class Baseline:
         if began >= since > 0:
             return Claim.OURS
         return Claim.NOT_OURS if described or ended else Claim.UNDECIDED
+
+
+def _is_another_process(start: int, uptime: int, start_before: int, uptime_before: int) -> bool:
+    """Another process has a lower uptime and another start. A late report has the same start."""
+    return uptime < uptime_before and abs(start - start_before) > _SAME_START_MS

@@ -110,12 +110,9 @@ class CapturePoints:
         return capture
 
     def _decide(self, name: str, internal: bool | None) -> int:
-        include, exclude = self._rules
         role = self._role(name)
-        if include:
-            return COUNTED if _named(name, role, include) else LEFT_OUT
-        if exclude:
-            return LEFT_OUT if _named(name, role, exclude) else COUNTED
+        if any(self._rules):
+            return COUNTED if self._is_chosen(name, role) else LEFT_OUT
         external = role == "wan" or (role is None and internal is False)
         if name and (name in self._external or len(self._external) < _MAX_INTERFACES):
             self._external[name] = external
@@ -124,6 +121,11 @@ class CapturePoints:
         if role == "lan" or internal:
             self._watch_internal()
         return COUNTED
+
+    def _is_chosen(self, name: str, role: str | None) -> bool:
+        """Whether the rules, which are not empty, let an interface count."""
+        include, exclude = self._rules
+        return _named(name, role, include) if include else not _named(name, role, exclude)
 
     def _role(self, name: str) -> str | None:
         known = self._interfaces.get(name)
@@ -148,12 +150,11 @@ class CapturePoints:
 
     def points(self) -> list[CapturePoint]:
         """Return the interfaces that are known, by name."""
-        include, exclude = self._rules
         points = []
         for name in sorted({*self._interfaces, *self._external}):
             role = self._role(name)
-            if include or exclude:
-                counted = _named(name, role, include) if include else not _named(name, role, exclude)
+            if any(self._rules):
+                counted = self._is_chosen(name, role)
             else:
                 external = role == "wan" or (role is None and self._external.get(name, False))
                 counted = not (external and self.watches_internal)

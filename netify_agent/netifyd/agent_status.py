@@ -64,6 +64,11 @@ class AgentStatus(NamedTuple):
     interfaces: Mapping[str, Interface]
     packets: Mapping[str, PacketCounts]
 
+    @property
+    def start_ms(self) -> int:
+        """Start of the process, milliseconds since the epoch; :attr:`clock_ms` if the uptime is unknown."""
+        return self.clock_ms - (self.uptime_s or 0) * 1000
+
 
 def read_agent_status(record: Mapping[str, Any]) -> AgentStatus:
     """Read an ``agent_status`` of netifyd 3, 4 or 5."""

@@ -18,6 +18,7 @@ from netify_agent.netifyd.flow_record import Details, Key
 from netify_agent.store.client import StoreRefused
 from netify_agent.store.encoding import decode_state, encode
 from netify_agent.store.layout import Keys
+from netify_agent.store.retention import WallClock
 
 AT_ONCE = 1_000  # fields in one command: they are packed at once
 
@@ -54,15 +55,14 @@ class FlowWriter:
         self._keys = keys
         self._limits = limits or FlowWriterLimits()
 
-    def read(self, pipe: Any, batch: Batch, at_ms: int) -> Before:
+    def read(self, pipe: Any, batch: Batch, clock: WallClock) -> Before:
         """Read what :meth:`queue` must know.
 
         :param pipe: a pipeline that executes at once, because it watches and is not in MULTI yet.
-        :param at_ms: our clock, milliseconds since the epoch.
         :raises StoreRefused: if Redis holds something else there.
         """
         keys = self._keys
-        due = self._due(pipe, batch, at_ms)
+        due = self._due(pipe, batch, clock)
         replaced = [name for names in batch.replaced.values() for name in names]
         removed = [name for name, state in batch.flows.items() if state is None]
         if batch.complete:
@@ -82,11 +82,12 @@ class FlowWriter:
                 "to this gateway's keys"
             ) from error
 
-    def _due(self, pipe: Any, batch: Batch, at_ms: int) -> list[str]:
+    def _due(self, pipe: Any, batch: Batch, clock: WallClock) -> list[str]:
         """Return ended flows that are shown no longer, or that make room for those that end now."""
         ends, limits = self._keys.ends, self._limits
         most = len(batch.ended) + limits.pruned_at_once
-        due = pipe.zrangebyscore(ends, "-inf", at_ms - limits.ended_ms, 0, most)
+        latest = clock.for_pruning(limits.ended_ms) - limits.ended_ms
+        due = pipe.zrangebyscore(ends, "-inf", latest, 0, most)
         excess = min(pipe.zcard(ends) + len(batch.ended) - limits.ended, most)
         if excess > len(due):
             due = pipe.zrange(ends, 0, excess - 1)

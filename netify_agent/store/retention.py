@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.client import Client
-from netify_agent.store.flow_writer import FlowWriterLimits
 from netify_agent.store.layout import COUNTERS, Keys
 from netify_agent.store.transaction import Transaction
 
@@ -58,10 +57,9 @@ class WallClock(NamedTuple):
         """For how long the clock has been steady."""
         return self.at_ms - self.steady_since
 
-    @property
-    def for_pruning(self) -> int:
-        """The time to prune ended flows by: ``at_ms``; 0, which prunes none, while the clock may be wrong."""
-        return self.at_ms if self.steady_ms >= FlowWriterLimits().ended_ms else 0
+    def for_pruning(self, age_ms: int) -> int:
+        """The time to prune by: ``at_ms``; 0, which prunes nothing, if not steady for ``age_ms``."""
+        return self.at_ms if self.steady_ms >= age_ms else 0
 
 
 @dataclass(frozen=True)

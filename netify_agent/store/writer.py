@@ -176,7 +176,7 @@ class StoreWriter:
             self.growth = {}
             clock = WallClock.read(pipe, self._keys.meta, flush.at_ms, flush.elapsed_ms)
             due = self.retention.read(pipe, clock)
-            before = self._flow_writer.read(pipe, flush.batch, clock.for_pruning)
+            before = self._flow_writer.read(pipe, flush.batch, clock)
             summary = Summary(flush.batch)
             notes = flush.batch.devices
             changed = {device: notes[device] for device in summary.devices if device in notes}

@@ -11,7 +11,7 @@ import base64
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from netify_agent.api.http.parameters import choice, fields, limit
 from netify_agent.api.http.problems import bad_parameter
@@ -137,6 +137,18 @@ def with_fields(elements: list[Document], request: Request) -> list[Document]:
     if request["fields"] is None:
         return elements
     return [{key: element[key] for key in element if key in request["fields"]} for element in elements]
+
+
+def list_document(
+    head: Document, name: str, elements: list[Document], page: Page[Any], request: Request
+) -> Document:
+    """The answer with one page of a list.
+
+    :param head: what precedes the list.
+    :param name: key of the list.
+    :param elements: documents of the elements of ``page``.
+    """
+    return {**head, name: with_fields(elements, request), "total": page.total, "next": page.next}
 
 
 _Rank = tuple[bool, int | str]

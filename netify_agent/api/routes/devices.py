@@ -42,12 +42,7 @@ def routes(services: Services) -> list[Route]:
         page = paging.page(matching, request, sort_keys, lambda row: row.name)
         reader.add_details(snapshot, page.elements, applications=paging.is_requested("applications", request))
         devices = [documents.device(row, at_ms, snapshot.categories) for row in page.elements]
-        return {
-            **documents.network(snapshot),
-            "devices": paging.with_fields(devices, request),
-            "total": page.total,
-            "next": page.next,
-        }
+        return paging.list_document(documents.network(snapshot), "devices", devices, page, request)
 
     def matches(request: Request, row: DeviceRow, at_ms: int) -> bool:
         """Whether a device passes the filters ``active`` and ``search``."""

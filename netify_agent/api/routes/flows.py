@@ -48,12 +48,9 @@ def routes(services: Services) -> list[Route]:
         page = reader.page(filters, request["limit"], _position(request["cursor"]))
         names = {device: documents.identity(row)["name"] for device, row in page.devices.items()}
         elements = [_flow(directory, row, names, page.categories) for row in page.rows]
-        return {
-            **documents.head(page.flush.at_ms),
-            "flows": paging.with_fields(elements, request),
-            "total": page.total,
-            "next": _cursor(page.rows[-1]) if page.more and page.rows else None,
-        }
+        following = _cursor(page.rows[-1]) if page.more and page.rows else None
+        listed = paging.Page(page.rows, page.total, following)
+        return paging.list_document(documents.head(page.flush.at_ms), "flows", elements, listed, request)
 
     return [
         Route(

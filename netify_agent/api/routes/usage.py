@@ -87,12 +87,8 @@ def routes(services: Services) -> list[Route]:
         if paging.is_requested("devices", request):
             reader.add_application_users(snapshot.flush, page.elements, USERS_SHOWN)
         elements = [documents.application_with_users(row) for row in page.elements]
-        return {
-            **documents.head(snapshot.flush.at_ms),
-            "applications": paging.with_fields(elements, request),
-            "total": page.total,
-            "next": page.next,
-        }
+        head = documents.head(snapshot.flush.at_ms)
+        return paging.list_document(head, "applications", elements, page, request)
 
     def matches(request: Request, row: UsageRow) -> bool:
         """Whether an application passes the filters ``category`` and ``search``."""
@@ -108,25 +104,20 @@ def routes(services: Services) -> list[Route]:
         if paging.is_requested("devices", request):
             reader.add_protocol_users(snapshot.flush, page.elements, USERS_SHOWN)
         elements = [documents.protocol_with_users(row) for row in page.elements]
-        return {
-            **documents.head(snapshot.flush.at_ms),
-            "protocols": paging.with_fields(elements, request),
-            "total": page.total,
-            "next": page.next,
-        }
+        head = documents.head(snapshot.flush.at_ms)
+        return paging.list_document(head, "protocols", elements, page, request)
 
     def application(request: Request) -> Document:
         snapshot = reader.application(request["tag"])
         if snapshot is None:
             raise Problem(404, f"no application '{request['tag']}' has been seen")
         page = paging.page(snapshot.users, request, user_sort_keys, lambda row: row.device)
-        return {
+        head = {
             **documents.head(snapshot.flush.at_ms),
             "application": documents.application(snapshot.application),
-            "devices": paging.with_fields([documents.user(row) for row in page.elements], request),
-            "total": page.total,
-            "next": page.next,
         }
+        users = [documents.user(row) for row in page.elements]
+        return paging.list_document(head, "devices", users, page, request)
 
     @retry_when_flushed
     def categories(request: Request) -> Document:
@@ -138,12 +129,8 @@ def routes(services: Services) -> list[Route]:
             rows = [row for category in page.elements for row in category.applications]
             reader.add_application_users(snapshot.flush, rows, None)
         elements = [category_document(category) for category in page.elements]
-        return {
-            **documents.head(snapshot.flush.at_ms),
-            "categories": paging.with_fields(elements, request),
-            "total": page.total,
-            "next": page.next,
-        }
+        head = documents.head(snapshot.flush.at_ms)
+        return paging.list_document(head, "categories", elements, page, request)
 
     def by_category(rows: Iterable[UsageRow]) -> list[Category]:
         applications_by_name: defaultdict[str | None, list[UsageRow]] = defaultdict(list)
