@@ -107,15 +107,15 @@ def _check_http_sink(endpoint: Endpoint, settings: Settings) -> bool:
         for problem in error.problems:
             print(f"WRONG {problem}")
         return False
-    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    address = endpoint.host, endpoint.port
     try:
-        socket.create_server((endpoint.host, endpoint.port), family=family).close()
+        socket.create_server(address, family=endpoint.family).close()
     except OSError as error:
-        with socket.socket(family) as probe:
-            probe.settimeout(PATIENCE_S)
-            if probe.connect_ex((endpoint.host, endpoint.port)):
-                print(f"WRONG netifyd: {endpoint}: can't listen: {error.strerror or error}")
-                return False
+        try:
+            socket.create_connection(address, PATIENCE_S).close()
+        except OSError:
+            print(f"WRONG netifyd: {endpoint}: can't listen: {error.strerror or error}")
+            return False
         print(f"ok    netifyd: {endpoint}: something listens: the running agent, or see its log")
         return True
     asked = f"a token of {settings.netifyd.token_file}" if tokens else "no token"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from netify_agent import __version__
 from netify_agent.check import check
 from netify_agent.config.settings import ConfigError, Settings, load
+from netify_agent.config.types import LOG_LEVELS
 from netify_agent.daemon import journal, runtime
 from netify_agent.daemon.supervisor import Supervisor
 
@@ -32,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument(
             "--config", metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG} if it exists)"
         )
-    run.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), help="overrides the file's"
-    )
+    run.add_argument("--log-level", choices=LOG_LEVELS, help="overrides the file's")
     simulate = commands.add_parser("simulate", help="stand in for netifyd")
     if (arguments or sys.argv[1:])[:1] == ["simulate"]:
         # Imported only here: the daemon does not use it, and it would cost memory.

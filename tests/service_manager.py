@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from support import WAIT_S
+from support import WAIT_S, Daemon
 
 
 class ServiceManager:
@@ -48,3 +48,17 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "netify_agent", *arguments], capture_output=True, text=True, timeout=WAIT_S
     )
+
+
+def run_dying(daemon: Daemon, module: str, name: str) -> subprocess.CompletedProcess[str]:
+    """Run the daemon to its end; the thread whose body is ``name`` of ``module`` dies at once."""
+    dying = (
+        "import sys\n"
+        f"from {module} import {name}\n"
+        "def run(self, stop, progress):\n"
+        "    raise RuntimeError('the sky is falling')\n"
+        f"{name}.run = run\n"
+        "from netify_agent.cli import main\n"
+        f"sys.exit(main(['run', '--config', {str(daemon.config)!r}]))\n"
+    )
+    return subprocess.run([sys.executable, "-c", dying], capture_output=True, text=True, timeout=WAIT_S)

@@ -34,6 +34,11 @@ def counts(up: int, down: int, packets_up: int, packets_down: int, flows: int) -
     return dict(zip(NO_COUNTS, (up, down, packets_up, packets_down, flows), strict=True))
 
 
+def risky(score: int, *ids: int) -> dict[str, Any]:
+    """Fields of a flow with risks."""
+    return {"risks": {"ndpi_risk_score": score, "risks": list(ids)}}
+
+
 class Netifyd:
     """Makes records as netifyd sends them; keeps the cumulative totals of each flow."""
 

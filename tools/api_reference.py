@@ -13,7 +13,7 @@ from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.route import Parameter, Route
 from netify_agent.api.routes.route_table import route_table
 from netify_agent.api.services import Services
-from netify_agent.api.spec.openapi import COMMON, openapi_path, statuses
+from netify_agent.api.spec.openapi import COMMON, document, openapi_path
 from netify_agent.config.settings import Settings
 from netify_agent.enrich import Directory
 from netify_agent.store.client import connect
@@ -68,13 +68,9 @@ def _section(route: Route) -> str:
         lines += [_row(parameter) for parameter in route.parameters] + [""]
     title = (route.schema or {}).get("title")
     body = f"`{route.media_type}`, schema `{title}`" if title else f"`{route.media_type}`"
-    codes = [200]
-    if route.page:
-        codes.append(303)
-    if route.cached or route.lasting:
-        codes.append(304)
-    codes += [status for status in statuses(route) if status not in COMMON]
-    lines.append(f"Answer: {body}. Statuses: {', '.join(str(code) for code in codes)}.\n")
+    answers = document([route])["paths"][openapi_path(route)]["get"]["responses"]
+    codes = [code for code in answers if int(code) not in COMMON]
+    lines.append(f"Answer: {body}. Statuses: {', '.join(codes)}.\n")
     return "\n".join(lines)
 
 

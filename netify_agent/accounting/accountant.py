@@ -171,6 +171,7 @@ class Accountant:
                     describe(table, digest, flow, fields, record)
             elif kind == "agent_status":
                 self._take_status(table, read_agent_status(record))
+                self._learn_interfaces(table, read_interfaces(record))
                 self._take_neighbours(table, record)
             elif kind == "interfaces":
                 self._learn_interfaces(table, read_interfaces(record))
@@ -354,7 +355,6 @@ class Accountant:
         if status.clock_ms:
             self._new_connections.discard(table.source)
             table.expire()
-        self._learn_interfaces(table, status.interfaces)
 
     def _learn_interfaces(self, table: FlowTable, interfaces: Mapping[str, Any]) -> None:
         before = table.capture_points.watches_internal

@@ -34,9 +34,8 @@ class Exposition:
         :param samples: labels, which must differ, and values. Samples with the value None are left out; a
             family without samples is left out.
         """
-        lines = [
-            f"{name}{_braces(labels)} {_number(value)}\n" for labels, value in samples if value is not None
-        ]
+        # repr, for Go's ParseFloat: integers to the last digit, floats to the last bit.
+        lines = [f"{name}{_braces(labels)} {value!r}\n" for labels, value in samples if value is not None]
         if lines:
             self._lines.append(f"# HELP {name} {help_text.translate(_IN_HELP)}\n# TYPE {name} {kind}\n")
             self._lines += lines
@@ -55,8 +54,3 @@ def _braces(labels: Labels) -> str:
         return ""
     pairs = [f'{name}="{(value or "").translate(_IN_LABEL)}"' for name, value in labels.items()]
     return "{" + ",".join(pairs) + "}"
-
-
-def _number(value: float) -> str:
-    """Format for Go's ParseFloat, without loss: integers to the last digit, floats to the last bit."""
-    return str(value) if isinstance(value, int) else repr(value)

@@ -3,8 +3,12 @@
 No error of these ever shows a part of a secret.
 """
 
+import hashlib
+import hmac
 import os
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from netify_agent.config.yaml_reader import ConfigError
 
@@ -30,6 +34,15 @@ def text_of_file(path: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: expected UTF-8, found other bytes") from None
+
+
+@contextmanager
+def problems_of(key: str) -> Iterator[None]:
+    """Put ``key``, a key of the configuration, in front of each problem of a ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(*(f"{key}: {problem}" for problem in error.problems)) from None
 
 
 def credential(name: str) -> str | None:
@@ -69,3 +82,19 @@ def tokens(path: str) -> tuple[str, ...]:
     if problems:
         raise ConfigError(*problems)
     return tuple(found)
+
+
+def digests(tokens: Iterable[str]) -> list[bytes]:
+    """Return what :func:`is_one_of` compares with."""
+    return [hashlib.sha256(token.encode()).digest() for token in tokens]
+
+
+def is_one_of(authorization: str, known: Iterable[bytes]) -> bool:
+    """Whether a header ``Authorization`` carries a bearer token with one of the digests ``known``.
+
+    All are compared, each in constant time: the time taken reveals nothing about any of them.
+    """
+    scheme, _, token = authorization.partition(" ")
+    given = hashlib.sha256(token.strip(" ").encode("latin-1", "replace")).digest()
+    right = sum(hmac.compare_digest(given, digest) for digest in known)
+    return bool(right) and scheme.lower() == "bearer"

@@ -99,10 +99,8 @@ class NetifydSettings:
         """Read the tokens for POSTs; if empty, none is required. Raises ConfigError."""
         if self.token_file is None:
             return ()
-        try:
+        with secrets.problems_of("netifyd.token_file"):
             return secrets.tokens(self.token_file)
-        except ConfigError as error:
-            raise ConfigError(*(f"netifyd.token_file: {problem}" for problem in error.problems)) from None
 
 
 def _safe_sinks(netifyd: NetifydSettings) -> yaml_reader.Conflict | None:
@@ -159,10 +157,8 @@ class RedisSettings:
         """Read ``password_file`` without its line end; None if it is not set. Raises ConfigError."""
         if self.password_file is None:
             return None
-        try:
+        with secrets.problems_of("redis.password_file"):
             return secrets.password(self.password_file)
-        except ConfigError as error:
-            raise ConfigError(f"redis.password_file: {error}") from None
 
     def __repr__(self) -> str:
         return f"RedisSettings(url={self.safe_url!r}, password_file={self.password_file!r}, tls={self.tls!r})"
@@ -210,12 +206,11 @@ class WebSettings:
 
     def tokens(self) -> tuple[str, ...]:
         """Read the tokens for requests; if empty, none is required. Raises ConfigError."""
-        if self.tokens_path is None:
+        path = self.tokens_path
+        if path is None:
             return ()
-        try:
-            return secrets.tokens(self.tokens_path)
-        except ConfigError as error:
-            raise ConfigError(*(f"web.tokens_file: {problem}" for problem in error.problems)) from None
+        with secrets.problems_of("web.tokens_file"):
+            return secrets.tokens(path)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Parsers of text, which raise ``Expected``, and the types they make. It must not 
 
 import ipaddress
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -52,6 +53,11 @@ class Endpoint:
             return f"unix://{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The address family of a tcp or http endpoint."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
     def is_loopback(self) -> bool:
@@ -213,9 +219,12 @@ def redis_url(text: str) -> str:
     return text
 
 
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
 def log_level(text: str) -> str:
     """Read a log level; returns it in lower case. Raises Expected."""
-    if text not in ("debug", "info", "warning", "error"):
+    if text not in LOG_LEVELS:
         raise Expected("debug, info, warning or error")
     return text
 
@@ -266,7 +275,7 @@ DEFAULT_HISTORY = (
 
 
 def history(node: yaml.Node) -> tuple[Resolution, ...]:
-    """Check resolutions by step: each must be a multiple of the shortest. Raises Expected."""
+    """Check resolutions by step: each must be a multiple of the shortest. Raises Refused."""
     if yaml_reader.is_null(node):
         return DEFAULT_HISTORY
     given, problems = yaml_reader.pairs(node, "resolutions with how long each is kept, such as 5m: 2d")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from queue import Empty, SimpleQueue
 
 
@@ -18,11 +17,11 @@ class SignalQueue:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda received, _frame: self._signals.put(received))
 
-    def wait(self, end: float) -> set[int]:
-        """Wait for a signal until ``end`` (monotonic clock); return all queued signals."""
+    def wait(self, timeout_s: float) -> set[int]:
+        """Wait up to ``timeout_s`` seconds for a signal; return all queued signals."""
         received: set[int] = set()
         try:
-            received.add(self._signals.get(timeout=max(end - time.monotonic(), 0)))
+            received.add(self._signals.get(timeout=timeout_s))
             while True:
                 received.add(self._signals.get_nowait())
         except Empty:

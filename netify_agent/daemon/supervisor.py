@@ -160,7 +160,7 @@ class Supervisor:
         """The main loop. Returns the exit code."""
         stuck_before: list[str] = []
         while True:
-            received = self._signals.wait(time.monotonic() + self._limits.tick_s)
+            received = self._signals.wait(self._limits.tick_s)
             to_stop = received - {signal.SIGHUP}
             if to_stop:
                 log.info("%s: stopping", signal.Signals(min(to_stop)).name)

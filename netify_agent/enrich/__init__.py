@@ -4,9 +4,6 @@ Independent of the accounting: reads files of the gateway (and, only if configur
 from memory. Imports neither Redis nor HTTP code, and no other part of the agent.
 """
 
-from netify_agent.enrich.applications import Categories, display_name
 from netify_agent.enrich.directory import Directory
-from netify_agent.enrich.leases import NameFiles, Names
-from netify_agent.enrich.vendors import VendorRegistry
 
-__all__ = ["Categories", "Directory", "NameFiles", "Names", "VendorRegistry", "display_name"]
+__all__ = ["Directory"]

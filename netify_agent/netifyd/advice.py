@@ -34,17 +34,7 @@ enable = yes
 plugin_library = ${path_plugin_libdir}/libnetify-sink-socket.so.0.0.0
 conf_filename = ${path_state_persistent}/netify-sink-socket.json
 """
-PROC_CORE_HTTP = """\
-{
-  "format": "json",
-  "compressor": "none",
-  "sinks": {
-    "sink-http": {
-      "flows": {"enable": true, "types": ["stream-flows", "stream-stats"]}
-    }
-  }
-}
-"""
+PROC_CORE_HTTP = PROC_CORE.replace("sink-socket", "sink-http")
 SINK_HTTP = """\
 {
   "channels": {

@@ -51,8 +51,6 @@ class AgentStatus(NamedTuple):
     :ivar memory_bytes: resident memory, or its peak where only that is reported (4.x); None if unknown.
     :ivar cpu_user_s: CPU time in user mode since the start, seconds; None if unknown.
     :ivar cpu_system_s: the same in kernel mode.
-    :ivar interfaces: by name; empty if not reported (v5).
-    :ivar packets: packets of the report interval, by interface; empty if not reported (v5).
     """
 
     uptime_s: int | None
@@ -61,8 +59,6 @@ class AgentStatus(NamedTuple):
     memory_bytes: int | None
     cpu_user_s: float | None
     cpu_system_s: float | None
-    interfaces: Mapping[str, Interface]
-    packets: Mapping[str, PacketCounts]
 
     @property
     def start_ms(self) -> int:
@@ -82,13 +78,12 @@ def read_agent_status(record: Mapping[str, Any]) -> AgentStatus:
         None if memory_kb is None else memory_kb * 1024,  # getrusage(2) and procfs: units of 1024 bytes
         _seconds(record.get("cpu_user")),
         _seconds(record.get("cpu_system")),
-        read_interfaces(record.get("interfaces")),
-        read_packets(record.get("stats")),
     )
 
 
-def read_packets(stats: object) -> dict[str, PacketCounts]:
+def read_packets(record: Mapping[str, Any]) -> dict[str, PacketCounts]:
     """Read packets by interface: ``stats`` of v4's ``agent_status``, or v5's record ``interface_stats``."""
+    stats = record.get("stats") if record["type"] == "agent_status" else record
     found: dict[str, PacketCounts] = {}
     if not isinstance(stats, Mapping):
         return found
@@ -103,8 +98,9 @@ def read_packets(stats: object) -> dict[str, PacketCounts]:
     return found
 
 
-def read_interfaces(interfaces: object) -> dict[str, Interface]:
+def read_interfaces(record: Mapping[str, Any]) -> dict[str, Interface]:
     """Read interfaces by name: ``interfaces`` of v4's ``agent_status``, or v5's record of that type."""
+    interfaces = record.get("interfaces") if record["type"] == "agent_status" else record
     found: dict[str, Interface] = {}
     if not isinstance(interfaces, Mapping):
         return found

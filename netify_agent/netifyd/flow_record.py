@@ -20,7 +20,7 @@ _NO_MAC = "00:00:00:00:00:00"
 _MAX_TIME = 1 << 42  # May 2109 in milliseconds since the epoch: later times are invalid
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address in IPv6 (RFC 4291, 2.5.5.2)
 # Older netifyd puts a number before the tag: 10910.netify.google-chat.
-_NUMBERED = re.compile(r"[0-9]+\.(?=[A-Za-z])")
+_NUMBERED = re.compile(r"\A[0-9]+\.(?=[A-Za-z])")
 _UNKNOWN_NAME = re.compile(r"(?:[0-9]+\.)?(?:netify\.)?unknown", re.IGNORECASE)
 _DHCP_CLIENT_PORTS = (68, 546)  # a tuple, because the compared value may be unhashable
 _OTHER_TYPES = {word: word for word in ("remote", "local", "multicast", "broadcast", "unsupported", "error")}
@@ -158,7 +158,7 @@ def application_tag(name: object) -> str:
 
 @lru_cache(maxsize=4096)
 def _tag(text: str) -> str:
-    return _known(_NUMBERED.sub("", text, count=1) if _NUMBERED.match(text) else text)
+    return _known(_NUMBERED.sub("", text))
 
 
 @lru_cache(maxsize=4096)
@@ -193,9 +193,9 @@ def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> tuple
         name = clean(flow.get("host_server_name"))
         if flow.get("local_port") not in _DHCP_CLIENT_PORTS:
             owner = other if flow.get("other_port") in _DHCP_CLIENT_PORTS else None
-    elif "mdns" in flow and flow.get("other_type") == "multicast":
+    elif flow.get("other_type") == "multicast":
         # Sent by the local side to the group, so the answer is about the local side (RFC 6762, 6).
-        mdns = flow["mdns"]
+        mdns = flow.get("mdns")
         name = _mdns_name(clean(mdns.get("answer"))) if isinstance(mdns, dict) else None
     return ((owner, name),) if owner and name else ()
 

@@ -53,8 +53,9 @@ def updated(status: NetifydStatus, record: Mapping[str, Any]) -> NetifydStatus:
     The packet counters of a record cover one interval (measured on 4.4.5: ``raw`` was 4561, 8942 and 5081 in
     three consecutive reports), so they are added up.
     """
+    interfaces = _added(status.interfaces, read_packets(record))
     if record["type"] == "interface_stats":
-        return replace(status, interfaces=_added(status.interfaces, read_packets(record)))
+        return replace(status, interfaces=interfaces)
     report = read_agent_status(record)
     return NetifydStatus(
         report.uptime_s,
@@ -62,7 +63,7 @@ def updated(status: NetifydStatus, record: Mapping[str, Any]) -> NetifydStatus:
         report.memory_bytes,
         report.cpu_user_s,
         report.cpu_system_s,
-        _added(status.interfaces, report.packets),
+        interfaces,
     )
 
 

@@ -7,7 +7,6 @@ nothing, because a flow counts only what its total grew by.
 
 from __future__ import annotations
 
-import hmac
 import http
 import logging
 import socket
@@ -19,9 +18,9 @@ from typing import Any
 
 from waitress import create_server, wasyncore
 
+from netify_agent.config import secrets
 from netify_agent.config.settings import Endpoint
 from netify_agent.netifyd.framing import RecordReader
-from netify_agent.netifyd.health import disconnected
 from netify_agent.netifyd.listener import (
     CHUNK_BYTES,
     Intake,
@@ -111,8 +110,8 @@ class HttpSink:
                 self._serve(listening, stop, progress)
 
     def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._endpoint.host else socket.AF_INET
-        return socket.create_server((self._endpoint.host, self._endpoint.port), family=family)
+        endpoint = self._endpoint
+        return socket.create_server((endpoint.host, endpoint.port), family=endpoint.family)
 
     def _serve(self, listening: socket.socket, stop: threading.Event, progress: Callable[[], None]) -> None:
         sockets: dict[int, Any] = {}
@@ -140,7 +139,7 @@ class HttpSink:
         finally:
             server.task_dispatcher.shutdown(timeout=5)
             wasyncore.close_all(sockets)
-            self._set_disconnected()
+            self.status.disconnect()
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """The WSGI application."""
@@ -161,7 +160,8 @@ class HttpSink:
 
     def _check(self, environ: dict[str, Any]) -> None:
         """Raises Refused for anything but a POST from netifyd."""
-        if self.tokens and not _is_one_of(environ.get("HTTP_AUTHORIZATION", ""), self.tokens):
+        given = environ.get("HTTP_AUTHORIZATION", "")
+        if self.tokens and not secrets.is_one_of(given, secrets.digests(self.tokens)):
             asked = ("WWW-Authenticate", "Bearer")
             raise Refused(
                 http.HTTPStatus.UNAUTHORIZED, "expected a header 'Authorization: Bearer <token>'", asked
@@ -181,8 +181,6 @@ class HttpSink:
     def _take(self, environ: dict[str, Any]) -> None:
         """Pass on the records of the body. Raises Refused if it has none or is damaged."""
         status, intake = self.status, self._intake
-        status.connections += 1
-        intake.connected()
         reader, body = RecordReader(self._max_record_bytes), environ["wsgi.input"]
         intake.begin()
         try:
@@ -216,19 +214,7 @@ class HttpSink:
 
     def _failed(self, reason: str) -> None:
         """Record why there is no stream. The reason is logged when it changes."""
-        self._set_disconnected()
+        self.status.disconnect()
         if reason != self.status.error:
             log.warning("%s: %s", self._endpoint, reason)
         self.status.error = reason
-
-    def _set_disconnected(self) -> None:
-        self.status.connected = False
-        self.status.netifyd = disconnected(self.status.netifyd)
-
-
-def _is_one_of(header: str, tokens: tuple[str, ...]) -> bool:
-    """Whether ``header`` carries a bearer token of ``tokens``. The comparison takes constant time."""
-    scheme, _, given = header.partition(" ")
-    token = given.strip().encode("latin-1", "replace")
-    matches = [hmac.compare_digest(token, known.encode()) for known in tokens]
-    return scheme.lower() == "bearer" and any(matches)

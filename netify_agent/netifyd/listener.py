@@ -79,6 +79,11 @@ class ListenerStatus:
     netifyd: NetifydStatus = field(default_factory=NetifydStatus)
     unknown_types: tuple[str, ...] = ()
 
+    def disconnect(self) -> None:
+        """Note that netifyd is not connected any more."""
+        self.connected = False
+        self.netifyd = disconnected(self.netifyd)
+
 
 class RecordSink(Protocol):
     """Receives the records of a stream. The listener calls it with its lock held."""
@@ -106,14 +111,12 @@ class Intake:
         self._repaired = 0
         self._aggregated = False  # whether aggregator reports were logged
 
-    def connected(self) -> None:
-        """A new connection was opened. netifyd may have been restarted."""
+    def begin(self) -> None:
+        """A new connection, with its own reader, was opened. netifyd may have been restarted."""
+        self._status.connections += 1
+        self._drops, self._repaired = Counter(self._status.drops), self._status.repaired
         with self._lock:
             self._sink.connected(self._status.endpoint)
-
-    def begin(self) -> None:
-        """A new stream, with its own reader, begins."""
-        self._drops, self._repaired = Counter(self._status.drops), self._status.repaired
 
     def feed(
         self,
@@ -158,9 +161,11 @@ class Intake:
         status.last_record = time.time()
         for record in records:
             kind = record["type"]
+            if kind in FLOW_TYPES:
+                continue  # nearly all records
             if kind in STATUS_TYPES or kind == "agent_hello":
                 self._update_status(record)
-            elif kind.startswith("flow") and kind not in FLOW_TYPES:
+            elif kind.startswith("flow"):
                 self._unknown(kind)
         with self._lock:
             self._sink.feed(records, status.endpoint)
@@ -241,8 +246,7 @@ class Listener:
                 if not (reasons and isinstance(error, FileNotFoundError)):  # most fallbacks do not exist
                     reasons.append((endpoint, _explain(error)))
             finally:
-                status.connected = False
-                status.netifyd = disconnected(status.netifyd)
+                status.disconnect()
             if stop.is_set():
                 return
             if status.records > records:
@@ -285,9 +289,7 @@ class Listener:
         connection.settimeout(_IDLE_S)
         opened = last_received = time.monotonic()
         status.connected, status.connected_since = True, time.time()
-        status.connections += 1
         self._intake.begin()
-        self._intake.connected()
         try:
             while not stop.is_set():
                 progress()

@@ -6,21 +6,7 @@ is independent of how the agent reads one.
 
 from .endpoint import EndpointError
 from .form import Form, frame
-from .poster import PostError, post
 from .server import serve
-from .simulation import DEFAULT_START_MS, INTERVAL_S, Simulation
-from .truth import FlowTotals, Truth
+from .simulation import Simulation
 
-__all__ = [
-    "DEFAULT_START_MS",
-    "INTERVAL_S",
-    "EndpointError",
-    "FlowTotals",
-    "Form",
-    "PostError",
-    "Simulation",
-    "Truth",
-    "frame",
-    "post",
-    "serve",
-]
+__all__ = ["EndpointError", "Form", "Simulation", "frame", "serve"]

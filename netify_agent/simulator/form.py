@@ -82,4 +82,4 @@ def usual_form(version: int) -> Form:
 
 def frame(line: bytes, version: int) -> bytes:
     """Encode one payload line in the default format of the version."""
-    return b'{"length": %d}\n%b' % (len(line), line) if version == 4 else line
+    return usual_form(version).encode(line)

@@ -74,12 +74,15 @@ def flow_record(flow: Flow, stage: Stage, at_ms: int, version: int, kind: str = 
         "internal": True,
         "type": kind,
     }
-    (_finish_v4 if version == 4 else _finish_v5)(flow, fields, record)
+    if version == 4:
+        record["established"] = False
+        _finish_v4(flow, fields)
+    else:
+        _finish_v5(flow, fields)
     return payload(record)
 
 
-def _finish_v4(flow: Flow, fields: dict[str, object], record: dict[str, object]) -> None:
-    record["established"] = False
+def _finish_v4(flow: Flow, fields: dict[str, object]) -> None:
     fields["first_update_at"] = flow.start_ms
     if "ssdp" in flow.detail:
         fields["ssdp"] = {"user-agent": flow.detail["ssdp"]["user_agent"]}
@@ -88,7 +91,7 @@ def _finish_v4(flow: Flow, fields: dict[str, object], record: dict[str, object])
         fields["dhcp"] = {key: value for key, value in flow.detail["dhcp"].items() if value}
 
 
-def _finish_v5(flow: Flow, fields: dict[str, object], record: dict[str, object]) -> None:
+def _finish_v5(flow: Flow, fields: dict[str, object]) -> None:
     fields["digest_prev"] = flow.digest_prev
     fields["app_ip_override"] = False
     fields["app_proto_twins"] = False

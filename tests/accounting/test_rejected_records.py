@@ -23,8 +23,6 @@ def test_a_record_without_a_flow_is_rejected(store: ReferenceStore, kind: str, i
 
 COUNTERS = ("local_bytes", "other_bytes")
 
-PACKETS = ("local_packets", "other_packets", "total_packets")
-
 
 @pytest.mark.parametrize("name", COUNTERS)
 def test_a_record_without_one_of_its_counters_is_rejected_and_counted(

@@ -35,12 +35,6 @@ def events(shared_redis: RedisServer, tmp_path: Path, limits: EventLimits) -> It
 
 
 @pytest.fixture(scope="module")
-def small(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
-
-
-@pytest.fixture(scope="module")
 def large(shared_redis: RedisServer) -> Iterator[Scene]:
     """Forty devices, with equal counters among them, and as many applications, protocols and categories."""
     with emptied(shared_redis.url, "gw-large") as scene:

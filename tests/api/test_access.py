@@ -346,9 +346,7 @@ def test_an_answer_s_own_headers_win() -> None:
     assert [value for name, value in headers if name == "Content-Security-Policy"] == ["default-src 'self'"]
 
 
-def test_the_right_token_is_in_no_log(
-    guarded: Scene, caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
+def test_the_right_token_is_in_no_log(guarded: Scene, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     bearer(guarded, f"Bearer {FIRST}")
     bearer(guarded, f"Bearer {FIRST}x")

@@ -5,24 +5,16 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_server import ALIVE, Scene, Unix, a_scene, a_small_network, assert_problem
+from api_server import ALIVE, Scene, Unix, a_scene, assert_problem
 from store_book import LAPTOP
 from support import RedisServer, free_port
 
 from netify_agent.api.http import server
 from netify_agent.api.http.server import WebError
 from netify_agent.config.settings import Endpoint, WebSettings
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
-
 
 # -- errors ----------------------------------------------------------------------------------------
 

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
 
 import pytest
-from api_server import Scene, a_small_network, assert_problem
-from support import RedisServer
+from api_server import Scene, assert_problem
 
 from netify_agent.api.routes import dashboard
 
 FILES = {path.name: path for path in dashboard.DIRECTORY.iterdir()}
 KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 SCRIPTS = sorted(name for name in FILES if name.endswith(".js"))
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
 
 
 @pytest.mark.parametrize("name", sorted(set(FILES) - {"index.html"}))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timezone
 
 import pytest
-from api_server import GATEWAY, TIME, Scene, a_small_network
+from api_server import GATEWAY, TIME, Scene
 from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
-from support import RedisServer
 
 from netify_agent.api.documents import rfc3339
 
@@ -18,12 +16,6 @@ DEVICE = [
     *("mac", "ip", "ips", "name", "vendor", "randomized", "interface", "first_seen", "last_seen", "active"),
     *(*COUNTERS, "applications"),
 ]
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
 
 
 def test_the_network_is_told_in_the_order_of_the_contract(scene: Scene) -> None:

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
 
 import pytest
-from api_server import Scene, a_small_network
-from support import RedisServer
+from api_server import Scene
 
 HEAD = b"HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
 PATIENCE_S = 5  # less than the time for which the server keeps a connection without a complete request
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
 
 
 def statuses(client: socket.socket, count: int) -> list[bytes]:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from api_server import ALIVE, TIME, Scene, a_small_network, changed
+from api_server import ALIVE, TIME, Scene, changed
 from store_book import SOURCE
-from support import RedisServer
 
 from netify_agent.netifyd.listener import ListenerStatus
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
 
 
 def test_status_is_what_the_reference_says(scene: Scene) -> None:

@@ -96,9 +96,7 @@ PATHS = ["/?search={}", "/applications/{}", "/{}", "/?{}=1", "/flows?application
 
 
 @pytest.mark.parametrize("name", [quote(name[:1000], safe="") for name in NAMES])
-@pytest.mark.parametrize(
-    "path", ["/?search={}", "/applications/{}", "/{}", "/?{}=1", "/flows?application={}"]
-)
+@pytest.mark.parametrize("path", PATHS)
 def test_hostile_requests_are_answered_with_json(scene: Scene, path: str, name: str) -> None:
     answer = scene.ask(path.format(name), Accept="*/*")
     assert answer.status in (200, 308, 400, 404)

@@ -6,22 +6,15 @@ import gzip
 import json
 import re
 import socket
-from collections.abc import Iterator
 
 import pytest
-from api_server import ALIVE, Scene, a_small_network, assert_problem
+from api_server import ALIVE, Scene, assert_problem
 from store_book import LAPTOP
-from support import RedisServer, eventually
+from support import eventually
 
 from netify_agent.api.http.negotiation import quality, takes_gzip
 
 JSON = "application/json"
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
 
 
 @pytest.mark.parametrize(

@@ -16,20 +16,20 @@ def found(scene: Scene, query: str) -> list[str]:
     return [device["mac"] or device["ip"] for device in answer["devices"]]
 
 
-def test_devices_are_found_by_what_they_are_called(small: Scene) -> None:
-    assert found(small, "search=LAPT") == [LAPTOP]
-    assert found(small, "search=00:01") == [LAPTOP]
-    assert found(small, "search=192.168.1.11") == [PHONE]
-    assert found(small, "search=10.8") == [TUNNEL]
-    assert found(small, "search=02:00:00:00:00") == [LAPTOP, PHONE]
-    assert found(small, "search=nobody") == []
+def test_devices_are_found_by_what_they_are_called(scene: Scene) -> None:
+    assert found(scene, "search=LAPT") == [LAPTOP]
+    assert found(scene, "search=00:01") == [LAPTOP]
+    assert found(scene, "search=192.168.1.11") == [PHONE]
+    assert found(scene, "search=10.8") == [TUNNEL]
+    assert found(scene, "search=02:00:00:00:00") == [LAPTOP, PHONE]
+    assert found(scene, "search=nobody") == []
 
 
-def test_devices_are_found_by_the_application_that_they_use(small: Scene) -> None:
-    assert found(small, f"application={NETFLIX}") == [LAPTOP, TUNNEL, PHONE]
-    assert found(small, f"application={YOUTUBE}") == [LAPTOP]
-    assert found(small, f"application={NETFLIX}&search=laptop") == [LAPTOP]
-    assert found(small, "application=netify.nothing") == []
+def test_devices_are_found_by_the_application_that_they_use(scene: Scene) -> None:
+    assert found(scene, f"application={NETFLIX}") == [LAPTOP, TUNNEL, PHONE]
+    assert found(scene, f"application={YOUTUBE}") == [LAPTOP]
+    assert found(scene, f"application={NETFLIX}&search=laptop") == [LAPTOP]
+    assert found(scene, "application=netify.nothing") == []
 
 
 def test_devices_are_found_by_whether_they_are_active(shared_redis: RedisServer) -> None:
@@ -43,35 +43,35 @@ def test_devices_are_found_by_whether_they_are_active(shared_redis: RedisServer)
             assert found(scene, "") == [LAPTOP, PHONE]
 
 
-def test_applications_are_found_by_name_tag_and_category(small: Scene) -> None:
+def test_applications_are_found_by_name_tag_and_category(scene: Scene) -> None:
     def tags(query: str) -> list[str]:
-        answer = small.get(f"/applications?{query}")
+        answer = scene.get(f"/applications?{query}")
         return [row["tag"] for row in answer["applications"]]
 
     assert tags("search=youtube") == [YOUTUBE]
     assert tags("search=NETIFY.") == [YOUTUBE, NETFLIX]
     assert tags("category=streaming-media") == []
-    small.book.client.hset(small.parts.reader.keys.categories, NETFLIX, 29)
-    small.book.flush()
+    scene.book.client.hset(scene.parts.reader.keys.categories, NETFLIX, 29)
+    scene.book.flush()
     try:
         assert tags("category=streaming-media") == [NETFLIX]
     finally:
-        small.book.client.hset(small.parts.reader.keys.categories, NETFLIX, 7)
-        small.book.flush()
+        scene.book.client.hset(scene.parts.reader.keys.categories, NETFLIX, 7)
+        scene.book.flush()
 
 
 @pytest.mark.parametrize("path", [*LISTS, f"/{LAPTOP}"])
-def test_chosen_keys_come_in_their_own_order(small: Scene, path: str) -> None:
-    whole = small.get(path)
+def test_chosen_keys_come_in_their_own_order(scene: Scene, path: str) -> None:
+    whole = scene.get(path)
     (element, *_) = whole[LISTS[path]] if path in LISTS else [whole]
     keys = list(element)
     for wanted in (keys[::-1], keys[:1], keys[1:3], keys[-1:]):
-        told = small.get(f"{path}?fields={','.join(wanted)}")
+        told = scene.get(f"{path}?fields={','.join(wanted)}")
         (chosen, *_) = told[LISTS[path]] if path in LISTS else [told]
         assert chosen == {key: element[key] for key in keys if key in wanted}
         assert list(chosen) == [key for key in keys if key in wanted]
     for wrong in ("colour", f"{keys[0]},", f"{keys[0]},colour", f"{keys[0]},{keys[0]}", f" {keys[0]}", ","):
-        answer = small.ask(f"{path}?fields={wrong.replace(' ', '%20')}")
+        answer = scene.ask(f"{path}?fields={wrong.replace(' ', '%20')}")
         assert_problem(answer, 400)
         assert answer.json["parameter"] == "fields"
         assert keys[0] in answer.json["detail"]
@@ -91,9 +91,9 @@ def test_chosen_keys_come_in_their_own_order(small: Scene, path: str) -> None:
     ],
 )
 def test_what_a_list_does_not_understand_is_named(
-    small: Scene, path: str, query: str, parameter: str, expected: str
+    scene: Scene, path: str, query: str, parameter: str, expected: str
 ) -> None:
-    answer = small.ask(f"{path}?{query}")
+    answer = scene.ask(f"{path}?{query}")
     assert_problem(answer, 400)
     assert answer.json["parameter"] == parameter
     assert expected in answer.json["detail"]
@@ -103,8 +103,8 @@ def test_what_a_list_does_not_understand_is_named(
     ("query", "parameter"),
     [("active=yes", "active"), ("search=" + "x" * 257, "search"), ("application=", "application")],
 )
-def test_filters_that_can_not_be_are_refused(small: Scene, query: str, parameter: str) -> None:
-    answer = small.ask(f"/?{query}")
+def test_filters_that_can_not_be_are_refused(scene: Scene, query: str, parameter: str) -> None:
+    answer = scene.ask(f"/?{query}")
     assert_problem(answer, 400)
     assert answer.json["parameter"] == parameter
 
@@ -112,16 +112,16 @@ def test_filters_that_can_not_be_are_refused(small: Scene, query: str, parameter
 # -- what the lists hold ---------------------------------------------------------------------------
 
 
-def test_an_application_is_told_with_all_its_users(small: Scene) -> None:
-    answer = small.get(f"/applications/{NETFLIX}")
+def test_an_application_is_told_with_all_its_users(scene: Scene) -> None:
+    answer = scene.get(f"/applications/{NETFLIX}")
     assert list(answer) == [
         *("gateway", "generated_at", "interval", "application", "devices", "total", "next")
     ]
-    (own,) = (row for row in small.get("/applications")["applications"] if row["tag"] == NETFLIX)
+    (own,) = (row for row in scene.get("/applications")["applications"] if row["tag"] == NETFLIX)
     del own["devices"]
     assert answer["application"] == own
     for user in answer["devices"]:
-        device = small.get(f"/{user['device']}")
+        device = scene.get(f"/{user['device']}")
         (row,) = (row for row in device["applications"] if row["tag"] == NETFLIX)
         shared = ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows", "rate_up", "rate_down")
         for key in (*shared, "first_seen", "last_seen"):
@@ -130,19 +130,19 @@ def test_an_application_is_told_with_all_its_users(small: Scene) -> None:
     assert [user["device"] for user in answer["devices"]] == [LAPTOP, TUNNEL, PHONE]
 
 
-def test_an_application_never_seen_is_not_found(small: Scene) -> None:
+def test_an_application_never_seen_is_not_found(scene: Scene) -> None:
     for tag in ("netify.nothing", "x/y", "%C3%A9"):
-        answer = small.ask(f"/applications/{tag}")
+        answer = scene.ask(f"/applications/{tag}")
         assert_problem(answer, 404)
         assert "no application '" in answer.json["detail"]
-    answer = small.ask("/applications/" + "x" * 257)
+    answer = scene.ask("/applications/" + "x" * 257)
     assert_problem(answer, 400)
     assert answer.json["parameter"] == "tag"
 
 
-def test_protocols_add_up_to_the_gateway_and_name_their_users(small: Scene) -> None:
-    answer = small.get("/protocols")
-    totals = small.get("/")["totals"]
+def test_protocols_add_up_to_the_gateway_and_name_their_users(scene: Scene) -> None:
+    answer = scene.get("/protocols")
+    totals = scene.get("/")["totals"]
     for counter in ("bytes_up", "bytes_down", "packets_up", "packets_down", "flows"):
         assert sum(row[counter] for row in answer["protocols"]) == totals[counter]
     users = [(user["device"], user["bytes"]) for user in answer["protocols"][0]["devices"]]
@@ -168,16 +168,16 @@ def test_categories_add_up_to_the_gateway_and_name_their_users(large: Scene) -> 
     assert sorted(tag for row in categories for tag in row["applications"]) == sorted(applications)
 
 
-def test_history_of_the_gateway_is_that_of_its_devices(small: Scene) -> None:
-    answer = small.get("/history?resolution=5m&applications=true")
+def test_history_of_the_gateway_is_that_of_its_devices(scene: Scene) -> None:
+    answer = scene.get("/history?resolution=5m&applications=true")
     assert list(answer) == ["gateway", "resolution", "buckets"]
     (bucket,) = answer["buckets"]
-    totals = small.get("/")["totals"]
+    totals = scene.get("/")["totals"]
     for counter in ("bytes_up", "bytes_down", "packets_up", "packets_down"):
         assert bucket[counter] == totals[counter]
     assert sum(row["bytes_up"] for row in bucket["applications"]) == totals["bytes_up"]
-    assert_problem(small.ask("/history?resolution=7m"), 400)
-    assert small.ask("/history", If_None_Match=small.ask("/history").headers["ETag"]).status == 304
+    assert_problem(scene.ask("/history?resolution=7m"), 400)
+    assert scene.ask("/history", If_None_Match=scene.ask("/history").headers["ETag"]).status == 304
 
 
 def test_an_empty_store_has_empty_lists(shared_redis: RedisServer) -> None:

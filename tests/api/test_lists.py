@@ -149,8 +149,8 @@ def a_cursor(*parts: Any) -> str:
         base64.urlsafe_b64encode(b"[" * 600).decode(),
     ],
 )
-def test_a_cursor_that_no_answer_gave_is_refused(small: Scene, path: str, cursor: str) -> None:
-    answer = small.ask(f"{path}?cursor={cursor.replace('é', '%C3%A9')}")
+def test_a_cursor_that_no_answer_gave_is_refused(scene: Scene, path: str, cursor: str) -> None:
+    answer = scene.ask(f"{path}?cursor={cursor.replace('é', '%C3%A9')}")
     assert_problem(answer, 400)
     assert answer.json["parameter"] == "cursor"
     assert "cursor: expected 'next' of the page before" in answer.json["detail"]
@@ -174,9 +174,9 @@ CURSOR_PARTS = [
 @example(["bytes", "desc", 1, "x", -1], "/")
 @example(["last_seen", "desc", 1 << 70, "x", 0], "/flows")
 @example([json.loads("[" * 300 + "]" * 300), "desc", 1, "x", 1], "/")
-def test_whatever_a_cursor_holds_is_an_answer_or_a_400(small: Scene, content: Any, path: str) -> None:
+def test_whatever_a_cursor_holds_is_an_answer_or_a_400(scene: Scene, content: Any, path: str) -> None:
     encoded = base64.urlsafe_b64encode(json.dumps(content, separators=(",", ":")).encode()).decode()
-    answer = small.ask(f"{path}?limit=2&cursor={encoded.rstrip('=')}")
+    answer = scene.ask(f"{path}?limit=2&cursor={encoded.rstrip('=')}")
     assert answer.status in (200, 400), answer.body
 
 

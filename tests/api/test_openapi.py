@@ -9,19 +9,12 @@ from typing import Any
 
 import api_reference
 import pytest
-from api_server import TIME, Answer, Scene, a_small_network
+from api_server import TIME, Answer, Scene
 from jsonschema import Draft202012Validator
 from store_book import LAPTOP, NETFLIX
-from support import RedisServer
 
 PLACES = {"device": LAPTOP, "tag": NETFLIX}
 DOCS = Path(__file__).parents[2] / "docs/api.md"
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
 
 
 @pytest.fixture(scope="module")

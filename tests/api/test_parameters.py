@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from api_server import Scene, a_small_network, assert_problem
+from api_server import Scene, assert_problem
 from store_book import LAPTOP
-from support import RedisServer
 
 from netify_agent.api.http import parameters
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
 
 
 @pytest.mark.parametrize(
@@ -27,7 +18,7 @@ def test_a_mac_is_understood_in_every_usual_spelling(scene: Scene, spelling: str
     assert scene.get(f"/{spelling.upper()}/history?resolution=5m")["device"] == LAPTOP
 
 
-def test_letters_of_a_mac_may_be_of_either_case(scene: Scene) -> None:
+def test_letters_of_a_mac_may_be_of_either_case() -> None:
     assert parameters.device_name("AB-cd-EF-01-23-45") == "ab:cd:ef:01:23:45"
 
 

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from api_server import ALIVE, Scene, a_scene, a_small_network, assert_problem
+from api_server import ALIVE, Scene, a_scene, assert_problem
 from store_book import LAPTOP, PHONE
 from support import RedisServer, eventually
 
 from netify_agent.api.http.response_cache import Encoded, Entry, ResponseCache, State
 from netify_agent.api.http.route import Route
 from netify_agent.store.query import FlushStamp
-
-
-@pytest.fixture(scope="module")
-def scene(shared_redis: RedisServer) -> Iterator[Scene]:
-    with a_small_network(shared_redis.url) as scene:
-        yield scene
 
 
 def test_an_etag_holds_until_a_flush_changes_the_answer(scene: Scene) -> None:

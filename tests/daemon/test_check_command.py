@@ -75,3 +75,18 @@ def test_check_of_an_http_endpoint_looks_at_its_port_and_its_tokens(daemon: Daem
     daemon.start()
     done = command("check", "--config", str(daemon.config))
     assert f"ok    netifyd: {url}: something listens" in done.stdout
+
+
+def test_check_of_an_http_endpoint_names_a_host_that_does_not_resolve(
+    daemon: Daemon, directory: Path
+) -> None:
+    tokens = directory / "netifyd-tokens"
+    tokens.write_text("a-token-that-is-long-enough\n")
+    url = f"http://no-such-host.invalid:{free_port()}/flows"
+    daemon.settings["netifyd"] = {"endpoints": [url], "token_file": str(tokens)}
+    daemon.write_config()
+    done = command("check", "--config", str(daemon.config))
+    assert done.returncode == 1
+    assert f"WRONG netifyd: {url}: can't listen: " in done.stdout
+    assert "API" in done.stdout or "web" in done.stdout, "the checks after it are made"
+    assert done.stderr == ""

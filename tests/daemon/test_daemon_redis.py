@@ -74,7 +74,7 @@ def test_redis_that_is_loading_is_named_and_waited_for(
     for number in range(6000):
         client.set(f"filler:{number}", "x" * 2000)
     redis_server.kill()
-    slow = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")  # 6 s
+    slow = ("--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024")  # 18 s
     loading = RedisServer(directory, *slow)
     starting = threading.Thread(target=loading.start)
     starting.start()

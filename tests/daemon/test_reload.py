@@ -8,11 +8,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from records import account, stats_record, status_record
+from records import FLOW, account, stats_record, status_record
 from support import WAIT_S, Daemon, StandIn, eventually, framed, free_port
-
-FLOW = "a" * 40
-
 
 # -- reload ----------------------------------------------------------------------------------------
 

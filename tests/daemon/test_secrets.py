@@ -11,6 +11,7 @@ import urllib.error
 from pathlib import Path
 
 import pytest
+from service_manager import command, run_dying
 from support import WAIT_S, Daemon, certificate, eventually
 
 from netify_agent.config.settings import TlsSettings
@@ -43,11 +44,6 @@ def check(daemon: Daemon, **environment: str) -> subprocess.CompletedProcess[str
     command = [sys.executable, "-m", "netify_agent", "check", "--config", str(daemon.config)]
     environ = {**os.environ, **environment}
     return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, env=environ)
-
-
-def run(daemon: Daemon) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "netify_agent", "run", "--config", str(daemon.config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
 
 
 # Tokens
@@ -102,7 +98,7 @@ def test_a_reload_with_broken_tokens_is_refused_and_nothing_changes(
 
 def test_a_start_with_broken_tokens_is_refused_naming_each(daemon: Daemon, tokens: Path) -> None:
     tokens.write_text("# tokens\nshort\nshort too\n")
-    done = run(daemon)
+    done = command("run", "--config", str(daemon.config))
     assert done.returncode == 1
     assert [
         line.partition("web.tokens_file: ")[2].partition(": ")[0] for line in done.stderr.splitlines()
@@ -198,7 +194,7 @@ def test_a_reload_turns_https_on_and_off(daemon: Daemon, directory: Path) -> Non
 def test_a_start_with_a_certificate_that_is_none_is_refused(daemon: Daemon, files: TlsSettings) -> None:
     assert files.certificate
     Path(files.certificate).write_text("none\n")
-    done = run(daemon)
+    done = command("run", "--config", str(daemon.config))
     assert done.returncode == 1
     expected = f"web.tls.certificate: {files.certificate}: expected PEM certificates, found none"
     assert done.stderr.strip().endswith(expected)
@@ -208,15 +204,6 @@ def test_a_start_with_a_certificate_that_is_none_is_refused(daemon: Daemon, file
 def test_the_thread_that_takes_tls_off_takes_the_process_down_if_it_dies(
     daemon: Daemon, files: TlsSettings
 ) -> None:
-    dying = (
-        "import sys\n"
-        "from netify_agent.api.http.tls import TlsRelay\n"
-        "def run(self, stop, progress):\n"
-        "    raise RuntimeError('the sky is falling')\n"
-        "TlsRelay.run = run\n"
-        "from netify_agent.cli import main\n"
-        f"sys.exit(main(['run', '--config', {str(daemon.config)!r}]))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", dying], capture_output=True, text=True, timeout=WAIT_S)
+    done = run_dying(daemon, "netify_agent.api.http.tls", "TlsRelay")
     assert done.returncode == 1
     assert "thread tls ended: the sky is falling" in done.stderr

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from records import account
-from service_manager import ServiceManager, command
+from service_manager import ServiceManager, command, run_dying
 from support import WAIT_S, Daemon, RedisServer, StandIn, eventually
 
 from netify_agent import __version__
@@ -23,8 +23,6 @@ from netify_agent.daemon.supervisor import EX_STORE_TAKEN
 from netify_agent.daemon.worker import Worker
 from netify_agent.store.client import connect
 from netify_agent.store.layout import Keys
-
-FLOW = "a" * 40
 
 
 @contextmanager
@@ -145,17 +143,8 @@ def test_the_watchdog_is_fed_during_a_slow_reload(daemon: Daemon, manager: Servi
         assert max(later - earlier for earlier, later in pairwise(fed)) < 2.5
 
 
-def test_the_process_ends_if_a_thread_dies(daemon: Daemon, tmp_path: Path) -> None:
-    dying = (
-        "import sys\n"
-        "from netify_agent.netifyd.listener import Listener\n"
-        "def run(self, stop, progress):\n"
-        "    raise RuntimeError('the sky is falling')\n"
-        "Listener.run = run\n"
-        "from netify_agent.cli import main\n"
-        f"sys.exit(main(['run', '--config', {str(daemon.config)!r}]))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", dying], capture_output=True, text=True, timeout=WAIT_S)
+def test_the_process_ends_if_a_thread_dies(daemon: Daemon) -> None:
+    done = run_dying(daemon, "netify_agent.netifyd.listener", "Listener")
     assert done.returncode == 1
     assert "listener" in done.stderr
     assert "the sky is falling" in done.stderr

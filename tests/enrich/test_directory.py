@@ -4,7 +4,6 @@ import json
 import threading
 from pathlib import Path
 
-import pytest
 from enrich_network import IP, MAC, OTHER, OTHER_IP, VENDOR, Network, eventually, running
 
 from netify_agent.enrich.directory import Directory
@@ -173,9 +172,7 @@ class TestGeneration:
 
 
 class TestBounds:
-    def test_the_device_noted_longest_ago_is_forgotten(
-        self, network: Network, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_device_noted_longest_ago_is_forgotten(self, network: Network) -> None:
         directory = network.directory()
         directory.max_devices = 2
         directory.note(MAC, [], "first")

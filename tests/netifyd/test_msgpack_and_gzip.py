@@ -7,11 +7,11 @@ import tracemalloc
 import zlib
 from collections import Counter
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import Any
 
 import msgpack
 import pytest
+from framings import LIMIT, one_by_one, pieces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +19,6 @@ from netify_agent.netifyd import msgpack_framing
 from netify_agent.netifyd.framing import RecordReader
 from netify_agent.netifyd.records import DROP_REASONS, Unreadable
 
-LIMIT = 1 << 16
 A = {"type": "flow", "flow": {"digest": "a", "text": "tab\t, {brace}, \"quote\" and 'ü'", "rate": 2076.5}}
 B = {"type": "flow_stats", "flow": {"digest": "b", "counts": [1, 2, {"deep": [[]]}, -1, 1 << 40, None]}}
 C = {"type": "agent_hello"}
@@ -38,15 +37,6 @@ def read(chunks: Iterable[bytes], limit: int = LIMIT) -> Result:
     assert reader.records == len(records)
     assert set(reader.drops) <= set(DROP_REASONS)
     return records, +reader.drops, reader.repaired, reader.broken is not None
-
-
-def one_by_one(data: bytes) -> list[bytes]:
-    return [data[i : i + 1] for i in range(len(data))]
-
-
-def pieces(data: bytes, cuts: Iterable[int]) -> list[bytes]:
-    places = [0, *sorted({cut % (len(data) + 1) for cut in cuts}), len(data)]
-    return [data[start:end] for start, end in pairwise(places)]
 
 
 def each_cut(data: bytes, limit: int = LIMIT) -> Result:

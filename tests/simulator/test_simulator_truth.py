@@ -10,14 +10,9 @@ from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
+from simulated import DESCRIPTIONS, Record, records_of
 
 from netify_agent.simulator import Simulation
-
-Record = dict[str, Any]
-
-
-def records_of(simulation: Simulation) -> list[Record]:
-    return [json.loads(payload) for _, payload in simulation.records()]
 
 
 def oracle(records: list[Record]) -> Record:
@@ -39,7 +34,7 @@ def oracle(records: list[Record]) -> Record:
     for record in flows:
         flow = record["flow"]
         digest = newest(flow["digest"])
-        if record["type"] in ("flow", "flow_dpi_update", "flow_dpi_complete"):
+        if record["type"] in DESCRIPTIONS:
             described[digest] = flow
             continue
         for index, name in enumerate(("local_bytes", "other_bytes", "local_packets", "other_packets")):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, Book, flow_id
+from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, Book, flow_id, risky
 from support import RedisServer
 
 from netify_agent.netifyd.flow_record import UNKNOWN
@@ -18,16 +18,6 @@ from netify_agent.store.flow_reader import FlowFilter, FlowPosition, FlowReader,
 from netify_agent.store.layout import Keys
 
 T0 = 1_700_000_000_000
-
-
-@pytest.fixture
-def book(shared_redis: RedisServer) -> Iterator[Book]:
-    connect(shared_redis.url, None).flushall()
-    yield Book(shared_redis.url, "gw1")
-
-
-def risky(score: int, *ids: int) -> dict[str, Any]:
-    return {"risks": {"ndpi_risk_score": score, "risks": list(ids)}}
 
 
 def begin(

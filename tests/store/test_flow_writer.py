@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from random import Random
 from typing import Any
 
@@ -25,6 +24,7 @@ from store_book import (
     flow_id,
     indexed,
     indexes,
+    risky,
 )
 from support import RedisServer
 
@@ -38,12 +38,6 @@ ENDED_MS = FlowWriterLimits().ended_ms
 KEYS = Keys("gw1")
 
 
-@pytest.fixture
-def book(shared_redis: RedisServer) -> Iterator[Book]:
-    connect(shared_redis.url, None).flushall()
-    yield Book(shared_redis.url, "gw1")
-
-
 def local(host_name: str = "nas") -> dict[str, Any]:
     return {
         "other_type": "local",
@@ -51,10 +45,6 @@ def local(host_name: str = "nas") -> dict[str, Any]:
         "other_ip": "192.168.1.11",
         "host_server_name": host_name,
     }
-
-
-def risky(score: int, *ids: int) -> dict[str, Any]:
-    return {"risks": {"ndpi_risk_score": score, "risks": list(ids)}}
 
 
 def limited(book: Book, limits: FlowWriterLimits) -> Book:

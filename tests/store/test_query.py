@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,21 +14,14 @@ from store_book import (
     PHONE,
     Book,
 )
-from support import RedisServer
 
 from netify_agent.store.changes_reader import ChangesReader
-from netify_agent.store.client import StoreError, connect
+from netify_agent.store.client import StoreError
 from netify_agent.store.flow_reader import FlowFilter, FlowPosition, FlowReader
 from netify_agent.store.metrics_reader import MetricsReader
 from netify_agent.store.query import FlushedMeanwhile, FlushStamp, Query
 from netify_agent.store.reader import StoreReader
 from netify_agent.store.usage_reader import UsageReader
-
-
-@pytest.fixture
-def book(shared_redis: RedisServer) -> Iterator[Book]:
-    connect(shared_redis.url, None).flushall()
-    yield Book(shared_redis.url, "gw1")
 
 
 def test_readers_see_whole_flushes_only(book: Book) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from store_book import (
     LAPTOP,
     NETFLIX,
@@ -14,17 +12,9 @@ from store_book import (
     YOUTUBE,
     Book,
 )
-from support import RedisServer
 
-from netify_agent.store.client import connect
 from netify_agent.store.layout import Keys
 from netify_agent.store.rates import RateWindow
-
-
-@pytest.fixture
-def book(shared_redis: RedisServer) -> Iterator[Book]:
-    connect(shared_redis.url, None).flushall()
-    yield Book(shared_redis.url, "gw1")
 
 
 def test_rates_are_of_the_last_interval_alone_when_it_covers_a_report(book: Book) -> None:

@@ -24,26 +24,25 @@ GZIP_LEVEL = 4  # most of the saving of level 6 in a third of the time
 class Encoded:
     """A body with its ETag. It is compressed once, for the first client that accepts gzip."""
 
-    def __init__(self, body: bytes, media_type: str, etag: str, cache_control: str = "no-cache") -> None:
+    def __init__(self, body: bytes, media_type: str, etag: str) -> None:
         """``etag``: without quotes, for the plain body; the compressed body gets another one."""
         self.body = body
         self._media_type = media_type
-        self._cache_control = cache_control
         self._etag = etag
         self._plain_headers = self._headers(etag, {})
         self._compressed: tuple[bytes, dict[str, str]] | None = None
         self._lock = threading.Lock()  # held while compressing
 
     @classmethod
-    def of_content(cls, body: bytes, media_type: str, cache_control: str = "no-cache") -> Encoded:
+    def of_content(cls, body: bytes, media_type: str) -> Encoded:
         """A body whose ETag is a hash of its bytes."""
-        return cls(body, media_type, hashlib.blake2b(body, digest_size=12).hexdigest(), cache_control)
+        return cls(body, media_type, hashlib.blake2b(body, digest_size=12).hexdigest())
 
     def _headers(self, etag: str, more: dict[str, str]) -> dict[str, str]:
         return {
             "Content-Type": self._media_type,
             "ETag": f'"{etag}"',
-            "Cache-Control": self._cache_control,
+            "Cache-Control": "no-cache",
             "Vary": VARY,
             **more,
         }
@@ -60,7 +59,7 @@ class Encoded:
             body, headers = self._compress()
         if_none_match = environ.get("HTTP_IF_NONE_MATCH")
         if if_none_match is not None and (if_none_match == "*" or matches(if_none_match, headers["ETag"])):
-            return not_modified(headers["ETag"], self._cache_control)
+            return not_modified(headers["ETag"])
         return Reply(body, 200, dict(headers))
 
     def _compress(self) -> tuple[bytes, dict[str, str]]:
@@ -76,9 +75,9 @@ def gzip_etag(etag: str) -> str:
     return f"{etag}-gzip"
 
 
-def not_modified(etag: str, cache_control: str = "no-cache") -> Reply:
+def not_modified(etag: str) -> Reply:
     """Status 304; ``etag`` with quotes."""
-    return Reply(b"", 304, {"ETag": etag, "Cache-Control": cache_control, "Vary": VARY})
+    return Reply(b"", 304, {"ETag": etag, "Cache-Control": "no-cache", "Vary": VARY})
 
 
 def matches(if_none_match: str, etag: str) -> bool:

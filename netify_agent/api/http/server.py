@@ -21,15 +21,13 @@ from typing import Any
 from waitress import create_server, wasyncore
 
 from netify_agent.api.http.connections import MAX_BODY, MAX_HEADER, Connection, SlowClients
-from netify_agent.api.http.limits import DEFAULT_LIMITS, EVENT_CLIENTS, WebLimits
+from netify_agent.api.http.limits import DEFAULT_LIMITS, WebLimits
 from netify_agent.api.http.tls import TlsRelay
 from netify_agent.config.settings import Endpoint, WebSettings
 
 log = logging.getLogger(__name__)
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-__all__ = ["EVENT_CLIENTS", "WebError", "WebServer", "Wsgi", "connection_limit", "listen"]
 
 _OTHER_FILES = 64  # left for Redis, netifyd and lease files
 # On top of our limit, until waitress itself stops accepting: it counts its own two files, and we close the
@@ -48,8 +46,7 @@ def listen(endpoint: Endpoint) -> socket.socket:
     try:
         if endpoint.scheme == "unix":
             return _listen_unix(endpoint.path)
-        family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-        return socket.create_server((endpoint.host, endpoint.port), family=family, backlog=1024)
+        return socket.create_server((endpoint.host, endpoint.port), family=endpoint.family, backlog=1024)
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno == errno.EADDRINUSE:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from netify_agent.api.http.limits import DEFAULT_LIMITS, WebLimits
-from netify_agent.config.secrets import text_of_file
+from netify_agent.config.secrets import problems_of, text_of_file
 from netify_agent.config.settings import ConfigError, TlsSettings
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,8 @@ def server_context(tls: TlsSettings) -> ssl.SSLContext | None:
     context.options |= ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["http/1.1"])
     for name, path in (("certificate", tls.certificate), ("key", tls.key)):
-        try:
+        with problems_of(f"web.tls.{name}"):
             text = text_of_file(path)
-        except ConfigError as error:
-            raise ConfigError(f"web.tls.{name}: {error}") from None
         if name == "certificate":
             _check_certificates(path, text)
     try:
@@ -84,11 +82,6 @@ class TlsRelay:
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_note)
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def clients(self) -> int:
-        """Connections now."""
-        return len(self._tasks)
 
     def take(self, client: socket.socket) -> socket.socket:
         """Serve TLS on ``client``, which the relay owns from now on.

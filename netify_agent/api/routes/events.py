@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from netify_agent.api.flush_log import FlushLog, Span
+from netify_agent.api.http.limits import EVENT_CLIENTS
 from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.route import Document, OtherResponse, Reply, Request, Route, encode
-from netify_agent.api.http.server import EVENT_CLIENTS
 from netify_agent.api.services import EventLimits, Services
 from netify_agent.api.spec import schemas
 from netify_agent.store.changes_reader import ChangesReader

@@ -68,6 +68,7 @@ class Metrics:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._documents = services.documents
         self._reader = MetricsReader(services.reader)
         self._lock = threading.Lock()  # guards what follows
         self._text: tuple[tuple[int, int], bytes] = ((-1, 0), b"")  # sequence and generation, and their text
@@ -108,7 +109,7 @@ class Metrics:
         if text_state != state:
             out = Exposition()
             limits = self._services.settings.metrics
-            traffic = self._reader.traffic(limits.devices, self._services.documents.quiet_ms)
+            traffic = self._reader.traffic(limits.devices, self._documents.quiet_ms)
             if sequence < text_state[0]:
                 self._reported, self._flows = {}, 0  # Redis lost flushes for good; its counters are right now
             _gateway(traffic, out)
@@ -156,7 +157,7 @@ class Metrics:
         )
 
     def _identity(self, row: DeviceRow) -> Labels:
-        identity = self._services.documents.identity(row)
+        identity = self._documents.identity(row)
         return {"device": row.name, **{key: identity[key] for key in ("name", "vendor", "ip")}}
 
 

@@ -98,7 +98,7 @@ def openapi_path(one: Route) -> str:
     return re.sub(r"<(\w+)(:\w+)?>", r"{\1}", one.path)
 
 
-def statuses(one: Route) -> dict[int, OtherResponse]:
+def _statuses(one: Route) -> dict[int, OtherResponse]:
     """The responses of a route by status, except for 200, 303 and 304."""
     responses = {**COMMON, **({503: AWAY} if one.cached else {}), **one.others}
     return dict(sorted(responses.items()))
@@ -112,7 +112,7 @@ def _operation(one: Route, components: dict[str, Schema]) -> Document:
         responses[303] = _response(f"A browser is sent to {one.page}.", _HEADERS[303])
     if has_etag:
         responses[304] = _response(NOT_MODIFIED, _HEADERS[304])
-    for status, other in statuses(one).items():
+    for status, other in _statuses(one).items():
         media_type, schema = (PROBLEM, schemas.PROBLEM) if other.schema is None else (JSON, other.schema)
         headers = _HEADERS.get(status, {})
         responses[status] = _response(other.description, headers, media_type, schema, components)

@@ -40,8 +40,11 @@ class _JsonFormat(NamedTuple):
     read: Callable[[Any], Iterator[Lease]]
 
 
-_KEA = _TextFormat(kea.matches, kea.read)
-_TEXT_FORMATS = (_KEA, _TextFormat(dnsmasq.matches, dnsmasq.read), _TextFormat(isc.matches, isc.read))
+_TEXT_FORMATS = (
+    _TextFormat(kea.matches, kea.read),
+    _TextFormat(dnsmasq.matches, dnsmasq.read),
+    _TextFormat(isc.matches, isc.read),
+)
 _JSON_FORMATS = (
     _JsonFormat(networkd.matches, networkd.read),
     _JsonFormat(adguard.matches, adguard.read),
