@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from netify_agent.config import secrets, types, yaml_reader
+from netify_agent.config.calendar import Calendar, load_zone
 from netify_agent.config.types import Endpoint, Resolution
 from netify_agent.config.yaml_reader import ConfigError, parsed, reads, section
 
@@ -214,6 +215,19 @@ class WebSettings:
 
 
 @dataclass(frozen=True)
+class CalendarSettings:
+    """Where days, weeks and months begin; see :class:`~netify_agent.config.calendar.Calendar`."""
+
+    timezone: str = field(default="local", metadata=reads(parsed(types.time_zone)))
+    month_starts_on: int = field(default=1, metadata=reads(yaml_reader.integer(1, 31)))
+    week_starts_on: int = field(default=0, metadata=reads(parsed(types.weekday)))
+
+    def calendar(self) -> Calendar:
+        """Build the calendar; ``local`` is read from the system. Raises LookupError if that zone is gone."""
+        return Calendar(*load_zone(self.timezone), self.month_starts_on, self.week_starts_on)
+
+
+@dataclass(frozen=True)
 class MetricsSettings:
     """How many devices and applications ``/metrics`` lists individually."""
 
@@ -303,6 +317,7 @@ class Settings:
     web: WebSettings = field(default=WebSettings(), metadata=reads(section(WebSettings, _safe_web)))
     metrics: MetricsSettings = field(default=MetricsSettings(), metadata=reads(section(MetricsSettings)))
     history: tuple[Resolution, ...] = field(default=types.DEFAULT_HISTORY, metadata=reads(types.history))
+    calendar: CalendarSettings = field(default=CalendarSettings(), metadata=reads(section(CalendarSettings)))
     devices: DeviceSettings = field(default=DeviceSettings(), metadata=reads(section(DeviceSettings)))
     names: NameSettings = field(default=NameSettings(), metadata=reads(section(NameSettings)))
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
-from netify_agent.config import yaml_reader
+from netify_agent.config import calendar, yaml_reader
 from netify_agent.config.yaml_reader import Expected, Problem, Refused, parsed
 
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7): sun_path is 108 bytes and ends in a NUL
@@ -226,6 +226,25 @@ def log_level(text: str) -> str:
     """Read a log level; returns it in lower case. Raises Expected."""
     if text not in LOG_LEVELS:
         raise Expected("debug, info, warning or error")
+    return text
+
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+def weekday(text: str) -> int:
+    """Read the English name of a weekday; returns 0 for Monday to 6. Raises Expected."""
+    if text.lower() not in WEEKDAYS:
+        raise Expected("a weekday such as monday")
+    return WEEKDAYS.index(text.lower())
+
+
+def time_zone(text: str) -> str:
+    """Check that the system knows a time zone, an IANA name or ``local``. Raises Expected."""
+    try:
+        calendar.load_zone(text)
+    except LookupError as error:
+        raise Expected(str(error.args[0])) from None
     return text
 
 

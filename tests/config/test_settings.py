@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from config_problems import CONFFILE, known_keys
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netify_agent.config.calendar import Calendar
 from netify_agent.config.settings import (
     ConfigError,
     DeviceSettings,
@@ -72,11 +74,13 @@ web: {listen: "[::]:80", threads: 64, hosts: [Gw.LAN, "[FD00::1]", 192.0.2.1], a
       cors_origins: ["https://Grafana.lan:443", "http://[0:0::1]:3000/"]}
 metrics: {devices: 0, applications: 10000}
 history: {24h: 400d, 60s: 1m}
+calendar: {timezone: Asia/Kathmandu, month_starts_on: 31, week_starts_on: Sunday}
 devices: {forget_after: 24h, max: 1, by_ip: [192.0.2.0/24, "2001:DB8::/32", 192.0.2.1, 02-AA-00-00-33-33]}
 names: {vendors: /v, hosts: [], ethers: [/e], leases: [/l*, /m], reverse_dns: true, categories: /c}
 """,
         "f.yaml",
     )
+    assert settings.calendar.calendar() == Calendar("Asia/Kathmandu", ZoneInfo("Asia/Kathmandu"), 31, 6)
     assert (settings.gateway, settings.interval_s, settings.log_level) == ("Gw-1.lan_x", 3600, "debug")
     assert settings.netifyd.endpoints == (
         Endpoint("unix", path="/run/n.sock"),

@@ -207,6 +207,12 @@ from netify_agent.config.settings import (
             "devices: {by_ip: [02:00:00:00:33]}",
             "devices.by_ip[0]: expected a network such as 192.0.2.0/24, or a MAC address, found",
         ),
+        (
+            "calendar: {timezone: Europe/Berlim}",
+            "calendar.timezone: expected a time zone of the system's database, such as Europe/Berlin",
+        ),
+        ("calendar: {month_starts_on: 32}", "calendar.month_starts_on: expected a whole number from 1 to 31"),
+        ("calendar: {week_starts_on: mon}", "calendar.week_starts_on: expected a weekday such as monday"),
         ("names: {vendors: x}", "names.vendors: expected an absolute path, found 'x'"),
         ("names: {vendors: }", "names.vendors: expected an absolute path, found nothing"),
         ('names: {vendors: "/a\\0b"}', "names.vendors: expected an absolute path, found '/a\\x00b'"),
