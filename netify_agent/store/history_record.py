@@ -1,0 +1,285 @@
+"""The packed form of closed history: records, and chunks of them. Pure functions of bytes.
+
+Numbers are LEB128: seven bits a byte, lowest first, the high bit set in all bytes but the last. A chunk is a
+sequence of records and blocks, so two chunks one after the other are a chunk::
+
+    record: length of the rest, at least 1
+            flags: 1 local counters are present; 2 all counters are signed (zigzag)
+            start: signed, seconds after the start of the chunk
+            bytes up, bytes down, packets up, packets down [, local bytes up, local bytes down]
+            for each application: its number less that of the one before,
+                                  bytes up, bytes down [, local bytes up, local bytes down]
+    block:  0, kind, length of the rest, records (kind 1) or the same compressed (kind 2, raw deflate)
+
+The records of a block are *summed*: a record of the next longer step holds them too. Records outside a block
+are *fresh*: they are in no record of a longer step yet.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+_LOCAL, _SIGNED = 1, 2
+_PLAIN, _DEFLATED = 1, 2
+_LEVEL = 9
+
+
+class Damaged(ValueError):
+    """The bytes are no chunk."""
+
+
+class Volume(NamedTuple):
+    """What moved in a period.
+
+    ``local``: the part of the bytes that another device of this network sent or received.
+    """
+
+    bytes_up: int = 0
+    bytes_down: int = 0
+    packets_up: int = 0
+    packets_down: int = 0
+    local_up: int = 0
+    local_down: int = 0
+
+
+class Share(NamedTuple):
+    """An application's part of a :class:`Volume`."""
+
+    bytes_up: int = 0
+    bytes_down: int = 0
+    local_up: int = 0
+    local_down: int = 0
+
+
+NO_VOLUME, NO_SHARE = Volume(), Share()
+
+
+@dataclass
+class Record:
+    """What one series moved in one period.
+
+    :ivar start: start of the period, seconds since the epoch.
+    :ivar applications: number of an application to its part. Applications that moved nothing are left out.
+    """
+
+    start: int
+    volume: Volume = NO_VOLUME
+    applications: dict[int, Share] = field(default_factory=dict)
+
+
+@dataclass
+class Chunk:
+    """The records of a chunk, in the order in which they were stored. Several may have the same start."""
+
+    summed: list[Record] = field(default_factory=list)
+    fresh: list[Record] = field(default_factory=list)
+
+
+def add_volumes(one: Volume, other: Volume) -> Volume:
+    """The sum of two volumes."""
+    return Volume(
+        one[0] + other[0],
+        one[1] + other[1],
+        one[2] + other[2],
+        one[3] + other[3],
+        one[4] + other[4],
+        one[5] + other[5],
+    )
+
+
+def add_shares(into: dict[int, Share], more: Mapping[int, Share]) -> None:
+    """Add the parts of ``more`` to those of ``into``."""
+    for number, share in more.items():
+        had = into.get(number)
+        if had is None:
+            into[number] = share
+        else:
+            into[number] = Share(had[0] + share[0], had[1] + share[1], had[2] + share[2], had[3] + share[3])
+
+
+def merged(records: Iterable[Record]) -> list[Record]:
+    """One record for each start, sorted by it, with the sums of those that had the same start."""
+    found: dict[int, Record] = {}
+    for record in records:
+        into = found.setdefault(record.start, Record(record.start))
+        into.volume = add_volumes(into.volume, record.volume)
+        add_shares(into.applications, record.applications)
+    return [found[start] for start in sorted(found)]
+
+
+def encode(record: Record, origin: int) -> bytes:
+    """Encode a record for the chunk that starts at ``origin``."""
+    shares = [(number, share) for number, share in sorted(record.applications.items()) if any(share)]
+    numbers = list(record.volume)
+    flags = 0
+    if any(numbers[4:]) or any(share[2] or share[3] for _, share in shares):
+        flags |= _LOCAL
+    else:
+        del numbers[4:]
+    for _, share in shares:
+        numbers += share if flags else share[:2]
+    if min(numbers) < 0:
+        flags |= _SIGNED
+        numbers = [_zigzag(number) for number in numbers]
+    width = 4 if flags & _LOCAL else 2
+    at = width + 2
+    body = bytearray([flags])
+    _put(body, _zigzag(record.start - origin))
+    for number in numbers[:at]:
+        _put(body, number)
+    before = 0
+    for application, _ in shares:
+        _put(body, application - before)
+        before = application
+        for number in numbers[at : at + width]:
+            _put(body, number)
+        at += width
+    head = bytearray()
+    _put(head, len(body))
+    return bytes(head + body)
+
+
+def encode_summed(records: Iterable[Record], origin: int) -> bytes:
+    """Encode records, merged and sorted, as one block; empty without records."""
+    body = b"".join(encode(record, origin) for record in merged(records))
+    if not body:
+        return b""
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    deflated = packer.compress(body) + packer.flush()
+    kind = _PLAIN
+    if len(deflated) < len(body):
+        kind, body = _DEFLATED, deflated
+    head = bytearray([0, kind])
+    _put(head, len(body))
+    return bytes(head) + body
+
+
+def decode(data: bytes, origin: int) -> Chunk:
+    """Decode a chunk that starts at ``origin``. Raises Damaged."""
+    chunk = Chunk()
+    try:
+        for source, at, end, summed in _records(data):
+            (chunk.summed if summed else chunk.fresh).append(_record(source, at, end, origin))
+    except (IndexError, zlib.error) as error:
+        raise Damaged(f"{error} in a chunk of {len(data)} bytes") from error
+    return chunk
+
+
+def decode_volumes(data: bytes, origin: int, *, fresh_only: bool) -> list[tuple[int, Volume]]:
+    """Start and volume of each record, without a look at the applications. Raises Damaged.
+
+    :param fresh_only: skip the records that a longer step holds too.
+    """
+    found = []
+    try:
+        for source, at, end, summed in _records(data):
+            if summed and fresh_only:
+                continue
+            start, volume, at = _head(source, at, origin)
+            if at > end:
+                raise Damaged("a record is longer than it says")
+            found.append((start, volume))
+    except (IndexError, zlib.error) as error:
+        raise Damaged(f"{error} in a chunk of {len(data)} bytes") from error
+    return found
+
+
+def _records(data: bytes, summed: bool = False) -> Iterator[tuple[bytes, int, int, bool]]:
+    """Yield where each record is: bytes, first and last index after its length, whether it is summed."""
+    at, size = 0, len(data)
+    while at < size:
+        length, at = _get(data, at)
+        if length:
+            end = at + length
+            if end > size:
+                raise Damaged("the last record is cut off")
+            yield data, at, end, summed
+        else:
+            kind = data[at]
+            length, at = _get(data, at + 1)
+            end = at + length
+            if end > size or kind not in (_PLAIN, _DEFLATED) or summed:
+                raise Damaged("a block is cut off or of an unknown kind")
+            body = data[at:end]
+            yield from _records(zlib.decompress(body, -zlib.MAX_WBITS) if kind == _DEFLATED else body, True)
+        at = end
+
+
+def _head(data: bytes, at: int, origin: int) -> tuple[int, Volume, int]:
+    """Read a record up to its applications: start, volume, and the index after them."""
+    flags = data[at]
+    offset, at = _get(data, at + 1)
+    numbers = []
+    for _ in range(6 if flags & _LOCAL else 4):
+        number = data[at]
+        at += 1
+        if number > 127:
+            number &= 127
+            shift = 7
+            while True:
+                byte = data[at]
+                at += 1
+                number |= (byte & 127) << shift
+                if byte < 128:
+                    break
+                shift += 7
+        numbers.append(number)
+    if flags:
+        if flags > _LOCAL | _SIGNED:
+            raise Damaged("a record has unknown flags")
+        if flags & _SIGNED:
+            numbers = [_unzigzag(number) for number in numbers]
+    return origin + _unzigzag(offset), Volume(*numbers), at
+
+
+def _record(data: bytes, at: int, end: int, origin: int) -> Record:
+    flags = data[at]
+    start, volume, at = _head(data, at, origin)
+    shares: dict[int, Share] = {}
+    application = 0
+    while at < end:
+        more, at = _get(data, at)
+        application += more
+        numbers = []
+        for _ in range(4 if flags & _LOCAL else 2):
+            number, at = _get(data, at)
+            numbers.append(_unzigzag(number) if flags & _SIGNED else number)
+        shares[application] = Share(*numbers)
+    if at != end:
+        raise Damaged("a record is longer than it says")
+    return Record(start, volume, shares)
+
+
+def _put(into: bytearray, number: int) -> None:
+    while number > 127:
+        into.append(number & 127 | 128)
+        number >>= 7
+    into.append(number)
+
+
+def _get(data: bytes, at: int) -> tuple[int, int]:
+    """Read a number; return it and the index after it."""
+    byte = data[at]
+    at += 1
+    if byte < 128:
+        return byte, at
+    number, shift = byte & 127, 7
+    while True:
+        byte = data[at]
+        at += 1
+        number |= (byte & 127) << shift
+        if byte < 128:
+            return number, at
+        shift += 7
+
+
+def _zigzag(number: int) -> int:
+    """Map signed numbers to small unsigned ones: 0, -1, 1, -2 to 0, 1, 2, 3."""
+    return number << 1 if number >= 0 else (-number << 1) - 1
+
+
+def _unzigzag(number: int) -> int:
+    return -(number + 1 >> 1) if number & 1 else number >> 1
