@@ -7,13 +7,15 @@ one record. docs/store.md, History, describes the whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netify_agent.config.calendar import DAY_S, MONTH_S, Calendar, Period
+from netify_agent.store.history_record import Record, merged
 
 _PER_CHUNK = 32  # records in a chunk of the longest step, which is summed up by no other
 _YEAR_S = 366 * DAY_S
+Unit = tuple[int, int]  #: a step and the start of a chunk of it
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ class HistorySteps:
     def ttl(self, step: int, chunk: int, at: int | None) -> int:
         """How long a chunk is kept from now on.
 
-        A duration, not a point in time, because Redis' clock may differ from ours. The bounds limit the effect
-        of a wrong clock: at least the chunk's length, at most that plus the time its records are kept.
+        A duration, not a point in time, because Redis' clock may differ from ours. The bounds limit the
+        effect of a wrong clock: at least the chunk's length, at most that plus the time its records are kept.
 
         :param at: our clock; None if it is not known to be right: the longest time.
         """
@@ -96,3 +98,16 @@ class HistorySteps:
 
     def _longest_chunk_s(self, step: int) -> int:
         return _YEAR_S if step == MONTH_S else step * _PER_CHUNK
+
+    def summed_up(self, step: int, longer: int, records: Iterable[Record]) -> list[Record]:
+        """Sum records of ``step`` up to records of a longer step, one for each period with records."""
+        return merged(
+            Record(self.period(longer, step, record.start).start, record.volume, record.applications)
+            for record in records
+        )
+
+    def units(self, step: int, start: int) -> dict[int, Unit]:
+        """The chunks, by step, of a record of ``step`` and of those of longer steps that will contain it."""
+        middle = self.middle(step, start)
+        periods = {other: self.calendar.period(other, middle).start for other in self.keep_s if other >= step}
+        return {other: (other, self.chunk(other, start)) for other, start in periods.items()}

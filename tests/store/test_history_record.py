@@ -1,0 +1,96 @@
+"""Packed history: what is packed is what is unpacked, and summing up keeps every byte in one period."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netify_agent.config.calendar import DAY_S, HOUR_S, MONTH_S, Calendar
+from netify_agent.store.history_record import (
+    Damaged,
+    Record,
+    Share,
+    Volume,
+    add_volumes,
+    decode,
+    decode_volumes,
+    encode,
+    encode_summed,
+    merged,
+)
+from netify_agent.store.history_steps import HistorySteps
+
+COUNTS = st.one_of(st.integers(0, 300), st.integers(0, 2**60), st.integers(-(2**40), 2**40))
+SHARES = st.builds(Share, COUNTS, COUNTS, COUNTS, COUNTS).filter(any)
+VOLUMES = st.builds(Volume, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
+STARTS = st.integers(1_700_000_000, 1_900_000_000)
+RECORDS = st.builds(Record, STARTS, VOLUMES, st.dictionaries(st.integers(0, 5000), SHARES, max_size=12))
+LISTS = st.lists(RECORDS, max_size=8)
+ORIGIN = 1_800_000_000
+KEEP_S = {300: 2 * DAY_S, HOUR_S: 31 * DAY_S, DAY_S: 400 * DAY_S, MONTH_S: 5 * 365 * DAY_S}
+ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns")
+
+
+@given(LISTS, LISTS)
+def test_a_chunk_holds_what_was_packed(summed: list[Record], fresh: list[Record]) -> None:
+    data = encode_summed(summed, ORIGIN) + b"".join(encode(record, ORIGIN) for record in fresh)
+    chunk = decode(data, ORIGIN)
+    assert chunk.summed == merged(summed)
+    assert chunk.fresh == fresh
+    volumes = [(record.start, record.volume) for record in (*chunk.summed, *fresh)]
+    assert decode_volumes(data, ORIGIN, fresh_only=False) == volumes
+    assert decode_volumes(data, ORIGIN, fresh_only=True) == volumes[len(chunk.summed) :]
+
+
+@given(LISTS, LISTS)
+def test_two_chunks_one_after_the_other_are_a_chunk(one: list[Record], other: list[Record]) -> None:
+    parts = [encode_summed(one, ORIGIN), b"".join(encode(record, ORIGIN) for record in other)]
+    twice = decode(b"".join(parts + parts), ORIGIN)
+    assert twice.summed == merged(one) * 2
+    assert twice.fresh == other * 2
+
+
+@given(RECORDS, st.data())
+def test_a_chunk_that_is_cut_off_is_damaged(record: Record, data: st.DataObject) -> None:
+    for packed in (encode(record, ORIGIN), encode_summed([record], ORIGIN)):
+        cut = data.draw(st.integers(1, len(packed) - 1))
+        with pytest.raises(Damaged):
+            decode(packed[:cut], ORIGIN)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400 * DAY_S), VOLUMES), max_size=30),
+    st.sampled_from(ZONES),
+    st.integers(1, 31),
+)
+def test_summed_up_step_by_step_each_byte_is_in_one_period(
+    moved: list[tuple[int, Volume]], zone: str, first: int
+) -> None:
+    """Hours, days and months of records are those of the moments at which the bytes moved."""
+    steps = HistorySteps(KEEP_S, Calendar(zone, ZoneInfo(zone), first))
+    moments = [(1_780_000_000 + offset, volume) for offset, volume in moved]
+    step: int | None = steps.shortest
+    records = merged(Record(steps.bucket(at), volume) for at, volume in moments)
+    while step is not None:
+        truth: dict[int, Volume] = {}
+        for at, volume in moments:
+            start = steps.calendar.period(step, at).start
+            truth[start] = add_volumes(truth.get(start, Volume()), volume)
+        assert {record.start: record.volume for record in records} == truth
+        for record in records:
+            chunk = steps.chunk(step, record.start)
+            assert chunk <= record.start + step // 2 < steps.chunk_end(step, chunk)
+        longer = steps.longer(step)
+        if longer is not None:
+            records = steps.summed_up(step, longer, records)
+        step = longer
+
+
+@pytest.mark.parametrize("at", [None, 0, 2_000_000_000, 4_000_000_000])
+def test_a_chunk_stays_at_least_its_length_and_at_most_its_time(at: int | None) -> None:
+    steps = HistorySteps(KEEP_S)
+    chunk = steps.chunk(HOUR_S, 2_000_000_000)
+    assert DAY_S <= steps.ttl(HOUR_S, chunk, at) <= 32 * DAY_S
