@@ -34,10 +34,11 @@ from netify_agent.daemon.worker import Body, Worker
 from netify_agent.enrich import Directory
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.client import StoreError, StoreTaken, connect
+from netify_agent.store.flush import Flush
 from netify_agent.store.flusher import Flusher, FlusherLimits
 from netify_agent.store.lease import Lease, lease_s
 from netify_agent.store.reader import StoreReader
-from netify_agent.store.writer import Flush, StoreWriter
+from netify_agent.store.writer import StoreWriter
 
 log = logging.getLogger(__name__)
 

@@ -38,6 +38,9 @@ class Keys:
     :ivar forgotten: hash: counters of devices that were dropped after a long time without traffic.
     :ivar counters: hash: the accounting's own counters, by name.
     :ivar categories: hash: application to netifyd's category id.
+    :ivar alerts: hash: id to an alert, firing or resolved.
+    :ivar alert_state: hash: what the rules of alerts remember, by rule and subject.
+    :ivar alert_outbox: hash: notifications that were not delivered yet, by receiver, alert and status.
     :ivar lasting: a store in use has at least one of these keys besides ``meta``.
     """
 
@@ -58,6 +61,9 @@ class Keys:
         self.left_out = self._prefix + "left-out"
         self.counters = self._prefix + "counters"
         self.categories = self._prefix + "categories"
+        self.alerts = self._prefix + "alerts"
+        self.alert_state = self._prefix + "alerts:state"
+        self.alert_outbox = self._prefix + "alerts:outbox"
         self.lasting = (
             *(self.devices, self.flows, self.counters, self.unattributed, self.rates),
             *(self.totals(GATEWAY), self.applications(GATEWAY), self.protocols(GATEWAY)),
