@@ -1,4 +1,4 @@
-"""The console command ``netify-agent``: run, check, simulate, version."""
+"""The console command ``netify-agent``: run, check, notify-test, simulate, version."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from netify_agent.config.settings import ConfigError, Settings, load
 from netify_agent.config.types import LOG_LEVELS
 from netify_agent.daemon import journal, runtime
 from netify_agent.daemon.supervisor import Supervisor
+from netify_agent.notify_test import notify_test
 
 DEFAULT_CONFIG = "/etc/netify-agent.yaml"
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
@@ -29,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the daemon in the foreground")
     examine = commands.add_parser("check", help="validate the configuration, try netifyd and Redis")
-    for command in (run, examine):
+    test = commands.add_parser("notify-test", help="send a test notification to one receiver")
+    test.add_argument("receiver", metavar="NAME", help="a receiver of notify: in the configuration")
+    for command in (run, examine, test):
         command.add_argument(
             "--config", metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG} if it exists)"
         )
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EX_CONFIG
     if options.command == "check":
         return check(path, settings)
+    if options.command == "notify-test":
+        return notify_test(settings, options.receiver)
     journal.set_up(options.log_level or settings.log_level)
     faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: print where
     runtime.prepare()

@@ -97,6 +97,7 @@ class Flusher:
         audit: SumAudit | None = None,
         on_open: Callable[[Restored], None] = lambda restored: None,
         on_failure: Callable[[], None] = lambda: None,
+        status: FlusherStatus | None = None,
     ) -> None:
         """Does nothing yet.
 
@@ -106,9 +107,10 @@ class Flusher:
         :param on_flush: called with each applied flush.
         :param on_open: called with the stored state before the first flush. May raise StoreError.
         :param on_failure: called after each failed attempt.
+        :param status: its state, if others have it already; None: a new one.
         :param audit: checks the sums in Redis in parts, one after each flush; None: no checks.
         """
-        self.status = FlusherStatus()
+        self.status = status or FlusherStatus()
         self.interval_s = interval_s
         self._accountant = accountant
         self._lock = lock
