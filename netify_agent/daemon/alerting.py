@@ -6,6 +6,7 @@ The engine belongs to the writer's thread. Others read only what it has announce
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
@@ -146,13 +147,10 @@ class Alerting:
         self._batch = None
         self._pass_on(self._engine.applied(flush.sequence, forgotten))
 
-    def failed(self, at_ms: int) -> None:
-        """Redis took no flush: evaluate what needs none.
-
-        :param at_ms: our clock, milliseconds since the epoch.
-        """
+    def failed(self) -> None:
+        """Redis took no flush: evaluate what needs none."""
         self._prepare()
-        self._engine.evaluate(Facts(at_ms, self._checks(), self._endpoints()))
+        self._engine.evaluate(Facts(int(time.time() * 1000), self._checks(), self._endpoints()))
         self._pass_on(self._engine.release())
 
     def _prepare(self) -> None:

@@ -108,11 +108,9 @@ class Supervisor:
             self._directory = self._new_directory(settings)
             self._status = Status(settings, self._flusher_status, self._accountant, self._reader)
             self._alerting = Alerting(
-                settings,
-                AlertStore(client, settings.gateway),
-                self._status,
-                lambda device: self._directory.name(device, [], None),
-                lambda name, body: self._worker(name, body, self._limits.notify_s),
+                *(settings, AlertStore(client, settings.gateway), self._status),
+                name_of=lambda device: self._directory.name(device, [], None),
+                start=lambda name, body: self._worker(name, body, self._limits.notify_s),
             )
             self._store = StoreWriter(
                 client,
@@ -132,7 +130,7 @@ class Supervisor:
                 self._flushed,
                 audit=SumAudit(client, settings.gateway),
                 on_open=self._alerting.opened,
-                on_failure=lambda: self._alerting.failed(int(time.time() * 1000)),
+                on_failure=self._alerting.failed,
                 status=self._flusher_status,
             )
             self._status.receivers = self._alerting.document
