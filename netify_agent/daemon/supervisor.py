@@ -90,7 +90,7 @@ class Supervisor:
         )
         self._web: list[Worker] = []  # the server, and the TLS relay in front of it
         self._names: Worker | None = None
-        self._filled: Directory | None = None  # the directory that has all devices of the store
+        self._filled: Directory | None = None  # has all devices of the store
         self._watchdog_fed = 0.0  # monotonic clock
 
     def run(self) -> int:
@@ -231,9 +231,7 @@ class Supervisor:
     def _api(self, settings: Settings, access: Access) -> Api:
         status = self._status
         parts = Services(
-            settings,
-            self._reader,
-            self._directory,
+            *(settings, self._reader, self._directory),
             status.document,
             self._liveness.checks,
             status.checks,
