@@ -95,8 +95,11 @@ def test_each_alert_passes_through_alertmanager_once(
     (document,) = receiver.documents
     (alert,) = document["alerts"]
     assert alert["labels"] == {
-        "alertname": "new", "device": LAPTOP, "gateway": "gw1",
-        "kind": "new_device", "severity": "warning",
+        "alertname": "new",
+        "device": LAPTOP,
+        "gateway": "gw1",
+        "kind": "new_device",
+        "severity": "warning",
     }
     daemon.flushed()
     daemon.kill()  # the same alert is sent again after a restart
