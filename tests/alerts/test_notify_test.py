@@ -23,7 +23,7 @@ def test_notify_test_prints_what_the_receiver_answers(
         assert receiver.documents[0]["commonLabels"]["alertname"] == "test"
         receiver.behaviour = "refuse"
         assert main(arguments) == 1
-        assert capsys.readouterr().out.endswith("it answers 503 Busy \n")
+        assert capsys.readouterr().out.endswith("it answers 503 Busy\n")
     assert main([*arguments[:-1], "fone"]) == 1
     assert capsys.readouterr().out == "WRONG notify: no receiver 'fone', expected phone\n"
     config.write_text("notify: {phone: {type: webhook, url: 'http://h/', token_file: /none}}\n")
