@@ -68,14 +68,16 @@ class Documents:
         }
 
     def identity(self, row: DeviceRow) -> Document:
-        """Addresses, name and vendor of a device."""
+        """Addresses, name, groups and vendor of a device."""
         mac = row.name if _is_mac(row.name) else None
         ips = row.addresses if mac or row.name == OTHER_DEVICE else [row.name]
+        name = self._name(row.name, ips, row.hint)
         return {
             "mac": mac,
             "ip": ips[0] if ips else None,
             "ips": ips,
-            "name": self._name(row.name, ips, row.hint),
+            "name": name,
+            "groups": self._groups(row.name, ips, name),
             "vendor": self._directory.vendor(row.name) if mac else None,
             "randomized": bool(int(mac[1], 16) & 2)
             if mac
@@ -130,7 +132,7 @@ class Documents:
         identity = self.identity(row)
         return {
             "device": row.name,
-            **{key: identity[key] for key in ("mac", "ip", "name")},
+            **{key: identity[key] for key in ("mac", "ip", "name", "groups")},
             "active": self.is_active(row, at_ms),
             "last_seen": rfc3339(row.last_seen),
             **_counts(row),
@@ -163,6 +165,7 @@ class Documents:
         return {
             "device": row.device,
             "name": self.device_name(row.device),
+            "groups": self.device_groups(row.device),
             **_counts(row),
             **_seen(row),
         }
@@ -173,6 +176,13 @@ class Documents:
 
     def _name(self, device: str, ips: Sequence[str], hint: str | None) -> str | None:
         return device if device == OTHER_DEVICE else self._directory.name(device, ips, hint)
+
+    def device_groups(self, device: str) -> list[str]:
+        """The groups of a device, looked up as its name in :meth:`device_name`."""
+        return self._groups(device, [], self.device_name(device))
+
+    def _groups(self, device: str, ips: Sequence[str], name: str | None) -> list[str]:
+        return [] if device == OTHER_DEVICE else self._directory.groups(device, ips, name)
 
     def history(
         self,

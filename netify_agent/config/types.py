@@ -275,17 +275,6 @@ def duration(least_s: int) -> Callable[[str], int]:
     return parse_duration
 
 
-def host_by_ip(text: str) -> str:
-    """Read a network in CIDR notation, an IP or a MAC address; returns canonical form. Raises Expected."""
-    if re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text):
-        return text.lower().replace("-", ":")
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        hint = " without host bits" if "host bits" in str(error) else ""
-        raise Expected(f"a network such as 192.0.2.0/24{hint}, or a MAC address") from None
-
-
 DEFAULT_HISTORY = (
     Resolution(300, 2 * 86400, "5m"),
     Resolution(3600, 31 * 86400, "1h"),

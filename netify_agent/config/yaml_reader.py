@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 import yaml
 
+K = TypeVar("K")
 T = TypeVar("T")
 Reader = Callable[[yaml.Node], T]
 """Converts a YAML node to the value of a setting, or raises Refused."""
@@ -229,14 +230,45 @@ def list_of(read: Reader[T], least: int = 0) -> Reader[tuple[T, ...]]:
     return read_list
 
 
-def parsed(parse: Callable[[str], T], *, secret: bool = False) -> Reader[T]:
+def mapping_of(read_key: Reader[K], read_value: Reader[T], expected: str, most: int) -> Reader[dict[K, T]]:
+    """Reads a mapping of at most ``most`` different keys, in the order of the file; null is an empty one.
+
+    ``expected`` completes the sentence 'expected ...' for anything that is no mapping.
+    """
+
+    def read(node: yaml.Node) -> dict[K, T]:
+        if is_null(node):
+            return {}
+        given, problems = pairs(node, expected)
+        if len(given) > most:
+            problems.append(Problem(line_of(node), f"expected at most {most} keys, found {len(given)}"))
+        found: dict[K, T] = {}
+        for text, (key_node, value_node) in given.items():
+            try:
+                key = read_key(key_node)
+                if key in found:
+                    raise refusal(key_node, "each key once", " again")
+                found[key] = read_value(value_node)
+            except Refused as refused:
+                problems += [problem.under(key_shown(text)) for problem in refused.problems]
+        if problems:
+            raise Refused(*problems)
+        return found
+
+    return read
+
+
+def parsed(parse: Callable[[str], T], *, secret: bool = False, any_scalar: bool = False) -> Reader[T]:
     """Reads text with ``parse``, which raises Expected for invalid text and for empty text.
 
-    The text of a ``secret`` is never part of an error.
+    The text of a ``secret`` is never part of an error. ``any_scalar``: what YAML takes for a number is text
+    too, such as the MAC address 10:20:30:40:50:11, which YAML 1.1 reads to base 60.
     """
 
     def read(node: yaml.Node) -> T:
-        is_text = isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str"
+        is_text = isinstance(node, yaml.ScalarNode) and (
+            node.tag == _TAG + "str" or (any_scalar and not is_null(node))
+        )
         try:
             # A value that is not text is refused like empty text, because only the parser knows what it
             # expects.

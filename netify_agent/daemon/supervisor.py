@@ -252,7 +252,9 @@ class Supervisor:
         if self._filled is not self._directory:
             self._fill_directory()
         for device, note in flush.batch.devices.items():
-            self._directory.note(device, list(reversed(note.addresses)), note.hint)
+            used = sorted(filter(note.addresses.get, note.addresses), key=note.addresses.__getitem__)
+            listed = [ip for ip, seen in note.addresses.items() if not seen]
+            self._directory.note(device, used[::-1], note.hint, listed)
         self._flush_log.applied(
             flush.sequence, flush.at_ms, flush.batch.changed_devices(), self._store.moving_devices()
         )
@@ -279,6 +281,8 @@ class Supervisor:
             categories=names.categories,
             on_neighbours=self._meet,
             max_devices=2 * settings.devices.max,
+            given_names=settings.devices.names,
+            groups=settings.groups,
         )
 
     def _meet(self, neighbours: dict[str, str]) -> None:
@@ -342,6 +346,8 @@ class Supervisor:
             self._end(self._names, self._limits.other_stop_s)
             self._directory = self._new_directory(new)
             self._start_names()
+        else:
+            self._directory.configure(new.devices.names, new.groups)
         self._store.retention.forget_after_s = new.devices.forget_after_s
         self._store.retention.max_devices = new.devices.max
         self._directory.max_devices = 2 * new.devices.max

@@ -89,9 +89,11 @@ def test_the_reference_names_every_metric(scene: Scene) -> None:
     documented = set(re.findall(r"`((?:netify|process)\w*_\w+)`", section))
     netifyd = NetifydStatus(1, 1, 1, 1.0, 1.0, {"br0": InterfaceCounters(1, {"queue": 1})})
     scene.book.accountant.rejected["counters out of range"] = 1
+    scene.directory.configure({}, {"lan": ["192.168.0.0/16"]})
     with changed(scene.listener, netifyd=netifyd), changed(scene.writing, flushes=1):
         assert set(scrape(scene)) == documented
     scene.book.accountant.rejected.clear()
+    scene.directory.configure({}, {})
 
 
 def test_records_that_could_not_be_used_are_told_by_reason(own: Scene) -> None:

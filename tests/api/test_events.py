@@ -14,7 +14,7 @@ from store_book import LAPTOP, PHONE, TUNNEL
 from netify_agent.store.layout import Keys
 
 DEVICE = [
-    *("device", "mac", "ip", "name", "active", "last_seen"),
+    *("device", "mac", "ip", "name", "groups", "active", "last_seen"),
     *("bytes_up", "bytes_down", "packets_up", "packets_down", "flows", "rate_up", "rate_down"),
 ]
 

@@ -34,7 +34,8 @@ def routes(services: Services) -> list[Route]:
     @retry_when_flushed
     def network(request: Request) -> Document:
         snapshot = reader.snapshot(
-            addresses=request["search"] is not None or request["sort"] == "name",
+            addresses=any(request[name] is not None for name in ("search", "group"))
+            or request["sort"] == "name",
             users_of=request["application"],
         )
         at_ms = snapshot.flush.at_ms
@@ -45,12 +46,16 @@ def routes(services: Services) -> list[Route]:
         return paging.list_document(documents.network(snapshot), "devices", devices, page, request)
 
     def matches(request: Request, row: DeviceRow, at_ms: int) -> bool:
-        """Whether a device passes the filters ``active`` and ``search``."""
+        """Whether a device passes the filters ``active``, ``group`` and ``search``."""
         if request["active"] is not None and documents.is_active(row, at_ms) != request["active"]:
+            return False
+        if request["search"] is None and request["group"] is None:
+            return True
+        identity = documents.identity(row)
+        if request["group"] is not None and request["group"] not in identity["groups"]:
             return False
         if request["search"] is None:
             return True
-        identity = documents.identity(row)
         texts = identity["name"], identity["vendor"], identity["mac"], *identity["ips"]
         return any(request["search"] in text.casefold() for text in texts if text)
 
@@ -81,6 +86,7 @@ def routes(services: Services) -> list[Route]:
                 parameters.text(
                     "application", "Only devices that moved bytes with this application (its tag)."
                 ),
+                parameters.group(services.directory.group_names),
                 parameters.search("name, vendor, MAC address or IP addresses"),
             ),
             schema=schemas.NETWORK,

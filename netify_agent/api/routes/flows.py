@@ -42,8 +42,13 @@ def routes(services: Services) -> list[Route]:
     reader = FlowReader(services.reader)
 
     def flows(request: Request) -> Document:
+        group = request["group"]
         filters = FlowFilter(
-            request["device"], request["application"], request["active"], request["min_risk"]
+            request["device"],
+            request["application"],
+            request["active"],
+            request["min_risk"],
+            None if group is None else frozenset(directory.members(group)),
         )
         page = reader.page(filters, request["limit"], _position(request["cursor"]))
         names = {device: documents.identity(row)["name"] for device, row in page.devices.items()}
@@ -65,6 +70,7 @@ def routes(services: Services) -> list[Route]:
                 parameters.choice("order", ("desc",), "desc", "Latest first."),
                 parameters.fields(schemas.FLOW),
                 parameters.device("device", in_path=False),
+                parameters.group(directory.group_names, "flows with a device"),
                 parameters.text("application", "Only flows of this application (its tag)."),
                 parameters.flag("active", None, "Only live flows, or only ended ones."),
                 parameters.whole("min_risk", 0, MAX_SCORE, 0, "Only flows with at least this risk score."),

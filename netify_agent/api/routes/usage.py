@@ -111,7 +111,11 @@ def routes(services: Services) -> list[Route]:
         snapshot = reader.application(request["tag"])
         if snapshot is None:
             raise Problem(404, f"no application '{request['tag']}' has been seen")
-        page = paging.page(snapshot.users, request, user_sort_keys, lambda row: row.device)
+        group = request["group"]
+        matching = [
+            row for row in snapshot.users if group is None or group in documents.device_groups(row.device)
+        ]
+        page = paging.page(matching, request, user_sort_keys, lambda row: row.device)
         head = {
             **documents.head(snapshot.flush.at_ms),
             "application": documents.application(snapshot.application),
@@ -171,6 +175,7 @@ def routes(services: Services) -> list[Route]:
             parameters=(
                 parameters.text("tag", "netifyd's tag of the application.", in_path=True),
                 *paging.parameters(user_sort_keys, LIMIT, schemas.APPLICATION_USER),
+                parameters.group(services.directory.group_names),
             ),
             schema=schemas.APPLICATION_USERS,
             cached=True,

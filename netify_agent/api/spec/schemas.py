@@ -49,6 +49,7 @@ def table(values: Schema) -> Schema:
     return {"type": "object", "additionalProperties": values}
 
 
+GROUPS = listing(TEXT, description="Groups of the configuration that the device is in.")
 _VOLUME = {"bytes_up": COUNT, "bytes_down": COUNT, "packets_up": COUNT, "packets_down": COUNT}
 _COUNTERS = {**_VOLUME, "flows": COUNT}
 _RATED = {**_COUNTERS, "rate_up": POSITIVE, "rate_down": POSITIVE}
@@ -68,6 +69,7 @@ _DEVICE = {
     "ip": ADDRESS_OR_NULL,
     "ips": listing(ADDRESS),
     "name": TEXT_OR_NULL,
+    "groups": GROUPS,
     "vendor": TEXT_OR_NULL,
     "randomized": {"type": ["boolean", "null"]},
     "interface": TEXT_OR_NULL,
@@ -121,7 +123,10 @@ NETWORK = page(
     {"totals": RATED, "unattributed": COUNTERS, "local": COUNTERS, "forgotten": COUNTERS},
 )
 APPLICATIONS = page("Applications", "applications", USED_APPLICATION)
-APPLICATION_USER = record("ApplicationUser", {"device": DEVICE_NAME, "name": TEXT_OR_NULL, **_RATED, **_SEEN})
+APPLICATION_USER = record(
+    "ApplicationUser",
+    {"device": DEVICE_NAME, "name": TEXT_OR_NULL, "groups": GROUPS, **_RATED, **_SEEN},
+)
 APPLICATION_USERS = page("ApplicationUsers", "devices", APPLICATION_USER, {"application": APPLICATION})
 USED_PROTOCOL = record("UsedProtocol", {"name": TEXT, **_COUNTERS, "devices": listing(USER)})
 PROTOCOLS = page("Protocols", "protocols", USED_PROTOCOL)
@@ -316,6 +321,7 @@ CHANGES = record(
                     "mac": MAC_OR_NULL,
                     "ip": ADDRESS_OR_NULL,
                     "name": TEXT_OR_NULL,
+                    "groups": GROUPS,
                     "active": FLAG,
                     "last_seen": TIME_OR_NULL,
                     **_RATED,
