@@ -115,7 +115,7 @@ def test_an_answer_that_many_wait_for_is_made_once(scene: Scene, monkeypatch: py
 
 def an_entry(size: int, sequence: int = 1) -> Entry:
     route = Route("/x", "x", "", lambda asked: {})
-    return Entry(route, {}, State(FlushStamp(sequence, 1), 0, ""), Encoded(b"x" * size, "text/plain", "name"))
+    return Entry(route, {}, State(FlushStamp(sequence, 1), 0, ""), Encoded(b"x" * size, {}, "name"))
 
 
 def test_few_answers_are_kept_and_the_newest_one_always() -> None:

@@ -11,7 +11,8 @@ these declarations. To add a route, write a module in ``routes/``:
 
         schema = schemas.record("Flows", {**schemas.HEAD, "flows": schemas.listing(FLOW), ...})
         return [Route("/flows", "flows", "Live and recently ended flows.", answer,
-                      parameters=(parameters.limit(100), ...), schema=schema, cached=True)]
+                      parameters=(parameters.limit(100), ...), schema=schema,
+                      table=Table("flows", FLOW, identity=("digest",)), cached=True)]
 
 Add the module to :func:`netify_agent.api.routes.route_table.route_table`, then run
 ``python tools/api_reference.py docs/api.md``. ``answer`` returns a document (JSON), or a :class:`Reply` for
@@ -123,6 +124,27 @@ class OtherResponse:
 
 
 @dataclass(frozen=True)
+class Table:
+    """How the answer of a route becomes a table in CSV; see :mod:`netify_agent.api.http.csv_table`.
+
+    Each element is a row. Its columns are the keys of its schema: values, lists of values (in one cell, with
+    spaces between) and the keys of nested objects. Lists of objects are no columns; clients ask for them as
+    rows of their own.
+
+    :ivar key: of the list in the document; None: the document itself is the only element.
+    :ivar element: JSON Schema of an element.
+    :ivar identity: keys of an element that stand before the columns of a nested list.
+    :ivar expanded_by: the parameter, true or false, that makes the nested list of the same name the rows;
+        None: the parameter ``rows``, which is added to the route, names the nested list.
+    """
+
+    key: str | None
+    element: Schema
+    identity: tuple[str, ...] = ()
+    expanded_by: str | None = None
+
+
+@dataclass(frozen=True)
 class Route:
     """A path, its parameters and its responses.
 
@@ -132,6 +154,7 @@ class Route:
     :ivar answer: builds the response. Raises Problem and StoreError.
     :ivar schema: JSON Schema of the document, or of each event of a stream; None for other text.
     :ivar media_type: of the response.
+    :ivar table: the same answer as CSV, for clients that ask for it; None: no CSV.
     :ivar cached: whether the document changes only with a flush. It then has an ETag and is built and
         encoded once per flush. It is read from Redis, so the response may be 503.
     :ivar lasting: whether the body never changes while the agent runs. It then has an ETag.
@@ -149,6 +172,7 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     schema: Schema | None = None
     media_type: str = JSON
+    table: Table | None = None
     cached: bool = False
     lasting: bool = False
     page: str | None = None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.problems import Problem
-from netify_agent.api.http.route import Document, OtherResponse, Request, Route
+from netify_agent.api.http.route import Document, OtherResponse, Request, Route, Table
 from netify_agent.api.routes import dashboard, flows
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.store.flow_reader import FlowReader
 from netify_agent.store.query import retry_when_flushed
 from netify_agent.store.rows import DeviceRow
+
+_IDENTITY = ("mac", "ip", "name")  # stand before each row of a device's applications in CSV
 
 
 def routes(services: Services) -> list[Route]:
@@ -84,6 +86,7 @@ def routes(services: Services) -> list[Route]:
                 parameters.search("name, vendor, MAC address or IP addresses"),
             ),
             schema=schemas.NETWORK,
+            table=Table("devices", schemas.DEVICE, _IDENTITY),
             cached=True,
             page=dashboard.FROM_TOP,
         ),
@@ -94,6 +97,7 @@ def routes(services: Services) -> list[Route]:
             device,
             parameters=(parameters.device(), parameters.fields(schemas.ONE_DEVICE)),
             schema=schemas.any_fields(schemas.ONE_DEVICE),
+            table=Table(None, schemas.ONE_DEVICE, _IDENTITY),
             cached=True,
             others={404: OtherResponse("No such device has been seen.")},
         ),
