@@ -248,9 +248,8 @@ class Supervisor:
             self._fill_directory()
         for device, note in flush.batch.devices.items():
             self._directory.note(device, list(reversed(note.addresses)), note.hint)
-        self._flush_log.applied(
-            flush.sequence, flush.at_ms, flush.batch.changed_devices(), self._store.moving_devices()
-        )
+        changed = flush.batch.changed_devices().union(self._store.dropped_devices())
+        self._flush_log.applied(flush.sequence, flush.at_ms, changed, self._store.moving_devices())
 
     def _fill_directory(self) -> None:
         """Pass the devices of the store to a new directory, with the names that they announced."""

@@ -45,14 +45,15 @@ def test_an_answer_that_a_flush_overtook_has_no_etag_and_is_not_kept(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, logged: bool
 ) -> None:
     scene.book.flush()
-    add_details = scene.parts.reader.add_details
+    details = scene.parts.reader.details
 
-    def overtaken(*args: Any, **options: Any) -> None:
-        add_details(*args, **options)
+    def overtaken(*args: Any) -> Any:
+        found = details(*args)
         scene.book.flush()
+        return found
 
     with monkeypatch.context() as context:
-        context.setattr(scene.parts.reader, "add_details", overtaken)
+        context.setattr(scene.parts.reader, "details", overtaken)
         if not logged:
             context.setattr(scene.book, "on_flush", lambda flush: None)
         answer = scene.ask("/")

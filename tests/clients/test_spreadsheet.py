@@ -1,4 +1,4 @@
-"""A spreadsheet program (LibreOffice, without a display) opens the CSV and finds in every cell what JSON has."""
+"""A spreadsheet program (LibreOffice, headless) opens the CSV and finds in every cell what JSON has."""
 
 from __future__ import annotations
 

@@ -111,13 +111,13 @@ class Api:
         values: Mapping[str, Any] = parameters.read(declared, "" if route.any_query else query, arguments)
         if route.table is not None and media_type == csv_table.CSV:
             values = csv_table.prepared(route.table, values)
-        request = Request(values, environ)
+        request = Request(values, environ, media_type)
         if route.cached:
             return self._current(route, values, environ, target, media_type, None)
         answer = route.answer(request)
         if isinstance(answer, Reply):
             return answer
-        body, headers = represented(route, request, answer, media_type)
+        body, headers = represented(route, request, answer)
         return Reply(body, headers={**headers, "Cache-Control": "no-store", "Vary": VARY})
 
     def _match(self, path: str) -> tuple[Route, dict[str, str]]:
@@ -160,11 +160,11 @@ class Api:
             if entry is None or entry.state != state:
                 # The store may be a flush ahead of what we were told, or behind after a restart of Redis.
                 before = self._services.reader.last_flush()
-                request = Request(values, environ, state.flush.at_ms)
+                request = Request(values, environ, media_type, state.flush.at_ms)
                 document = route.answer(request)
                 if isinstance(document, Reply):
                     return document
-                body, headers = represented(route, request, document, media_type)
+                body, headers = represented(route, request, document)
                 after = self._services.reader.last_flush()
                 generation = self._services.directory.generation
                 if (before, after, generation) != (state.flush, state.flush, state.generation):
@@ -174,9 +174,7 @@ class Api:
         return entry.encoded.reply(environ)
 
 
-def represented(
-    route: Route, request: Request, document: Document, media_type: str
-) -> tuple[bytes, dict[str, str]]:
+def represented(route: Route, request: Request, document: Document) -> tuple[bytes, dict[str, str]]:
     """The body of an answer, and the headers that describe it.
 
     ``Link`` (RFC 8288) names the next page of a list, relative to the request: CSV has no other place for it.
@@ -184,7 +182,7 @@ def represented(
     headers = {"Content-Type": route.media_type}
     if route.table is not None and document.get("next") is not None:
         headers["Link"] = f'<?{next_query(request.environ["QUERY_STRING"], document["next"])}>; rel="next"'
-    if route.table is None or media_type != csv_table.CSV:
+    if route.table is None or request.media_type != csv_table.CSV:
         return encode(document), headers
     headers["Content-Type"] = csv_table.CONTENT_TYPE
     headers["Content-Disposition"] = f'attachment; filename="{route.name}.csv"'

@@ -38,6 +38,10 @@ VARY = "Accept, Accept-Encoding"
 _to_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
+class Json(bytes):
+    """A value that is encoded already. It may be a value of a document, or of an element of its lists."""
+
+
 def encode(document: Document) -> bytes:
     """Encode a document as one line of JSON in UTF-8; a lone surrogate, which has no encoding, becomes ``?``.
 
@@ -47,15 +51,35 @@ def encode(document: Document) -> bytes:
     members = []
     for name, value in document.items():
         if isinstance(value, list):
-            encoded = b"[" + b",".join([_to_bytes(element) for element in value]) + b"]"
+            text = b"[" + b",".join([_element(element) for element in value]) + b"]"
         else:
-            encoded = _to_bytes(value)
-        members.append(_to_bytes(name) + b":" + encoded)
+            text = encoded(value)
+        members.append(encoded(name) + b":" + text)
     return b"{" + b",".join(members) + b"}\n"
 
 
-def _to_bytes(value: Any) -> bytes:
-    return _to_text(value).encode("utf-8", "replace")
+def _element(element: Any) -> bytes:
+    """Encode an element of a list, which may be an object with values of the type Json."""
+    if not isinstance(element, dict) or Json not in map(type, element.values()):
+        return encoded(element)
+    members: list[bytes] = []
+    plain: Document = {}
+    for name, value in element.items():
+        if isinstance(value, Json):
+            if plain:
+                members.append(encoded(plain)[1:-1])
+                plain = {}
+            members.append(encoded(name) + b":" + value)
+        else:
+            plain[name] = value
+    if plain:
+        members.append(encoded(plain)[1:-1])
+    return b"{" + b",".join(members) + b"}"
+
+
+def encoded(value: Any) -> Json:
+    """Encode one value, without a line end."""
+    return value if isinstance(value, Json) else Json(_to_text(value).encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True)
@@ -82,12 +106,14 @@ class Request:
 
     :ivar values: values of all parameters that the route declares, by name.
     :ivar environ: WSGI environment.
+    :ivar media_type: of the answer.
     :ivar at_ms: for a cached route, our clock at the last flush, milliseconds since the epoch; 0 before the
         first flush.
     """
 
     values: Mapping[str, Any]
     environ: Environ
+    media_type: str = JSON
     at_ms: int = 0
 
     def __getitem__(self, name: str) -> Any:
