@@ -33,7 +33,7 @@ test-matrix: test test-oldest ## run the tests with the newest libraries, then w
 test-bare: ## (as root) set up and run test-oldest as an ordinary user in a container, with Redis 6.0
 	@tests/e2e/bare
 
-test-clients: setup ## test the API with real clients: Prometheus, Zabbix, curl, Nagios plugins, schemathesis
+test-clients: setup ## test the API with real clients: Prometheus, Zabbix, curl, Nagios plugins, LibreOffice, schemathesis
 	@tests/clients/run
 
 coverage: setup ## run the tests and report branch coverage, with missing lines of framing and accounting

@@ -255,9 +255,8 @@ class Supervisor:
             used = sorted(filter(note.addresses.get, note.addresses), key=note.addresses.__getitem__)
             listed = [ip for ip, seen in note.addresses.items() if not seen]
             self._directory.note(device, used[::-1], note.hint, listed)
-        self._flush_log.applied(
-            flush.sequence, flush.at_ms, flush.batch.changed_devices(), self._store.moving_devices()
-        )
+        changed = flush.batch.changed_devices().union(self._store.dropped_devices())
+        self._flush_log.applied(flush.sequence, flush.at_ms, changed, self._store.moving_devices())
 
     def _fill_directory(self) -> None:
         """Pass the devices of the store to a new directory, with the names that they announced."""

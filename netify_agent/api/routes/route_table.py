@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netify_agent.api.http.csv_table import with_csv
 from netify_agent.api.http.route import Route
 from netify_agent.api.routes import alerts, dashboard, devices, events, flows, health, history, metrics, usage
 from netify_agent.api.services import Services
@@ -21,4 +22,5 @@ def route_table(services: Services) -> list[Route]:
         dashboard.route(),
         *devices.routes(services),
     ]
+    routes = [with_csv(route) for route in routes]
     return [*routes, openapi.route(routes)]
