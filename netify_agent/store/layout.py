@@ -9,7 +9,9 @@ SCHEMA = 3
 
 #: Field names of a row's counters, in the order of :meth:`netify_agent.accounting.batch.Row.counts`.
 COUNTERS = ("bu", "bd", "pu", "pd", "fl")
-#: Their names in responses of the API.
+#: The same with the bytes up and down of flows between two devices, which are part of ``bu`` and ``bd``.
+ALL_COUNTERS = (*COUNTERS, "lu", "ld")
+#: The names of ``COUNTERS`` in responses of the API.
 COUNTER_NAMES = {
     "bu": "bytes_up",
     "bd": "bytes_down",
