@@ -7,7 +7,7 @@ import time
 from netify_agent.alerts.alert import Alert
 from netify_agent.api.documents import Documents, rfc3339
 from netify_agent.api.http import paging, parameters
-from netify_agent.api.http.route import Document, Request, Route
+from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 
@@ -38,6 +38,7 @@ def routes(services: Services) -> list[Route]:
                 parameters.flag("active", None, "Only alerts that fire, or only resolved ones."),
             ),
             schema=schemas.ALERTS,
+            table=Table("alerts", schemas.ALERT, ("id",)),
         )
     ]
 
