@@ -270,14 +270,8 @@ class Supervisor:
         self._filled = directory
 
     def _new_directory(self, settings: Settings) -> Directory:
-        names = settings.names
         return Directory(
-            vendors=names.vendors,
-            hosts=names.hosts,
-            leases=names.leases,
-            ethers=names.ethers,
-            reverse_dns=names.reverse_dns,
-            categories=names.categories,
+            **vars(settings.names),
             on_neighbours=self._meet,
             max_devices=2 * settings.devices.max,
             given_names=settings.devices.names,
