@@ -124,6 +124,20 @@ def test_what_was_forgotten_is_not_moved_by_a_reclassification(
     agrees(book)
 
 
+def test_two_forgotten_entries_that_turn_out_to_be_one_flow_are_not_counted_again(
+    book: Book, requests: ForgetRequests
+) -> None:
+    """A chain of digests (v5) that becomes known afterwards."""
+    said = book.netifyd
+    book.flush(*(said.flow(name) for name in "ab"), *(said.stats(name, 1, 1) for name in "ab"))
+    requests.add(LAPTOP)
+    book.flush()
+    book.flush(said.stats("b", 1, 2, digest_prev=["a"]))
+    assert device_counts(book) == {LAPTOP: counts(1, 2, 1, 1, 0)}
+    assert book.reader.snapshot().gateway.counters["flows"] == 2
+    agrees(book)
+
+
 def test_changes_that_arrive_during_the_flush_are_the_new_device(
     book: Book, requests: ForgetRequests
 ) -> None:
