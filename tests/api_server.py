@@ -29,9 +29,9 @@ from netify_agent.daemon.status import Status
 from netify_agent.enrich import Directory
 from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.store.client import connect
+from netify_agent.store.flush import Flush
 from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.reader import StoreReader
-from netify_agent.store.writer import Flush
 
 GATEWAY = "gw-api"
 ALIVE = {"status": "ok", "checks": {"web": "ok"}}  # what /healthz says

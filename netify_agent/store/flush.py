@@ -17,12 +17,14 @@ class Flush:
     :ivar sequence: the previous flush's number plus one.
     :ivar at_ms: when the batch was taken, by the agent's clock, milliseconds since the epoch.
     :ivar elapsed_ms: time since the previous batch was taken; the divisor of the rates.
+    :ivar forget: devices to forget with this flush, if their requests still stand.
     """
 
     sequence: int
     batch: Batch
     at_ms: int
     elapsed_ms: int
+    forget: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

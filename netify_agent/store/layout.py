@@ -38,6 +38,7 @@ class Keys:
     :ivar mirrored: hash: counters of local-to-local flows, which count at two devices.
     :ivar left_out: hash: counters of flows captured at interfaces that do not count.
     :ivar forgotten: hash: counters of devices that were dropped after a long time without traffic.
+    :ivar forget: sorted set: device that is to be forgotten by the deadline of the request, Redis' clock, ms.
     :ivar counters: hash: the accounting's own counters, by name.
     :ivar categories: hash: application to netifyd's category id.
     :ivar alerts: hash: id to an alert, firing or resolved.
@@ -60,6 +61,7 @@ class Keys:
         self.unattributed = self._prefix + "unattributed"
         self.mirrored = self._prefix + "mirrored"
         self.forgotten = self._prefix + "forgotten"
+        self.forget = self._prefix + "forget"
         self.left_out = self._prefix + "left-out"
         self.counters = self._prefix + "counters"
         self.categories = self._prefix + "categories"

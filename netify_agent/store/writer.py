@@ -22,8 +22,9 @@ from netify_agent.store.deltas import Change, Summary, Sums, Tally
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter, FlowWriterLimits
 from netify_agent.store.flush import Flush, FlushFacts, FlushPart, Restored, Rewound
+from netify_agent.store.forget_requests import ForgetRequests
 from netify_agent.store.layout import FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
-from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s
+from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s, milliseconds
 from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
 from netify_agent.store.retention import Due, Retention, RetentionLimits, WallClock, bucket_ttl
@@ -41,6 +42,7 @@ class StoreWriter:
 
     :ivar lease: this agent's lease on the store.
     :ivar growth: change of each device's totals by the latest flush, for the audit.
+    :ivar forget_requests: what the next flush should have in ``forget``.
     :ivar meta_lost: whether Redis lost ``meta`` but not the other keys.
     """
 
@@ -72,6 +74,7 @@ class StoreWriter:
         self._keys = Keys(gateway)
         self._flow_writer = FlowWriter(self._keys, flow_limits)
         self._history = history
+        self.forget_requests = ForgetRequests(client, gateway)
         self._part = part
         self.retention = Retention(client, self._keys, forget_after_s, max_devices, retention_limits)
         self._window = RateWindow()
@@ -101,7 +104,7 @@ class StoreWriter:
                         f"the data of gateway '{self._gateway}' in Redis is of schema {schema}; this "
                         f"netify-agent knows schemas up to {SCHEMA}: upgrade it, or use another database"
                     )
-                self._now_ms = _redis_ms(pipe)
+                self._now_ms = milliseconds(*pipe.time())
                 self.lease.check(meta, self._now_ms, self._gateway)
                 missing = users_of_protocols(pipe, self._keys) if schema < 2 else {}
                 pipe.multi()
@@ -138,8 +141,9 @@ class StoreWriter:
                 return self._sent
             self.growth = {}
             clock = WallClock.read(pipe, self._keys.meta, flush.at_ms, flush.elapsed_ms)
-            due = self.retention.read(pipe, clock)
-            before = self._flow_writer.read(pipe, flush.batch, clock)
+            requested = self.forget_requests.standing(pipe, flush.forget, self._now_ms)
+            due = self.retention.read(pipe, clock, requested)
+            before = self._flow_writer.read(pipe, flush.batch, clock, due.requested)
             summary = Summary(flush.batch)
             notes = flush.batch.devices
             changed = {device: notes[device] for device in summary.devices if device in notes}
@@ -149,8 +153,7 @@ class StoreWriter:
                 self._sent = transaction.commit()
                 refused = [f"{name} of {key} ({why})" for name, key, why in transaction.refused()]
         _check_refused(flush.sequence, refused)
-        if self._dropped:
-            log.info("dropped %d silent devices: %s", len(self._dropped), ", ".join(self._dropped))
+        due.log(self._dropped)
         return self._sent
 
     def repeat(self, sequence: int, sent: Sent) -> None:
@@ -172,7 +175,7 @@ class StoreWriter:
                     for name, value in zip(names, pipe.hmget(meta, names), strict=True)
                     if value is not None
                 }
-                self._now_ms = _redis_ms(pipe)
+                self._now_ms = milliseconds(*pipe.time())
                 stored, schema, writer = int(found.get("seq", 0)), found.get("schema"), found.get("writer")
                 if writer not in (self.lease.writer, self._replaced, None):
                     self.lease.check_lost(found, self._now_ms, self._gateway)
@@ -241,6 +244,7 @@ class StoreWriter:
         self._window.begin(flush.sequence, flush.elapsed_ms)
         rates: dict[str, str] = {}
         for change in summary.changes():
+            due.note(change.name, change.lasting)
             self._queue_totals(pipe, change)
             if change.name != GATEWAY:
                 self._queue_device(pipe, change, flush)
@@ -258,10 +262,10 @@ class StoreWriter:
             pipe.hset(self._keys.categories, mapping=batch.categories)
         for device, ips in surplus_ips.items():
             pipe.zrem(self._keys.addresses(device), *ips)
-        self._dropped = self.retention.queue_forget(pipe, due, summary.devices)
-        for device in self._dropped:
-            self._flow_writer.queue_forget(pipe, device)
-            self.growth[device] = [-count for count in due.forgotten[device].counters[:4]]
+        silent = self.retention.queue_forget(pipe, due, summary.devices)
+        self._flow_writer.queue_forget(pipe, silent)
+        self._dropped = [*silent, *self.retention.queue_requested(pipe, due)]
+        self.growth.update((device, due.shrinkage(device)) for device in self._dropped)
         if self._part is not None:
             self._part.queue(pipe, FlushFacts(flush, summary.devices, rates))
 
@@ -340,12 +344,6 @@ class StoreWriter:
             pipe.hset(self._keys.rates, part)
         self._moving = set(found)
         return found
-
-
-def _redis_ms(pipe: Any) -> int:
-    """Return Redis' clock in milliseconds since the epoch; ``pipe`` must execute commands at once."""
-    seconds, microseconds = pipe.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def _check_refused(sequence: int, refused: Sequence[str]) -> None:
