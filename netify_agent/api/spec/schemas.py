@@ -287,6 +287,7 @@ CHANGES = record(
             )
         ),
     },
+    optional=("devices",),
 )
 # One event. OpenAPI 3.1 cannot describe a stream of events.
 EVENT = record(
