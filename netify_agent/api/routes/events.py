@@ -83,8 +83,9 @@ class Events:
     ) -> None:
         """No stream is open yet.
 
-        :param read: builds the document of some flushes, with or without the list of devices. Its ``sequence`` is the last flush in the store,
-            which may be later than the span's. Raises StoreError.
+        :param read: builds the document of some flushes, with or without the list of devices. Its
+            ``sequence`` is the last flush in the store, which may be later than the span's. Raises
+            StoreError.
         """
         self._flush_log = flush_log
         self._read = read
