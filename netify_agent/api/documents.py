@@ -133,15 +133,19 @@ class Documents:
         """How long an active device may be silent, in milliseconds."""
         return max(ACTIVE_S, 4 * self._interval_s) * 1000
 
-    def changes(self, changes: Changes) -> Document:
-        """The data of an event: changed devices and the gateway's totals."""
+    def changes(self, changes: Changes, *, devices: bool = True) -> Document:
+        """The data of an event: the gateway's totals and, unless ``devices`` is False, changed devices."""
         flush = changes.flush
         return {
             "sequence": flush.sequence,
             "generated_at": rfc3339(flush.at_ms) if flush.at_ms else None,
             "interval": self._interval_s,
             "totals": _counts(changes.gateway),
-            "devices": [self._changed_device(row, flush.at_ms) for row in changes.devices],
+            **(
+                {"devices": [self._changed_device(row, flush.at_ms) for row in changes.devices]}
+                if devices
+                else {}
+            ),
         }
 
     def _changed_device(self, row: DeviceRow, at_ms: int) -> Document:

@@ -329,6 +329,7 @@ CHANGES = record(
             )
         ),
     },
+    optional=("devices",),
 )
 # One event. OpenAPI 3.1 cannot describe a stream of events.
 EVENT = record(
