@@ -197,7 +197,7 @@ class FlowTable:
                 packets = max(new.unclaimed_packets - old.total_packets, 0)
             new.unclaimed_bytes, new.unclaimed_packets = old.unclaimed_bytes, old.unclaimed_packets
         new.absorb(old, self._builder.bucket)
-        self._builder.count_flows(new, 1 - new.flows)
+        self._builder.count_flows(new, min(new.flows, 1) - new.flows)
         if missed or packets:
             self._builder.count_missed(new, missed, packets)
         self.resolve_unclaimed(new)
