@@ -1,4 +1,4 @@
-"""The console command ``netify-agent``: run, check, forget, simulate, version."""
+"""The console command ``netify-agent``: run, check, forget, notify-test, simulate, version."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from netify_agent.daemon import journal, runtime
 from netify_agent.daemon.supervisor import Supervisor
 from netify_agent.forget import forget
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
+from netify_agent.notify_test import notify_test
 
 DEFAULT_CONFIG = "/etc/netify-agent.yaml"
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=_device,
         help=f"its MAC address, its IP address if it has none, or {OTHER_DEVICE}",
     )
-    for command in (run, examine, remove):
+    test = commands.add_parser("notify-test", help="send a test notification to one receiver")
+    test.add_argument("receiver", metavar="NAME", help="a receiver of notify: in the configuration")
+    for command in (run, examine, remove, test):
         command.add_argument(
             "--config", metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG} if it exists)"
         )
@@ -65,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check(path, settings)
     if options.command == "forget":
         return forget(settings, options.device)
+    if options.command == "notify-test":
+        return notify_test(settings, options.receiver)
     journal.set_up(options.log_level or settings.log_level)
     faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: print where
     runtime.prepare()

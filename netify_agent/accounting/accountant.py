@@ -247,6 +247,7 @@ class Accountant:
                 if flow.ended and flow.digest in self._tables[name].ended:
                     self._builder.show_ended(flow)
             self._flows.leave_out_external(self._tables[name])
+        self._moves.mark_local()
         self._end_other_sources()
         if renamed:
             self.save_all()

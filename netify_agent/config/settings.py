@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import yaml
 
 from netify_agent.config import device_types, secrets, types, yaml_reader
+from netify_agent.config.alerts import Alerts, read_alerts
 from netify_agent.config.calendar import Calendar, load_zone
+from netify_agent.config.notify import Receivers, read_receivers
 from netify_agent.config.types import Endpoint, Resolution
 from netify_agent.config.yaml_reader import ConfigError, parsed, reads, section
 
@@ -341,11 +343,25 @@ class Settings:
     devices: DeviceSettings = field(default=DeviceSettings(), metadata=reads(section(DeviceSettings)))
     names: NameSettings = field(default=NameSettings(), metadata=reads(section(NameSettings)))
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=reads(_groups))
+    alerts: Alerts = field(default_factory=dict, metadata=reads(read_alerts))
+    notify: Receivers = field(default_factory=dict, metadata=reads(read_receivers))
+
+
+def _known_receivers(settings: Settings) -> yaml_reader.Conflict | None:
+    """Check that each receiver that an alert names exists."""
+    for name, alert in settings.alerts.items():
+        for receiver in alert.notify or ():
+            if receiver.name not in settings.notify:
+                known = ", ".join(settings.notify) or "and there is none"
+                text = f"expected a receiver of notify ({known}), found '{receiver.name}'"
+                path = f"alerts.{name}.notify"
+                return yaml_reader.Conflict(("alerts", "notify"), text, receiver.line, path)
+    return None
 
 
 def parse(text: str, source: str) -> Settings:
     """Read settings from YAML text; ``source`` names it in errors. Raises ConfigError with all problems."""
-    return yaml_reader.read_document(text, source, section(Settings))
+    return yaml_reader.read_document(text, source, section(Settings, _known_receivers))
 
 
 def load(path: str | None) -> Settings:

@@ -267,7 +267,7 @@ def duration(least_s: int) -> Callable[[str], int]:
     def parse_duration(text: str) -> int:
         match = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
         seconds = int(match[1]) * _UNIT_S[match[2]] if match else 0
-        if not least_s <= seconds <= _MAX_DURATION_S:
+        if match is None or not least_s <= seconds <= _MAX_DURATION_S:
             limits = f"{_spell(least_s)} to {_spell(_MAX_DURATION_S)}"
             raise Expected(f"a duration such as 90s, 5m, 1h or 31d, from {limits}")
         return seconds

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.client import Client
 from netify_agent.store.deltas import Tally
-from netify_agent.store.layout import COUNTERS, Keys
+from netify_agent.store.layout import ALL_COUNTERS, COUNTERS, Keys
 from netify_agent.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class Retention:
             device: Forgotten(
                 _rows_in(pipe.hkeys(keys.applications(device))),
                 _rows_in(pipe.hkeys(keys.protocols(device))),
-                [int(count or 0) for count in pipe.hmget(keys.totals(device), COUNTERS)],
+                [int(count or 0) for count in pipe.hmget(keys.totals(device), ALL_COUNTERS)],
             )
             for device in devices
         }

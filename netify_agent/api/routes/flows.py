@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from netify_agent.api.documents import rfc3339
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.problems import bad_parameter
-from netify_agent.api.http.route import Document, Request, Route
+from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.enrich import Directory
@@ -76,6 +76,7 @@ def routes(services: Services) -> list[Route]:
                 parameters.whole("min_risk", 0, MAX_SCORE, 0, "Only flows with at least this risk score."),
             ),
             schema=schemas.FLOWS,
+            table=Table("flows", schemas.FLOW, ("digest", "endpoint", "device", "device_name")),
             cached=True,
         )
     ]

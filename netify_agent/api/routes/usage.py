@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.problems import Problem
-from netify_agent.api.http.route import Document, OtherResponse, Request, Route
+from netify_agent.api.http.route import Document, OtherResponse, Request, Route, Table
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.enrich.applications import display_name
@@ -165,6 +165,7 @@ def routes(services: Services) -> list[Route]:
                 parameters.search("name or tag"),
             ),
             schema=schemas.APPLICATIONS,
+            table=Table("applications", schemas.USED_APPLICATION, ("tag", "name")),
             cached=True,
         ),
         Route(
@@ -178,6 +179,7 @@ def routes(services: Services) -> list[Route]:
                 parameters.group(services.directory.group_names),
             ),
             schema=schemas.APPLICATION_USERS,
+            table=Table("devices", schemas.APPLICATION_USER),
             cached=True,
             others={404: OtherResponse("No such application has been seen.")},
         ),
@@ -188,6 +190,7 @@ def routes(services: Services) -> list[Route]:
             protocols,
             parameters=paging.parameters(protocol_sort_keys, LIMIT, schemas.USED_PROTOCOL),
             schema=schemas.PROTOCOLS,
+            table=Table("protocols", schemas.USED_PROTOCOL, ("name",)),
             cached=True,
         ),
         Route(
@@ -197,6 +200,7 @@ def routes(services: Services) -> list[Route]:
             categories,
             parameters=paging.parameters(category_sort_keys, LIMIT, schemas.CATEGORY),
             schema=schemas.CATEGORIES,
+            table=Table("categories", schemas.CATEGORY, ("category",)),
             cached=True,
         ),
     ]

@@ -266,9 +266,45 @@ STATUS = record(
                 "inconsistency": TEXT_OR_NULL,
             },
         ),
+        "receivers": listing(
+            record(
+                "Receiver",
+                {
+                    "name": TEXT,
+                    "waiting": POSITIVE,
+                    "sent": POSITIVE,
+                    "failures": POSITIVE,
+                    "given_up": POSITIVE,
+                    "last_sent": TIME_OR_NULL,
+                    "error": TEXT_OR_NULL,
+                },
+            )
+        ),
         "web": record(None, {"queue": POSITIVE, "event_clients": POSITIVE}),
     },
 )
+
+ALERT = record(
+    "Alert",
+    {
+        "id": TEXT,
+        "alert": TEXT,
+        "kind": {"enum": ["rate", "new_device", "silent", "risk", "health"]},
+        "severity": {"enum": ["info", "warning", "critical"]},
+        "status": {"enum": ["firing", "resolved"]},
+        "summary": TEXT,
+        "device": {**DEVICE_NAME, "type": ["string", "null"]},
+        "device_name": TEXT_OR_NULL,
+        "application": TEXT_OR_NULL,
+        "check": TEXT_OR_NULL,
+        "grouped": FLAG,
+        "count": POSITIVE,
+        "value": _COUNT_OR_NULL,
+        "started_at": TIME_OR_NULL,
+        "resolved_at": TIME_OR_NULL,
+    },
+)
+ALERTS = page("Alerts", "alerts", ALERT)
 
 CHANGES = record(
     "Changes",
@@ -293,6 +329,7 @@ CHANGES = record(
             )
         ),
     },
+    optional=("devices",),
 )
 # One event. OpenAPI 3.1 cannot describe a stream of events.
 EVENT = record(
