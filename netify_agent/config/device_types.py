@@ -14,13 +14,14 @@ _GROUP_NAME = re.compile(r"\w([\w .-]{0,61}[\w.-])?")
 _MEMBER = "a MAC address, an IP address, a network such as 192.0.2.0/24, or a pattern of names such as kids-*"
 
 
-def _mac(text: str) -> str | None:
+def mac_address(text: str) -> str | None:
+    """Return a MAC address in lower case with colons; None for any other text."""
     return text.lower().replace("-", ":") if _MAC.fullmatch(text) else None
 
 
 def host_by_ip(text: str) -> str:
     """Read a network in CIDR notation, an IP or a MAC address; returns canonical form. Raises Expected."""
-    return _mac(text) or _network(text, "a network such as 192.0.2.0/24", ", or a MAC address")
+    return mac_address(text) or _network(text, "a network such as 192.0.2.0/24", ", or a MAC address")
 
 
 def _network(text: str, expected: str, rest: str = "") -> str:
@@ -33,7 +34,7 @@ def _network(text: str, expected: str, rest: str = "") -> str:
 
 def device(text: str) -> str:
     """Read the MAC or IP address of a device; returns it as the store names devices. Raises Expected."""
-    mac = _mac(text)
+    mac = mac_address(text)
     if mac is not None:
         return mac
     try:
@@ -62,7 +63,7 @@ def group_member(text: str) -> str:
 
     Returns canonical form; of a single address its network of one address. Raises Expected.
     """
-    mac = _mac(text)
+    mac = mac_address(text)
     if mac is not None:
         return mac
     if "/" in text:
