@@ -11,7 +11,8 @@ MAX_NAMES = 100_000
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
 _MAX_NAME = 253
 _GROUP_NAME = re.compile(r"\w([\w .-]{0,61}[\w.-])?")
-_MEMBER = "a MAC address, an IP address, a network such as 192.0.2.0/24, or a pattern of names such as kids-*"
+_ADDRESS_OR_NETWORK = "a MAC address, an IP address, a network such as 192.0.2.0/24"
+_OR_PATTERN = ", or a pattern of names such as kids-*"
 
 
 def mac_address(text: str) -> str | None:
@@ -67,12 +68,12 @@ def group_member(text: str) -> str:
     if mac is not None:
         return mac
     if "/" in text:
-        return _network(text, _MEMBER.replace("192.0.2.0/24", "192.0.2.0/24 without host bits"))
+        return _network(text, _ADDRESS_OR_NETWORK, _OR_PATTERN)
     try:
         return str(ipaddress.ip_network(text))
     except ValueError:
         pass
     # Host names have no colon and do not end in a number: what does is a mistyped address.
     if not 1 <= len(text) <= _MAX_NAME or ":" in text or re.fullmatch(r"[0-9.]+", text):
-        raise Expected(_MEMBER)
+        raise Expected(_ADDRESS_OR_NETWORK + _OR_PATTERN)
     return text
