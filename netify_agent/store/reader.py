@@ -54,6 +54,19 @@ class DeviceSnapshot:
     categories: dict[str, int]
 
 
+@dataclass
+class KnownNames:
+    """What the store knows after one flush.
+
+    :ivar devices: names of the devices, also of those whose counters are all 0.
+    :ivar categories: application to netifyd's category id.
+    """
+
+    flush: FlushStamp
+    devices: list[str]
+    categories: dict[str, int]
+
+
 class StoreReader:
     """The reading side of one gateway's store.
 
@@ -178,6 +191,15 @@ class StoreReader:
         if not row.arrived or not any(row.counters.values()):
             return None
         return DeviceSnapshot(flush, row, categories_of(categories.value) if categories else {})
+
+    @retry_when_flushed
+    def known(self) -> KnownNames:
+        """The names of all devices, and the categories of applications."""
+        query = self.query()
+        devices = query.zrange(self.keys.devices)
+        categories = query.hgetall(self.keys.categories)
+        flush = query.run()
+        return KnownNames(flush, devices.value, categories_of(categories.value))
 
     def knows(self, device: str) -> bool:
         """Whether the store has a device of that name."""

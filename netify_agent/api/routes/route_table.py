@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netify_agent.api.http.csv_table import with_csv
 from netify_agent.api.http.route import Route
-from netify_agent.api.routes import alerts, dashboard, devices, events, flows, health, history, metrics, usage
+from netify_agent.api.routes import alerts, dashboard, devices, events, flows, health, history, metrics, period_usage, usage
 from netify_agent.api.services import Services
 from netify_agent.api.spec import openapi
 
@@ -16,6 +16,7 @@ def route_table(services: Services) -> list[Route]:
         *metrics.routes(services),
         *events.routes(services),
         *usage.routes(services),
+        *period_usage.routes(services),
         *history.routes(services),
         *flows.routes(services),
         *alerts.routes(services),
