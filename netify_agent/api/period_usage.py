@@ -89,7 +89,7 @@ class PeriodUsage:
             covered,
             used.get(GATEWAY, NO_SHARE) if selection.whole else sum_of(devices.values()),
             rows,
-            {name: used.get(series, NO_SHARE) for name, series in BESIDE.items()} if selection.whole else None,
+            _beside(used) if selection.whole else None,
         )
 
     def _groups(self, device: str) -> Sequence[Key]:
@@ -123,8 +123,8 @@ class PeriodUsage:
         # What moved before interfaces were counted belongs to none.
         known = sum_of(rows.values())
         add(rows, None, Share(*(whole - part for whole, part in zip(total, known, strict=True))))
-        beside = {name: used.get(one, NO_SHARE) for name, one in BESIDE.items()}
-        return Usage(covered, total, {key: share for key, share in rows.items() if any(share)}, beside)
+        rows = {key: share for key, share in rows.items() if any(share)}
+        return Usage(covered, total, rows, _beside(used))
 
     def _used(
         self, series: Sequence[str], application: str | None, period: Period, flush: FlushStamp
@@ -158,6 +158,10 @@ def sum_of(shares: Iterable[Share]) -> Share:
 def link_bytes(share: Share) -> int:
     """Bytes up and down that no other device of the network sent or received."""
     return share.bytes_up + share.bytes_down - share.local_up - share.local_down
+
+
+def _beside(used: Mapping[str, Share]) -> dict[str, Share]:
+    return {name: used.get(series, NO_SHARE) for name, series in BESIDE.items()}
 
 
 def _bytes_of(volume: Volume) -> Share:

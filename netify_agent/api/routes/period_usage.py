@@ -87,7 +87,7 @@ def routes(services: Services) -> list[Route]:
             for name in ("device", "group", "application"):
                 if request[name] is not None:
                     given = parameters.as_given(request, name)
-                    raise bad_parameter(name, given, "no such filter with by=interface, which is not counted by it")
+                    raise bad_parameter(name, given, "none with by=interface")
         if device is not None and device not in devices:
             raise Problem(404, f"no device {device} has been seen")
         matching = [
@@ -111,7 +111,7 @@ def routes(services: Services) -> list[Route]:
             parameters=(
                 parameters.choice("by", KINDS, KINDS[0], "What a row stands for."),
                 parameters.choice(
-                    "period", list(PERIODS), None, "A period of the calendar. `month` if `from` is absent too."
+                    "period", list(PERIODS), None, "A period of the calendar; `month` without `from`."
                 ),
                 parameters.moment("at", "Any moment in the period; if absent, the last flush."),
                 parameters.moment("from", "Start of the time, in place of `period`."),

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from netify_agent.api.http.csv_table import with_csv
 from netify_agent.api.http.route import Route
-from netify_agent.api.routes import alerts, dashboard, devices, events, flows, health, history, metrics, period_usage, usage
+from netify_agent.api.routes import (
+    alerts,
+    dashboard,
+    devices,
+    events,
+    flows,
+    health,
+    history,
+    metrics,
+    period_usage,
+    usage,
+)
 from netify_agent.api.services import Services
 from netify_agent.api.spec import openapi
 

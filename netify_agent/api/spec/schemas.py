@@ -152,7 +152,7 @@ USAGE_ROW = record(
         **_BYTES,
         "share": {
             "type": ["number", "null"],
-            "description": "Part of the traffic of `totals`, both without local bytes; null if that has none.",
+            "description": "Part of the bytes of `totals`, both without local ones; null if there are none.",
         },
         "previous": USED_BYTES_OR_NULL,
     },
