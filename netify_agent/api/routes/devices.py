@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from netify_agent.api.documents import rfc3339
 from netify_agent.api.http import paging, parameters
-from netify_agent.api.http.problems import Problem
+from netify_agent.api.http.problems import Problem, bad_parameter
 from netify_agent.api.http.route import Document, OtherResponse, Request, Route
 from netify_agent.api.routes import dashboard, flows
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.store.flow_reader import FlowReader
-from netify_agent.store.query import retry_when_flushed
+from netify_agent.store.query import FlushStamp, retry_when_flushed
 from netify_agent.store.rows import DeviceRow
+
+MAX_SINCE = 100  # devices whose live flows one request may read
 
 
 def routes(services: Services) -> list[Route]:
@@ -33,6 +36,8 @@ def routes(services: Services) -> list[Route]:
 
     @retry_when_flushed
     def network(request: Request) -> Document:
+        if request["since"] and not 0 < (request["limit"] or 0) <= MAX_SINCE:
+            raise bad_parameter("since", "true", f"a 'limit' of at most {MAX_SINCE} with it")
         snapshot = reader.snapshot(
             addresses=request["search"] is not None or request["sort"] == "name",
             users_of=request["application"],
@@ -42,7 +47,16 @@ def routes(services: Services) -> list[Route]:
         page = paging.page(matching, request, sort_keys, lambda row: row.name)
         reader.add_details(snapshot, page.elements, applications=paging.is_requested("applications", request))
         devices = [documents.device(row, at_ms, snapshot.categories) for row in page.elements]
+        if request["since"] and paging.is_requested("applications", request):
+            add_since(page.elements, devices, snapshot.flush)
         return paging.list_document(documents.network(snapshot), "devices", devices, page, request)
+
+    def add_since(rows: list[DeviceRow], devices: list[Document], flush: FlushStamp) -> None:
+        """Add ``since`` to the applications of devices."""
+        for row, document in zip(rows, devices, strict=True):
+            started = flow_reader.started(row.name, flush) if row.application_rates else {}
+            for application in document["applications"]:
+                application["since"] = rfc3339(started.get(application["tag"]))
 
     def matches(request: Request, row: DeviceRow, at_ms: int) -> bool:
         """Whether a device passes the filters ``active`` and ``search``."""
@@ -82,6 +96,9 @@ def routes(services: Services) -> list[Route]:
                     "application", "Only devices that moved bytes with this application (its tag)."
                 ),
                 parameters.search("name, vendor, MAC address or IP addresses"),
+                parameters.flag(
+                    "since", False, f"Whether to add the key `since`; needs a `limit` of at most {MAX_SINCE}."
+                ),
             ),
             schema=schemas.NETWORK,
             cached=True,
