@@ -15,13 +15,13 @@ from support import Daemon, eventually
 
 ROWS = """(scope) => [...document.querySelectorAll(`${scope} tbody tr:not(.space)`)].map((row) => ({
     name: row.querySelector('.name').textContent,
-    figures: [...row.querySelectorAll('data')].map((figure) => Number(figure.value)),
+    figures: [...row.querySelectorAll('data')].filter((figure) => figure.offsetParent).map((figure) => Number(figure.value)),
     times: [...row.querySelectorAll('time')].map((time) => time.getAttribute('datetime'))}))"""
 RANKING = """(place) => [...document.querySelectorAll('.ranking')[place].children].map((item) => [
     item.querySelector('.name').textContent,
     ...[...item.querySelectorAll('data')].map((figure) => Number(figure.value))])"""
 STATS = """() => Object.fromEntries([...document.querySelectorAll('.stat')].map((stat) => [
-    stat.querySelector('dt').textContent.replace(/(since) .+/, '$1'),
+    stat.querySelector('dt').innerText.replace(/(since) .+/, '$1'),
     [...stat.querySelectorAll('data')].map((figure) => Number(figure.value))]))"""
 SUMS = "() => [...document.querySelectorAll('.readout data')].map((figure) => Number(figure.value))"
 
@@ -162,7 +162,7 @@ def test_devices_are_found_by_name_vendor_mac_and_ip(home: Daemon, open_view: Op
             f"'{text}' finds {names}",
         )
     box.fill("no such device")
-    assert page.get_by_text("No devices match this search").is_visible()
+    assert page.get_by_text("No devices match these filters").is_visible()
 
 
 def test_a_column_header_sorts_the_table(home: Daemon, open_view: OpenView) -> None:
@@ -196,14 +196,22 @@ def test_a_device_page_shows_the_figures_of_the_api(network: Daemon, open_view: 
 
     wait_for_equal(lambda: page.evaluate(STATS), stats, "the device's figures")
     assert page.get_by_role("heading", level=1).inner_text() == label(busiest)
+    def of_the_day() -> list[list[Any]]:
+        begin = (int(page.evaluate("Date.now()")) // 1000 // 900 - 95) * 900
+        history = get(network, f"/{path}/history?resolution=5m&applications=true&from={begin}")
+        used = {one["tag"]: [one["name"], *rates(one), 0, 0] for one in get(network, f"/{path}")["applications"]}
+        for bucket in history["buckets"]:
+            for one in bucket["applications"]:
+                used[one["tag"]][3] += one["bytes_down"]
+                used[one["tag"]][4] += one["bytes_up"]
+        return sorted(row for row in used.values() if any(row[1:]))
+
     wait_for_equal(
         lambda: [
             [row["name"], *row["figures"]] for row in by_name(page.evaluate(ROWS, ".panel:nth-child(3)"))
         ],
-        lambda: sorted(
-            [one["name"], *rates(one), *sizes(one)] for one in get(network, f"/{path}")["applications"]
-        ),
-        "the applications",
+        of_the_day,
+        "the applications of the last 24 hours",
     )
     wait_for_equal(
         lambda: sorted([row["name"], *row["figures"]] for row in page.evaluate(ROWS, ".columns")),
@@ -266,8 +274,8 @@ def shown_flows(page: Page, scope: str = "main") -> list[list[Any]]:
 
 
 def test_flows_are_filtered_by_device_application_state_and_risk(home: Daemon, open_view: OpenView) -> None:
-    page = open_view(home, "flows")
-    page.get_by_label("Live only").check()
+    page = open_view(home, "activity")
+    page.get_by_label("State").select_option(label="Live")
     wait_for_equal(lambda: shown_flows(page), lambda: flows(home, "active=true"), "the live flows")
     page.get_by_label("Device").select_option(label="anna-laptop")
     mac = "a8:7c:f8:10:42:d1"
@@ -277,7 +285,7 @@ def test_flows_are_filtered_by_device_application_state_and_risk(home: Daemon, o
     page.get_by_label("Application").select_option(label="Zoom")
     query = f"active=true&device={mac}&application=netify.zoom"
     wait_for_equal(lambda: shown_flows(page), lambda: flows(home, query), "the flows of an application")
-    page.get_by_label("With risks only").check()
+    page.get_by_label("Risk").select_option(label="Any risk")
     page.get_by_text("No flows match these filters").wait_for()
     assert f"device={mac.replace(':', '%3A')}" in page.url
 
