@@ -61,6 +61,7 @@ class CapturePoints:
         self._interfaces: dict[str, Interface] = {}
         self._own_addresses: frozenset[str] = frozenset()
         self._external: dict[str, bool] = {}  # by name, as the flows' own ``internal`` says
+        self._names: set[str] = set()  # of interfaces that flows were captured at
 
     @property
     def rules(self) -> CaptureRules:
@@ -108,6 +109,20 @@ class CapturePoints:
         if capture != COUNTED and fields is not None and not any(self.rules) and self._is_own(fields):
             return COUNTED
         return capture
+
+    def interface(self, value: object) -> str | None:
+        """Return the name of the interface that a flow was captured at, by which its bytes are summed up.
+
+        :param value: the record's ``interface``, unchecked.
+        :returns: None without a usable name, and for new names beyond the first 64 of a netifyd.
+        """
+        name = clean(value)
+        if name is None or name in self._names:
+            return name
+        if len(self._names) >= _MAX_INTERFACES:
+            return None
+        self._names.add(name)
+        return name
 
     def _decide(self, name: str, internal: bool | None) -> int:
         role = self._role(name)

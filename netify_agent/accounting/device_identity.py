@@ -113,8 +113,8 @@ class DeviceIdentity:
         addresses = ((local if is_local(device, ip) else other, ip) for device, ip in description.addresses)
         hints = ((local if is_local(device) else other, hint) for device, hint in description.hints)
         return description._replace(
-            key=row_key(local, key.application, key.protocol),
-            peer=peer and row_key(other, peer.application, peer.protocol),
+            key=row_key(local, *key[1:]),
+            peer=peer and row_key(other, *peer[1:]),
             addresses=_of_one(addresses),
             hints=_of_one(hints),
         )

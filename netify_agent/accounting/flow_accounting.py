@@ -16,7 +16,7 @@ from netify_agent.accounting.device_identity import DeviceIdentity
 from netify_agent.accounting.flow import Flow, split
 from netify_agent.accounting.flow_table import FlowTable, is_another_flow
 from netify_agent.netifyd.flow_counters import BadCounters, FlowCounters, read_counters
-from netify_agent.netifyd.flow_record import OTHER_DEVICE, UNDESCRIBED, Description, Key, describe
+from netify_agent.netifyd.flow_record import OTHER_DEVICE, UNDESCRIBED, Description, Key, describe, row_key
 
 Record = Mapping[str, Any]
 
@@ -54,7 +54,7 @@ class FlowAccounting:
 
         :param flow: the flow that is known under ``digest``, if any; its change is announced.
         """
-        description = describe(fields, record.get("interface"))
+        description = describe(fields, table.capture_points.interface(record.get("interface")))
         capture = self._place(table, record, fields)
         if capture != LEFT_OUT:
             description = self._identity.assign(description, table.source)
@@ -128,7 +128,10 @@ class FlowAccounting:
         purge = record["type"] == "flow_purge"
         table.baseline.hear(seen)
         if flow is None:
-            flow = self._begin(table, digest, None, UNDESCRIBED, None, self._place(table, record, None))
+            capture = self._place(table, record, None)
+            interface = table.capture_points.interface(record.get("interface"))
+            key = UNDESCRIBED if interface is None else row_key(*UNDESCRIBED[:3], interface)
+            flow = self._begin(table, digest, None, key, None, capture)
         if total < 0:  # the record has none: what was known before and the interval
             total = max(flow.total_bytes, 0) + up + down
         if total_packets < 0:

@@ -267,23 +267,12 @@ def duration(least_s: int) -> Callable[[str], int]:
     def parse_duration(text: str) -> int:
         match = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
         seconds = int(match[1]) * _UNIT_S[match[2]] if match else 0
-        if not least_s <= seconds <= _MAX_DURATION_S:
+        if match is None or not least_s <= seconds <= _MAX_DURATION_S:
             limits = f"{_spell(least_s)} to {_spell(_MAX_DURATION_S)}"
             raise Expected(f"a duration such as 90s, 5m, 1h or 31d, from {limits}")
         return seconds
 
     return parse_duration
-
-
-def host_by_ip(text: str) -> str:
-    """Read a network in CIDR notation, an IP or a MAC address; returns canonical form. Raises Expected."""
-    if re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text):
-        return text.lower().replace("-", ":")
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        hint = " without host bits" if "host bits" in str(error) else ""
-        raise Expected(f"a network such as 192.0.2.0/24{hint}, or a MAC address") from None
 
 
 DEFAULT_HISTORY = (

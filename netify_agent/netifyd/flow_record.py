@@ -34,11 +34,21 @@ class Key(NamedTuple):
 
     An undescribed flow has ``device`` None and counts for the gateway only (rule 3, counters before the
     description).
+
+    :ivar interface: name of the capturing interface; None if unknown.
+    :ivar local: both sides of the flow are devices of this network, so its bytes do not cross the uplink.
     """
 
     device: str | None
     application: str
     protocol: str
+    interface: str | None = None
+    local: bool = False
+
+    @property
+    def is_described(self) -> bool:
+        """Whether a description named the device, the application or the protocol."""
+        return self.device is not None or self.application != UNKNOWN or self.protocol != UNKNOWN
 
 
 class Details(NamedTuple):
@@ -115,10 +125,11 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
     application = application_tag(get("detected_application_name"))
     protocol = _known(clean(get("detected_protocol_name")))
     category = get("category")
+    captured_at = clean(interface)
     risk, risks = _risks(get("risks"))
     return Description(
-        row_key(device, application, protocol),
-        row_key(other, application, protocol) if other else None,
+        row_key(device, application, protocol, captured_at, other is not None),
+        row_key(other, application, protocol, captured_at, True) if other else None,
         timestamp(get("first_seen_at")),
         timestamp(get("last_seen_at")),
         timestamp(category.get("application")) if isinstance(category, dict) else 0,
@@ -126,7 +137,7 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
         _hints(flow, device, other) if "dhcp" in flow or "mdns" in flow else (),
         risk,
         Details(
-            clean(interface),
+            captured_at,
             version if (version := number(get("ip_version"), 6)) in (4, 6) else None,
             number(get("ip_protocol"), 255),
             local_ip,

@@ -196,10 +196,13 @@ def test_a_device_page_shows_the_figures_of_the_api(network: Daemon, open_view: 
 
     wait_for_equal(lambda: page.evaluate(STATS), stats, "the device's figures")
     assert page.get_by_role("heading", level=1).inner_text() == label(busiest)
+
     def of_the_day() -> list[list[Any]]:
         begin = (int(page.evaluate("Date.now()")) // 1000 // 900 - 95) * 900
         history = get(network, f"/{path}/history?resolution=5m&applications=true&from={begin}")
-        used = {one["tag"]: [one["name"], *rates(one), 0, 0] for one in get(network, f"/{path}")["applications"]}
+        used = {
+            one["tag"]: [one["name"], *rates(one), 0, 0] for one in get(network, f"/{path}")["applications"]
+        }
         for bucket in history["buckets"]:
             for one in bucket["applications"]:
                 used[one["tag"]][3] += one["bytes_down"]
