@@ -11,7 +11,8 @@ import { startTheme } from './theme.js';
 import { Overview } from './views/overview.js';
 
 const REFRESH_TIMES_MS = 5000;
-const POLL_STATUS_MS = 15_000;
+const CHECK_STATUS_MS = 1000;
+const MAX_STATUS_AGE_MS = 15_000;
 const SAVE_SCROLL_MS = 150;
 
 // The overview loads with the page. The other views load when they are opened.
@@ -64,7 +65,8 @@ class App {
     this.open();
     this.live.start();
     setInterval(refreshTimes, REFRESH_TIMES_MS);
-    setInterval(() => this.pollStatus(POLL_STATUS_MS), POLL_STATUS_MS);
+    // Each flush polls the status. If one is overdue, something may be wrong.
+    setInterval(() => this.pollStatus(Math.min(MAX_STATUS_AGE_MS, 2000 * this.live.interval)), CHECK_STATUS_MS);
   }
 
   /** Keep the scroll position with the entry of the browser's history. */
@@ -182,12 +184,13 @@ class App {
   renderProblem() {
     const { problem } = this.health;
     this.view?.setProblem?.(problem);
-    const isBlank = this.view !== null && !this.isLoaded && problem !== null && this.health.viewError !== null;
+    const isOutage = problem !== null && problem.name !== null; // not an address that the API refuses
+    const isBlank = this.view !== null && !this.isLoaded && isOutage && this.health.viewError !== null;
     show(this.trouble, isBlank);
     if (this.view) show(this.view.node, !isBlank);
     if (isBlank && this.troubleText !== problem.text) {
       this.trouble.replaceChildren(h('h1', {}, problem.short), h('p', { class: 'lead' }, problem.text),
-        ...(problem.name ? [adviceList(problem.name)] : []));
+        adviceList(problem.name));
     }
     this.troubleText = isBlank ? problem.text : null;
   }

@@ -15,7 +15,8 @@ from support import Daemon, eventually
 
 ROWS = """(scope) => [...document.querySelectorAll(`${scope} tbody tr:not(.space)`)].map((row) => ({
     name: row.querySelector('.name').textContent,
-    figures: [...row.querySelectorAll('data')].filter((figure) => figure.offsetParent).map((figure) => Number(figure.value)),
+    figures: [...row.querySelectorAll('data')]
+        .filter((figure) => figure.offsetParent).map((figure) => Number(figure.value)),
     times: [...row.querySelectorAll('time')].map((time) => time.getAttribute('datetime'))}))"""
 RANKING = """(place) => [...document.querySelectorAll('.ranking')[place].children].map((item) => [
     item.querySelector('.name').textContent,
@@ -91,6 +92,74 @@ def test_the_overview_shows_the_figures_of_the_api(network: Daemon, open_view: O
         ],
         "the top applications",
     )
+
+
+def test_what_stands_together_is_of_the_same_time(network: Daemon, open_view: OpenView) -> None:
+    """Beside a rate of now stand the devices that use the application now, not those of all time."""
+    page = open_view(network)
+    shown = """() => [...document.querySelectorAll('.ranking')[1].children].map((item) => [
+        item.querySelector('.name').textContent, item.querySelector('.below').textContent])"""
+
+    def expected(limit: int, sort: str) -> list[list[str]]:
+        path = f"/applications?sort={sort}&limit={limit}&devices_by=rate"
+        return [
+            [one["name"], ", ".join(user["name"] or user["device"] for user in one["devices"][:3])]
+            for one in get(network, path)["applications"]
+        ]
+
+    wait_for_equal(lambda: page.evaluate(shown), lambda: expected(6, "rate"), "the users of now")
+    page.goto(f"{network.base}/ui/#/applications?sort=name")
+    users = """() => [...document.querySelectorAll('tbody tr:not(.space)')].map((row) => [
+        row.querySelector('.name').textContent,
+        [...row.querySelectorAll('.links a:not([hidden])')].map((link) => link.textContent).join(', ')])"""
+    wait_for_equal(
+        lambda: sorted(page.evaluate(users)), lambda: sorted(expected(1000, "name")), "the users of now"
+    )
+
+
+@pytest.mark.parametrize("tile", ["Active devices", "High-risk connections (live)"])
+def test_a_tile_leads_to_what_it_counts(home: Daemon, open_view: OpenView, tile: str) -> None:
+    page = open_view(home)
+    stat = page.locator(".stat").filter(has_text=tile)
+    stat.locator("data[value]").first.wait_for()
+    counted = int(stat.locator("data").first.get_attribute("value") or 0)
+    assert counted > 0
+    stat.get_by_role("link").click()
+    eventually(
+        lambda: len(page.evaluate(ROWS, "main")) == counted, f"{counted} rows are listed behind '{tile}'"
+    )
+
+
+def test_an_application_page_shows_the_figures_of_the_api(network: Daemon, open_view: OpenView) -> None:
+    tag = get(network, "/applications?limit=1")["applications"][0]["tag"]
+    page = open_view(network, f"applications/{tag}")
+
+    def stats() -> dict[str, list[int]]:
+        application = get(network, f"/applications/{tag}")["application"]
+        return {
+            "Download now": [application["rate_down"]],
+            "Upload now": [application["rate_up"]],
+            "Download since": [application["bytes_down"]],
+            "Upload since": [application["bytes_up"]],
+        }
+
+    wait_for_equal(lambda: page.evaluate(STATS), stats, "the application's figures")
+    wait_for_equal(
+        lambda: sorted([row["name"], *row["figures"]] for row in page.evaluate(ROWS, "main")),
+        lambda: sorted(
+            [one["name"] or one["device"], *rates(one), *sizes(one)]
+            for one in get(network, f"/applications/{tag}?limit=1000")["devices"]
+        ),
+        "its devices",
+    )
+
+    def of_the_day() -> list[int]:
+        begin = (int(page.evaluate("Date.now()")) // 1000 // 900 - 95) * 900
+        history = get(network, f"/history?resolution=5m&applications=true&from={begin}")
+        parts = [one for bucket in history["buckets"] for one in bucket["applications"] if one["tag"] == tag]
+        return [sum(part[side] for part in parts) for side in ("bytes_down", "bytes_up")]
+
+    wait_for_equal(lambda: page.evaluate(SUMS), of_the_day, "its last 24 hours")
 
 
 @pytest.mark.parametrize(
@@ -299,6 +368,18 @@ def test_the_risks_page_names_every_risk(home: Daemon, open_view: OpenView) -> N
     names = {risk["name"] for flow in get(home, "/flows?min_risk=1")["flows"] for risk in flow["risks"]}
     assert len(names) >= 3
     assert set(page.locator(".risk-name").all_inner_texts()) == names
+    # Each type has its own severity, not the sum that its flows have.
+    severities = {
+        risk["name"]: risk["severity"].capitalize()
+        for flow in get(home, "/flows?min_risk=1")["flows"]
+        for risk in flow["risks"]
+    }
+    assert severities["Unsafe protocol"] == "Low"
+    levels = page.locator(".risks .level").all_inner_texts()
+    assert dict(zip(page.locator(".risk-name").all_inner_texts(), levels, strict=True)) == severities
+    # Names are text: they are read without a mouse.
+    assert "Self-signed certificate" in page.locator("td .risk-cell").first.inner_text()
+    assert page.locator("td [title*=certificate]").count() == 0
     assert page.locator("td .risk").first.inner_text().startswith("High 1")
     assert page.locator(".risks").get_by_role("link", name="axis-door-1").first.is_visible()
 
