@@ -152,14 +152,23 @@ export class Table {
     });
     this.rows = rows;
     setAttribute(this.table, 'aria-rowcount', this.items.length + 1);
-    const measured = nodes[0]?.getBoundingClientRect().height;
-    if (measured) this.rowHeight = measured;
-    for (const [spacer, hiddenRows] of [[this.above, first], [this.below, this.items.length - last]]) {
-      spacer.firstElementChild.style.height = `${Math.round(hiddenRows * this.rowHeight)}px`;
-      show(spacer, hiddenRows > 0);
-    }
+    this.fillSpace(first, this.items.length - last);
     arrange(this.body, [this.above, ...nodes, this.below]);
+    // Measured last: a layout while rows are missing would shorten the page and move the scroll position.
+    const measured = nodes[0]?.getBoundingClientRect().height;
+    if (measured && measured !== this.rowHeight) {
+      this.rowHeight = measured;
+      this.fillSpace(first, this.items.length - last);
+    }
     this.onview(this.items.slice(...this.range(0)));
+  }
+
+  /** Give the two spacers the height of the rows that are not rendered. */
+  fillSpace(above, below) {
+    for (const [spacer, rows] of [[this.above, above], [this.below, below]]) {
+      spacer.firstElementChild.style.height = `${Math.round(rows * this.rowHeight)}px`;
+      show(spacer, rows > 0);
+    }
   }
 
   /** Rows whose items are no longer rendered. Reusing a row costs a third of creating one. */
