@@ -9,7 +9,7 @@ from typing import Any
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.flow_id import digest_of, tag_of
-from netify_agent.store.client import StoreError, connect
+from netify_agent.store.client import connect
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_reader import FlowReader, RiskRow
 from netify_agent.store.flow_writer import FlowWriterLimits
@@ -139,10 +139,7 @@ class Book:
             elapsed_ms = max(at_ms - self.at_ms, 1) if at_ms and self.at_ms else 1000
         self.at_ms = at_ms or self.at_ms
         self.sequence += 1
-        try:
-            forget = self.writer.forget_requests.waiting()
-        except StoreError:  # as the flusher does
-            forget = ()
+        forget = self.writer.forget_requests.waiting()
         self.accountant.leave_behind(forget)
         self.accountant.close_batch(self.bucket)
         batch = self.accountant.finish_batch()

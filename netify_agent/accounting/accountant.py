@@ -155,9 +155,10 @@ class Accountant:
             if kind in _OF_FLOWS:
                 fields = record.get("flow")
                 digest = fields.get("digest") if type(fields) is dict else None
-                if type(fields) is not dict or not is_digest(digest):
+                if type(digest) is not str or not (digest in table.live or is_digest(digest)):
                     self.rejected[f"{kind} without digest"] += 1
                     continue
+                assert type(fields) is dict
                 self._sequence += 1
                 table.sequence = self._sequence
                 if "digest_prev" in fields:

@@ -130,6 +130,8 @@ class DeviceNote:
         """The device had ``ip`` at ``seen`` (netifyd's ms; 0 unknown). Keeps the latest of each family."""
         seen = max(self.addresses.pop(ip, 0), seen)
         self.addresses[ip] = seen
+        if len(self.addresses) <= MAX_IPV4:
+            return  # the smaller bound
         most = MAX_IPV6 if ":" in ip else MAX_IPV4
         if len(self.addresses) > most:
             same = [known for known in self.addresses if (":" in known) == (":" in ip)]

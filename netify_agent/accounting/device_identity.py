@@ -86,11 +86,12 @@ class DeviceIdentity:
             table is full.
         """
         key, peer, details = description.key, description.peer, description.details
+        known = self._table.known
         if (
-            not self.by_ip
-            and key.device in self._table
+            key.device in known
             and key.device != details.local_ip
-            and (peer is None or (peer.device in self._table and peer.device != details.other_ip))
+            and (peer is None or (peer.device in known and peer.device != details.other_ip))
+            and not self.by_ip
         ):
             # Nothing to decide: devices that have a MAC address and a row of their own.
             for device, ip in description.addresses:

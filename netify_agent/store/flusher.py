@@ -295,7 +295,7 @@ class Flusher:
 
     def _take(self) -> Flush:
         now_s = int(time.time())
-        forget = self._forget_requests()
+        forget = self._store.forget_requests.waiting()
         with self._lock:
             self._accountant.leave_behind(forget)
             self._accountant.close_batch(now_s - now_s % self._bucket_s)
@@ -310,13 +310,6 @@ class Flusher:
         elapsed_ms = int((taken_at - self._taken_at) * 1000)
         self._taken_at = taken_at
         return Flush(self.status.sequence + 1, batch, int(time.time() * 1000), elapsed_ms, forget)
-
-    def _forget_requests(self) -> tuple[str, ...]:
-        """Devices to forget with the next flush. Without Redis none: the flush itself reports the outage."""
-        try:
-            return self._store.forget_requests.waiting()
-        except StoreError:
-            return ()
 
     def _recover(self, sequence: int, progress: Callable[[], None]) -> None:
         """Redis lost the flushes after ``sequence``: apply them again, or go on without them."""

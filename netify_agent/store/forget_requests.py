@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import redis
+
 from netify_agent.store.client import Client, StoreError
 from netify_agent.store.layout import SCHEMA, Keys
 from netify_agent.store.lease import LEASE_FIELDS, Holder, milliseconds
@@ -29,7 +31,7 @@ class UnknownDevice(StoreError):
 
 
 class ForgetRequests:
-    """The requests of one gateway. Every method raises :class:`StoreError` if Redis does not answer."""
+    """The requests of one gateway. Methods raise :class:`StoreError` if Redis does not answer."""
 
     def __init__(self, client: Client, gateway: str) -> None:
         self._client = client
@@ -86,6 +88,11 @@ class ForgetRequests:
         return [device for device in devices if device in found]
 
     def waiting(self) -> tuple[str, ...]:
-        """Return the devices with a request, at most :data:`MOST`; its deadline may have passed."""
-        with store_errors():
+        """Return the devices with a request, at most :data:`MOST`; its deadline may have passed.
+
+        None if Redis does not answer: the flush that follows reports that.
+        """
+        try:
             return tuple(self._client.zrange(self._keys.forget, 0, MOST - 1))
+        except redis.RedisError:
+            return ()

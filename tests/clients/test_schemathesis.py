@@ -46,11 +46,16 @@ def check_conformance(base: str, directory: Path, certificate: str = "", token: 
         [[operations]]
         include-path-regex = "/history$"
         checks.positive_data_acceptance.expected-statuses = ["2xx", 304, 400, 404]
+        # Nor which groups the configuration has: `group` is refused where it has none.
+        [[operations]]
+        include-path-regex = "^(/|/flows|/applications/.tag.)$"
+        checks.positive_data_acceptance.expected-statuses = ["2xx", 303, 304, 400, 404]
         """
     )
+    # One worker: in CPython 3.11, ast.parse fails in two threads at once (python/cpython issue 106905).
     done = run(
         *("schemathesis", "--config-file", settings, "run", f"{base}/openapi.json", "--checks", "all"),
-        *("--seed", SEED, "--generation-deterministic", "--max-examples", EXAMPLES, "--workers", "2"),
+        *("--seed", SEED, "--generation-deterministic", "--max-examples", EXAMPLES),
         *("--suppress-health-check", "all", "--request-timeout", "30", "--warnings", "off"),
         "--continue-on-failure",
         *(("--tls-verify", certificate, "--header", f"Authorization: Bearer {token}") if token else ()),
