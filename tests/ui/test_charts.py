@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime
-from typing import Any
 
-import pytest
 from pages import OpenView
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page
 from support import Daemon, eventually
 
 TV = "devices/e8:5b:5b:31:7a:02"
@@ -163,29 +161,3 @@ def test_the_curves_of_devices_are_kept_fresh(home: Daemon, open_view: OpenView)
         return any("/history?" in url for url in requests)
 
     eventually(has_read_again, "the curves are read again")
-
-
-@pytest.mark.parametrize(
-    ("share", "headline"),
-    [
-        (0.2, "active devices share 50.0 Mbit/s"),
-        (0.4, "is using 40% of the current traffic"),
-        (0.8, "is using most of"),
-    ],
-)
-def test_the_headline_claims_most_only_above_half(
-    home: Daemon, open_view: OpenView, share: float, headline: str
-) -> None:
-    def with_share(route: Route) -> None:
-        response = route.fetch()
-        document: dict[str, Any] = response.json()
-        document["totals"].update(rate_down=50_000_000, rate_up=0)
-        device = document["devices"][0]
-        device.update(rate_down=int(50_000_000 * share), rate_up=0)
-        route.fulfill(response=response, json=document)
-
-    page = open_view(home, "activity")
-    page.route(lambda url: "since=true" in url, with_share)
-    page.goto(f"{home.base}/ui/#/")
-    page.get_by_role("heading", level=1, name=headline).wait_for()
-    page.unroute_all(behavior="wait")
