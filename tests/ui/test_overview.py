@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from datetime import datetime
+from typing import Any
 
 import pytest
 from figures import RANKING, ROWS, STATS, SUMS, get, label, rates, wait_for_equal
