@@ -44,12 +44,17 @@ def _check_web(settings: Settings) -> bool:
         tokens = web.tokens()
         context = server_context(web.tls)
     except ConfigError as error:
-        for problem in error.problems:
-            print(f"WRONG {problem}")
-        return False
+        return _wrong(error)
     asked = f"{len(tokens)} token{'s' * (len(tokens) != 1)} from {web.tokens_path}" if tokens else "no tokens"
     print(f"ok    web: {web.listen}: {'HTTPS' if context else 'HTTP'}, {asked}")
     return True
+
+
+def _wrong(error: ConfigError) -> bool:
+    """Print all problems of the configuration; returns False."""
+    for problem in error.problems:
+        print(f"WRONG {problem}")
+    return False
 
 
 def _check_receivers(settings: Settings) -> list[bool]:
@@ -59,9 +64,7 @@ def _check_receivers(settings: Settings) -> list[bool]:
         try:
             sender_of(name, receiver, settings.gateway, Alert.summary)
         except ConfigError as error:
-            for problem in error.problems:
-                print(f"WRONG {problem}")
-            results.append(False)
+            results.append(_wrong(error))
             continue
         print(f"ok    notify: {name}: {receiver.type} at {receiver.address}, not tried: see notify-test")
         results.append(True)
@@ -122,9 +125,7 @@ def _check_http_sink(endpoint: Endpoint, settings: Settings) -> bool:
     try:
         tokens = settings.netifyd.tokens()
     except ConfigError as error:
-        for problem in error.problems:
-            print(f"WRONG {problem}")
-        return False
+        return _wrong(error)
     address = endpoint.host, endpoint.port
     try:
         socket.create_server(address, family=endpoint.family).close()

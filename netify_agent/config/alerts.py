@@ -12,7 +12,8 @@ from typing import ClassVar
 import yaml
 
 from netify_agent.config import types, yaml_reader
-from netify_agent.config.yaml_reader import Conflict, Expected, parsed, reads, section
+from netify_agent.config.device_types import mac_address
+from netify_agent.config.yaml_reader import Conflict, Expected, one_of, parsed, reads, section
 
 MAX_ALERTS = 100
 EACH = "each"  #: in place of the name of a device or application: each one by itself
@@ -22,7 +23,6 @@ DIRECTIONS = ("both", "up", "down")
 CHECKS = ("netifyd", "redis", "flushes", "sums", "lost")
 MAX_SCORE = 65535
 
-_MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
 _RATE = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))? ?(bit|kbit|Mbit|Gbit)/s")
 _UNITS = {"bit": 1, "kbit": 1000, "Mbit": 10**6, "Gbit": 10**9}
 _WINDOW = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
@@ -42,24 +42,6 @@ class ReceiverName:
 
     name: str
     line: int = field(default=0, compare=False)
-
-
-def alert_name(text: str) -> str:
-    """Read the name of an alert or a receiver. Raises Expected."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,63}", text):
-        raise Expected("a name of 1 to 63 letters, digits, '.', '_' and '-'")
-    return text
-
-
-def one_of(*values: str) -> Callable[[str], str]:
-    """Return a parser that accepts ``values``."""
-
-    def parse(text: str) -> str:
-        if text not in values:
-            raise Expected(", ".join(values[:-1]) + f" or {values[-1]}")
-        return text
-
-    return parse
 
 
 def bit_rate(text: str) -> int:
@@ -87,8 +69,9 @@ def device_or(*others: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text in others:
             return text
-        if _MAC.fullmatch(text):
-            return text.lower().replace("-", ":")
+        mac = mac_address(text)
+        if mac is not None:
+            return mac
         try:
             family = socket.AF_INET6 if ":" in text else socket.AF_INET
             return socket.inet_ntop(family, socket.inet_pton(family, text))
@@ -107,15 +90,11 @@ def application(text: str) -> str:
 
 
 def _receiver(node: yaml.Node) -> ReceiverName:
-    return ReceiverName(parsed(alert_name)(node), yaml_reader.line_of(node))
+    return ReceiverName(parsed(types.plain_name)(node), yaml_reader.line_of(node))
 
 
 def _duration(least_s: int) -> yaml_reader.Reader[int]:
     return parsed(types.duration(least_s))
-
-
-def _text_once(read: Callable[[str], QuietHours]) -> yaml_reader.Reader[QuietHours | None]:
-    return yaml_reader.optional(parsed(read))
 
 
 @dataclass(frozen=True)
@@ -129,7 +108,7 @@ class Alert:
     kind: ClassVar[str]
 
     severity: str = field(default="warning", metadata=reads(parsed(one_of(*SEVERITIES))))
-    quiet: QuietHours | None = field(default=None, metadata=reads(_text_once(quiet_hours)))
+    quiet: QuietHours | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(quiet_hours))))
     notify: tuple[ReceiverName, ...] | None = field(
         default=None, metadata=reads(yaml_reader.optional(yaml_reader.list_of(_receiver)))
     )
@@ -208,8 +187,8 @@ class HealthAlert(Alert):
 
 Alerts = dict[str, Alert]
 
-read_alerts: yaml_reader.Reader[Alerts] = yaml_reader.named(
-    alert_name,
+read_alerts: yaml_reader.Reader[Alerts] = yaml_reader.mapping_of(
+    parsed(types.plain_name),
     yaml_reader.variants(
         "kind",
         {
@@ -220,6 +199,7 @@ read_alerts: yaml_reader.Reader[Alerts] = yaml_reader.named(
             HealthAlert.kind: section(HealthAlert),
         },
     ),
-    MAX_ALERTS,
     "names of alerts with their keys, such as busy: {kind: rate, above: 80 Mbit/s}",
+    MAX_ALERTS,
+    "names",
 )

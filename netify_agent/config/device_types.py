@@ -11,16 +11,18 @@ MAX_NAMES = 100_000
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}")
 _MAX_NAME = 253
 _GROUP_NAME = re.compile(r"\w([\w .-]{0,61}[\w.-])?")
-_MEMBER = "a MAC address, an IP address, a network such as 192.0.2.0/24, or a pattern of names such as kids-*"
+_ADDRESS_OR_NETWORK = "a MAC address, an IP address, a network such as 192.0.2.0/24"
+_OR_PATTERN = ", or a pattern of names such as kids-*"
 
 
-def _mac(text: str) -> str | None:
+def mac_address(text: str) -> str | None:
+    """Return a MAC address in lower case with colons; None for any other text."""
     return text.lower().replace("-", ":") if _MAC.fullmatch(text) else None
 
 
 def host_by_ip(text: str) -> str:
     """Read a network in CIDR notation, an IP or a MAC address; returns canonical form. Raises Expected."""
-    return _mac(text) or _network(text, "a network such as 192.0.2.0/24", ", or a MAC address")
+    return mac_address(text) or _network(text, "a network such as 192.0.2.0/24", ", or a MAC address")
 
 
 def _network(text: str, expected: str, rest: str = "") -> str:
@@ -33,7 +35,7 @@ def _network(text: str, expected: str, rest: str = "") -> str:
 
 def device(text: str) -> str:
     """Read the MAC or IP address of a device; returns it as the store names devices. Raises Expected."""
-    mac = _mac(text)
+    mac = mac_address(text)
     if mac is not None:
         return mac
     try:
@@ -62,16 +64,16 @@ def group_member(text: str) -> str:
 
     Returns canonical form; of a single address its network of one address. Raises Expected.
     """
-    mac = _mac(text)
+    mac = mac_address(text)
     if mac is not None:
         return mac
     if "/" in text:
-        return _network(text, _MEMBER.replace("192.0.2.0/24", "192.0.2.0/24 without host bits"))
+        return _network(text, _ADDRESS_OR_NETWORK, _OR_PATTERN)
     try:
         return str(ipaddress.ip_network(text))
     except ValueError:
         pass
     # Host names have no colon and do not end in a number: what does is a mistyped address.
     if not 1 <= len(text) <= _MAX_NAME or ":" in text or re.fullmatch(r"[0-9.]+", text):
-        raise Expected(_MEMBER)
+        raise Expected(_ADDRESS_OR_NETWORK + _OR_PATTERN)
     return text

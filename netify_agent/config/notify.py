@@ -9,9 +9,8 @@ from typing import ClassVar
 from urllib.parse import urlsplit
 
 from netify_agent.config import secrets, types, yaml_reader
-from netify_agent.config.alerts import alert_name, one_of
 from netify_agent.config.types import Endpoint
-from netify_agent.config.yaml_reader import ConfigError, Conflict, Expected, parsed, reads, section
+from netify_agent.config.yaml_reader import ConfigError, Conflict, Expected, one_of, parsed, reads, section
 
 MAX_RECEIVERS = 10
 MAX_RECIPIENTS = 20
@@ -128,6 +127,18 @@ class HttpReceiver(Receiver):
 
 
 @dataclass(frozen=True, repr=False)
+class _ResolvedOption:
+    """The option of a receiver that need not be told that an alert is resolved."""
+
+    send_resolved: bool = field(default=True, metadata=reads(yaml_reader.boolean))
+
+    @property
+    def sends_resolved(self) -> bool:
+        """As configured."""
+        return self.send_resolved
+
+
+@dataclass(frozen=True, repr=False)
 class AlertmanagerReceiver(HttpReceiver):
     """A Prometheus Alertmanager, at the URL of its web page. Alerts are sent again every ``resend_s``."""
 
@@ -137,18 +148,12 @@ class AlertmanagerReceiver(HttpReceiver):
 
 
 @dataclass(frozen=True, repr=False)
-class WebhookReceiver(HttpReceiver):
+class WebhookReceiver(_ResolvedOption, HttpReceiver):
     """A program that reads Alertmanager's webhook body. ``hmac_file`` holds the key of the signature."""
 
     type = "webhook"
 
     hmac_file: str | None = field(default=None, metadata=reads(_path))
-    send_resolved: bool = field(default=True, metadata=reads(yaml_reader.boolean))
-
-    @property
-    def sends_resolved(self) -> bool:
-        """As configured."""
-        return self.send_resolved
 
     def hmac_key(self, name: str) -> str | None:
         """Read the key; None: do not sign. Raises ConfigError."""
@@ -156,22 +161,16 @@ class WebhookReceiver(HttpReceiver):
 
 
 @dataclass(frozen=True, repr=False)
-class NtfyReceiver(HttpReceiver):
+class NtfyReceiver(_ResolvedOption, HttpReceiver):
     """A topic of an ntfy server."""
 
     type = "ntfy"
 
     url: str = field(default="", metadata=reads(parsed(topic_url, secret=True), required=True))
-    send_resolved: bool = field(default=True, metadata=reads(yaml_reader.boolean))
-
-    @property
-    def sends_resolved(self) -> bool:
-        """As configured."""
-        return self.send_resolved
 
 
 @dataclass(frozen=True)
-class SmtpReceiver(Receiver):
+class SmtpReceiver(_ResolvedOption, Receiver):
     """Mail through a server.
 
     :ivar tls: ``starttls``, ``tls`` (from the first byte) or ``none``.
@@ -185,17 +184,11 @@ class SmtpReceiver(Receiver):
     to: tuple[str, ...] = field(
         default=(), metadata=reads(yaml_reader.list_of(parsed(mail_address), least=1), required=True)
     )
-    send_resolved: bool = field(default=True, metadata=reads(yaml_reader.boolean))
 
     @property
     def address(self) -> str:
         """Host and port."""
         return str(self.server)[len("tcp://") :]
-
-    @property
-    def sends_resolved(self) -> bool:
-        """As configured."""
-        return self.send_resolved
 
 
 def _secret(name: str, what: str, path: str | None) -> str | None:
@@ -232,8 +225,8 @@ def _safe_mail(receiver: SmtpReceiver) -> Conflict | None:
 
 Receivers = dict[str, Receiver]
 
-read_receivers: yaml_reader.Reader[Receivers] = yaml_reader.named(
-    alert_name,
+read_receivers: yaml_reader.Reader[Receivers] = yaml_reader.mapping_of(
+    parsed(types.plain_name),
     yaml_reader.variants(
         "type",
         {
@@ -243,6 +236,7 @@ read_receivers: yaml_reader.Reader[Receivers] = yaml_reader.named(
             SmtpReceiver.type: section(SmtpReceiver, _safe_mail),
         },
     ),
-    MAX_RECEIVERS,
     "names of receivers with their keys, such as phone: {type: ntfy, url: https://ntfy.sh/topic}",
+    MAX_RECEIVERS,
+    "names",
 )

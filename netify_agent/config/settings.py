@@ -46,7 +46,7 @@ def _host_name() -> str:
 
 
 def _gateway(node: yaml.Node) -> str:
-    return _host_name() if yaml_reader.is_null(node) else parsed(types.gateway_name)(node)
+    return _host_name() if yaml_reader.is_null(node) else parsed(types.plain_name)(node)
 
 
 _V4_SOCKET = (Endpoint("unix", path="/var/run/netifyd/netifyd.sock"),)
@@ -329,7 +329,7 @@ class Settings:
 
     gateway: str = field(default_factory=_host_name, metadata=reads(_gateway))
     interval_s: int = field(default=15, metadata=reads(yaml_reader.integer(1, 3600), "interval"))
-    log_level: str = field(default="info", metadata=reads(parsed(types.log_level)))
+    log_level: str = field(default="info", metadata=reads(parsed(yaml_reader.one_of(*types.LOG_LEVELS))))
     netifyd: NetifydSettings = field(
         default=NetifydSettings(), metadata=reads(section(NetifydSettings, _safe_sinks))
     )

@@ -222,13 +222,6 @@ def redis_url(text: str) -> str:
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-def log_level(text: str) -> str:
-    """Read a log level; returns it in lower case. Raises Expected."""
-    if text not in LOG_LEVELS:
-        raise Expected("debug, info, warning or error")
-    return text
-
-
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -248,8 +241,8 @@ def time_zone(text: str) -> str:
     return text
 
 
-def gateway_name(text: str) -> str:
-    """Read a gateway name, which becomes part of Redis keys. Raises Expected."""
+def plain_name(text: str) -> str:
+    """Read the name of a gateway, an alert or a receiver: a part of Redis keys. Raises Expected."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,63}", text):
         raise Expected("a name of 1 to 63 letters, digits, '.', '_' and '-'")
     return text

@@ -7,7 +7,7 @@ and build nothing on the author's behalf. It must not know any key of ours: thos
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -136,47 +136,31 @@ def _missing(read: Reader[Any], node: yaml.Node) -> tuple[Problem, ...]:
     raise AssertionError("the reader of a required key accepts null")
 
 
-def named(name: Callable[[str], str], read: Reader[T], most: int, expected: str) -> Reader[dict[str, T]]:
-    """Reads a mapping of at most ``most`` names, which ``name`` parses; null is empty.
+def one_of(*values: str) -> Callable[[str], str]:
+    """Return a parser that accepts ``values``; it raises Expected for any other text."""
 
-    ``expected`` describes the mapping in errors.
-    """
+    def parse(text: str) -> str:
+        if text not in values:
+            raise Expected(_choices(values))
+        return text
 
-    def read_named(node: yaml.Node) -> dict[str, T]:
-        if is_null(node):
-            return {}
-        given, problems = pairs(node, expected)
-        if len(given) > most:
-            problems.append(Problem(line_of(node), f"expected at most {most} names, found {len(given)}"))
-        found: dict[str, T] = {}
-        for key, (key_node, value_node) in given.items():
-            try:
-                found[parsed(name)(key_node)] = read(value_node)
-            except Refused as refused:
-                problems += [problem.under(key_shown(key)) for problem in refused.problems]
-        if problems:
-            raise Refused(*problems)
-        return found
+    return parse
 
-    return read_named
+
+def _choices(values: Sequence[str]) -> str:
+    return ", ".join(values[:-1]) + f" or {values[-1]}"
 
 
 def variants(key: str, kinds: dict[str, Reader[Any]]) -> Reader[Any]:
     """Reads a mapping whose ``key`` names one of ``kinds``; that reader reads the other keys."""
-    choices = ", ".join(list(kinds)[:-1]) + f" or {list(kinds)[-1]}"
-
-    def kind_of(text: str) -> str:
-        if text not in kinds:
-            raise Expected(choices)
-        return text
 
     def read(node: yaml.Node) -> Any:
         given, problems = pairs(node, f"keys with values, such as {key}: {next(iter(kinds))}")
         if key not in given:
-            missing = Problem(line_of(node), f"expected {choices}, found nothing", key)
+            missing = Problem(line_of(node), f"expected {_choices(list(kinds))}, found nothing", key)
             raise Refused(*problems, missing)
         try:
-            kind = parsed(kind_of)(given[key][1])
+            kind = parsed(one_of(*kinds))(given[key][1])
         except Refused as refused:
             raise Refused(*problems, *(problem.under(key) for problem in refused.problems)) from None
         others = [pair for pair in node.value if pair[0] is not given[key][0]]
@@ -230,10 +214,13 @@ def list_of(read: Reader[T], least: int = 0) -> Reader[tuple[T, ...]]:
     return read_list
 
 
-def mapping_of(read_key: Reader[K], read_value: Reader[T], expected: str, most: int) -> Reader[dict[K, T]]:
+def mapping_of(
+    read_key: Reader[K], read_value: Reader[T], expected: str, most: int, what: str = "keys"
+) -> Reader[dict[K, T]]:
     """Reads a mapping of at most ``most`` different keys, in the order of the file; null is an empty one.
 
-    ``expected`` completes the sentence 'expected ...' for anything that is no mapping.
+    ``expected`` completes the sentence 'expected ...' for anything that is no mapping. ``what`` the keys are
+    stands in the error for too many.
     """
 
     def read(node: yaml.Node) -> dict[K, T]:
@@ -241,7 +228,7 @@ def mapping_of(read_key: Reader[K], read_value: Reader[T], expected: str, most: 
             return {}
         given, problems = pairs(node, expected)
         if len(given) > most:
-            problems.append(Problem(line_of(node), f"expected at most {most} keys, found {len(given)}"))
+            problems.append(Problem(line_of(node), f"expected at most {most} {what}, found {len(given)}"))
         found: dict[K, T] = {}
         for text, (key_node, value_node) in given.items():
             try:

@@ -7,9 +7,12 @@ address and each name is remembered.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import translate
 from ipaddress import ip_address, ip_network
+
+from netify_agent.netifyd.flow_record import MAX_TEXT
+from netify_agent.netifyd.memo import Memo
 
 _REMEMBERED = 32_768  # addresses, and names, with a remembered answer; about 150 bytes each
 
@@ -41,8 +44,8 @@ class Groups:
         self._macs = macs
         self._networks = [(ip_network(text), of) for text, of in networks.items()]
         self._patterns = [(re.compile(translate(text)), of) for text, of in patterns.items()]
-        self._by_address = _Remembered(self._of_address)
-        self._by_name = _Remembered(self._of_name)
+        self._by_address = Memo(self._of_address, _REMEMBERED, MAX_TEXT)
+        self._by_name = Memo(self._of_name, _REMEMBERED, MAX_TEXT)
         self._lists: dict[_Set, list[str]] = {}
 
     def of(self, device: str, ips: Iterable[str], name: str | None) -> list[str]:
@@ -74,21 +77,6 @@ class Groups:
     def _of_name(self, name: str) -> _Set:
         folded = name.casefold()
         return _union(of for pattern, of in self._patterns if pattern.match(folded))
-
-
-class _Remembered(dict[str, _Set]):
-    """Remembers the answers of a function; forgets all of them when there are too many."""
-
-    def __init__(self, find: Callable[[str], _Set]) -> None:
-        super().__init__()
-        self._find = find
-
-    def __missing__(self, key: str) -> _Set:
-        found = self._find(key)
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        self[key] = found
-        return found
 
 
 def _union(sets: Iterable[_Set]) -> _Set:

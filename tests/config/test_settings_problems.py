@@ -246,7 +246,8 @@ from netify_agent.config.settings import (
         ("groups: {kids: ['']}", "groups.kids[0]: expected a MAC address, an IP address"),
         (
             "groups: {kids: [192.0.2.1/24]}",
-            "groups.kids[0]: expected a MAC address, an IP address, a network such as 192.0.2.0/24 without",
+            "groups.kids[0]: expected a MAC address, an IP address, a network such as 192.0.2.0/24 without "
+            "host bits, or a pattern of names such as kids-*, found '192.0.2.1/24'",
         ),
         (
             "groups: {kids: [192.0.2.1, 192.0.2.1/32]}",

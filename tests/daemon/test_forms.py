@@ -152,7 +152,7 @@ def test_every_form_gives_the_same_books_cut_anywhere_and_with_the_connection_dr
             threads.append(threading.Thread(target=post, args=(port, number, form)))
             continue
         if transport == "tcp":
-            listening = socket.create_server(("127.0.0.1", 0))
+            listening = socket.create_server(("127.0.0.1", free_port()))
             endpoints.append(f"tcp://127.0.0.1:{listening.getsockname()[1]}")
         else:
             listening = socket.socket(socket.AF_UNIX)

@@ -57,8 +57,8 @@ def test_each_address_and_name_is_examined_once(monkeypatch: pytest.MonkeyPatch)
     """What makes groups of many members cheap for many devices."""
     groups = Groups(GROUPS)
     examined: list[str] = []
-    find = groups._by_name._find
-    monkeypatch.setattr(groups._by_name, "_find", lambda name: examined.append(name) or find(name))  # type: ignore[func-returns-value]
+    find = groups._by_name._function
+    monkeypatch.setattr(groups._by_name, "_function", lambda name: examined.append(name) or find(name))  # type: ignore[func-returns-value]
     for _ in range(3):
         for number in range(100):
             groups.of(MAC, [IP], f"device-{number}")
