@@ -6,8 +6,9 @@ Measured on netifyd 4.4.5: 10 occurs only with HTTP hosts that are IP addresses,
 25 with SSH, 36 with TLS 1.0. In nDPI's numbering these would be a certificate mismatch, a binary download,
 suspicious HTTP content and clear-text credentials.
 
-Severities are nDPI's (``ndpi_known_risks`` in its ndpi_main.c). A flow's risk score is the sum over its
-risks: low counts 10, medium 50, high 100, severe 150. 34, 57 and later additions have no severity in nDPI.
+Severities are nDPI's (``ndpi_known_risks`` in its ndpi_main.c), as netifyd 4.4.5 uses it; newer versions of
+nDPI rate 7 medium and 28 low. A flow's risk score is the sum over its risks: low counts 10, medium 50, high
+100, severe 150. 34, 57 and later additions have no severity in nDPI.
 """
 
 from __future__ import annotations
