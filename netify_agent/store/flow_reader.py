@@ -21,7 +21,8 @@ from netify_agent.store.reader import StoreReader
 from netify_agent.store.rows import DeviceRow
 
 MAX_SCANNED = 10_000  # flows of an index that are examined for a combination of filters
-RISKY_FLOWS = 1_000  # flows of a device whose risks are summed up
+FLOWS_OF_DEVICE = 1_000  # flows of a device that are summed up
+MAX_MERGED = 100  # devices whose indexes are read together for one request
 
 
 class FlowPosition(NamedTuple):
@@ -39,17 +40,21 @@ class FlowFilter:
     :ivar application: its tag.
     :ivar active: True: live flows only; False: ended flows only.
     :ivar min_risk: lowest risk score.
+    :ivar devices: one of these on either side.
     """
 
     device: str | None = None
     application: str | None = None
     active: bool | None = None
     min_risk: int = 0
+    devices: frozenset[str] | None = None
 
     def matches(self, state: FlowState) -> bool:
         """Whether a flow in this state matches, apart from :attr:`active`."""
+        sides = state.key.device, state.peer.device if state.peer is not None else None
         return (
-            self.device in (None, state.key.device, state.peer.device if state.peer is not None else None)
+            self.device in (None, *sides)
+            and (self.devices is None or not self.devices.isdisjoint(sides))
             and self.application in (None, state.key.application)
             and state.risk >= self.min_risk
         )
@@ -137,7 +142,7 @@ class FlowReader:
 
         groups = self._indexes(filters, sorted(int(score) for score in scores.value))
         lengths = self._lengths(flush, groups)
-        if len(groups) == 1:
+        if len(groups) == 1 and filters.devices is None:
             page = self._page_of_index(flush, groups[0], lengths[0], limit, after)
         else:
             shortest = groups[lengths.index(min(lengths))]
@@ -146,12 +151,12 @@ class FlowReader:
         return page
 
     def risks(self, device: str, flush: FlushStamp) -> list[RiskRow]:
-        """The risks of a device's latest :data:`RISKY_FLOWS` flows, highest score first.
+        """The risks of a device's latest :data:`FLOWS_OF_DEVICE` flows, highest score first.
 
         :raises FlushedMeanwhile: if ``flush`` is no longer the last one.
         """
         (indexes,) = self._indexes(FlowFilter(device=device), ())
-        latest = self._latest(flush, indexes, RISKY_FLOWS, None)[:RISKY_FLOWS]
+        latest = self._latest(flush, indexes, FLOWS_OF_DEVICE, None)[:FLOWS_OF_DEVICE]
         risks: dict[int, RiskRow] = {}
         for row in self._rows(flush, latest, details=True):
             for risk in row.details.risks if row.details is not None else ():
@@ -160,6 +165,23 @@ class FlowReader:
                 summary.score = max(summary.score, row.state.risk)
                 summary.last_seen = max(summary.last_seen, row.state.last_seen)
         return sorted(risks.values(), key=lambda row: (-row.score, -row.flows, row.risk))
+
+    def started(self, device: str, flush: FlushStamp) -> dict[str, int]:
+        """Since when a device uses its applications: start of the oldest live flow of each.
+
+        Its latest :data:`FLOWS_OF_DEVICE` live flows are examined; those without a start are left out.
+
+        :returns: netifyd's clock, ms since the epoch, by application.
+        :raises FlushedMeanwhile: if ``flush`` is no longer the last one.
+        """
+        (indexes,) = self._indexes(FlowFilter(device=device, active=True), ())
+        latest = self._latest(flush, indexes, FLOWS_OF_DEVICE, None)[:FLOWS_OF_DEVICE]
+        started: dict[str, int] = {}
+        for row in self._rows(flush, latest, details=False):
+            application, begin = row.state.key.application, row.state.first_seen
+            if begin:
+                started[application] = min(begin, started.get(application, begin))
+        return started
 
     def _page_of_index(
         self,
@@ -197,6 +219,8 @@ class FlowReader:
     def _indexes(self, filters: FlowFilter, scores: Sequence[int]) -> list[list[_Index]]:
         """The indexes to read, one group for each criterion: every matching flow is in each group.
 
+        The indexes of more than :data:`MAX_MERGED` devices are not read: all flows are searched instead.
+
         :param scores: risk scores that have an index.
         """
         keys = self._keys
@@ -207,6 +231,8 @@ class FlowReader:
             criteria.append([keys.of_application(filters.application)])
         if filters.min_risk:
             criteria.append([keys.of_score(score) for score in scores if score >= filters.min_risk])
+        if filters.devices is not None and len(filters.devices) <= MAX_MERGED:
+            criteria.append([keys.of_device(device) for device in sorted(filters.devices)])
         kinds = (True, False) if filters.active is None else (filters.active,)
         return [
             [_Index(keys.index(active, of), active) for of in criterion for active in kinds]
@@ -245,7 +271,7 @@ class FlowReader:
                 else:
                     entries += [_Entry(position, index.active) for position in following]
             remaining, reply_length = incomplete, reply_length * 8
-        return sorted(entries, reverse=True)
+        return sorted(set(entries), reverse=True)  # a flow between two devices is in the index of each
 
     def _rows(self, flush: FlushStamp, entries: Sequence[_Entry], *, details: bool) -> list[FlowRow]:
         """The flows of some index entries, in their order; an entry without a stored state is left out."""
