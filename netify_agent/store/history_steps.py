@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 from netify_agent.config.calendar import DAY_S, MONTH_S, Calendar, Period
 from netify_agent.store.history_record import Record, merged
+from netify_agent.store.layout import Unit
 
 _PER_CHUNK = 32  # records in a chunk of the longest step, which is summed up by no other
 _YEAR_S = 366 * DAY_S
-Unit = tuple[int, int]  #: a step and the start of a chunk of it
 
 
 @dataclass(frozen=True)
