@@ -47,7 +47,9 @@ def plan(steps: HistorySteps, complete: Mapping[int, int], since: int, until: in
         if fitting:
             step, period = fitting[0]
         else:
-            step, period = kept[-1] if kept else (longest_first[0], steps.calendar.period(longest_first[0], at))
+            step, period = (
+                kept[-1] if kept else (longest_first[0], steps.calendar.period(longest_first[0], at))
+            )
         begin, end = period if not pieces else (at, period.end)
         if fitting and step == longest_first[0]:
             last = steps.calendar.period(step, until - 1)

@@ -153,7 +153,9 @@ class HistoryReader:
         pieces = [Piece(step, starts[0], periods[-1].end)]
         for _, middle, volume, shares in self._read(state, [series], pieces, applications):
             take(middle, volume, shares)
-        return [found[start] for start in sorted(found) if any(found[start].volume) or found[start].applications]
+        return [
+            found[start] for start in sorted(found) if any(found[start].volume) or found[start].applications
+        ]
 
     def volumes(
         self, series: Sequence[str], since: int, until: int, flush: FlushStamp | None = None
@@ -267,7 +269,10 @@ class HistoryReader:
         for piece, starts in found:
             # Where the calendar was changed, a chunk may hold records that are not of its period by now.
             slack = 0 if piece.step >= DAY_S else 2 * HOUR_S
-            for start in {*map(int, starts.value), *(start for step, start in state.due if step == piece.step)}:
+            for start in {
+                *map(int, starts.value),
+                *(start for step, start in state.due if step == piece.step),
+            }:
                 end = self.steps.chunk_end(piece.step, start)
                 if start - slack < piece.until and end + slack > piece.since:
                     units.setdefault((piece.step, start), []).append(piece)
@@ -311,25 +316,28 @@ class HistoryReader:
             (
                 record.start,
                 record.volume,
-                {state.names.get(number, f"?{number}"): share for number, share in record.applications.items()},
+                {
+                    state.names.get(number, f"?{number}"): share
+                    for number, share in record.applications.items()
+                },
             )
             for record in records
         )
 
     def _of_bucket(self, part: _Part, applications: bool) -> Iterator[tuple[int, Volume, dict[str, Share]]]:
         if not applications:
-            yield part.start, volume_of(part.values.value), {}
-            return
+            return iter([(part.start, volume_of(part.values.value), {})])
         fields = {
             name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
             for name, value in part.fields.value.items()
         }
-        volume, shares = shares_of(fields)
-        yield part.start, volume, shares
+        return iter([(part.start, *shares_of(fields))])
 
     def _tell(self, name: str, part: _Part, error: Damaged) -> None:
         """Log each damaged key once."""
-        key = self._keys.chunk((part.step, part.start), name) if part.is_chunk else self._bucket_key(name, part)
+        key = (
+            self._keys.chunk((part.step, part.start), name) if part.is_chunk else self._bucket_key(name, part)
+        )
         if key not in self._told:
             self._told.add(key)
             log.error("the history in Redis under %s is damaged and is left out: %s", key, error)

@@ -24,8 +24,8 @@ COUNTER_NAMES = {
 }
 FIRST_SEEN, LAST_SEEN = "fs", "ls"  # netifyd's clock, milliseconds since the epoch
 GATEWAY = ""  # stands for the gateway in place of a device's name
-#: Series of history besides the gateway and its devices: devices that were dropped; what belongs to no device;
-#: what counts at two devices. Another one for each interface, of what the gateway moved there.
+#: Series of history besides the gateway and its devices: devices that were dropped; what belongs to no
+#: device; what counts at two devices. Another one for each interface, of what the gateway moved there.
 FORGOTTEN, UNATTRIBUTED, MIRRORED = "forgotten", "unattributed", "mirrored"
 INTERFACE = "interface:"  # before the name of an interface
 OPEN = 0  # stands for open buckets in place of a step

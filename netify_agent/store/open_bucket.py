@@ -30,8 +30,11 @@ class Numbers:
 
 
 def volume_of(values: Sequence[str | bytes | None]) -> Volume:
-    """The volume of an open bucket; ``values``: its fields ``VOLUME_CODES``."""
-    return Volume(*(int(value or 0) for value in values))
+    """The volume of an open bucket; ``values``: its fields ``VOLUME_CODES``. Raises Damaged."""
+    try:
+        return Volume(*(int(value or 0) for value in values))
+    except ValueError as error:
+        raise Damaged(str(error)) from error
 
 
 def shares_of(fields: Mapping[str, str]) -> tuple[Volume, dict[str, Share]]:

@@ -178,7 +178,9 @@ FLOWS = page("Flows", "flows", FLOW)
 
 _SHARE = record("BucketOfApplication", {"tag": TEXT, "bytes_up": COUNT, "bytes_down": COUNT})
 BUCKET = record(
-    "Bucket", {"start": TIME, **_VOLUME, "applications": listing(_SHARE)}, optional=("applications",)
+    "Bucket",
+    {"start": TIME, "end": TIME, **_VOLUME, "applications": listing(_SHARE)},
+    optional=("applications",),
 )
 HISTORY = record("History", {"gateway": TEXT, "resolution": POSITIVE, "buckets": listing(BUCKET)})
 DEVICE_HISTORY = record(
