@@ -55,7 +55,9 @@ def test_readers_see_whole_flushes_only(book: Book) -> None:
 READS: dict[str, Callable[[StoreReader], Any]] = {
     "snapshot": lambda reader: reader.snapshot(),
     "device": lambda reader: reader.device(LAPTOP),
-    "history": lambda reader: reader.history(LAPTOP, 300, [0]),
+    "history": lambda reader: HistoryReader(reader.client, "gw1", HISTORY).buckets(
+        LAPTOP, 300, [Period(0, 300)]
+    ),
     "applications": lambda reader: UsageReader(reader).applications(),
     "protocols": lambda reader: UsageReader(reader).protocols(),
     "application": lambda reader: UsageReader(reader).application(NETFLIX),
@@ -168,7 +170,7 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
         "applications": lambda: book.applications(10),
         "application": lambda: book.usage.application(NETFLIX),
         "protocols": lambda: book.protocols(10),
-        "history": lambda: book.reader.history(LAPTOP, 300, range(0, 300 * 2000, 300)),
+        "history": lambda: book.past(LAPTOP, 300, range(0, 300 * 2000, 300)),
         "meta": book.reader.meta,
         "last flush": book.reader.last_flush,
         "knows": lambda: book.reader.knows(LAPTOP),

@@ -1,4 +1,4 @@
-"""``/history`` and ``/<device>/history``: traffic in the past, in buckets that follow the owner's calendar."""
+"""``/history`` and ``/<device>/history``: traffic in the past, by periods of the calendar."""
 
 from __future__ import annotations
 
