@@ -24,7 +24,14 @@ from netify_agent.api.http.limits import WebLimits
 from netify_agent.api.http.server import WebServer
 from netify_agent.api.services import EventLimits, Services
 from netify_agent.config.calendar import Calendar
-from netify_agent.config.settings import Endpoint, MetricsSettings, Resolution, Settings, WebSettings
+from netify_agent.config.settings import (
+    CalendarSettings,
+    Endpoint,
+    MetricsSettings,
+    Resolution,
+    Settings,
+    WebSettings,
+)
 from netify_agent.daemon.metrics import expose
 from netify_agent.daemon.status import Status
 from netify_agent.enrich import Directory
@@ -94,7 +101,7 @@ class Scene:
             web=self.web,
             metrics=self.metrics,
             history=HISTORY,
-            calendar=CalendarSettings(time_zone="UTC"),
+            calendar=CalendarSettings("UTC"),
         )
         reader = StoreReader(self.book.client, self.gateway)
         self.status = Status(settings, self.writing, self.book.accountant, reader)

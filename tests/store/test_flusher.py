@@ -16,6 +16,7 @@ from store_book import (
     NETFLIX,
     PHONE,
     YOUTUBE,
+    past,
 )
 from support import Proxy, RedisServer, eventually
 

@@ -19,6 +19,7 @@ from store_book import (
     check_entries,
     counts,
     digests,
+    past,
 )
 from support import RedisServer, eventually
 

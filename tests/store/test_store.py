@@ -255,6 +255,9 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     book.writer.apply(
         book.flush(book.netifyd.flow("b", application=YOUTUBE, **risks), book.netifyd.purge("a"))
     )
+    for _ in range(13):
+        book.bucket += 300
+        book.flush(book.netifyd.stats("b", 1, 2), at_ms=now)
     book.writer.claim()
     assert SumAudit(book.client, "gw1").step(book.sequence)
     book.writer.release()
@@ -284,6 +287,7 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
         *("hget", "hgetall", "hkeys", "hmget", "hset", "hsetnx", "hincrby", "hdel", "del", "expire"),
         *("zadd", "zcard", "zcount", "zincrby", "zrange", "zrangebyscore", "zrem"),
         *("zremrangebyscore", "zrevrange", "zrevrangebyscore", "zscore", "sadd", "smembers"),
+        *("append", "mget", "persist", "scard", "set", "srandmember", "srem"),
     }
 
 

@@ -117,6 +117,7 @@ def test_a_store_of_schema_1_gets_the_users_of_protocols(book: Book, shared_redi
         "instances": of_schema_1["instances"],
         "sources": '{"unix:///run/n.sock": [1700000002000, 0, 5, 6]}',
     }
+    assert found.pop(Keys("gw1").unmigrated) == {"", LAPTOP, PHONE, TUNNEL}
     assert found == expected
     assert expected[Keys("gw1").protocol_users("DNS")] == [(PHONE, 10)]
 
