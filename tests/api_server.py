@@ -23,7 +23,15 @@ from netify_agent.api.http.app import Api
 from netify_agent.api.http.limits import WebLimits
 from netify_agent.api.http.server import WebServer
 from netify_agent.api.services import EventLimits, Services
-from netify_agent.config.settings import Endpoint, MetricsSettings, Resolution, Settings, WebSettings
+from netify_agent.config.calendar import Calendar
+from netify_agent.config.settings import (
+    CalendarSettings,
+    Endpoint,
+    MetricsSettings,
+    Resolution,
+    Settings,
+    WebSettings,
+)
 from netify_agent.daemon.metrics import expose
 from netify_agent.daemon.status import Status
 from netify_agent.enrich import Directory
@@ -31,6 +39,7 @@ from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.store.client import connect
 from netify_agent.store.flush import Flush
 from netify_agent.store.flusher import FlusherStatus
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.reader import StoreReader
 
 GATEWAY = "gw-api"
@@ -87,7 +96,12 @@ class Scene:
 
     def start(self) -> None:
         settings = Settings(
-            gateway=self.gateway, interval_s=15, web=self.web, metrics=self.metrics, history=HISTORY
+            gateway=self.gateway,
+            interval_s=15,
+            web=self.web,
+            metrics=self.metrics,
+            history=HISTORY,
+            calendar=CalendarSettings("UTC"),
         )
         reader = StoreReader(self.book.client, self.gateway)
         self.status = Status(settings, self.writing, self.book.accountant, reader)
@@ -164,7 +178,7 @@ def a_directory(path: Path) -> Directory:
 
 
 def a_scene(url: str, path: Path, web: WebSettings | None = None, gateway: str = "gw-of-one-test") -> Scene:
-    book = Book(url, gateway, history={one.step_s: one.keep_s for one in HISTORY})
+    book = Book(url, gateway, history=HistorySteps.of(HISTORY, Calendar()))
     directory = a_directory(path)
     directory.refresh()
     listen = Endpoint("tcp", host="127.0.0.1", port=free_port())

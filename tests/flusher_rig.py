@@ -18,11 +18,13 @@ from netify_agent.accounting.batch import MAX_ENDED, Batch
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.client import TIMEOUT_S, StoreError, connect
 from netify_agent.store.flusher import Flusher, FlusherLimits
+from netify_agent.store.history_reader import HistoryReader
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.lease import Lease
 from netify_agent.store.reader import NetworkSnapshot, StoreReader
 from netify_agent.store.writer import Flush, StoreWriter
 
-HISTORY = {300: 2 * 86400}
+HISTORY = HistorySteps({300: 2 * 86400})
 
 
 IMPATIENT = FlusherLimits(backoff_first_s=0.01, backoff_longest_s=0.05, idle_s=0.02)
@@ -50,13 +52,14 @@ class Rig:
         self.error: BaseException | None = None
         self.client = connect(redis_url, None)
         self.reader = StoreReader(self.client, "gw1")
+        self.history = HistoryReader(self.client, "gw1", HISTORY)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         client = connect(through or redis_url, None, timeout_s=timeout_s)
         self.store = StoreWriter(client, "gw1", HISTORY, 86400, lease=lease)
         audit = SumAudit(client, "gw1")
         self.writer = Flusher(
-            self.accountant, self._lock, self.store, interval_s, 300, self._note, limits, audit
+            self.accountant, self._lock, self.store, interval_s, HISTORY, self._note, limits, audit
         )
         self.taken: list[Batch] = []
         self.reports = 0

@@ -13,6 +13,8 @@ from netify_agent.store.client import connect
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_reader import FlowReader, RiskRow
 from netify_agent.store.flow_writer import FlowWriterLimits
+from netify_agent.store.history_reader import HistoryReader
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys
 from netify_agent.store.reader import NetworkSnapshot, StoreReader
 from netify_agent.store.retention import RetentionLimits
@@ -23,7 +25,7 @@ from netify_agent.store.writer import Flush, StoreWriter
 LAPTOP, PHONE, TUNNEL = "02:00:00:00:00:01", "02:00:00:00:00:02", "10.8.0.2"
 NETFLIX, YOUTUBE = "netify.netflix", "netify.youtube"
 SOURCE = "unix:///run/netifyd.sock"
-HISTORY = {300: 2 * 86400, 3600: 31 * 86400, 86400: 400 * 86400}
+HISTORY = HistorySteps({300: 2 * 86400, 3600: 31 * 86400, 86400: 400 * 86400})
 FORGET_AFTER_S = 400 * 86400
 NO_COUNTS = {"bytes_up": 0, "bytes_down": 0, "packets_up": 0, "packets_down": 0, "flows": 0}
 
@@ -98,7 +100,7 @@ class Book:
         url: str,
         gateway: str,
         *,
-        history: dict[int, int] | None = None,
+        history: HistorySteps | None = None,
         forget_after_s: int = FORGET_AFTER_S,
         flow_limits: FlowWriterLimits | None = None,
         retention_limits: RetentionLimits | None = None,
@@ -120,6 +122,7 @@ class Book:
             retention_limits=retention_limits,
             max_devices=max_devices,
         )
+        self.history = HistoryReader(self.client, gateway, history or HISTORY)
         self.restored = self.writer.claim()
         self.sequence = self.restored.sequence
         self.bucket = int(time.time()) // 300 * 300
@@ -170,8 +173,25 @@ class Book:
         self.usage.add_protocol_users(snapshot.flush, snapshot.rows, users)
         return snapshot.rows
 
+    def past(self, series: str, step: int, starts: Iterable[int]) -> list[tuple[int, Any]]:
+        """The history of a series: see :func:`past`."""
+        return past(self.history, series, step, starts)
+
     def risks(self, device: str) -> list[RiskRow]:
         return self.flows.risks(device, self.reader.last_flush())
+
+
+def past(reader: HistoryReader, series: str, step: int, starts: Iterable[int]) -> list[tuple[int, Any]]:
+    """Start and nonzero counters of each bucket: the total under an empty name, and the applications."""
+    found = []
+    periods = [reader.steps.calendar.period(step, start) for start in starts]
+    for bucket in reader.buckets(series, step, periods, applications=True):
+        rows = {"": bucket.volume, **bucket.applications}
+        counted = {
+            name: {key: count for key, count in row._asdict().items() if count} for name, row in rows.items()
+        }
+        found.append((bucket.start, counted))
+    return found
 
 
 def everything(client: Any) -> dict[str, Any]:

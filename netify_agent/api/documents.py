@@ -14,6 +14,7 @@ from typing import Any
 from netify_agent.enrich import Directory
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.changes_reader import Changes
+from netify_agent.store.history_reader import Bucket
 from netify_agent.store.reader import DeviceSnapshot, NetworkSnapshot
 from netify_agent.store.rows import Counted, DeviceRow, UsageRow
 from netify_agent.store.usage_reader import UserRow
@@ -74,6 +75,7 @@ class Documents:
             "unattributed": snapshot.unattributed,
             "local": snapshot.mirrored,
             "forgotten": snapshot.forgotten,
+            "active": sum(self.is_active(row, snapshot.flush.at_ms) for row in snapshot.devices),
         }
 
     def identity(self, row: DeviceRow) -> Document:
@@ -208,7 +210,7 @@ class Documents:
         self,
         device: str | None,
         resolution_s: int,
-        buckets: list[tuple[int, dict[str, dict[str, int]]]],
+        buckets: Sequence[Bucket],
         *,
         applications: bool,
     ) -> Document:
@@ -216,15 +218,13 @@ class Documents:
 
         :param device: None for the gateway.
         :param resolution_s: length of a bucket, seconds.
-        :param buckets: start (seconds since the epoch) and counters by application of each; see
-            :meth:`netify_agent.store.reader.StoreReader.history`.
         :param applications: whether to list the applications of each bucket.
         """
         return {
             "gateway": self._gateway,
             **({} if device is None else {"device": device}),
             "resolution": resolution_s,
-            "buckets": [_bucket(start, rows, applications=applications) for start, rows in buckets],
+            "buckets": [_bucket(bucket, applications=applications) for bucket in buckets],
         }
 
     def application_head(self, tag: str, category: int) -> Document:
@@ -248,15 +248,20 @@ def _seen(row: Counted) -> Document:
     return {"first_seen": rfc3339(row.first_seen), "last_seen": rfc3339(row.last_seen)}
 
 
-def _bucket(start: int, rows: Mapping[str, dict[str, int]], *, applications: bool) -> Document:
-    total = rows.get("", {})
-    document: Document = {"start": rfc3339(start * 1000)}
-    for name in ("bytes_up", "bytes_down", "packets_up", "packets_down"):
-        document[name] = total.get(name, 0)
+def _bucket(bucket: Bucket, *, applications: bool) -> Document:
+    volume = bucket.volume
+    document: Document = {
+        "start": rfc3339(bucket.start * 1000),
+        "end": rfc3339(bucket.end * 1000),
+        "bytes_up": volume.bytes_up,
+        "bytes_down": volume.bytes_down,
+        "packets_up": volume.packets_up,
+        "packets_down": volume.packets_down,
+    }
     if applications:
         document["applications"] = [
-            {"tag": tag, "bytes_up": row.get("bytes_up", 0), "bytes_down": row.get("bytes_down", 0)}
-            for tag, row in sorted(rows.items())
-            if tag and any(row.values())
+            {"tag": tag, "bytes_up": share.bytes_up, "bytes_down": share.bytes_down}
+            for tag, share in sorted(bucket.applications.items())
+            if share.bytes_up or share.bytes_down
         ]
     return document

@@ -250,16 +250,22 @@ def plain_name(text: str) -> str:
 
 def _spell(seconds: int) -> str:
     """Format a duration in its largest whole unit."""
+    if seconds == MONTH_S:
+        return "1mo"
     unit = next(unit for unit, unit_s in _UNIT_S.items() if seconds % unit_s == 0)
     return f"{seconds // _UNIT_S[unit]}{unit}"
 
 
-def duration(least_s: int) -> Callable[[str], int]:
-    """Return a parser of ``<number>s|m|h|d`` of at least ``least_s`` seconds."""
+def duration(least_s: int, *, with_years: bool = False) -> Callable[[str], int]:
+    """Return a parser of ``<number>s|m|h|d`` of at least ``least_s`` seconds.
+
+    :param with_years: accept ``y`` too: 365 days.
+    """
+    units = {**_UNIT_S, "y": 365 * calendar.DAY_S} if with_years else _UNIT_S
 
     def parse_duration(text: str) -> int:
-        match = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
-        seconds = int(match[1]) * _UNIT_S[match[2]] if match else 0
+        match = re.fullmatch(r"([0-9]{1,12})([a-z])", text)
+        seconds = int(match[1]) * units.get(match[2], 0) if match else 0
         if match is None or not least_s <= seconds <= _MAX_DURATION_S:
             limits = f"{_spell(least_s)} to {_spell(_MAX_DURATION_S)}"
             raise Expected(f"a duration such as 90s, 5m, 1h or 31d, from {limits}")
@@ -268,36 +274,45 @@ def duration(least_s: int) -> Callable[[str], int]:
     return parse_duration
 
 
+def _step(text: str) -> int:
+    """Read the length of a bucket: a duration, or ``1mo``. Raises Expected."""
+    return MONTH_S if text == "1mo" else duration(60)(text)
+
+
 DEFAULT_HISTORY = (
     Resolution(300, 2 * 86400, "5m"),
     Resolution(3600, 31 * 86400, "1h"),
     Resolution(86400, 400 * 86400, "1d"),
+    Resolution(MONTH_S, 5 * 365 * 86400, "1mo"),
 )
 
 
 def history(node: yaml.Node) -> tuple[Resolution, ...]:
-    """Check resolutions by step: each must be a multiple of the shortest. Raises Refused."""
+    """Check resolutions by step: each must be a multiple of the next shorter one. Raises Refused."""
     if yaml_reader.is_null(node):
         return DEFAULT_HISTORY
     given, problems = yaml_reader.pairs(node, "resolutions with how long each is kept, such as 5m: 2d")
     if not 1 <= len(given) <= _MAX_RESOLUTIONS:
         text = f"expected 1 to {_MAX_RESOLUTIONS} resolutions, found {len(given)}"
         problems.append(Problem(yaml_reader.line_of(node), text))
-    read = parsed(duration(60))
+    read = parsed(_step)
     found: dict[int, tuple[Resolution, yaml.Node]] = {}
     for key, (key_node, keep_node) in given.items():
         try:
             step_s = read(key_node)
-            keep_s = parsed(duration(step_s))(keep_node)
+            keep_s = parsed(duration(step_s, with_years=True))(keep_node)
             if step_s in found:
                 raise yaml_reader.refusal(key_node, f"each resolution once ({_spell(step_s)})", " again")
             found[step_s] = Resolution(step_s, keep_s, _spell(step_s)), key_node
         except Refused as refused:
             problems += [problem.under(yaml_reader.key_shown(key)) for problem in refused.problems]
-    for step_s, (resolution, key_node) in found.items():
-        if step_s % min(found):
+    ordered = sorted(found)
+    for shorter_s, step_s in zip(ordered, ordered[1:], strict=False):
+        # Months are whole days, so what divides a day divides them.
+        if (calendar.DAY_S if step_s == MONTH_S else step_s) % shorter_s:
+            resolution, key_node = found[step_s]
             wrong = yaml_reader.refusal(
-                key_node, f"a multiple of the shortest resolution, {_spell(min(found))}"
+                key_node, f"a multiple of the next shorter resolution, {_spell(shorter_s)}"
             )
             problems += [problem.under(resolution.name) for problem in wrong.problems]
     if problems:

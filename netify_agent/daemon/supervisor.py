@@ -40,6 +40,7 @@ from netify_agent.store.audit import SumAudit
 from netify_agent.store.client import StoreError, StoreTaken, connect
 from netify_agent.store.flush import Flush
 from netify_agent.store.flusher import Flusher, FlusherLimits, FlusherStatus
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.lease import Lease, lease_s
 from netify_agent.store.reader import StoreReader
 from netify_agent.store.writer import StoreWriter
@@ -112,10 +113,11 @@ class Supervisor:
                 name_of=lambda device: self._directory.name(device, [], None),
                 start=lambda name, body: self._worker(name, body, self._limits.notify_s),
             )
+            steps = HistorySteps.of(settings.history, settings.calendar.calendar())
             self._store = StoreWriter(
                 client,
                 settings.gateway,
-                {resolution.step_s: resolution.keep_s for resolution in settings.history},
+                steps,
                 settings.devices.forget_after_s,
                 max_devices=settings.devices.max,
                 lease=Lease(lease_s(settings.interval_s)),
@@ -126,7 +128,7 @@ class Supervisor:
                 self._lock,
                 self._store,
                 settings.interval_s,
-                settings.history[0].step_s,
+                steps,
                 self._flushed,
                 audit=SumAudit(client, settings.gateway),
                 on_open=self._alerting.opened,

@@ -110,6 +110,13 @@ def connect(
     return client
 
 
+def undecoded(client: Client) -> Client:
+    """Create a client like ``client`` whose replies are bytes, with connections of its own. Sends nothing."""
+    pool = client.connection_pool
+    options = {**pool.connection_kwargs, "decode_responses": False}
+    return redis.Redis(connection_pool=redis.ConnectionPool(pool.connection_class, **options))
+
+
 def _tls_options(url: str, tls: RedisTlsSettings) -> tuple[str, dict[str, Any]]:
     """Return ``url`` without its TLS parameters, and the options for redis-py instead.
 

@@ -102,12 +102,14 @@ class Summary:
     :ivar devices: the devices in it.
     :ivar unattributed: growth of what belongs to no device; complete once :meth:`changes` was read.
     :ivar mirrored: growth of what is counted at two devices; complete once :meth:`changes` was read.
+    :ivar unattributed_interval, mirrored_interval: the same two for history, as ``Change.interval``.
     :ivar left_out: growth of what was captured at interfaces that do not count.
     """
 
     def __init__(self, batch: Batch) -> None:
         """``batch`` must not change any more."""
         self.unattributed, self.mirrored, self.left_out = _zeros(), _zeros(), _zeros()
+        self.unattributed_interval, self.mirrored_interval = _zeros(), _zeros()
         for row in batch.left_out.values():
             _add(self.left_out, row.counts())  # no part of them is known as local
         self._moved = bool(batch.moved)
@@ -132,6 +134,8 @@ class Summary:
         for part, key, row in self._rows(None):
             counts = _counts(key, row)
             _add(self.unattributed if part.gateway else self.mirrored, counts)
+            if not part.moved:
+                _add(self.unattributed_interval if part.gateway else self.mirrored_interval, counts)
             if part.gateway:
                 gateway.add(key, row, counts, part.moved)
         for device in self.devices:
@@ -143,6 +147,8 @@ class Summary:
                     gateway.add(key, row, counts, part.moved)
                 else:
                     _add(self.mirrored, counts)
+                    if not part.moved:
+                        _add(self.mirrored_interval, counts)
             yield change
         if gateway.lasting.applications:
             yield gateway

@@ -21,6 +21,7 @@ from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.audit import SumAudit, eviction_warning
 from netify_agent.store.client import Client, StoreError, StoreRefused
 from netify_agent.store.flush import Flush, Restored, Rewound
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.transaction import Sent
 from netify_agent.store.writer import StoreWriter
 
@@ -91,7 +92,7 @@ class Flusher:
         lock: threading.Lock,
         store: StoreWriter,
         interval_s: float,
-        bucket_s: int,
+        steps: HistorySteps,
         on_flush: Callable[[Flush], None] = lambda flush: None,
         limits: FlusherLimits = _DEFAULT_LIMITS,
         audit: SumAudit | None = None,
@@ -103,7 +104,7 @@ class Flusher:
 
         :param lock: guards ``accountant``; held only while a batch is taken.
         :param interval_s: seconds between flushes; the attribute may be changed.
-        :param bucket_s: length of the shortest history bucket in seconds.
+        :param steps: the steps of the history.
         :param on_flush: called with each applied flush.
         :param on_open: called with the stored state before the first flush. May raise StoreError.
         :param on_failure: called after each failed attempt.
@@ -115,7 +116,7 @@ class Flusher:
         self._accountant = accountant
         self._lock = lock
         self._store = store
-        self._bucket_s = bucket_s
+        self._steps = steps
         self._on_flush = on_flush
         self._limits = limits
         self._audit = audit
@@ -298,14 +299,14 @@ class Flusher:
         forget = self._store.forget_requests.waiting()
         with self._lock:
             self._accountant.leave_behind(forget)
-            self._accountant.close_batch(now_s - now_s % self._bucket_s)
+            self._accountant.close_batch(self._steps.bucket(now_s))
         batch = None
         while batch is None:
             with self._lock:
                 batch = self._accountant.finish_batch(self._limits.flows_at_once)
             _NEVER.wait(self._limits.turn_s)  # else this thread gets the lock again
         if not batch.bucket:  # the first batch: the accounting has no clock
-            batch = replace(batch, bucket=self._opened_s - self._opened_s % self._bucket_s)
+            batch = replace(batch, bucket=self._steps.bucket(self._opened_s))
         taken_at = time.monotonic()
         elapsed_ms = int((taken_at - self._taken_at) * 1000)
         self._taken_at = taken_at

@@ -20,11 +20,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 _LOCAL, _SIGNED = 1, 2
 _PLAIN, _DEFLATED = 1, 2
 _LEVEL = 9
+_Name = TypeVar("_Name", int, str)
 
 
 class Damaged(ValueError):
@@ -90,7 +91,7 @@ def add_volumes(one: Volume, other: Volume) -> Volume:
     )
 
 
-def add_shares(into: dict[int, Share], more: Mapping[int, Share]) -> None:
+def add_shares(into: dict[_Name, Share], more: Mapping[_Name, Share]) -> None:
     """Add the parts of ``more`` to those of ``into``."""
     for number, share in more.items():
         had = into.get(number)

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from netify_agent.config.calendar import DAY_S, MONTH_S, Calendar, Period
+from netify_agent.config.types import Resolution
 from netify_agent.store.history_record import Record, merged
+from netify_agent.store.layout import Unit
 
 _PER_CHUNK = 32  # records in a chunk of the longest step, which is summed up by no other
 _YEAR_S = 366 * DAY_S
-Unit = tuple[int, int]  #: a step and the start of a chunk of it
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class HistorySteps:
 
     keep_s: Mapping[int, int]
     calendar: Calendar = field(default_factory=Calendar)
+
+    @classmethod
+    def of(cls, resolutions: Iterable[Resolution], calendar: Calendar) -> HistorySteps:
+        """The steps of the settings."""
+        return cls({resolution.step_s: resolution.keep_s for resolution in resolutions}, calendar)
 
     @property
     def all(self) -> list[int]:

@@ -5,12 +5,15 @@ All keys of a gateway share one hash tag, so that a flush can be one transaction
 
 from __future__ import annotations
 
-SCHEMA = 3
+SCHEMA = 4
 
 #: Field names of a row's counters, in the order of :meth:`netify_agent.accounting.batch.Row.counts`.
 COUNTERS = ("bu", "bd", "pu", "pd", "fl")
 #: The same with the bytes up and down of flows between two devices, which are part of ``bu`` and ``bd``.
 ALL_COUNTERS = (*COUNTERS, "lu", "ld")
+#: Field names of an open history bucket: of its total, and of an application.
+VOLUME_CODES = ("bu", "bd", "pu", "pd", "lu", "ld")
+SHARE_CODES = ("bu", "bd", "lu", "ld")
 #: The names of ``COUNTERS`` in responses of the API.
 COUNTER_NAMES = {
     "bu": "bytes_up",
@@ -21,6 +24,13 @@ COUNTER_NAMES = {
 }
 FIRST_SEEN, LAST_SEEN = "fs", "ls"  # netifyd's clock, milliseconds since the epoch
 GATEWAY = ""  # stands for the gateway in place of a device's name
+#: Series of history besides the gateway and its devices: devices that were dropped; what belongs to no
+#: device; what counts at two devices. Another one for each interface, of what the gateway moved there.
+FORGOTTEN, UNATTRIBUTED, MIRRORED = "forgotten", "unattributed", "mirrored"
+INTERFACE = "interface:"  # before the name of an interface
+OPEN = 0  # stands for open buckets in place of a step
+
+Unit = tuple[int, int]  #: a step and the start of a chunk of it; :data:`OPEN` and the start of a bucket
 
 
 class Keys:
@@ -41,6 +51,9 @@ class Keys:
     :ivar forget: sorted set: device that is to be forgotten by the deadline of the request, Redis' clock, ms.
     :ivar counters: hash: the accounting's own counters, by name.
     :ivar categories: hash: application to netifyd's category id.
+    :ivar history_applications: hash: application to its number in packed history.
+    :ivar history_series: set: the series that are neither the gateway's nor a device's.
+    :ivar unmigrated: set: devices, and the gateway, whose history is still in the form of schema 3.
     :ivar alerts: hash: id to an alert, firing or resolved.
     :ivar alert_state: hash: what the rules of alerts remember, by rule and subject.
     :ivar alert_outbox: hash: notifications that were not delivered yet, by receiver, alert and status.
@@ -65,6 +78,9 @@ class Keys:
         self.left_out = self._prefix + "left-out"
         self.counters = self._prefix + "counters"
         self.categories = self._prefix + "categories"
+        self.history_applications = self._prefix + "history:applications"
+        self.history_series = self._prefix + "history:series"
+        self.unmigrated = self._prefix + "history:unmigrated"
         self.alerts = self._prefix + "alerts"
         self.alert_state = self._prefix + "alerts:state"
         self.alert_outbox = self._prefix + "alerts:outbox"
@@ -116,6 +132,24 @@ class Keys:
         """Sorted set: devices that use a protocol, by bytes up and down."""
         return f"{self._prefix}protocol-users:{protocol}"
 
-    def bucket(self, step: int, start: int, device: str) -> str:
-        """Hash: counters of ``step`` seconds from ``start`` (epoch seconds): ``bu``, ``bu:application``."""
+    def open_bucket(self, start: int, series: str) -> str:
+        """Hash: counters of the shortest step from ``start`` (epoch seconds): ``bu``, ``bu:application``."""
+        return f"{self._prefix}history:open:{start}:{series}"
+
+    def chunk(self, unit: Unit, series: str) -> str:
+        """String: packed records of a step; see :mod:`netify_agent.store.history_record`."""
+        step, start = unit
+        return f"{self._prefix}history:chunk:{step}:{start}:{series}"
+
+    def chunks(self, step: int) -> str:
+        """Sorted set: starts of the chunks that some series may have, by themselves."""
+        return f"{self._prefix}history:chunks:{step}"
+
+    def due(self, unit: Unit) -> str:
+        """Set: series with an open bucket, or with fresh records in a chunk."""
+        step, start = unit
+        return f"{self._prefix}history:due:{step or 'open'}:{start}"
+
+    def old_bucket(self, step: int, start: int, device: str) -> str:
+        """Hash of schema 1 to 3: counters of ``step`` seconds from ``start``, a multiple of it."""
         return f"{self._prefix}history:{step}:{start}:{device}"

@@ -20,6 +20,7 @@ from netify_agent.store.layout import Keys
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
+_KEYS_AT_ONCE = 1000  # in one MGET, which stops Redis for less than a millisecond
 _ATTEMPTS = 5  # flushes are at least one second apart, so a second attempt is rare
 
 
@@ -46,6 +47,20 @@ class Result(Generic[_T]):
 
     __slots__ = ("value",)
     value: _T
+
+
+class _Joined(Result[list[Any]]):
+    """The replies to several commands, one after the other."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Sequence[Result[list[Any]]]) -> None:
+        self._parts = parts
+
+    @property
+    def value(self) -> list[Any]:  # type: ignore[override]
+        """All values."""
+        return [value for part in self._parts for value in part.value]
 
 
 class Query:
@@ -78,6 +93,14 @@ class Query:
         """Queue HGETALL."""
         self._pipe.hgetall(key)
         return self._result()
+
+    def mget(self, keys: Sequence[str]) -> Result[list[Any]]:
+        """Queue MGET, of some keys at once; without keys, nothing is sent and the result is empty."""
+        parts = []
+        for at in range(0, len(keys), _KEYS_AT_ONCE):
+            self._pipe.mget(keys[at : at + _KEYS_AT_ONCE])
+            parts.append(self._result())
+        return _Joined(parts)
 
     def smembers(self, key: str) -> Result[set[str]]:
         """Queue SMEMBERS."""

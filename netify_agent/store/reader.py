@@ -1,12 +1,13 @@
-"""Reads the gateway, its devices and their history from Redis.
+"""Reads the gateway and its devices from Redis.
 
 Applications and protocols of the gateway are read by ``usage_reader``, single flows by ``flow_reader``, the
-figures of ``/metrics`` by ``metrics_reader`` and those of ``/events`` by ``changes_reader``.
+figures of ``/metrics`` by ``metrics_reader``, those of ``/events`` by ``changes_reader``, and the history by
+``history_reader``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from netify_agent.store.client import Client
@@ -15,7 +16,6 @@ from netify_agent.store.query import FlushStamp, Query, Result, retry_when_flush
 from netify_agent.store.rows import (
     Counted,
     DeviceRow,
-    by_name,
     categories_of,
     counters_of,
     decode_rates,
@@ -205,24 +205,6 @@ class StoreReader:
         """Whether the store has a device of that name."""
         with store_errors():
             return self.client.zscore(self.keys.devices, device) is not None
-
-    # -- history -----------------------------------------------------------------------------------
-
-    @retry_when_flushed
-    def history(
-        self, device: str, step: int, starts: Iterable[int]
-    ) -> list[tuple[int, dict[str, dict[str, int]]]]:
-        """History buckets of a device, or of the gateway (an empty name).
-
-        :param step: length of a bucket, seconds.
-        :param starts: which buckets, by their start, seconds since the epoch.
-        :returns: start and counters by application of each bucket with traffic. The total stands under the
-            empty name; applications have bytes only.
-        """
-        query = self.query()
-        buckets = [(start, query.hgetall(self.keys.bucket(step, start, device))) for start in starts]
-        query.run()
-        return [(start, by_name(fields.value)) for start, fields in buckets if fields.value]
 
 
 class DevicesQuery:

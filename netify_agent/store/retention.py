@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
@@ -89,6 +89,16 @@ class Due:
     ahead: dict[str, list[str]]
     requested: dict[str, Forgotten] = field(default_factory=dict)
     growth: dict[str, Tally] = field(default_factory=dict)
+
+    @property
+    def devices(self) -> list[str]:
+        """All devices to drop."""
+        return [*self.forgotten, *self.requested]
+
+    def without(self, kept: Collection[str]) -> Due:
+        """The same without the silent devices of ``kept``."""
+        silent = {device: stored for device, stored in self.forgotten.items() if device not in kept}
+        return replace(self, forgotten=silent)
 
     def note(self, device: str, growth: Tally) -> None:
         """Keep by how much the flush increases a device, if that is requested to be dropped."""
@@ -205,16 +215,14 @@ class Retention:
             pipe.zrem(self._keys.forget, device)
         return list(due.requested)
 
-    def queue_forget(self, pipe: Transaction, due: Due, active: Collection[str]) -> list[str]:
-        """Queue the removal of the due silent devices, except those in this flush.
+    def queue_forget(self, pipe: Transaction, due: Due) -> list[str]:
+        """Queue the removal of the due silent devices.
 
-        :param active: devices in this flush.
         :returns: the removed devices. The caller must remove their indexes of flows.
         """
-        dropped = [device for device in due.forgotten if device not in active]
-        for device in dropped:
-            self._queue_forget(pipe, device, due.forgotten[device])
-        return dropped
+        for device, stored in due.forgotten.items():
+            self._queue_forget(pipe, device, stored)
+        return list(due.forgotten)
 
     def _queue_forget(self, pipe: Transaction, device: str, what: Forgotten) -> None:
         """Remove a device. Its counters go to ``forgotten``, so that the gateway's total still adds up."""
@@ -228,19 +236,6 @@ class Retention:
         pipe.delete(
             keys.totals(device), keys.applications(device), keys.protocols(device), keys.addresses(device)
         )
-
-
-def bucket_ttl(start: int, step: int, keep: int, at_ms: int) -> int:
-    """Return the time to live of a history bucket in seconds.
-
-    A duration, not a point in time, because Redis' clock may differ from ours. The bounds limit the effect of
-    a wrong clock: at least ``step``, at most ``step + keep``.
-
-    :param start: start of the bucket, seconds since the epoch.
-    :param step: length of the bucket, seconds; :param keep: how long it is kept after its end, seconds.
-    :param at_ms: the wall clock, milliseconds since the epoch.
-    """
-    return min(max(start + step + keep - at_ms // 1000, step), step + keep)
 
 
 def _rows_in(fields: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ import redis
 from netify_agent.store.connection import socket_of
 from netify_agent.store.layout import ALL_COUNTERS
 
-Value = str | int
+Value = str | int | bytes
 
 _PIECE_BYTES = 65536
 _LEVEL = 1  # of zlib: takes a tenth of the time of packing, and reduces the size to a tenth
@@ -111,6 +111,10 @@ class Transaction:
         """SADD."""
         self._add("SADD", key, *members)
 
+    def srem(self, key: str, *members: Value) -> None:
+        """SREM."""
+        self._add("SREM", key, *members)
+
     def zadd(self, key: str, scores: Mapping[str, int], nx: bool = False) -> None:
         """ZADD, with NX if ``nx``."""
         pairs: Iterator[tuple[Value, Value]] = ((score, member) for member, score in scores.items())
@@ -131,6 +135,18 @@ class Transaction:
     def expire(self, key: str, seconds: int) -> None:
         """EXPIRE."""
         self._add("EXPIRE", key, seconds)
+
+    def persist(self, key: str) -> None:
+        """PERSIST."""
+        self._add("PERSIST", key)
+
+    def set(self, key: str, value: bytes) -> None:
+        """SET, which also removes a time to live."""
+        self._add("SET", key, value)
+
+    def append(self, key: str, value: bytes) -> None:
+        """APPEND."""
+        self._add("APPEND", key, value)
 
     def delete(self, *keys: str) -> None:
         """DEL."""
@@ -265,7 +281,7 @@ class _Replies:
 
 def _bulk(value: Value) -> bytes:
     """Encode a RESP bulk string. Lone surrogates are replaced, as everywhere in the store."""
-    data = str(value).encode("utf-8", "replace")
+    data = value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
     return b"$%d\r\n%b\r\n" % (len(data), data)
 
 

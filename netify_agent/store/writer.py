@@ -18,16 +18,27 @@ import redis
 from netify_agent.accounting.device_table import DEFAULT_MAX
 from netify_agent.store.addresses import surplus
 from netify_agent.store.client import Client, StoreError, StoreRefused, as_store_error
-from netify_agent.store.deltas import Change, Summary, Sums, Tally
+from netify_agent.store.deltas import Change, Summary, Sums
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter, FlowWriterLimits
 from netify_agent.store.flush import Flush, FlushFacts, FlushPart, Restored, Rewound
 from netify_agent.store.forget_requests import ForgetRequests
-from netify_agent.store.layout import FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
+from netify_agent.store.history_steps import HistorySteps
+from netify_agent.store.history_writer import HistoryLimits, HistoryWriter, Work
+from netify_agent.store.layout import (
+    FIRST_SEEN,
+    GATEWAY,
+    INTERFACE,
+    LAST_SEEN,
+    MIRRORED,
+    SCHEMA,
+    UNATTRIBUTED,
+    Keys,
+)
 from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s, milliseconds
 from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
-from netify_agent.store.retention import Due, Retention, RetentionLimits, WallClock, bucket_ttl
+from netify_agent.store.retention import Due, Retention, RetentionLimits, WallClock
 from netify_agent.store.transaction import Sent, Transaction, repeat
 
 log = logging.getLogger(__name__)
@@ -50,18 +61,19 @@ class StoreWriter:
         self,
         client: Client,
         gateway: str,
-        history: dict[int, int],
+        history: HistorySteps,
         forget_after_s: int,
         *,
         max_devices: int = DEFAULT_MAX,
         flow_limits: FlowWriterLimits | None = None,
         retention_limits: RetentionLimits | None = None,
+        history_limits: HistoryLimits | None = None,
         lease: Lease | None = None,
         part: FlushPart | None = None,
     ) -> None:
         """Sends nothing yet.
 
-        :param history: length of a bucket to the time it is kept, both in seconds.
+        :param history: the steps of the history.
         :param forget_after_s: see :class:`Retention`, also for ``max_devices``.
         :param lease: this agent's lease; None: one for the default interval.
         :param part: adds commands to each flush.
@@ -73,7 +85,7 @@ class StoreWriter:
         self._gateway = gateway
         self._keys = Keys(gateway)
         self._flow_writer = FlowWriter(self._keys, flow_limits)
-        self._history = history
+        self._history = HistoryWriter(client, self._keys, history, history_limits)
         self.forget_requests = ForgetRequests(client, gateway)
         self._part = part
         self.retention = Retention(client, self._keys, forget_after_s, max_devices, retention_limits)
@@ -107,14 +119,16 @@ class StoreWriter:
                 self._now_ms = milliseconds(*pipe.time())
                 self.lease.check(meta, self._now_ms, self._gateway)
                 missing = users_of_protocols(pipe, self._keys) if schema < 2 else {}
+                names = pipe.zrange(self._keys.devices, 0, -1)
                 pipe.multi()
                 pipe.hgetall(self._keys.flows)
-                pipe.zrange(self._keys.devices, 0, -1)
                 for key, devices in missing.items():
                     pipe.zadd(key, devices)
+                if schema < 4:
+                    pipe.sadd(self._keys.unmigrated, *names, GATEWAY)
                 fields = {"schema": SCHEMA, "sources": json.dumps(sources_of(meta))}
                 pipe.hset(meta_key, mapping={**fields, **self.lease.fields(self._now_ms)})
-                flows, names, *_ = pipe.execute()
+                flows, *_ = pipe.execute()
             if meta.get("writer") != self.lease.writer:  # equal if the reply to an earlier claim was lost
                 self._replaced = meta.get("writer")
             return Restored(
@@ -147,9 +161,11 @@ class StoreWriter:
             summary = Summary(flush.batch)
             notes = flush.batch.devices
             changed = {device: notes[device] for device in summary.devices if device in notes}
+            due = due.without({*summary.devices, *self._history.unmigrated(pipe)})
+            work = self._history.read(pipe, clock, flush.batch.bucket, flush.elapsed_ms, due.devices)
             surplus_ips = surplus(self._client, self._keys, changed)
             with Transaction(pipe.connection) as transaction:
-                self._queue(transaction, flush, summary, clock, due, before, surplus_ips)
+                self._queue(transaction, flush, summary, clock, due, before, surplus_ips, work)
                 self._sent = transaction.commit()
                 refused = [f"{name} of {key} ({why})" for name, key, why in transaction.refused()]
         _check_refused(flush.sequence, refused)
@@ -237,10 +253,12 @@ class StoreWriter:
         due: Due,
         before: Before,
         surplus_ips: dict[str, list[str]],
+        work: Work,
     ) -> None:
         batch = flush.batch
         self._queue_meta(pipe, flush, clock)
         self.retention.queue_corrections(pipe, due, clock)
+        self._history.queue(pipe, work)
         self._window.begin(flush.sequence, flush.elapsed_ms)
         rates: dict[str, str] = {}
         for change in summary.changes():
@@ -249,12 +267,15 @@ class StoreWriter:
             if change.name != GATEWAY:
                 self._queue_device(pipe, change, flush)
                 self.growth[change.name] = change.lasting.total[:4]
-            self._queue_history(pipe, change.name, change.interval, flush)
+            self._queue_history(pipe, work, change)
             rates[change.name] = self._window.add(change.name, change.fresh)
         rates = self._queue_rates(pipe, rates)
         pipe.grow(self._keys.unattributed, "", summary.unattributed)
         pipe.grow(self._keys.mirrored, "", summary.mirrored)
         pipe.grow(self._keys.left_out, "", summary.left_out)
+        self._history.grow_other(pipe, work, UNATTRIBUTED, summary.unattributed_interval)
+        self._history.grow_other(pipe, work, MIRRORED, summary.mirrored_interval)
+        self._history.finish(pipe, work)
         self._flow_writer.queue(pipe, batch, flush.at_ms, before)
         for name, count in batch.counters.items():
             pipe.hincrby(self._keys.counters, name, count)
@@ -262,7 +283,7 @@ class StoreWriter:
             pipe.hset(self._keys.categories, mapping=batch.categories)
         for device, ips in surplus_ips.items():
             pipe.zrem(self._keys.addresses(device), *ips)
-        silent = self.retention.queue_forget(pipe, due, summary.devices)
+        silent = self.retention.queue_forget(pipe, due)
         self._flow_writer.queue_forget(pipe, silent)
         self._dropped = [*silent, *self.retention.queue_requested(pipe, due)]
         self.growth.update((device, due.shrinkage(device)) for device in self._dropped)
@@ -323,17 +344,11 @@ class StoreWriter:
         for protocol, sums in change.lasting.protocols.items():
             _use(pipe, self._keys.protocol_users(protocol), device, sums)
 
-    def _queue_history(self, pipe: Transaction, name: str, tally: Tally, flush: Flush) -> None:
-        if not any(tally.total[:4]) and not any(any(sums[:2]) for sums in tally.applications.values()):
-            return
-        bucket = flush.batch.bucket
-        for step, keep in self._history.items():
-            start = bucket - bucket % step
-            key = self._keys.bucket(step, start, name)
-            pipe.grow(key, "", tally.total[:4])
-            for tag, sums in tally.applications.items():
-                pipe.grow(key, ":" + tag, sums[:2])
-            pipe.expire(key, bucket_ttl(start, step, keep, flush.at_ms))
+    def _queue_history(self, pipe: Transaction, work: Work, change: Change) -> None:
+        history, tally = self._history, change.interval
+        history.grow(pipe, work, change.name, tally.total, tally.applications)
+        for interface, total in change.interfaces.items():
+            history.grow_other(pipe, work, INTERFACE + interface, total)
 
     def _queue_rates(self, pipe: Transaction, rates: dict[str, str]) -> dict[str, str]:
         """Replace all rates, those of ``rates`` and the rest of the window; returns them. Others are 0."""

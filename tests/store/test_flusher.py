@@ -16,6 +16,7 @@ from store_book import (
     NETFLIX,
     PHONE,
     YOUTUBE,
+    past,
 )
 from support import Proxy, RedisServer, eventually
 
@@ -52,7 +53,7 @@ def test_the_first_interval_belongs_to_its_own_bucket(
     bucket = rig.flushed[0].batch.bucket
     assert bucket % 300 == 0
     assert bucket == pytest.approx(time.time(), abs=330)
-    assert rig.reader.history(LAPTOP, 300, [bucket])[0][1][NETFLIX] == {"bytes_up": 10, "bytes_down": 20}
+    assert past(rig.history, LAPTOP, 300, [bucket])[0][1][NETFLIX] == {"bytes_up": 10, "bytes_down": 20}
 
 
 def test_a_stop_flushes_the_pending_changes(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:

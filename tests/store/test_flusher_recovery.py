@@ -19,6 +19,7 @@ from store_book import (
     check_entries,
     counts,
     digests,
+    past,
 )
 from support import RedisServer, eventually
 
@@ -260,7 +261,7 @@ def test_the_flusher_waits_for_a_redis_that_is_down_at_the_start(
     assert rig.writer.status.error is None
     assert rig.bytes_down() == {LAPTOP: 20, "gateway": 20}
     bucket = rig.flushed[0].batch.bucket
-    assert rig.reader.history(LAPTOP, 300, [bucket])[0][1][""]["bytes_down"] == 20
+    assert past(rig.history, LAPTOP, 300, [bucket])[0][1][""]["bytes_down"] == 20
 
 
 def test_a_flush_that_times_out_but_is_applied_late_counts_once(

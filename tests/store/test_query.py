@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 from store_book import (
+    HISTORY,
     LAPTOP,
     NETFLIX,
     PHONE,
     Book,
+    past,
 )
 
+from netify_agent.config.calendar import Period
 from netify_agent.store.changes_reader import ChangesReader
 from netify_agent.store.client import StoreError
 from netify_agent.store.flow_reader import FlowFilter, FlowPosition, FlowReader
+from netify_agent.store.history_reader import HistoryReader
 from netify_agent.store.metrics_reader import MetricsReader
 from netify_agent.store.query import FlushedMeanwhile, FlushStamp, Query
 from netify_agent.store.reader import StoreReader
@@ -55,7 +59,9 @@ def test_readers_see_whole_flushes_only(book: Book) -> None:
 READS: dict[str, Callable[[StoreReader], Any]] = {
     "snapshot": lambda reader: reader.snapshot(),
     "device": lambda reader: reader.device(LAPTOP),
-    "history": lambda reader: reader.history(LAPTOP, 300, [0]),
+    "history": lambda reader: HistoryReader(reader.client, "gw1", HISTORY).buckets(
+        LAPTOP, 300, [Period(0, 300)]
+    ),
     "applications": lambda reader: UsageReader(reader).applications(),
     "protocols": lambda reader: UsageReader(reader).protocols(),
     "application": lambda reader: UsageReader(reader).application(NETFLIX),
@@ -70,6 +76,7 @@ class FlushedWithinEachPipeline:
 
     def __init__(self, client: Any) -> None:
         self._client = client
+        self.connection_pool = client.connection_pool
 
     def pipeline(self, transaction: bool) -> Any:
         pipe = self._client.pipeline(transaction=transaction)
@@ -155,6 +162,8 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
 
     pool.connection_class = Counting
 
+    history = HistoryReader(book.reader.client, "gw1", HISTORY)
+
     def count(call: Callable[[], Any]) -> int:
         nonlocal trips
         trips = 0
@@ -168,7 +177,7 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
         "applications": lambda: book.applications(10),
         "application": lambda: book.usage.application(NETFLIX),
         "protocols": lambda: book.protocols(10),
-        "history": lambda: book.reader.history(LAPTOP, 300, range(0, 300 * 2000, 300)),
+        "history": lambda: past(history, LAPTOP, 300, range(0, 300 * 2000, 300)),
         "meta": book.reader.meta,
         "last flush": book.reader.last_flush,
         "knows": lambda: book.reader.knows(LAPTOP),
@@ -194,6 +203,6 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
     assert few == {
         "snapshot": 2, "snapshot with details": 3, "device": 1,
         "applications": 2, "application": 2, "protocols": 2,
-        "history": 1, "meta": 1, "last flush": 1, "knows": 1, "counters": 1,
+        "history": 3, "meta": 1, "last flush": 1, "knows": 1, "counters": 1,
         "flows": 5, "flows of both": 6, "risks": 2, "traffic": 3, "changes": 2,
     }  # fmt: skip

@@ -116,17 +116,6 @@ def test_ended_flows_are_neither_lost_to_a_clock_ahead_nor_kept_by_one_that_went
     check_entries(book.client, "gw1")
 
 
-@pytest.mark.parametrize("bucket_off_s", [-YEARS_MS // 1000, 0, YEARS_MS // 1000])
-def test_history_stays_for_its_time_however_wrong_the_clock_was(make: MakeBook, bucket_off_s: int) -> None:
-    book = make(history={300: 7200})
-    book.bucket = NOW // 1000 // 300 * 300 + bucket_off_s
-    book.accountant.close_batch(book.bucket)
-    book.accountant.finish_batch()
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2), at_ms=NOW)
-    (ttl,) = {book.client.ttl(KEYS.bucket(300, book.bucket, name)) for name in ("", LAPTOP)}
-    assert 290 <= ttl <= 7500
-
-
 # -- room --------------------------------------------------------------------------------------------------
 
 

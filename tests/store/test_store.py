@@ -29,6 +29,7 @@ from netify_agent.store.audit import SumAudit
 from netify_agent.store.changes_reader import ChangesReader
 from netify_agent.store.client import connect
 from netify_agent.store.flow_reader import FlowFilter
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys
 from netify_agent.store.metrics_reader import MetricsReader
 from netify_agent.store.writer import StoreWriter
@@ -98,7 +99,7 @@ def test_a_simulated_network_is_read_back_to_the_byte(shared_redis: RedisServer,
     }
     for step in (300, 3600, 86400):
         starts = range(start_s // step * step, start_s + 7200, step)
-        buckets = book.reader.history("", step, starts)
+        buckets = book.past("", step, starts)
         for counter in ("bytes_up", "bytes_down", "packets_up", "packets_down"):
             assert sum(rows[""].get(counter, 0) for _, rows in buckets) == truth["gateway"][counter]
 
@@ -133,8 +134,8 @@ def test_a_new_store_is_empty(book: Book) -> None:
     assert book.reader.device(LAPTOP) is None
     assert not book.reader.knows(LAPTOP)
     assert book.applications(10) == []
-    assert book.reader.history(LAPTOP, 300, []) == []
-    assert book.reader.history(LAPTOP, 300, [book.bucket]) == []
+    assert book.past(LAPTOP, 300, []) == []
+    assert book.past(LAPTOP, 300, [book.bucket]) == []
 
 
 def test_counters_of_the_accounting_add_up(book: Book) -> None:
@@ -187,7 +188,7 @@ def test_hostile_names_are_stored_unchanged(book: Book, text: str) -> None:
     assert found.categories[text] == 9
     rows = book.applications(3)
     assert [(row.name, row.category, row.users) for row in rows] == [(text, 9, [(LAPTOP, 16)])]
-    assert book.reader.history(LAPTOP, 300, [book.bucket])[0][1][text] == {"bytes_up": 7, "bytes_down": 9}
+    assert book.past(LAPTOP, 300, [book.bucket])[0][1][text] == {"bytes_up": 7, "bytes_down": 9}
     assert book.writer.claim().flows[flow_id("a")].key.application == text
 
 
@@ -217,7 +218,7 @@ def test_a_claim_returns_every_live_flow_unchanged(book: Book, shared_redis: Red
         book.netifyd.flow("d"),
         book.netifyd.stats("e", 7, 8, total_bytes=1000),
     )
-    restored = StoreWriter(book.client, "gw1", {300: 600}, 86400).claim()
+    restored = StoreWriter(book.client, "gw1", HistorySteps({300: 600}), 86400).claim()
     assert restored.flows == flush.batch.flows
     assert digests(restored.flows) == set("abcde")
     start = 1_699_999_950_000
@@ -254,6 +255,9 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     book.writer.apply(
         book.flush(book.netifyd.flow("b", application=YOUTUBE, **risks), book.netifyd.purge("a"))
     )
+    for _ in range(13):
+        book.bucket += 300
+        book.flush(book.netifyd.stats("b", 1, 2), at_ms=now)
     book.writer.claim()
     assert SumAudit(book.client, "gw1").step(book.sequence)
     book.writer.release()
@@ -267,7 +271,7 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
             book.applications(10),
             book.usage.application(YOUTUBE),
             book.protocols(10),
-            reader.history(LAPTOP, 300, [book.bucket]),
+            book.past(LAPTOP, 300, [book.bucket]),
             book.flows.page(FlowFilter(min_risk=1), 10).rows,
             book.risks(LAPTOP),
             MetricsReader(reader).traffic(10, 60_000).devices,
@@ -283,6 +287,7 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
         *("hget", "hgetall", "hkeys", "hmget", "hset", "hsetnx", "hincrby", "hdel", "del", "expire"),
         *("zadd", "zcard", "zcount", "zincrby", "zrange", "zrangebyscore", "zrem"),
         *("zremrangebyscore", "zrevrange", "zrevrangebyscore", "zscore", "sadd", "smembers"),
+        *("append", "mget", "persist", "scard", "set", "srandmember", "srem"),
     }
 
 

@@ -18,6 +18,7 @@ from store_book import (
 from support import RedisServer, eventually, free_port
 
 from netify_agent.store.client import StoreError, connect
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.reader import StoreReader
 from netify_agent.store.writer import StoreWriter
 
@@ -70,7 +71,10 @@ def test_a_wrong_password_is_one_clear_line_without_it(
     guarded: int, credentials: str, password: str | None, told: str
 ) -> None:
     client = connect(f"redis://{credentials}127.0.0.1:{guarded}/0", password)
-    for call in (StoreReader(client, "gw1").ping, StoreWriter(client, "gw1", {300: 600}, 86400).claim):
+    for call in (
+        StoreReader(client, "gw1").ping,
+        StoreWriter(client, "gw1", HistorySteps({300: 600}), 86400).claim,
+    ):
         with pytest.raises(StoreError, match=told) as error:
             call()
         assert "\n" not in str(error.value)
@@ -86,7 +90,7 @@ def test_a_refused_connection_is_one_clear_line(directory: Path) -> None:
         client = connect(url, None)
         for call in (
             StoreReader(client, "gw1").snapshot,
-            StoreWriter(client, "gw1", {300: 600}, 86400).claim,
+            StoreWriter(client, "gw1", HistorySteps({300: 600}), 86400).claim,
         ):
             with pytest.raises(StoreError, match=told) as error:
                 call()

@@ -23,6 +23,7 @@ from support import RedisServer, free_port
 
 from netify_agent.store.client import StoreError, StoreRefused, connect
 from netify_agent.store.encoding import decode_details
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import SCHEMA, Keys
 from netify_agent.store.retention import Due, Retention, WallClock
 from netify_agent.store.writer import Rewound, StoreWriter
@@ -77,7 +78,7 @@ def test_a_claim_between_check_and_commit_wins(book: Book, shared_redis: RedisSe
             Book(shared_redis.url, "gw1")
             return super().read(pipe, clock, requested)
 
-    slow = StoreWriter(book.client, "gw1", {300: 600}, 86400)
+    slow = StoreWriter(book.client, "gw1", HistorySteps({300: 600}), 86400)
     slow.retention = Slow(book.client, Keys("gw1"), 86400, 10_000)
     slow.claim()
     before = book.reader.snapshot()
@@ -116,6 +117,7 @@ def test_a_store_of_schema_1_gets_the_users_of_protocols(book: Book, shared_redi
         "instances": of_schema_1["instances"],
         "sources": '{"unix:///run/n.sock": [1700000002000, 0, 5, 6]}',
     }
+    assert found.pop(Keys("gw1").unmigrated) == {"", LAPTOP, PHONE, TUNNEL}
     assert found == expected
     assert expected[Keys("gw1").protocol_users("DNS")] == [(PHONE, 10)]
 

@@ -1,4 +1,4 @@
-"""``/history`` and ``/<device>/history``: traffic in the past, in buckets of equal length."""
+"""``/history`` and ``/<device>/history``: traffic in the past, by periods of the calendar."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from netify_agent.api.http.problems import Problem, bad_parameter
 from netify_agent.api.http.route import Document, OtherResponse, Parameter, Request, Route, Table
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
+from netify_agent.config.calendar import DAY_S, Calendar, Period
 from netify_agent.config.settings import Resolution
+from netify_agent.store.history_reader import HistoryReader
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import GATEWAY
 
 MAX_BUCKETS = 2000  # in one answer
@@ -18,19 +21,24 @@ def routes(services: Services) -> list[Route]:
     """The routes of the history of the gateway and of a device."""
     resolutions = {resolution.name: resolution for resolution in services.settings.history}
     documents, reader = services.documents, services.reader
+    steps = HistorySteps.of(services.settings.history, services.settings.calendar.calendar())
+    history = HistoryReader(reader.client, services.settings.gateway, steps)
 
     def of_device(request: Request) -> Document:
         device, resolution = request["device"], resolutions[request["resolution"]]
-        starts = bucket_starts(request, resolution)
+        periods = periods_of(request, resolution, steps.calendar)
         if not reader.knows(device):
             raise Problem(404, f"no device {device} has been seen")
-        buckets = reader.history(device, resolution.step_s, starts)
-        return documents.history(device, resolution.step_s, buckets, applications=request["applications"])
+        applications = request["applications"]
+        buckets = history.buckets(device, resolution.step_s, periods, applications=applications)
+        return documents.history(device, resolution.step_s, buckets, applications=applications)
 
     def of_gateway(request: Request) -> Document:
         resolution = resolutions[request["resolution"]]
-        buckets = reader.history(GATEWAY, resolution.step_s, bucket_starts(request, resolution))
-        return documents.history(None, resolution.step_s, buckets, applications=request["applications"])
+        periods = periods_of(request, resolution, steps.calendar)
+        applications = request["applications"]
+        buckets = history.buckets(GATEWAY, resolution.step_s, periods, applications=applications)
+        return documents.history(None, resolution.step_s, buckets, applications=applications)
 
     return [
         Route(
@@ -66,8 +74,8 @@ def _parameters(names: list[str]) -> list[Parameter]:
     ]
 
 
-def bucket_starts(request: Request, resolution: Resolution) -> range:
-    """Starts of the buckets that touch the requested range, seconds since the epoch.
+def periods_of(request: Request, resolution: Resolution, calendar: Calendar) -> list[Period]:
+    """The buckets that touch the requested range.
 
     Buckets in the future and buckets that have expired are left out.
 
@@ -81,7 +89,11 @@ def bucket_starts(request: Request, resolution: Resolution) -> range:
     if request["to"] is not None and since > to:
         raise bad_parameter("from", given, "a time that is not after 'to'")
     earliest = now - resolution.keep_s
-    starts = range(max(since, earliest - step) // step * step, min(to, now) + 1, step)
-    if len(starts) > MAX_BUCKETS:
-        raise bad_parameter("from", given, f"a time that makes at most {MAX_BUCKETS} buckets")
-    return starts
+    since, until = max(since, earliest - step, 0), min(to, now) + 1
+    many = until - since > (MAX_BUCKETS + 2) * (step + DAY_S * (step >= DAY_S))
+    periods = [] if many else calendar.periods(step, since, until)
+    if many or len(periods) > MAX_BUCKETS:
+        if request["from"] is not None:
+            raise bad_parameter("from", given, f"a time that makes at most {MAX_BUCKETS} buckets")
+        periods = periods[-MAX_BUCKETS:]
+    return periods

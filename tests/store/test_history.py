@@ -1,0 +1,292 @@
+"""History equals the truth in every step, while buckets close and chunks are summed up."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo
+
+import pytest
+from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE, everything
+from support import RedisServer
+
+from netify_agent.accounting.batch import Batch, Row
+from netify_agent.config.calendar import DAY_S, HOUR_S, MONTH_S, Calendar
+from netify_agent.netifyd.flow_record import Key
+from netify_agent.store.client import connect, undecoded
+from netify_agent.store.flush import Flush
+from netify_agent.store.history_reader import HistoryReader
+from netify_agent.store.history_record import NO_VOLUME, Share, Volume, add_volumes
+from netify_agent.store.history_steps import HistorySteps
+from netify_agent.store.layout import FORGOTTEN, GATEWAY, INTERFACE, SCHEMA, Keys
+from netify_agent.store.transaction import Sent
+from netify_agent.store.writer import StoreWriter
+
+KEEP_S = {300: 2 * DAY_S, HOUR_S: 31 * DAY_S, DAY_S: 400 * DAY_S, MONTH_S: 5 * 365 * DAY_S}
+KEYS = Keys("gw1")
+BEGIN = 1_774_700_000  # 28 March 2026: the day before the clocks of Berlin go forward
+AGE = 100 * 365 * 86_400_000
+Moved = list[tuple[int, str, str, int, int]]  # bucket, device, application, bytes up and down
+
+
+def calendar(zone: str) -> Calendar:
+    return Calendar(zone, ZoneInfo(zone))
+
+
+class Gateway:
+    """A store that is written flush by flush, and what was written."""
+
+    def __init__(self, url: str, zone: str = "UTC") -> None:
+        self.client = connect(url, None)
+        self.url = url
+        self.moved: Moved = []
+        self.sequence = 0
+        self.start(zone)
+
+    def start(self, zone: str) -> None:
+        """Start another agent, with a calendar of ``zone``."""
+        self.steps = HistorySteps(KEEP_S, calendar(zone))
+        self.writer = StoreWriter(self.client, "gw1", self.steps, AGE // 1000)
+        self.sequence = self.writer.claim().sequence
+        self.reader = HistoryReader(self.client, "gw1", self.steps)
+
+    def flush(self, at: int, *moved: tuple[str, str, int, int], every_s: int = 75) -> Sent:
+        """A flush at ``at`` (s). ``moved``: device, application, bytes up and down."""
+        bucket = self.steps.bucket(at)
+        batch = Batch(bucket)
+        for device, application, up, down in moved:
+            row = batch.counted.setdefault(Key(device, application, "HTTP/S", "eth0"), Row())
+            row.bytes_up += up
+            row.bytes_down += down
+            self.moved.append((bucket, device, application, up, down))
+        self.sequence += 1
+        return self.writer.apply(Flush(self.sequence, batch, at * 1000, every_s * 1000))
+
+    def truth(self, series: str, step: int) -> dict[int, Volume]:
+        """Volume of each period with traffic."""
+        found: defaultdict[int, Volume] = defaultdict(Volume)
+        for bucket, device, _, up, down in self.moved:
+            if series in (GATEWAY, device, INTERFACE + "eth0"):
+                middle = self.steps.middle(300, bucket)
+                start = self.steps.calendar.period(step, middle).start
+                found[start] = add_volumes(found[start], Volume(up, down))
+        return dict(found)
+
+    def stored(self, series: str, step: int, since: int, until: int) -> dict[int, Volume]:
+        periods = self.steps.calendar.periods(step, since, until)
+        return {bucket.start: bucket.volume for bucket in self.reader.buckets(series, step, periods)}
+
+    def check(self, since: int, until: int, *, names: tuple[str, ...] = (GATEWAY, LAPTOP)) -> None:
+        """Every step that still has all of the time is what was written."""
+        for series in names:
+            for step in KEEP_S:
+                begin = max(since, until - KEEP_S[step])
+                begin = self.steps.calendar.period(step, begin).start
+                truth = {
+                    start: volume for start, volume in self.truth(series, step).items() if start >= begin
+                }
+                assert self.stored(series, step, begin, until) == truth, (series, step)
+
+
+@pytest.fixture
+def redis_url(shared_redis: RedisServer) -> Iterator[str]:
+    connect(shared_redis.url, None).flushall()
+    yield shared_redis.url
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"])
+def test_every_step_has_each_byte_once(redis_url: str, zone: str) -> None:
+    gateway, chance = Gateway(redis_url, zone), random.Random(1)
+    at = BEGIN
+    for number in range(900):
+        at += chance.choice([75, 150, 300, 900])
+        gateway.flush(
+            at,
+            *((LAPTOP, chance.choice([NETFLIX, YOUTUBE]), chance.randint(0, 9), chance.randint(0, 10**9)),),
+            *((PHONE, NETFLIX, 1, 1),) * (number % 3 == 0),
+        )
+        if number % 90 == 0:
+            gateway.check(BEGIN, at + 1)
+    gateway.check(BEGIN, at + 1, names=(GATEWAY, LAPTOP, PHONE, INTERFACE + "eth0"))
+    open_hashes = [key for key in everything(gateway.client) if ":history:open:" in key]
+    assert len(open_hashes) <= 2 * 4  # of this bucket, and of the one before while it is packed
+    assert gateway.reader.other_series() == [INTERFACE + "eth0"]
+
+
+def test_a_change_of_the_zone_and_a_clock_that_goes_back_lose_nothing(redis_url: str) -> None:
+    gateway = Gateway(redis_url)
+    at = BEGIN
+    for zone in ("UTC", "America/St_Johns", "Europe/Berlin", "Europe/Berlin"):
+        gateway.start(zone)
+        for number in range(200):
+            at += 600
+            gateway.flush(at, (LAPTOP, NETFLIX, 1, number))
+        at -= 40_000  # the clock is set back, over days that were summed up
+    total = sum(down for *_, down in gateway.moved)
+    for step in (HOUR_S, DAY_S, MONTH_S):
+        stored = gateway.stored(LAPTOP, step, BEGIN - 40 * DAY_S, at + 40 * DAY_S)
+        assert sum(volume.bytes_down for volume in stored.values()) == total
+        assert sum(volume.bytes_up for volume in stored.values()) == 800
+
+
+def test_the_sums_of_a_range_are_those_of_its_buckets(redis_url: str) -> None:
+    gateway, chance = Gateway(redis_url, "Europe/Berlin"), random.Random(2)
+    at = BEGIN
+    for _ in range(600):
+        at += 600
+        gateway.flush(at, (LAPTOP, chance.choice([NETFLIX, YOUTUBE]), chance.randint(1, 99), 5))
+    now = at
+    for _ in range(60):
+        since = chance.randint(now - DAY_S, now)
+        until = chance.randint(since, now + 100)
+        found = gateway.reader.volumes([LAPTOP, PHONE], since, until)
+        begin, end = found.period
+        assert begin <= since
+        assert begin > since - 300
+        assert end >= min(until, now)
+        expected, by_application = NO_VOLUME, defaultdict[str, int](int)
+        for bucket, _, application, up, down in gateway.moved:
+            if begin <= bucket < end:
+                expected = add_volumes(expected, Volume(up, down))
+                by_application[application] += up
+        assert found.volumes.get(LAPTOP, NO_VOLUME) == expected
+        shares = gateway.reader.shares([LAPTOP, PHONE], since, until).shares.get(LAPTOP, {})
+        assert {name: share.bytes_up for name, share in shares.items()} == by_application
+    everything_moved = gateway.reader.volumes([LAPTOP], 0, now + 1)
+    assert everything_moved.volumes[LAPTOP].bytes_down == 3000
+
+
+def test_a_dropped_device_goes_on_in_forgotten(redis_url: str) -> None:
+    gateway = Gateway(redis_url)
+    at = BEGIN
+    for number in range(100):
+        at += 600
+        moved = [(PHONE, NETFLIX, 2, 3)]
+        gateway.flush(at, *moved, *([(LAPTOP, YOUTUBE, 5, 7)] if number < 60 else []))
+    gateway.writer.retention.forget_after_s = 4 * HOUR_S
+    gateway.client.hset(KEYS.meta, "steady", 0)
+    gateway.client.zadd(KEYS.devices, {LAPTOP: (BEGIN + 36_000) * 1000, PHONE: at * 1000})
+    gateway.flush(at + 75, (PHONE, NETFLIX, 1, 1))
+    assert gateway.writer.dropped_devices() == [LAPTOP]
+    assert not [key for key in everything(gateway.client) if ":history:" in key and key.endswith(LAPTOP)]
+    for _ in range(2):
+        for step in (HOUR_S, DAY_S, MONTH_S):
+            assert gateway.stored(FORGOTTEN, step, BEGIN, at + 1) == gateway.truth(LAPTOP, step)
+        for _ in range(300):  # what was fresh is summed up later
+            at += 900
+            gateway.flush(at, (PHONE, NETFLIX, 1, 1))
+    assert gateway.reader.shares([FORGOTTEN], BEGIN, at).shares == {FORGOTTEN: {YOUTUBE: Share(300, 420)}}
+
+
+def test_a_damaged_chunk_is_left_out_and_counted(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    gateway = Gateway(redis_url)
+    for number in range(9):
+        gateway.flush(BEGIN + 300 * number, (LAPTOP, NETFLIX, 1, 1))
+    damaged = [key for key in everything_of_chunks(gateway) if key.endswith(LAPTOP)]
+    for key in damaged:
+        gateway.client.set(key, b"\x05\x00")
+    for number in range(9, 40):
+        gateway.flush(BEGIN + 300 * number, (LAPTOP, NETFLIX, 1, 1))
+    assert int(gateway.client.hget(KEYS.counters, "history_damaged")) == len(damaged)
+    stored = gateway.stored(LAPTOP, DAY_S, BEGIN, BEGIN + DAY_S)
+    assert 0 < sum(volume.bytes_up for volume in stored.values()) < 40
+    assert any("is damaged" in record.message for record in caplog.records)
+
+
+def everything_of_chunks(gateway: Gateway) -> list[str]:
+    return sorted(gateway.client.scan_iter("netify:{gw1}:history:chunk:*", count=1000))
+
+
+# -- the form of schema 3 ----------------------------------------------------------------------------------
+
+
+def of_schema_3(gateway: Gateway, moved: Moved, steps: tuple[int, ...] = (300, HOUR_S, DAY_S)) -> None:
+    """Store what moved in the form of schema 3."""
+    for bucket, device, application, up, down in moved:
+        for step in steps:
+            for series in (GATEWAY, device) if bucket > moved[0][0] - KEEP_S[step] else ():
+                key = KEYS.old_bucket(step, bucket - bucket % step, series)
+                for suffix in ("", ":" + application):
+                    gateway.client.hincrby(key, "bu" + suffix, up)
+                    gateway.client.hincrby(key, "bd" + suffix, down)
+                gateway.client.expire(key, KEEP_S[step])
+    gateway.client.hset(KEYS.meta, "schema", 3)
+    gateway.client.hdel(KEYS.meta, "history_due", "history_since", "history_numbers")
+    gateway.moved += moved
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_history_of_schema_3_becomes_packed_while_it_is_read(redis_url: str, zone: str) -> None:
+    gateway = Gateway(redis_url)
+    devices = [f"02:00:00:00:01:{number:02x}" for number in range(12)]
+    end = BEGIN + 40 * DAY_S
+    for device in (LAPTOP, *devices):
+        gateway.client.zadd(KEYS.devices, {device: end * 1000})
+    moved = [(end - 7 * HOUR_S * n - 300, LAPTOP, NETFLIX, n, 1) for n in range(120)]
+    moved = [(bucket - bucket % 300, *rest) for bucket, *rest in moved]  # type: ignore[misc]
+    of_schema_3(gateway, [*moved, *((end - end % 300, device, YOUTUBE, 1, 2) for device in devices)])
+    gateway.start(zone)
+    unmigrated = gateway.client.scard(KEYS.unmigrated)
+    assert unmigrated == 14
+    total = sum(up for _, device, _, up, _ in gateway.moved if device == LAPTOP)
+    at = end
+    for _ in range(14):
+        for step in (DAY_S, MONTH_S):
+            stored = gateway.stored(LAPTOP, step, BEGIN - 40 * DAY_S, at + DAY_S)
+            assert sum(volume.bytes_up for volume in stored.values()) == total
+            if zone == "UTC":
+                assert stored == gateway.truth(LAPTOP, step)
+        at += 75
+        gateway.flush(at, (LAPTOP, NETFLIX, 1, 0))
+        total += 1
+    assert not gateway.client.exists(KEYS.unmigrated)
+    left = [key for key in everything(gateway.client) if key.split(":history:")[-1][0].isdigit()]
+    assert left == []
+    for _ in range(40):  # over the end of the month
+        at += DAY_S // 3
+        gateway.flush(at, (LAPTOP, NETFLIX, 1, 0), every_s=DAY_S // 3)
+        total += 1
+    for step in (DAY_S, MONTH_S):
+        stored = gateway.stored(LAPTOP, step, BEGIN - 40 * DAY_S, at + DAY_S)
+        assert sum(volume.bytes_up for volume in stored.values()) == total
+    assert gateway.client.hget(KEYS.meta, "schema") == str(SCHEMA)
+
+
+def test_an_agent_that_dies_at_any_flush_loses_nothing(redis_url: str) -> None:
+    """Each flush is attempted by an agent that never learns whether it was applied."""
+    gateway = Gateway(redis_url)
+    at = BEGIN
+    for number in range(150):
+        at += 300
+        gateway.flush(at, (LAPTOP, NETFLIX, 1, number))
+        gateway.writer.release()
+        gateway.start("UTC")
+    gateway.check(BEGIN, at + 1)
+
+
+def test_a_redis_that_lost_flushes_gets_them_again_with_their_history(redis_url: str) -> None:
+    gateway = Gateway(redis_url)
+    at = BEGIN
+    for number in range(30):
+        at += 300
+        gateway.flush(at, (LAPTOP, NETFLIX, 1, number))
+    raw = undecoded(gateway.client)
+    saved = {key: raw.dump(key) for key in raw.scan_iter(count=1000)}
+    sent = []
+    for number in range(30):
+        at += 300
+        sent.append((gateway.sequence + 1, gateway.flush(at, (LAPTOP, NETFLIX, 1, number))))
+    written = everything_packed(gateway)
+    raw.flushall()
+    for key, data in saved.items():
+        raw.restore(key, 0, data)
+    for sequence, data in sent:
+        gateway.writer.repeat(sequence, data)
+    assert everything_packed(gateway) == written
+    gateway.check(BEGIN, at + 1)
+
+
+def everything_packed(gateway: Gateway) -> dict[bytes, bytes]:
+    raw = undecoded(gateway.client)
+    return {key: raw.get(key) for key in everything_of_chunks(gateway)}
