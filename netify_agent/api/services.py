@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from netify_agent.alerts.alert import Alert
@@ -13,6 +14,8 @@ from netify_agent.api.flush_log import FlushLog
 from netify_agent.config.settings import Settings
 from netify_agent.enrich import Directory
 from netify_agent.store.flusher import FlusherStatus
+from netify_agent.store.history_reader import HistoryReader
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.query import FlushStamp
 from netify_agent.store.reader import StoreReader
 
@@ -59,6 +62,12 @@ class Services:
     def documents(self) -> Documents:
         """Builds documents with this gateway's settings and names."""
         return Documents(self.settings.gateway, self.settings.interval_s, self.directory)
+
+    @cached_property
+    def history(self) -> HistoryReader:
+        """Reads the history by the configured steps and calendar."""
+        steps = HistorySteps.of(self.settings.history, self.settings.calendar.calendar())
+        return HistoryReader(self.reader.client, self.settings.gateway, steps)
 
     def last_flush(self) -> FlushStamp:
         """The last flush that Redis took.

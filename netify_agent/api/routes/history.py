@@ -9,8 +9,6 @@ from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.config.calendar import DAY_S, Calendar, Period
 from netify_agent.config.settings import Resolution
-from netify_agent.store.history_reader import HistoryReader
-from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import GATEWAY
 
 MAX_BUCKETS = 2000  # in one answer
@@ -21,12 +19,12 @@ def routes(services: Services) -> list[Route]:
     """The routes of the history of the gateway and of a device."""
     resolutions = {resolution.name: resolution for resolution in services.settings.history}
     documents, reader = services.documents, services.reader
-    steps = HistorySteps.of(services.settings.history, services.settings.calendar.calendar())
-    history = HistoryReader(reader.client, services.settings.gateway, steps)
+    history = services.history
+    calendar = history.steps.calendar
 
     def of_device(request: Request) -> Document:
         device, resolution = request["device"], resolutions[request["resolution"]]
-        periods = periods_of(request, resolution, steps.calendar)
+        periods = periods_of(request, resolution, calendar)
         if not reader.knows(device):
             raise Problem(404, f"no device {device} has been seen")
         applications = request["applications"]
@@ -35,7 +33,7 @@ def routes(services: Services) -> list[Route]:
 
     def of_gateway(request: Request) -> Document:
         resolution = resolutions[request["resolution"]]
-        periods = periods_of(request, resolution, steps.calendar)
+        periods = periods_of(request, resolution, calendar)
         applications = request["applications"]
         buckets = history.buckets(GATEWAY, resolution.step_s, periods, applications=applications)
         return documents.history(None, resolution.step_s, buckets, applications=applications)

@@ -50,7 +50,7 @@ def routes(services: Services) -> list[Route]:
         known = services.reader.known()
         calendar = services.settings.calendar.calendar()
         period = requested_period(request, calendar, known.flush.at_ms // 1000)
-        usage = PeriodUsage(services.reader.history, directory, known.categories)
+        usage = PeriodUsage(services.history, directory, known.categories)
         selection = selected(request, known.devices)
         now = usage.read(selection, by, period, known.flush)
         before = then = None
