@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import yaml
 
 from netify_agent.config import calendar, yaml_reader
+from netify_agent.config.calendar import MONTH_S
 from netify_agent.config.yaml_reader import Expected, Problem, Refused, parsed
 
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7): sun_path is 108 bytes and ends in a NUL

@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 EX_STORE_TAKEN = 69  # sysexits.h: EX_UNAVAILABLE; the unit's RestartPreventExitStatus lists it
 #: Settings that a reload can't change, because they determine where the data is stored.
-_FIXED = ("gateway", "redis", "history")
+_FIXED = ("gateway", "redis", "history", "calendar")
 
 
 _DEFAULT_LIMITS = SupervisorLimits()

@@ -50,6 +50,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         Resolution(300, 172800, "5m"),
         Resolution(3600, 2678400, "1h"),
         Resolution(86400, 34560000, "1d"),
+        Resolution(2629746, 157680000, "1mo"),
     )
     assert settings.devices == DeviceSettings(10_000, 34560000, ())
     assert settings.names.vendors == "/usr/share/ieee-data"

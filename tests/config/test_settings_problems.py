@@ -191,7 +191,19 @@ from netify_agent.config.settings import (
         ),
         (
             "history: {5m: 2d, 7m: 2d}",
-            "history.7m: expected a multiple of the shortest resolution, 5m, found '7m'",
+            "history.7m: expected a multiple of the next shorter resolution, 5m, found '7m'",
+        ),
+        (
+            "history: {5m: 2d, 20m: 2d, 30m: 2d}",
+            "history.30m: expected a multiple of the next shorter resolution, 20m, found '30m'",
+        ),
+        (
+            "history: {7d: 1y, 1mo: 5y}",
+            "history.1mo: expected a multiple of the next shorter resolution, 7d, found '1mo'",
+        ),
+        (
+            "history: {1y: 2y}",
+            "history.1y: expected a duration such as 90s, 5m, 1h or 31d, from 1m to 36500d",
         ),
         (
             "history: {5m: 2d, 300s: 2d}",
