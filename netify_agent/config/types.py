@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
@@ -308,7 +309,7 @@ def history(node: yaml.Node) -> tuple[Resolution, ...]:
         except Refused as refused:
             problems += [problem.under(yaml_reader.key_shown(key)) for problem in refused.problems]
     ordered = sorted(found)
-    for shorter_s, step_s in zip(ordered, ordered[1:], strict=False):
+    for shorter_s, step_s in pairwise(ordered):
         # Months are whole days, so what divides a day divides them.
         if (calendar.DAY_S if step_s == MONTH_S else step_s) % shorter_s:
             resolution, key_node = found[step_s]

@@ -162,7 +162,7 @@ from netify_agent.config.settings import (
         ),
         ("history: {}", "history: expected 1 to 6 resolutions, found 0"),
         (
-            "history: {1m: 7m, 2m: 7m, 3m: 7m, 4m: 7m, 5m: 7m, 6m: 7m, 7m: 7m}",
+            "history: {1m: 2h, 2m: 2h, 4m: 2h, 8m: 2h, 16m: 2h, 32m: 2h, 64m: 2h}",
             "history: expected 1 to 6 resolutions",
         ),
         (
