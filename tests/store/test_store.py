@@ -252,12 +252,12 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     risks = {"risks": {"ndpi_risk_score": 10, "risks": [46]}}
     now = int(time.time() * 1000)
     book.flush(book.netifyd.flow("b", **risks), book.netifyd.stats("b", 1, 2), at_ms=now)
-    book.writer.apply(
-        book.flush(book.netifyd.flow("b", application=YOUTUBE, **risks), book.netifyd.purge("a"))
-    )
     for _ in range(13):
         book.bucket += 300
         book.flush(book.netifyd.stats("b", 1, 2), at_ms=now)
+    book.writer.apply(
+        book.flush(book.netifyd.flow("b", application=YOUTUBE, **risks), book.netifyd.purge("a"))
+    )
     book.writer.claim()
     assert SumAudit(book.client, "gw1").step(book.sequence)
     book.writer.release()
