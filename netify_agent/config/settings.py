@@ -7,11 +7,10 @@ how YAML is walked (that is ``yaml_reader``) nor what anyone does with a setting
 import re
 import socket
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import yaml
 
-from netify_agent.config import secrets, types, yaml_reader
+from netify_agent.config import redis_url, secrets, types, yaml_reader
 from netify_agent.config.calendar import Calendar, load_zone
 from netify_agent.config.types import Endpoint, Resolution
 from netify_agent.config.yaml_reader import ConfigError, parsed, reads, section
@@ -34,6 +33,7 @@ __all__ = [
 ]
 
 _path = parsed(types.absolute_path)
+_redis_url = parsed(redis_url.redis_url, secret=True)
 _no_path = yaml_reader.optional(_path)
 
 
@@ -141,7 +141,7 @@ def _key_with_certificate(tls: RedisTlsSettings) -> yaml_reader.Conflict | None:
 class RedisSettings:
     """The connection to Redis. ``url`` may contain a password; display ``safe_url`` instead."""
 
-    url: str = field(default="redis://127.0.0.1:6379/0", metadata=reads(parsed(types.redis_url, secret=True)))
+    url: str = field(default="redis://127.0.0.1:6379/0", metadata=reads(_redis_url))
     password_file: str | None = field(default=None, metadata=reads(_no_path))
     tls: RedisTlsSettings = field(
         default=RedisTlsSettings(), metadata=reads(section(RedisTlsSettings, _key_with_certificate))
@@ -273,11 +273,12 @@ class NameSettings:
 
 
 def _consistent_redis(redis: RedisSettings) -> yaml_reader.Conflict | None:
-    if redis.password_file is not None and urlsplit(redis.url).password is not None:
+    url = redis_url.read(redis.url)
+    if redis.password_file is not None and url.has_password:
         text = "expected one password, found one in redis.url too"
         return yaml_reader.Conflict(("password_file", "url"), text)
-    if redis.tls != RedisTlsSettings() and not redis.url.startswith("rediss://"):
-        text = f"expected a redis.url that begins with rediss://, found '{redis.safe_url}'"
+    if redis.tls != RedisTlsSettings() and not url.is_tls:
+        text = f"expected a redis.url that begins with rediss, found '{redis.safe_url}'"
         return yaml_reader.Conflict(("tls", "url"), text)
     return None
 
