@@ -1,7 +1,7 @@
 # Start with `make run` and `make test`. Both install what they need the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-oldest test-matrix test-bare test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
+.PHONY: help setup run test test-long test-oldest test-hiredis test-matrix test-bare test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
 
 # `make setup` may have installed a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait rather than compute: running four at once takes a third of the time.
@@ -28,12 +28,16 @@ test-long: setup ## run the tests that take minutes
 test-oldest: setup ## run the tests with the oldest libraries, those of Ubuntu 22.04
 	@packaging/test-oldest
 
-test-matrix: test test-oldest ## run the tests with the newest libraries, then with the oldest
+test-hiredis: setup ## run the tests of store, API and daemon with hiredis, which redis-py uses if it is installed
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/hiredis --upgrade hiredis
+	PYTHONPATH="$(CURDIR)/.venv/hiredis" $(PYTEST) -m 'not long' tests/store tests/api tests/daemon
+
+test-matrix: test test-hiredis test-oldest ## run the tests with the newest libraries, with hiredis, and with the oldest
 
 test-bare: ## (as root) set up and run test-oldest as an ordinary user in a container, with Redis 6.0
 	@tests/e2e/bare
 
-test-clients: setup ## test the API with real clients: Prometheus, Zabbix, curl, Nagios plugins, schemathesis
+test-clients: setup ## test the API with real clients: Prometheus, Zabbix, curl, Nagios plugins, LibreOffice, schemathesis
 	@tests/clients/run
 
 coverage: setup ## run the tests and report branch coverage, with missing lines of framing and accounting

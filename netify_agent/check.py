@@ -8,6 +8,8 @@ import threading
 import time
 
 from netify_agent.accounting.accountant import Accountant
+from netify_agent.alerts.alert import Alert
+from netify_agent.alerts.receivers import sender_of
 from netify_agent.api.http.tls import server_context
 from netify_agent.config.settings import ConfigError, Endpoint, Settings
 from netify_agent.netifyd import advice
@@ -29,7 +31,7 @@ def check(path: str | None, settings: Settings) -> int:
     print(f"ok    configuration: {path or 'defaults'}")
     results = [_check_redis(settings)]
     streams = [_check_netifyd(endpoint, settings) for endpoint in settings.netifyd.endpoints]
-    results += [*streams, _check_web(settings)]
+    results += [*streams, _check_web(settings), *_check_receivers(settings)]
     if not all(streams):
         print(advice.to_stream_to_a_socket())
     return 0 if all(results) else 1
@@ -42,12 +44,31 @@ def _check_web(settings: Settings) -> bool:
         tokens = web.tokens()
         context = server_context(web.tls)
     except ConfigError as error:
-        for problem in error.problems:
-            print(f"WRONG {problem}")
-        return False
+        return _wrong(error)
     asked = f"{len(tokens)} token{'s' * (len(tokens) != 1)} from {web.tokens_path}" if tokens else "no tokens"
     print(f"ok    web: {web.listen}: {'HTTPS' if context else 'HTTP'}, {asked}")
     return True
+
+
+def _wrong(error: ConfigError) -> bool:
+    """Print all problems of the configuration; returns False."""
+    for problem in error.problems:
+        print(f"WRONG {problem}")
+    return False
+
+
+def _check_receivers(settings: Settings) -> list[bool]:
+    """Read the secrets of each receiver, as the daemon would. Sends nothing."""
+    results = []
+    for name, receiver in settings.notify.items():
+        try:
+            sender_of(name, receiver, settings.gateway, Alert.summary)
+        except ConfigError as error:
+            results.append(_wrong(error))
+            continue
+        print(f"ok    notify: {name}: {receiver.type} at {receiver.address}, not tried: see notify-test")
+        results.append(True)
+    return results
 
 
 def _check_redis(settings: Settings) -> bool:
@@ -104,9 +125,7 @@ def _check_http_sink(endpoint: Endpoint, settings: Settings) -> bool:
     try:
         tokens = settings.netifyd.tokens()
     except ConfigError as error:
-        for problem in error.problems:
-            print(f"WRONG {problem}")
-        return False
+        return _wrong(error)
     address = endpoint.host, endpoint.port
     try:
         socket.create_server(address, family=endpoint.family).close()

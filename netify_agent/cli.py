@@ -1,4 +1,4 @@
-"""The console command ``netify-agent``: run, check, acl, simulate, version."""
+"""The console command ``netify-agent``: run, check, forget, notify-test, acl, simulate, version."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import sys
 from collections.abc import Sequence
 
 from netify_agent import __version__
+from netify_agent.api.http.parameters import device_name
 from netify_agent.check import check
 from netify_agent.config.settings import ConfigError, Settings, load
-from netify_agent.config.types import LOG_LEVELS, gateway_name
+from netify_agent.config.types import LOG_LEVELS, plain_name
 from netify_agent.config.yaml_reader import Expected
 from netify_agent.daemon import journal, runtime
 from netify_agent.daemon.supervisor import Supervisor
+from netify_agent.forget import forget
+from netify_agent.netifyd.flow_record import OTHER_DEVICE
+from netify_agent.notify_test import notify_test
 from netify_agent.store.acl import rule
 
 DEFAULT_CONFIG = "/etc/netify-agent.yaml"
@@ -31,7 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the daemon in the foreground")
     examine = commands.add_parser("check", help="validate the configuration, try netifyd and Redis")
-    for command in (run, examine):
+    remove = commands.add_parser("forget", help="have the running agent remove a device")
+    remove.add_argument(
+        "device",
+        metavar="DEVICE",
+        type=_device,
+        help=f"its MAC address, its IP address if it has none, or {OTHER_DEVICE}",
+    )
+    test = commands.add_parser("notify-test", help="send a test notification to one receiver")
+    test.add_argument("receiver", metavar="NAME", help="a receiver of notify: in the configuration")
+    for command in (run, examine, remove, test):
         command.add_argument(
             "--config", metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG} if it exists)"
         )
@@ -60,6 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EX_CONFIG
     if options.command == "check":
         return check(path, settings)
+    if options.command == "forget":
+        return forget(settings, options.device)
+    if options.command == "notify-test":
+        return notify_test(settings, options.receiver)
     journal.set_up(options.log_level or settings.log_level)
     faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: print where
     runtime.prepare()
@@ -69,9 +86,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _gateway_name(text: str) -> str:
     """Read the name of a gateway from the command line."""
     try:
-        return gateway_name(text)
+        return plain_name(text)
     except Expected as error:
         raise argparse.ArgumentTypeError(f"expected {error}") from None
+
+
+def _device(text: str) -> str:
+    """The name of a device in the store. Raises ArgumentTypeError."""
+    try:
+        return device_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected {error}, found '{text}'") from None
 
 
 def _print_problems(error: ConfigError) -> None:

@@ -29,9 +29,9 @@ from netify_agent.daemon.status import Status
 from netify_agent.enrich import Directory
 from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.store.client import connect
+from netify_agent.store.flush import Flush
 from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.reader import StoreReader
-from netify_agent.store.writer import Flush
 
 GATEWAY = "gw-api"
 ALIVE = {"status": "ok", "checks": {"web": "ok"}}  # what /healthz says
@@ -114,8 +114,8 @@ class Scene:
 
     def log(self, flush: Flush) -> None:
         """Tell the API of a flush, as the daemon's flusher does."""
-        changed, moving = flush.batch.changed_devices(), self.book.writer.moving_devices()
-        self.flushes.applied(flush.sequence, flush.at_ms, changed, moving)
+        changed = flush.batch.changed_devices().union(self.book.writer.dropped_devices())
+        self.flushes.applied(flush.sequence, flush.at_ms, changed, self.book.writer.moving_devices())
 
     def _app(self, environ: dict[str, Any], start_response: Any) -> Any:
         self.requests += 1

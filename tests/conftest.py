@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from hypothesis import HealthCheck, settings
 from support import Daemon, RedisServer, StandIn, short_directory
 
 # A busy machine makes slow examples of any: how long one takes says nothing about what it proves.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_report_header() -> str:
+    """Which of redis-py's parsers the tests use."""
+    found = importlib.util.find_spec("hiredis")
+    return f"redis-py {redis.__version__}, {'with' if found else 'without'} hiredis"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 import time
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ class Client:
         port: int,
         last_event_id: str | None = None,
         tls: ssl.SSLContext | None = None,
+        query: str = "",
         **headers: str,
     ) -> None:
         if tls is None:
@@ -39,16 +41,33 @@ class Client:
             self._connection = http.client.HTTPSConnection("localhost", port, timeout=WAIT_S, context=tls)
         if last_event_id is not None:
             headers["Last-Event-ID"] = last_event_id
-        self._connection.request("GET", "/events", headers=headers)
+        self._connection.request("GET", f"/events{query}", headers=headers)
         self.answer = self._connection.getresponse()
         self.comments: list[str] = []
         self.retry: str | None = None
+        self.received = 0  # bytes of a compressed stream
+        self._gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        self._text = b""
+
+    def _line(self) -> str:
+        """The next line; empty at the end of the stream. What has arrived of gzip is decompressed at once."""
+        if self.answer.headers["Content-Encoding"] != "gzip":
+            return self.answer.readline().decode()
+        while b"\n" not in self._text:
+            part = self.answer.read1()
+            if not part:
+                assert self._gzip.eof and not self._text, "the stream was cut"
+                return ""
+            self.received += len(part)
+            self._text += self._gzip.decompress(part)
+        line, _, self._text = self._text.partition(b"\n")
+        return line.decode() + "\n"
 
     def next(self) -> Event | None:
         """The next event, None at the end of the stream."""
         fields: dict[str, str] = {}
         end = time.monotonic() + WAIT_S
-        while line := self.answer.readline().decode():
+        while line := self._line():
             assert time.monotonic() < end, "nothing but comments came"
             text = line.rstrip("\n")
             if not text and "data" in fields:
@@ -70,7 +89,7 @@ class Client:
 
     def comment(self) -> str:
         """The next comment; there may be no event before it."""
-        while line := self.answer.readline().decode():
+        while line := self._line():
             if line.startswith(":"):
                 return line[1:].strip()
             assert line == "\n" or line.startswith("retry"), line

@@ -20,8 +20,9 @@ class Events:
     def flush(self, *records: dict[str, Any], at_ms: int | None = None) -> int:
         return self.scene.book.flush(*records, at_ms=at_ms, elapsed_ms=15_000).sequence
 
-    def follow(self, last_event_id: object = None) -> Client:
-        client = Client(self.scene.port, None if last_event_id is None else str(last_event_id))
+    def follow(self, last_event_id: object = None, query: str = "", **headers: str) -> Client:
+        position = None if last_event_id is None else str(last_event_id)
+        client = Client(self.scene.port, position, query=query, **headers)
         self.clients.append(client)
         return client
 

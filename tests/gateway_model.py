@@ -20,8 +20,8 @@ PROTOCOLS = ("Unknown", "HTTP/S", "QUIC")
 class Life:
     """One flow, from its first packet to its last, as netifyd sees it.
 
-    ``total`` and ``since``: bytes up, bytes down, packets up, packets down; of its life, and since its
-    last record. ``reliable``: all its records reached the agent.
+    ``interface``: where it is captured. ``total`` and ``since``: bytes up, bytes down, packets up, packets
+    down; of its life, and since its last record. ``reliable``: all its records reached the agent.
     """
 
     ends: int
@@ -29,6 +29,7 @@ class Life:
     born: int
     sides: dict[str, Any]
     described: bool
+    interface: str
     app: str = "Unknown"
     protocol: str = "Unknown"
     told: bool = False
@@ -79,6 +80,7 @@ class Network:
         return status((self.now - self.started) // 1000, at=self.now)
 
     def say(self, life: Life, record: Record) -> None:
+        record["interface"] = life.interface
         if self.chains:
             record["flow"]["digest_prev"] = life.digests[:-1]
         if self.deaf:
@@ -136,7 +138,7 @@ class Network:
         ends = old.ends if old else len(self.lives)
         sides = old.sides if old else self.sides()
         described = bool(old) or random.random() < 0.8
-        life = Life(ends, [f"{ends}-first"], self.now, sides, described)
+        life = Life(ends, [f"{ends}-first"], self.now, sides, described, f"br{ends % 2}")
         self.lives.append(life)
         self.live.append(life)
         self.latest[ends] = life
@@ -272,6 +274,27 @@ class Network:
                 for index, value in enumerate(values):
                     row[index] += value
         return gateway, *(present(rows) for rows in (devices, apps, protocols))
+
+    def local(self) -> dict[str, list[int]]:
+        """Bytes up and down of flows between two devices, by device; those of the gateway under ""."""
+        rows: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for life in self.lives:
+            if life.peer:
+                up, down = life.total[:2]
+                for name in {"", life.key[0]}:
+                    rows[name][0] += up
+                    rows[name][1] += down
+                rows[life.peer][0] += down
+                rows[life.peer][1] += up
+        return present(rows)
+
+    def interfaces(self) -> dict[str, list[int]]:
+        """Bytes up and down, packets up and down of the gateway by interface."""
+        rows: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+        for life in self.lives:
+            for index, value in enumerate(life.total):
+                rows[life.interface][index] += value
+        return present(rows)
 
 
 def present(rows: dict[Any, list[int]]) -> dict[Any, list[int]]:

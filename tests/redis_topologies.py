@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import socket
 import subprocess
 from contextlib import suppress
@@ -10,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from support import eventually
+from support import eventually, free_port
 
 NODE_TIMEOUT_MS = 1000
 _HOST = "127.0.0.1"
 
 
-def _free_port() -> int:
+def _node_port() -> int:
     """A port that is free, as is the one for the bus of a cluster, which is 10000 higher."""
     while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as one, socket.socket() as bus, suppress(OSError):
-            one.bind((_HOST, port))
+        port = free_port()
+        with socket.socket() as bus, suppress(OSError):
             bus.bind((_HOST, port + 10_000))
             return port
 
@@ -30,7 +28,7 @@ class Node:
     """A redis-server, or a Sentinel, on a TCP port. Its files are in a directory of its own."""
 
     def __init__(self, directory: Path, *options: str, sentinel: str = "") -> None:
-        self.port = _free_port()
+        self.port = _node_port()
         self.address = _HOST, self.port
         self.place = f"{_HOST}:{self.port}"
         self.url = f"redis://{self.place}/0"

@@ -89,6 +89,10 @@ class ReferenceStore:
         self.protocols: defaultdict[str, defaultdict[str, list[int]]] = defaultdict(_rows)
         self.history: defaultdict[tuple[int, str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
         self.unattributed, self.mirrored = list(EMPTY), list(EMPTY)
+        # Bytes up and down of flows between two devices, by device; of rows by device and name as well.
+        self.local: defaultdict[Any, list[int]] = defaultdict(lambda: [0, 0])
+        # By bucket and interface: bytes up and down, packets up and down, local bytes up and down.
+        self.interfaces: defaultdict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0, 0])
         self.counters: Counter[str] = Counter()
         self.flows: dict[str, FlowState] = {}
         self.ended: dict[str, FlowState] = {}
@@ -170,17 +174,26 @@ class ReferenceStore:
         summary = Summary(batch)
         for change in summary.changes():
             name, tally = change.name, change.lasting
-            _add(self.totals[name], tally.total)
+            _add(self.totals[name], tally.total[:5])
+            _add(self.local[name], tally.total[5:])
             for rows, changes in (
                 (self.applications[name], tally.applications),
                 (self.protocols[name], tally.protocols),
             ):
                 for tag, sums in changes.items():
-                    _add(rows[tag], sums)
+                    _add(rows[tag], sums[:5])
+            for kind, changes in (("a", tally.applications), ("p", tally.protocols)):
+                for tag, sums in changes.items():
+                    _add(self.local[name, kind, tag], sums[5:])
+            for interface, sums in change.interfaces.items():
+                _add(self.interfaces[batch.bucket, interface], [*sums[:4], *sums[5:]])
             self._history(batch.bucket, name, change.interval)
-        _add(self.unattributed, summary.unattributed)
-        _add(self.mirrored, summary.mirrored)
-        _add(self.left_out, summary.left_out)
+        _add(self.unattributed, summary.unattributed[:5])
+        _add(self.local["unattributed"], summary.unattributed[5:])
+        _add(self.mirrored, summary.mirrored[:5])
+        _add(self.local["mirrored"], summary.mirrored[5:])
+        _add(self.left_out, summary.left_out[:5])
+        assert not any(summary.left_out[5:])
         self._flow_writer(batch)
         for digest, state in batch.flows.items():
             if state is None:
@@ -222,8 +235,10 @@ class ReferenceStore:
 
     def _history(self, bucket: int, name: str, tally: Tally) -> None:
         _add(self.history[bucket, name, ""], [*tally.total[:4], 0])
+        _add(self.local[bucket, name, ""], tally.total[5:])
         for tag, sums in tally.applications.items():
             _add(self.history[bucket, name, tag], [*sums[:2], 0, 0, 0])
+            _add(self.local[bucket, name, tag], sums[5:])
 
     def check(self) -> None:
         """What must always hold: sums agree, and no row is ever below zero."""
@@ -237,6 +252,32 @@ class ReferenceStore:
                 assert all(min(row) >= 0 for row in rows.values())
         assert all(min(row) >= 0 for row in self.history.values())
         assert min(*self.unattributed, *self.mirrored) >= 0
+        self._check_local()
+        self._check_interfaces()
+
+    def _check_local(self) -> None:
+        """Local bytes agree like all others, and are a part of all bytes."""
+        for i in range(2):
+            devices = sum(self.local[name][i] for name in self.totals if name != GATEWAY)
+            apart = self.local["unattributed"][i] - self.local["mirrored"][i]
+            assert devices + apart == self.local[GATEWAY][i]
+            assert self.local["mirrored"][i] == self.mirrored[i]
+            for name in self.totals:
+                for kind, rows in (("a", self.applications[name]), ("p", self.protocols[name])):
+                    assert sum(self.local[name, kind, tag][i] for tag in rows) == self.local[name][i]
+                    assert all(0 <= self.local[name, kind, tag][i] <= row[i] for tag, row in rows.items())
+            assert all(0 <= self.local[place][i] <= row[i] for place, row in self.history.items())
+
+    def _check_interfaces(self) -> None:
+        """In each bucket, the interfaces add up to the gateway."""
+        sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * 6)
+        for (bucket, _), row in self.interfaces.items():
+            assert min(row) >= 0
+            _add(sums[bucket], row)
+        for (bucket, name, tag), row in self.history.items():
+            if name == GATEWAY and not tag:
+                assert sums.pop(bucket, [0] * 6) == [*row[:4], *self.local[bucket, GATEWAY, ""]]
+        assert not any(map(any, sums.values()))
 
     # -- what has been flushed, in bytes up and down ---------------------------------------------
 

@@ -139,10 +139,12 @@ class Book:
             elapsed_ms = max(at_ms - self.at_ms, 1) if at_ms and self.at_ms else 1000
         self.at_ms = at_ms or self.at_ms
         self.sequence += 1
+        forget = self.writer.forget_requests.waiting()
+        self.accountant.leave_behind(forget)
         self.accountant.close_batch(self.bucket)
         batch = self.accountant.finish_batch()
         assert batch is not None
-        return Flush(self.sequence, batch, at_ms or int(time.time() * 1000), elapsed_ms)
+        return Flush(self.sequence, batch, at_ms or int(time.time() * 1000), elapsed_ms, forget)
 
     def flush(self, *records: Record, at_ms: int | None = None, elapsed_ms: int | None = None) -> Flush:
         self.feed(*records)

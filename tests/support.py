@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -18,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -198,11 +200,35 @@ class StandIn:
         self.path.unlink(missing_ok=True)
 
 
+PORTS_PER_PROCESS = 500
+
+
+@cache
+def _own_ports() -> tuple[socket.socket, Iterator[int]]:
+    """Ports of this process alone, round and round, and the bound socket that marks the block as taken.
+
+    They lie below the ports that Linux gives to clients and to port 0 (ip_local_port_range, from 32768), so
+    neither another test process nor a connection takes a port between its choice and its use.
+    """
+    for first in range(10_000, 32_500, PORTS_PER_PROCESS):
+        mark = socket.socket()
+        try:
+            mark.bind(("127.0.0.1", first))
+        except OSError:
+            mark.close()
+            continue
+        return mark, itertools.cycle(range(first + 1, first + PORTS_PER_PROCESS))
+    raise AssertionError("no block of ports is free")
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback addresses that nothing listens on, given to nobody else soon."""
+    _, ports = _own_ports()
+    for port in itertools.islice(ports, PORTS_PER_PROCESS):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Daemon:

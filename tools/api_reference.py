@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netify_agent.api.flush_log import FlushLog
+from netify_agent.api.http.csv_table import CSV
 from netify_agent.api.http.route import Parameter, Route
 from netify_agent.api.routes.route_table import route_table
 from netify_agent.api.services import Services
@@ -68,6 +69,8 @@ def _section(route: Route) -> str:
         lines += [_row(parameter) for parameter in route.parameters] + [""]
     title = (route.schema or {}).get("title")
     body = f"`{route.media_type}`, schema `{title}`" if title else f"`{route.media_type}`"
+    if route.table is not None:
+        body += f", or `{CSV}`"
     answers = document([route])["paths"][openapi_path(route)]["get"]["responses"]
     codes = [code for code in answers if int(code) not in COMMON]
     lines.append(f"Answer: {body}. Statuses: {', '.join(codes)}.\n")

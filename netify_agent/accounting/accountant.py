@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -155,9 +155,10 @@ class Accountant:
             if kind in _OF_FLOWS:
                 fields = record.get("flow")
                 digest = fields.get("digest") if type(fields) is dict else None
-                if type(fields) is not dict or not is_digest(digest):
+                if type(digest) is not str or not (digest in table.live or is_digest(digest)):
                     self.rejected[f"{kind} without digest"] += 1
                     continue
+                assert type(fields) is dict
                 self._sequence += 1
                 table.sequence = self._sequence
                 if "digest_prev" in fields:
@@ -186,6 +187,18 @@ class Accountant:
         """
         sources = {**self._stored_sources, **{name: t.baseline.state() for name, t in self._tables.items()}}
         self._builder.close(bucket, sources)
+
+    def leave_behind(self, devices: Collection[str]) -> None:
+        """The rows of ``devices`` are to be dropped with the batch that :meth:`close_batch` ends next.
+
+        What their flows counted stays there, and can't be moved any more. The flows go on: what they count
+        from then on makes new rows.
+        """
+        if not devices:
+            return
+        for flow in self._flows_of(devices):
+            self._builder.change(flow)  # a later run of the agent must not move it either
+            flow.forget_counts()
 
     def finish_batch(self, most: int | None = None) -> Batch | None:
         """Write the states of flows, as they were at :meth:`close_batch`, into the batch that was closed.
@@ -235,6 +248,7 @@ class Accountant:
                 if flow.ended and flow.digest in self._tables[name].ended:
                     self._builder.show_ended(flow)
             self._flows.leave_out_external(self._tables[name])
+        self._moves.mark_local()
         self._end_other_sources()
         if renamed:
             self.save_all()
@@ -292,10 +306,14 @@ class Accountant:
 
     def _forget_counts_of(self, devices: Collection[str]) -> None:
         """The rows of ``devices`` are gone: what their flows counted can't be moved any more."""
+        for flow in self._flows_of(devices):
+            self._builder.change_uncounted(flow)
+
+    def _flows_of(self, devices: Collection[str]) -> Iterator[Flow]:
         for table in self._tables.values():
             for flow in table.flows():
                 if flow.key.device in devices or (flow.peer is not None and flow.peer.device in devices):
-                    self._builder.change_uncounted(flow)
+                    yield flow
 
     def forget_counts(self) -> None:
         """Redis lost its rows: later corrections must not take from rows that are not there.

@@ -27,6 +27,7 @@ class FlowState(NamedTuple):
     :ivar unclaimed_bytes: carried before its first record, and not yet known to be ours.
     :ivar risk: the score of its risks, 0 for none.
     :ivar capture: a constant of :mod:`netify_agent.accounting.capture_points`.
+    :ivar flows: how many flows its rows count for it: 1, or 0 after these rows were dropped.
     """
 
     source: str
@@ -44,6 +45,7 @@ class FlowState(NamedTuple):
     unclaimed_packets: int
     risk: int = 0
     capture: int = 0
+    flows: int = 1
 
 
 class SourceState(NamedTuple):
@@ -128,6 +130,8 @@ class DeviceNote:
         """The device had ``ip`` at ``seen`` (netifyd's ms; 0 unknown). Keeps the latest of each family."""
         seen = max(self.addresses.pop(ip, 0), seen)
         self.addresses[ip] = seen
+        if len(self.addresses) <= MAX_IPV4:
+            return  # the smaller bound
         most = MAX_IPV6 if ":" in ip else MAX_IPV4
         if len(self.addresses) > most:
             same = [known for known in self.addresses if (":" in known) == (":" in ip)]

@@ -48,6 +48,18 @@ class CapturePoint(NamedTuple):
     counted: bool
 
 
+class Place(NamedTuple):
+    """Where a flow was captured.
+
+    :ivar capture: whether it counts: one of the constants of this module.
+    :ivar interface: the name by which bytes are summed up; None without a usable name, and for new names
+        beyond the first 64 of a netifyd.
+    """
+
+    capture: int
+    interface: str | None
+
+
 class CapturePoints:
     """The capture points of one netifyd.
 
@@ -57,10 +69,12 @@ class CapturePoints:
     def __init__(self, rules: CaptureRules) -> None:
         self._rules = rules
         self.watches_internal = False
-        self._known: dict[tuple[str, bool | None], int] = {}  # decisions by name and ``internal``
+        # Decisions by the record's ``interface`` and by whether its ``internal`` is true, or false.
+        self._known: dict[tuple[object, bool, bool], Place] = {}
         self._interfaces: dict[str, Interface] = {}
         self._own_addresses: frozenset[str] = frozenset()
         self._external: dict[str, bool] = {}  # by name, as the flows' own ``internal`` says
+        self._names: set[str] = set()  # of interfaces that flows were captured at
 
     @property
     def rules(self) -> CaptureRules:
@@ -91,23 +105,32 @@ class CapturePoints:
         if any(interface.role == "lan" for interface in interfaces.values()):
             self._watch_internal()
 
-    def place(self, interface: object, internal: object, fields: Mapping[str, Any] | None = None) -> int:
-        """Decide whether a flow counts.
+    def place(self, interface: object, internal: object, fields: Mapping[str, Any] | None = None) -> Place:
+        """Decide where a flow was captured, and whether it counts.
 
         :param interface: the record's ``interface``; :param internal: its ``internal``, both unchecked.
         :param fields: the ``flow`` object of a description; None if there is none yet.
-        :returns: one of the constants of this module.
         """
-        name = clean(interface) or ""
-        is_internal = internal if isinstance(internal, bool) else None
-        capture = self._known.get((name, is_internal))
-        if capture is None:
-            capture = self._decide(name, is_internal)
+        if not isinstance(interface, str):
+            interface = None
+        found = self._known.get((interface, internal is True, internal is False))
+        if found is None:
+            name = clean(interface)
+            capture = self._decide(name or "", internal if isinstance(internal, bool) else None)
+            found = Place(capture, self._listed(name))
             if len(self._known) < _MAX_INTERFACES:
-                self._known[name, is_internal] = capture
-        if capture != COUNTED and fields is not None and not any(self.rules) and self._is_own(fields):
-            return COUNTED
-        return capture
+                self._known[interface, internal is True, internal is False] = found
+        if found.capture != COUNTED and fields is not None and not any(self.rules) and self._is_own(fields):
+            return found._replace(capture=COUNTED)
+        return found
+
+    def _listed(self, name: str | None) -> str | None:
+        if name is None or name in self._names:
+            return name
+        if len(self._names) >= _MAX_INTERFACES:
+            return None
+        self._names.add(name)
+        return name
 
     def _decide(self, name: str, internal: bool | None) -> int:
         role = self._role(name)

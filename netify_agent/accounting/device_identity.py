@@ -86,11 +86,12 @@ class DeviceIdentity:
             table is full.
         """
         key, peer, details = description.key, description.peer, description.details
+        known = self._table.known
         if (
-            not self.by_ip
-            and key.device in self._table
+            key.device in known
             and key.device != details.local_ip
-            and (peer is None or (peer.device in self._table and peer.device != details.other_ip))
+            and (peer is None or (peer.device in known and peer.device != details.other_ip))
+            and not self.by_ip
         ):
             # Nothing to decide: devices that have a MAC address and a row of their own.
             for device, ip in description.addresses:
@@ -113,8 +114,8 @@ class DeviceIdentity:
         addresses = ((local if is_local(device, ip) else other, ip) for device, ip in description.addresses)
         hints = ((local if is_local(device) else other, hint) for device, hint in description.hints)
         return description._replace(
-            key=row_key(local, key.application, key.protocol),
-            peer=peer and row_key(other, peer.application, peer.protocol),
+            key=row_key(local, *key[1:]),
+            peer=peer and row_key(other, *peer[1:]),
             addresses=_of_one(addresses),
             hints=_of_one(hints),
         )

@@ -65,6 +65,15 @@ class DeviceMoves:
         self._builder.counters["flows_folded"] += folded
         self._builder.drop_devices(removed)
 
+    def mark_local(self) -> None:
+        """Count the bytes of live flows between two devices as local, where an older agent did not."""
+        for table in self._tables.values():
+            for flow in table.live.values():
+                if flow.peer is not None and not flow.key.local:
+                    self._builder.change(flow)
+                    key, peer = (row_key(*row[:4], True) for row in (flow.key, flow.peer))
+                    self._builder.move(flow, key, peer, flow.capture)
+
     def _move(self, rename: Rename) -> int:
         """Move the flows whose device changed; returns their number."""
         count = 0
@@ -83,4 +92,4 @@ class DeviceMoves:
         if row.device is None:
             return row
         device = rename(row.device, flow)
-        return row if device == row.device else row_key(device, row.application, row.protocol)
+        return row if device == row.device else row_key(device, *row[1:])

@@ -16,41 +16,42 @@ class DeviceTable(Collection[str]):
     Then no other device is admitted.
 
     :ivar max: bound on the number of devices. May be changed.
+    :ivar known: the devices in order of arrival, for callers that must be fast. They must not change it.
     """
 
     def __init__(self, most: int = DEFAULT_MAX) -> None:
         self.max = most
-        self._devices: dict[str, None] = {}  # in order of arrival
+        self.known: dict[str, None] = {}
 
     def __len__(self) -> int:
-        return len(self._devices)
+        return len(self.known)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._devices)
+        return iter(self.known)
 
     def __contains__(self, device: object) -> bool:
-        return device in self._devices
+        return device in self.known
 
     @property
     def full(self) -> bool:
         """Whether new devices are refused."""
-        return len(self._devices) >= self.max
+        return len(self.known) >= self.max
 
     def admit(self, device: str) -> str:
         """Return the row for ``device``: its own, or :data:`OTHER_DEVICE` for a new device if full."""
-        if device not in self._devices:
+        if device not in self.known:
             if self.full:
                 return OTHER_DEVICE
-            self._devices[device] = None
+            self.known[device] = None
         return device
 
     def add(self, devices: Iterable[str | None]) -> None:
         """Add devices that already have a row."""
         for device in devices:
             if device is not None and device != OTHER_DEVICE:
-                self._devices[device] = None
+                self.known[device] = None
 
     def remove(self, devices: Iterable[str]) -> None:
         """Remove devices whose rows the store dropped."""
         for device in devices:
-            self._devices.pop(device, None)
+            self.known.pop(device, None)

@@ -50,7 +50,7 @@ class Flow:
     :ivar born: number of the first batch that holds its id; -1 if Redis held an entry under that id before.
     :ivar first_seen: 0 until a description came.
     :ivar total_bytes: netifyd's cumulative counter as accounted so far; -1 before the first counters.
-    :ivar flows: how many flows its rows count for it: 1, or 0 after Redis lost them.
+    :ivar flows: how many flows its rows count for it: 1, or 0 after they were lost or dropped.
     :ivar risk: the score of its risks in the last description; 0 for none.
     :ivar unclaimed_bytes: carried before its first record, and not yet known to be ours to count.
     :ivar ended: no longer live.
@@ -100,7 +100,7 @@ class Flow:
     def restored(cls, digest: str, table: FlowTable, state: FlowState) -> Flow:
         """Return the flow that an earlier run stored as ``state``."""
         flow = cls(digest, table)
-        flow.flows = 1
+        flow.flows = state.flows
         flow.key, flow.peer, flow.capture = state.key, state.peer, state.capture
         flow.first_seen, flow.last_seen = state.first_seen, state.last_seen
         flow.total_bytes, flow.total_packets = state.total_bytes, state.total_packets
@@ -138,10 +138,11 @@ class Flow:
             self.unclaimed_packets,
             self.risk,
             self.capture,
+            self.flows,
         )
 
     def forget_counts(self) -> None:
-        """Forget what was counted, because Redis lost the rows: it can't be moved to other rows any more."""
+        """Forget what was counted, because its rows are gone: it can't be moved to other rows any more."""
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self.bucket = -1
         self._before_bucket = _ZERO

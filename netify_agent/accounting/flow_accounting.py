@@ -11,12 +11,12 @@ from enum import Enum, auto
 from typing import Any
 
 from netify_agent.accounting.batch_builder import BatchBuilder
-from netify_agent.accounting.capture_points import EXTERNAL, LEFT_OUT
+from netify_agent.accounting.capture_points import EXTERNAL, LEFT_OUT, Place
 from netify_agent.accounting.device_identity import DeviceIdentity
 from netify_agent.accounting.flow import Flow, split
 from netify_agent.accounting.flow_table import FlowTable, is_another_flow
 from netify_agent.netifyd.flow_counters import BadCounters, FlowCounters, read_counters
-from netify_agent.netifyd.flow_record import OTHER_DEVICE, UNDESCRIBED, Description, Key, describe
+from netify_agent.netifyd.flow_record import OTHER_DEVICE, UNDESCRIBED, Description, Key, describe, row_key
 
 Record = Mapping[str, Any]
 
@@ -54,11 +54,12 @@ class FlowAccounting:
 
         :param flow: the flow that is known under ``digest``, if any; its change is announced.
         """
-        description = describe(fields, record.get("interface"))
-        capture = self._place(table, record, fields)
+        capture, interface = self._place(table, record, fields)
+        description = describe(fields, interface)
         if capture != LEFT_OUT:
             description = self._identity.assign(description, table.source)
-        table.baseline.hear(description.last_seen)
+        first_seen, last_seen = description.first_seen, description.last_seen
+        table.baseline.hear(last_seen)
         if flow is not None and flow.digest != digest and _is_earlier(flow, description):
             self._builder.counters["records_repeated"] += 1
             return  # an earlier detection of a flow that has been refined under a new digest since
@@ -70,7 +71,7 @@ class FlowAccounting:
             if (
                 flow is not None
                 and flow.digest == digest
-                and flow.last_seen >= description.first_seen
+                and flow.last_seen >= first_seen
                 and not flow.purged
             ):
                 # Counters of the new flow may have come before its description: they count once.
@@ -78,8 +79,10 @@ class FlowAccounting:
             flow = self._begin(table, digest, flow, description.key, description.peer, capture)
             flow.total_bytes, flow.total_packets = totals
         flow.sequence = table.sequence
-        flow.first_seen = description.first_seen or flow.first_seen
-        flow.last_seen = max(description.last_seen, flow.last_seen)  # a repeated one is of the past
+        if first_seen:
+            flow.first_seen = first_seen
+        if last_seen > flow.last_seen:  # a repeated one is of the past
+            flow.last_seen = last_seen
         if capture != LEFT_OUT:
             self._learn(description)
         self._builder.describe(flow, description, capture)
@@ -102,16 +105,19 @@ class FlowAccounting:
 
     def _learn(self, description: Description) -> None:
         """Keep what a description says of devices and applications."""
-        for key in (description.key, description.peer):
-            if key is not None and key.device is not None:
-                note = self._builder.note(key.device)
-                note.interface = description.details.interface if key.device != OTHER_DEVICE else None
+        key, peer = description.key, description.peer
+        interface = description.details.interface
+        note = self._builder.note
+        if key.device is not None:
+            note(key.device).interface = interface if key.device != OTHER_DEVICE else None
+        if peer is not None and peer.device is not None:
+            note(peer.device).interface = interface if peer.device != OTHER_DEVICE else None
         for device, ip in description.addresses:
-            self._builder.note(device).remember(ip, description.last_seen)
+            note(device).remember(ip, description.last_seen)
         for device, name in description.hints:
-            self._builder.note(device).hint = name
+            note(device).hint = name
         if description.category:
-            self._builder.categorize(description.key.application, description.category)
+            self._builder.categorize(key.application, description.category)
 
     # -- what a flow carried -----------------------------------------------------------------------------
 
@@ -128,7 +134,9 @@ class FlowAccounting:
         purge = record["type"] == "flow_purge"
         table.baseline.hear(seen)
         if flow is None:
-            flow = self._begin(table, digest, None, UNDESCRIBED, None, self._place(table, record, None))
+            capture, interface = self._place(table, record, None)
+            key = UNDESCRIBED if interface is None else row_key(*UNDESCRIBED[:3], interface)
+            flow = self._begin(table, digest, None, key, None, capture)
         if total < 0:  # the record has none: what was known before and the interval
             total = max(flow.total_bytes, 0) + up + down
         if total_packets < 0:
@@ -213,14 +221,14 @@ class FlowAccounting:
             self._builder.change(flow)
             self._builder.move(flow, flow.key, flow.peer, LEFT_OUT)
 
-    def _place(self, table: FlowTable, record: Record, fields: dict[str, Any] | None) -> int:
-        """Decide whether a flow counts, by where it was captured."""
+    def _place(self, table: FlowTable, record: Record, fields: dict[str, Any] | None) -> Place:
+        """Decide where a flow was captured, and whether it counts."""
         points = table.capture_points
         before = points.watches_internal
-        capture = points.place(record.get("interface"), record.get("internal"), fields)
+        place = points.place(record.get("interface"), record.get("internal"), fields)
         if points.watches_internal and not before:
             self.leave_out_external(table)
-        return capture
+        return place
 
 
 def _meaning(flow: Flow, total: int, interval: int, seen: int) -> _Meaning:

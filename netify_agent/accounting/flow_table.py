@@ -14,7 +14,7 @@ from netify_agent.accounting.batch_builder import BatchBuilder
 from netify_agent.accounting.capture_points import CapturePoints, CaptureRules
 from netify_agent.accounting.flow import Flow
 from netify_agent.accounting.flow_id import TAG_MARK, tag_of
-from netify_agent.netifyd.flow_record import UNDESCRIBED, Key
+from netify_agent.netifyd.flow_record import Key
 
 _MAX_CHAIN = 16  # digests that one flow is followed through
 _IDLE_REPORTS = 240  # agent_status records, one each 15 s, after which a silent flow is evicted
@@ -181,7 +181,7 @@ class FlowTable:
         """Two entries turned out to be one flow: ``old`` is what was known of it before."""
         self._builder.change(old)
         self._builder.change(new)
-        is_described = new.key != UNDESCRIBED
+        is_described = new.key.is_described
         if is_described:
             self._builder.move(old, new.key, new.peer, new.capture)
         else:
@@ -197,7 +197,7 @@ class FlowTable:
                 packets = max(new.unclaimed_packets - old.total_packets, 0)
             new.unclaimed_bytes, new.unclaimed_packets = old.unclaimed_bytes, old.unclaimed_packets
         new.absorb(old, self._builder.bucket)
-        self._builder.count_flows(new, 1 - new.flows)
+        self._builder.count_flows(new, min(new.flows, 1) - new.flows)
         if missed or packets:
             self._builder.count_missed(new, missed, packets)
         self.resolve_unclaimed(new)

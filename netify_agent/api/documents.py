@@ -7,7 +7,8 @@ are bits per second over the last interval. Times are RFC 3339 in UTC, with mill
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from netify_agent.enrich import Directory
@@ -18,6 +19,7 @@ from netify_agent.store.rows import Counted, DeviceRow, UsageRow
 from netify_agent.store.usage_reader import UserRow
 
 ACTIVE_S = 60  # a device is active if its latest record is at most this old, or 4 intervals if that is longer
+_EPOCH = datetime(1970, 1, 1)
 
 Document = dict[str, Any]
 
@@ -30,11 +32,18 @@ def rfc3339(milliseconds: int | None) -> str | None:
     """
     if milliseconds is None:
         return None
+    minutes, left = divmod(milliseconds, 60_000)
+    minute = _minute(minutes)
+    return None if minute is None else f"{minute}{left // 1000:02d}.{left % 1000:03d}Z"
+
+
+@lru_cache(maxsize=8192)  # most times of an answer are of few minutes
+def _minute(minutes: int) -> str | None:
+    """A minute since the epoch in RFC 3339, without its seconds; None outside of the years 1 to 9999."""
     try:
-        moment = datetime.fromtimestamp(milliseconds // 1000, timezone.utc)
-    except (OverflowError, ValueError, OSError):
+        return (_EPOCH + timedelta(minutes=minutes)).isoformat(timespec="minutes") + ":"
+    except OverflowError:
         return None
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
 
 
 class Documents:
@@ -68,14 +77,16 @@ class Documents:
         }
 
     def identity(self, row: DeviceRow) -> Document:
-        """Addresses, name and vendor of a device."""
+        """Addresses, name, groups and vendor of a device."""
         mac = row.name if _is_mac(row.name) else None
         ips = row.addresses if mac or row.name == OTHER_DEVICE else [row.name]
+        name = self._name(row.name, ips, row.hint)
         return {
             "mac": mac,
             "ip": ips[0] if ips else None,
             "ips": ips,
-            "name": self._name(row.name, ips, row.hint),
+            "name": name,
+            "groups": self._groups(row.name, ips, name),
             "vendor": self._directory.vendor(row.name) if mac else None,
             "randomized": bool(int(mac[1], 16) & 2)
             if mac
@@ -88,17 +99,24 @@ class Documents:
         :param at_ms: our clock at the flush that the row shows, milliseconds since the epoch.
         :param categories: application to netifyd's category id.
         """
+        return {**self.device_alone(row, at_ms), "applications": self.applications(row, categories)}
+
+    def device_alone(self, row: DeviceRow, at_ms: int) -> Document:
+        """A device without its applications; ``at_ms`` as in :meth:`device`."""
         return {
             **self.identity(row),
             "interface": row.interface,
             **_seen(row),
             "active": self.is_active(row, at_ms),
             **_counts(row),
-            "applications": [
-                self._application(tag, categories.get(tag, 0), counted)
-                for tag, counted in row.applications.items()
-            ],
         }
+
+    def applications(self, row: DeviceRow, categories: Mapping[str, int]) -> list[Document]:
+        """The applications of a device, most bytes first; ``categories`` as in :meth:`device`."""
+        return [
+            self._application(tag, categories.get(tag, 0), counted)
+            for tag, counted in row.applications.items()
+        ]
 
     def device_in_detail(self, snapshot: DeviceSnapshot) -> Document:
         """A device with its applications and protocols, most bytes first: ``GET /<mac>`` without risks."""
@@ -115,22 +133,26 @@ class Documents:
         """How long an active device may be silent, in milliseconds."""
         return max(ACTIVE_S, 4 * self._interval_s) * 1000
 
-    def changes(self, changes: Changes) -> Document:
-        """The data of an event: changed devices and the gateway's totals."""
+    def changes(self, changes: Changes, *, devices: bool = True) -> Document:
+        """The data of an event: the gateway's totals and, unless ``devices`` is False, changed devices."""
         flush = changes.flush
         return {
             "sequence": flush.sequence,
             "generated_at": rfc3339(flush.at_ms) if flush.at_ms else None,
             "interval": self._interval_s,
             "totals": _counts(changes.gateway),
-            "devices": [self._changed_device(row, flush.at_ms) for row in changes.devices],
+            **(
+                {"devices": [self._changed_device(row, flush.at_ms) for row in changes.devices]}
+                if devices
+                else {}
+            ),
         }
 
     def _changed_device(self, row: DeviceRow, at_ms: int) -> Document:
         identity = self.identity(row)
         return {
             "device": row.name,
-            **{key: identity[key] for key in ("mac", "ip", "name")},
+            **{key: identity[key] for key in ("mac", "ip", "name", "groups")},
             "active": self.is_active(row, at_ms),
             "last_seen": rfc3339(row.last_seen),
             **_counts(row),
@@ -163,6 +185,7 @@ class Documents:
         return {
             "device": row.device,
             "name": self.device_name(row.device),
+            "groups": self.device_groups(row.device),
             **_counts(row),
             **_seen(row),
         }
@@ -173,6 +196,13 @@ class Documents:
 
     def _name(self, device: str, ips: Sequence[str], hint: str | None) -> str | None:
         return device if device == OTHER_DEVICE else self._directory.name(device, ips, hint)
+
+    def device_groups(self, device: str) -> list[str]:
+        """The groups of a device, looked up as its name in :meth:`device_name`."""
+        return self._groups(device, [], self.device_name(device))
+
+    def _groups(self, device: str, ips: Sequence[str], name: str | None) -> list[str]:
+        return [] if device == OTHER_DEVICE else self._directory.groups(device, ips, name)
 
     def history(
         self,
@@ -197,9 +227,13 @@ class Documents:
             "buckets": [_bucket(start, rows, applications=applications) for start, rows in buckets],
         }
 
-    def _application(self, tag: str, category: int, counted: Counted) -> Document:
+    def application_head(self, tag: str, category: int) -> Document:
+        """Tag, name and category of an application; ``category`` is netifyd's id, 0 for none."""
         name, category_name = self._directory.application(tag, category or None)
-        return {"tag": tag, "name": name, "category": category_name, **_counts(counted), **_seen(counted)}
+        return {"tag": tag, "name": name, "category": category_name}
+
+    def _application(self, tag: str, category: int, counted: Counted) -> Document:
+        return {**self.application_head(tag, category), **_counts(counted), **_seen(counted)}
 
 
 def _is_mac(device: str) -> bool:

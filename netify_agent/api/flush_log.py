@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+Stamp = tuple[int, int]  #: number of a flush, and our clock when its batch was taken, ms since the epoch
+
 
 @dataclass(frozen=True)
 class Span:
@@ -53,7 +55,7 @@ class FlushLog:
         """Record a flush that Redis took.
 
         :param at_ms: our clock when its batch was taken, milliseconds since the epoch.
-        :param changed: devices whose counters or addresses it changed.
+        :param changed: devices whose counters or addresses it changed, and devices that it dropped.
         :param moving: devices with a rate above 0 after it.
         """
         with self._changed:
@@ -102,6 +104,20 @@ class FlushLog:
                 return later[0]
             devices = frozenset().union(*(span.devices for span in later))
             return Span(later[-1].sequence, later[0].since_ms, later[-1].at_ms, devices)
+
+    def changed_between(self, earlier: Stamp, latest: Stamp) -> frozenset[str] | None:
+        """The devices that flushes after ``earlier`` changed, up to ``latest``.
+
+        :param earlier: number and time of a flush; the time tells whether Redis lost it since.
+        :param latest: the same of the last flush.
+        :returns: None if the log does not hold all of these flushes.
+        """
+        with self._changed:
+            stamps = [(span.sequence, span.at_ms) for span in self._flushes]
+            if not stamps or stamps[-1] != latest or earlier not in stamps:
+                return None
+            later = [span.devices for span in self._flushes if span.sequence > earlier[0]]
+            return frozenset().union(*later)
 
     # -- followers ---------------------------------------------------------------------------------
 

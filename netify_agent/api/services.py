@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from netify_agent.alerts.alert import Alert
 from netify_agent.api.documents import Documents
 from netify_agent.api.exposition import Exposition
 from netify_agent.api.flush_log import FlushLog
@@ -38,6 +39,7 @@ class Services:
     :ivar readiness_checks: the same for ``/readyz``.
     :ivar flush_log: the latest flushes of this process.
     :ivar flusher: how flushing goes in this process.
+    :ivar alerts: returns all alerts, the latest first.
     :ivar add_agent_metrics: adds the daemon's own metrics. The second argument says whether Redis answers.
     """
 
@@ -51,6 +53,7 @@ class Services:
     flusher: FlusherStatus
     add_agent_metrics: Callable[[Exposition, bool], None]
     event_limits: EventLimits = EventLimits()
+    alerts: Callable[[], Sequence[Alert]] = tuple
 
     @property
     def documents(self) -> Documents:

@@ -6,12 +6,15 @@ how YAML is walked (that is ``yaml_reader``) nor what anyone does with a setting
 
 import re
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import yaml
 
-from netify_agent.config import redis_url, secrets, types, yaml_reader
+from netify_agent.config import device_types, redis_url, secrets, types, yaml_reader
+from netify_agent.config.alerts import Alerts, read_alerts
 from netify_agent.config.calendar import Calendar, load_zone
+from netify_agent.config.notify import Receivers, read_receivers
 from netify_agent.config.types import Endpoint, Resolution
 from netify_agent.config.yaml_reader import ConfigError, parsed, reads, section
 
@@ -43,7 +46,7 @@ def _host_name() -> str:
 
 
 def _gateway(node: yaml.Node) -> str:
-    return _host_name() if yaml_reader.is_null(node) else parsed(types.gateway_name)(node)
+    return _host_name() if yaml_reader.is_null(node) else parsed(types.plain_name)(node)
 
 
 _V4_SOCKET = (Endpoint("unix", path="/var/run/netifyd/netifyd.sock"),)
@@ -235,18 +238,37 @@ class MetricsSettings:
     applications: int = field(default=100, metadata=reads(yaml_reader.integer(0, 10_000)))
 
 
+_device_names = yaml_reader.mapping_of(
+    parsed(device_types.device, any_scalar=True),
+    parsed(device_types.device_name),
+    "addresses with names, such as 192.0.2.7: printer",
+    device_types.MAX_NAMES,
+)
+#: Name of each group to its members: MAC addresses, networks and patterns of names.
+_groups = yaml_reader.mapping_of(
+    parsed(device_types.group_name),
+    yaml_reader.list_of(parsed(device_types.group_member, any_scalar=True)),
+    "groups with lists of their members",
+    device_types.MAX_GROUPS,
+)
+
+
 @dataclass(frozen=True)
 class DeviceSettings:
     """Which devices have a row, and for how long.
 
-    ``forget_after_s`` is in seconds; ``by_ip`` are networks and MAC addresses whose hosts go by IP address.
+    ``forget_after_s`` is in seconds; ``by_ip`` are networks and MAC addresses whose hosts go by IP address;
+    ``names`` are display names by MAC or IP address, which override all other sources.
     """
 
     max: int = field(default=10_000, metadata=reads(yaml_reader.integer(1, 100_000)))
     forget_after_s: int = field(
         default=400 * 86400, metadata=reads(parsed(types.duration(86400)), "forget_after")
     )
-    by_ip: tuple[str, ...] = field(default=(), metadata=reads(yaml_reader.list_of(parsed(types.host_by_ip))))
+    by_ip: tuple[str, ...] = field(
+        default=(), metadata=reads(yaml_reader.list_of(parsed(device_types.host_by_ip, any_scalar=True)))
+    )
+    names: Mapping[str, str] = field(default_factory=dict, metadata=reads(_device_names))
 
 
 @dataclass(frozen=True)
@@ -308,7 +330,7 @@ class Settings:
 
     gateway: str = field(default_factory=_host_name, metadata=reads(_gateway))
     interval_s: int = field(default=15, metadata=reads(yaml_reader.integer(1, 3600), "interval"))
-    log_level: str = field(default="info", metadata=reads(parsed(types.log_level)))
+    log_level: str = field(default="info", metadata=reads(parsed(yaml_reader.one_of(*types.LOG_LEVELS))))
     netifyd: NetifydSettings = field(
         default=NetifydSettings(), metadata=reads(section(NetifydSettings, _safe_sinks))
     )
@@ -321,11 +343,26 @@ class Settings:
     calendar: CalendarSettings = field(default=CalendarSettings(), metadata=reads(section(CalendarSettings)))
     devices: DeviceSettings = field(default=DeviceSettings(), metadata=reads(section(DeviceSettings)))
     names: NameSettings = field(default=NameSettings(), metadata=reads(section(NameSettings)))
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=reads(_groups))
+    alerts: Alerts = field(default_factory=dict, metadata=reads(read_alerts))
+    notify: Receivers = field(default_factory=dict, metadata=reads(read_receivers))
+
+
+def _known_receivers(settings: Settings) -> yaml_reader.Conflict | None:
+    """Check that each receiver that an alert names exists."""
+    for name, alert in settings.alerts.items():
+        for receiver in alert.notify or ():
+            if receiver.name not in settings.notify:
+                known = ", ".join(settings.notify) or "and there is none"
+                text = f"expected a receiver of notify ({known}), found '{receiver.name}'"
+                path = f"alerts.{name}.notify"
+                return yaml_reader.Conflict(("alerts", "notify"), text, receiver.line, path)
+    return None
 
 
 def parse(text: str, source: str) -> Settings:
     """Read settings from YAML text; ``source`` names it in errors. Raises ConfigError with all problems."""
-    return yaml_reader.read_document(text, source, section(Settings))
+    return yaml_reader.read_document(text, source, section(Settings, _known_receivers))
 
 
 def load(path: str | None) -> Settings:

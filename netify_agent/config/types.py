@@ -169,13 +169,6 @@ def absolute_path(text: str) -> str:
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-def log_level(text: str) -> str:
-    """Read a log level; returns it in lower case. Raises Expected."""
-    if text not in LOG_LEVELS:
-        raise Expected("debug, info, warning or error")
-    return text
-
-
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -195,8 +188,8 @@ def time_zone(text: str) -> str:
     return text
 
 
-def gateway_name(text: str) -> str:
-    """Read a gateway name, which becomes part of Redis keys. Raises Expected."""
+def plain_name(text: str) -> str:
+    """Read the name of a gateway, an alert or a receiver: a part of Redis keys. Raises Expected."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,63}", text):
         raise Expected("a name of 1 to 63 letters, digits, '.', '_' and '-'")
     return text
@@ -214,23 +207,12 @@ def duration(least_s: int) -> Callable[[str], int]:
     def parse_duration(text: str) -> int:
         match = re.fullmatch(r"([0-9]{1,12})([smhd])", text)
         seconds = int(match[1]) * _UNIT_S[match[2]] if match else 0
-        if not least_s <= seconds <= _MAX_DURATION_S:
+        if match is None or not least_s <= seconds <= _MAX_DURATION_S:
             limits = f"{_spell(least_s)} to {_spell(_MAX_DURATION_S)}"
             raise Expected(f"a duration such as 90s, 5m, 1h or 31d, from {limits}")
         return seconds
 
     return parse_duration
-
-
-def host_by_ip(text: str) -> str:
-    """Read a network in CIDR notation, an IP or a MAC address; returns canonical form. Raises Expected."""
-    if re.fullmatch(r"[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}", text):
-        return text.lower().replace("-", ":")
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        hint = " without host bits" if "host bits" in str(error) else ""
-        raise Expected(f"a network such as 192.0.2.0/24{hint}, or a MAC address") from None
 
 
 DEFAULT_HISTORY = (

@@ -7,12 +7,13 @@ and build nothing on the author's behalf. It must not know any key of ours: thos
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import yaml
 
+K = TypeVar("K")
 T = TypeVar("T")
 Reader = Callable[[yaml.Node], T]
 """Converts a YAML node to the value of a setting, or raises Refused."""
@@ -66,11 +67,16 @@ class Conflict:
 
     keys: tuple[str, ...]
     text: str
+    line: int | None = None  # None: that of the first key
+    path: str = ""  # empty: the first key
 
 
-def reads(read: Reader[Any], key: str = "") -> dict[str, Any]:
-    """Return a field's metadata for ``section``: its reader, and its YAML key if it is not the field name."""
-    return {"read": read, "key": key}
+def reads(read: Reader[Any], key: str = "", *, required: bool = False) -> dict[str, Any]:
+    """Return a field's metadata for ``section``: its reader, and its YAML key if it is not the field name.
+
+    ``required``: the key must be given; ``read`` must refuse null.
+    """
+    return {"read": read, "key": key, "required": required}
 
 
 def read_document(text: str, source: str, read: Reader[T]) -> T:
@@ -105,14 +111,60 @@ def section(cls: type[T], rule: Callable[[T], Conflict | None] = lambda _: None)
             except Refused as refused:
                 failed.add(key)
                 problems += [problem.under(key) for problem in refused.problems]
+        for key in [key for key, one in known.items() if one.metadata["required"] and key not in given]:
+            failed.add(key)
+            problems += [problem.under(key) for problem in _missing(known[key].metadata["read"], node)]
         settings = cls(**values)
         conflict = rule(settings)
         if conflict is not None and not failed.intersection(conflict.keys):
             key = conflict.keys[0]
-            problems.append(Problem(line_of(given[key][1]), conflict.text, key))
+            line = conflict.line or line_of(given[key][1])
+            problems.append(Problem(line, conflict.text, conflict.path or key))
         if problems:
             raise Refused(*problems)
         return settings
+
+    return read
+
+
+def _missing(read: Reader[Any], node: yaml.Node) -> tuple[Problem, ...]:
+    """The problems that ``read`` has with a key that is missing in the mapping ``node``."""
+    try:
+        read(yaml.ScalarNode(_TAG + "null", "", node.start_mark, node.end_mark))
+    except Refused as refused:
+        return refused.problems
+    raise AssertionError("the reader of a required key accepts null")
+
+
+def one_of(*values: str) -> Callable[[str], str]:
+    """Return a parser that accepts ``values``; it raises Expected for any other text."""
+
+    def parse(text: str) -> str:
+        if text not in values:
+            raise Expected(_choices(values))
+        return text
+
+    return parse
+
+
+def _choices(values: Sequence[str]) -> str:
+    return ", ".join(values[:-1]) + f" or {values[-1]}"
+
+
+def variants(key: str, kinds: dict[str, Reader[Any]]) -> Reader[Any]:
+    """Reads a mapping whose ``key`` names one of ``kinds``; that reader reads the other keys."""
+
+    def read(node: yaml.Node) -> Any:
+        given, problems = pairs(node, f"keys with values, such as {key}: {next(iter(kinds))}")
+        if key not in given:
+            missing = Problem(line_of(node), f"expected {_choices(list(kinds))}, found nothing", key)
+            raise Refused(*problems, missing)
+        try:
+            kind = parsed(one_of(*kinds))(given[key][1])
+        except Refused as refused:
+            raise Refused(*problems, *(problem.under(key) for problem in refused.problems)) from None
+        others = [pair for pair in node.value if pair[0] is not given[key][0]]
+        return kinds[kind](yaml.MappingNode(node.tag, others, node.start_mark, node.end_mark))
 
     return read
 
@@ -162,14 +214,48 @@ def list_of(read: Reader[T], least: int = 0) -> Reader[tuple[T, ...]]:
     return read_list
 
 
-def parsed(parse: Callable[[str], T], *, secret: bool = False) -> Reader[T]:
+def mapping_of(
+    read_key: Reader[K], read_value: Reader[T], expected: str, most: int, what: str = "keys"
+) -> Reader[dict[K, T]]:
+    """Reads a mapping of at most ``most`` different keys, in the order of the file; null is an empty one.
+
+    ``expected`` completes the sentence 'expected ...' for anything that is no mapping. ``what`` the keys are
+    stands in the error for too many.
+    """
+
+    def read(node: yaml.Node) -> dict[K, T]:
+        if is_null(node):
+            return {}
+        given, problems = pairs(node, expected)
+        if len(given) > most:
+            problems.append(Problem(line_of(node), f"expected at most {most} {what}, found {len(given)}"))
+        found: dict[K, T] = {}
+        for text, (key_node, value_node) in given.items():
+            try:
+                key = read_key(key_node)
+                if key in found:
+                    raise refusal(key_node, "each key once", " again")
+                found[key] = read_value(value_node)
+            except Refused as refused:
+                problems += [problem.under(key_shown(text)) for problem in refused.problems]
+        if problems:
+            raise Refused(*problems)
+        return found
+
+    return read
+
+
+def parsed(parse: Callable[[str], T], *, secret: bool = False, any_scalar: bool = False) -> Reader[T]:
     """Reads text with ``parse``, which raises Expected for invalid text and for empty text.
 
-    The text of a ``secret`` is never part of an error.
+    The text of a ``secret`` is never part of an error. ``any_scalar``: what YAML takes for a number is text
+    too, such as the MAC address 10:20:30:40:50:11, which YAML 1.1 reads to base 60.
     """
 
     def read(node: yaml.Node) -> T:
-        is_text = isinstance(node, yaml.ScalarNode) and node.tag == _TAG + "str"
+        is_text = isinstance(node, yaml.ScalarNode) and (
+            node.tag == _TAG + "str" or (any_scalar and not is_null(node))
+        )
         try:
             # A value that is not text is refused like empty text, because only the parser knows what it
             # expects.

@@ -9,7 +9,7 @@ import time
 
 LINES_A_MINUTE = 20  # from one place in the code; more are dropped
 
-_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
 
 class _JournalFormatter(logging.Formatter):

@@ -10,13 +10,14 @@ import logging
 import signal
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ssl import SSLContext
 
 from netify_agent import __version__
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.capture_points import CaptureRules
 from netify_agent.accounting.device_identity import ByIp
+from netify_agent.api.exposition import Exposition
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
@@ -24,6 +25,8 @@ from netify_agent.api.http.server import WebError, WebServer
 from netify_agent.api.http.tls import TLS_LIMIT_S, server_context
 from netify_agent.api.services import Services
 from netify_agent.config.settings import ConfigError, Settings, load
+from netify_agent.daemon.alerting import Alerting
+from netify_agent.daemon.limits import SupervisorLimits
 from netify_agent.daemon.listeners import Listeners
 from netify_agent.daemon.liveness import Liveness
 from netify_agent.daemon.metrics import expose
@@ -32,33 +35,20 @@ from netify_agent.daemon.signals import SignalQueue
 from netify_agent.daemon.status import Status
 from netify_agent.daemon.worker import Body, Worker
 from netify_agent.enrich import Directory
+from netify_agent.store.alert_store import AlertStore
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.client import StoreError, StoreTaken, connect
-from netify_agent.store.flusher import Flusher, FlusherLimits
+from netify_agent.store.flush import Flush
+from netify_agent.store.flusher import Flusher, FlusherLimits, FlusherStatus
 from netify_agent.store.lease import Lease, lease_s
 from netify_agent.store.reader import StoreReader
-from netify_agent.store.writer import Flush, StoreWriter
+from netify_agent.store.writer import StoreWriter
 
 log = logging.getLogger(__name__)
 
 EX_STORE_TAKEN = 69  # sysexits.h: EX_UNAVAILABLE; the unit's RestartPreventExitStatus lists it
 #: Settings that a reload can't change, because they determine where the data is stored.
 _FIXED = ("gateway", "redis", "history")
-
-
-@dataclass(frozen=True)
-class SupervisorLimits:
-    """Time limits of threads in seconds."""
-
-    # Without progress:
-    listener_s: float = 120.0  # a chunk takes milliseconds; a host name look-up may take very long
-    writer_s: float = 120.0  # one flush to a slow Redis, with all timeouts
-    names_s: float = 120.0  # one look-up in a slow resolver
-    # At a stop; the unit's TimeoutStopSec is above the sum of all these:
-    listener_stop_s: float = 10.0
-    slow_flush_s: float = 30.0  # a running flush, in addition to the time for the last one
-    other_stop_s: float = 5.0  # names, web and TLS each
-    tick_s: float = 0.5  # between checks of the main loop
 
 
 _DEFAULT_LIMITS = SupervisorLimits()
@@ -92,6 +82,7 @@ class Supervisor:
         )
         self._accountant.identity.by_ip = ByIp(settings.devices.by_ip)
         self._flush_log = FlushLog()
+        self._flusher_status = FlusherStatus()
         self._listeners = Listeners(
             self._accountant,
             self._lock,
@@ -99,7 +90,7 @@ class Supervisor:
         )
         self._web: list[Worker] = []  # the server, and the TLS relay in front of it
         self._names: Worker | None = None
-        self._filled: Directory | None = None  # the directory that has all devices of the store
+        self._filled: Directory | None = None  # has all devices of the store
         self._watchdog_fed = 0.0  # monotonic clock
 
     def run(self) -> int:
@@ -117,6 +108,12 @@ class Supervisor:
             )
             self._reader = StoreReader(of_reader, settings.gateway)
             self._directory = self._new_directory(settings)
+            self._status = Status(settings, self._flusher_status, self._accountant, self._reader)
+            self._alerting = Alerting(
+                *(settings, AlertStore(client, settings.gateway), self._status),
+                name_of=lambda device: self._directory.name(device, [], None),
+                start=lambda name, body: self._worker(name, body, self._limits.notify_s),
+            )
             self._store = StoreWriter(
                 client,
                 settings.gateway,
@@ -124,6 +121,7 @@ class Supervisor:
                 settings.devices.forget_after_s,
                 max_devices=settings.devices.max,
                 lease=Lease(lease_s(settings.interval_s)),
+                part=self._alerting,
             )
             self._writer = Flusher(
                 self._accountant,
@@ -133,8 +131,11 @@ class Supervisor:
                 settings.history[0].step_s,
                 self._flushed,
                 audit=SumAudit(client, settings.gateway),
+                on_open=self._alerting.opened,
+                on_failure=self._alerting.failed,
+                status=self._flusher_status,
             )
-            self._status = Status(settings, self._writer.status, self._accountant, self._reader)
+            self._status.receivers = self._alerting.document
             self._status.web_queue = lambda: self._server.queue_length
             self._status.event_clients = lambda: self._flush_log.followers
             self._access, context = _access_and_tls(settings)
@@ -204,7 +205,7 @@ class Supervisor:
         self._watchdog_fed = now
 
     def _workers(self) -> list[Worker]:
-        workers = [self._writing, *self._listeners.workers, *self._web, self._names]
+        workers = [self._writing, *self._listeners.workers, *self._web, *self._alerting.workers, self._names]
         return [worker for worker in workers if worker is not None]
 
     def _worker(self, name: str, body: Body, limit_s: float) -> Worker:
@@ -232,27 +233,32 @@ class Supervisor:
     def _api(self, settings: Settings, access: Access) -> Api:
         status = self._status
         parts = Services(
-            settings,
-            self._reader,
-            self._directory,
+            *(settings, self._reader, self._directory),
             status.document,
             self._liveness.checks,
             status.checks,
             self._flush_log,
             self._writer.status,
-            lambda out, redis_up: expose(status, out, redis_up),
+            self._expose,
+            alerts=self._alerting.alerts,
         )
         return Api(parts, access)
 
+    def _expose(self, out: Exposition, redis_up: bool) -> None:
+        expose(self._status, out, redis_up)
+        self._alerting.expose(out)
+
     def _flushed(self, flush: Flush) -> None:
         """Pass the devices of ``flush`` to the directory and wake the clients of ``/events``."""
+        self._alerting.flushed(flush, self._store.dropped_devices())
         if self._filled is not self._directory:
             self._fill_directory()
         for device, note in flush.batch.devices.items():
-            self._directory.note(device, list(reversed(note.addresses)), note.hint)
-        self._flush_log.applied(
-            flush.sequence, flush.at_ms, flush.batch.changed_devices(), self._store.moving_devices()
-        )
+            used = sorted(filter(note.addresses.get, note.addresses), key=note.addresses.__getitem__)
+            listed = [ip for ip, seen in note.addresses.items() if not seen]
+            self._directory.note(device, used[::-1], note.hint, listed)
+        changed = flush.batch.changed_devices().union(self._store.dropped_devices())
+        self._flush_log.applied(flush.sequence, flush.at_ms, changed, self._store.moving_devices())
 
     def _fill_directory(self) -> None:
         """Pass the devices of the store to a new directory, with the names that they announced."""
@@ -266,16 +272,12 @@ class Supervisor:
         self._filled = directory
 
     def _new_directory(self, settings: Settings) -> Directory:
-        names = settings.names
         return Directory(
-            vendors=names.vendors,
-            hosts=names.hosts,
-            leases=names.leases,
-            ethers=names.ethers,
-            reverse_dns=names.reverse_dns,
-            categories=names.categories,
+            **vars(settings.names),
             on_neighbours=self._meet,
             max_devices=2 * settings.devices.max,
+            given_names=settings.devices.names,
+            groups=settings.groups,
         )
 
     def _meet(self, neighbours: dict[str, str]) -> None:
@@ -295,6 +297,7 @@ class Supervisor:
         """
         self._manager.stopping()
         self._flush_log.close()
+        self._alerting.ask_to_stop()  # what is not delivered is in the store
         self._stop_listeners()
         limits = self._limits
         flushed = self._end(self._writing, FlusherLimits().final_flush_s + limits.slow_flush_s)
@@ -323,6 +326,7 @@ class Supervisor:
         old = self._settings
         access, context = _access_and_tls(new)
         tokens = new.netifyd.tokens()
+        senders = self._alerting.senders(new)
         fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
         if fixed:
             log.warning("reload: %s changed, which takes effect at the next restart", ", ".join(fixed))
@@ -332,10 +336,13 @@ class Supervisor:
         self._writer.interval_s = new.interval_s
         self._store.lease.length_s = lease_s(new.interval_s)
         self._status.settings = self._settings = new
+        self._alerting.change(new, senders)
         if new.names != old.names:
             self._end(self._names, self._limits.other_stop_s)
             self._directory = self._new_directory(new)
             self._start_names()
+        else:
+            self._directory.configure(new.devices.names, new.groups)
         self._store.retention.forget_after_s = new.devices.forget_after_s
         self._store.retention.max_devices = new.devices.max
         self._directory.max_devices = 2 * new.devices.max

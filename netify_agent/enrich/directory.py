@@ -1,4 +1,4 @@
-"""The directory of a network: names and vendors of devices, names and categories of applications.
+"""The directory of a network: names, groups and vendors of devices, names and categories of applications.
 
 This is the part of the package that the daemon uses. Requests are answered from memory. `run` reads files
 and starts reverse DNS lookups, in its own thread.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from netify_agent.enrich.applications import Categories, display_name
+from netify_agent.enrich.groups import Groups
 from netify_agent.enrich.identifiers import clean_name, is_host_address, is_link_local
 from netify_agent.enrich.leases import NameFiles
 from netify_agent.enrich.neighbours import ARP_TABLE, arp_table
@@ -39,7 +40,7 @@ class _Device:
 
 
 class Directory:
-    """Names, vendors and categories. Thread-safe; only `refresh` and `run` read files."""
+    """Names, groups, vendors and categories. Thread-safe; only `refresh` and `run` read files."""
 
     def __init__(
         self,
@@ -56,6 +57,8 @@ class Directory:
         arp: str = ARP_TABLE,
         on_neighbours: Callable[[dict[str, str]], None] = lambda neighbours: None,
         max_devices: int = 20_000,
+        given_names: Mapping[str, str] | None = None,
+        groups: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Read nothing yet but the categories. Any file may be missing.
 
@@ -72,6 +75,7 @@ class Directory:
         :param on_neighbours: is given the MAC address of each IP address that the ARP table or a lease names,
             after each refresh.
         :param max_devices: devices kept; beyond it the one noted longest ago is forgotten.
+        :param given_names: see `configure`; `groups` likewise.
         """
         self.max_devices = max_devices
         self._arp = arp
@@ -91,18 +95,33 @@ class Directory:
         self._devices: OrderedDict[str, _Device] = OrderedDict()
         self._fresh: dict[str, _Device] = {}
         self._generation = 0
+        self._given = given_names or {}
+        self._groups = Groups(groups)
+
+    def configure(self, given_names: Mapping[str, str], groups: Mapping[str, Sequence[str]]) -> None:
+        """Replace the configured names and groups.
+
+        :param given_names: lower-case MAC address, or IP address, to the name of that device.
+        :param groups: name of a group to its members, as `Groups` takes them.
+        """
+        with self._lock:
+            self._given, self._groups = given_names, Groups(groups)
+            self._generation += 1
 
     @property
     def generation(self) -> int:
         """A number that increases whenever an answer may have changed."""
         return self._generation
 
-    def note(self, device: str, ips: Sequence[str], hint: str | None) -> None:
+    def note(
+        self, device: str, ips: Sequence[str], hint: str | None = None, listed: Sequence[str] = ()
+    ) -> None:
         """Add a device that was seen, or update what is known of it. Its vendor and name are looked up soon.
 
         :param device: its lower-case MAC address, or its IP address if it has none.
-        :param ips: its current IP addresses, as netifyd spells them, the latest first.
+        :param ips: IP addresses that it used, as netifyd spells them, the latest first.
         :param hint: a name from the stream (DHCP, mDNS), not cleaned. None keeps the previous one.
+        :param listed: IP addresses that it has or had, as a list of netifyd says.
         """
         with self._lock:
             known = self._devices.get(device)
@@ -113,9 +132,9 @@ class Directory:
                     self._fresh.pop(self._devices.popitem(last=False)[0], None)
             else:
                 self._devices.move_to_end(device)
-            latest = _latest(ips)
-            if any(ip not in known.ips for ip in latest):
-                known.ips = _latest((*latest, *known.ips))
+            before, known.ips = known.ips, _latest((*ips, *known.ips, *listed))
+            # A new order alone is no new generation: the flush that brings it outdates all answers anyway.
+            if not set(known.ips) <= set(before):
                 self._fresh[device] = known
                 self._generation += 1  # `name` uses these addresses where it is given none
                 self._wake.set()
@@ -126,17 +145,24 @@ class Directory:
     def name(self, device: str, ips: Sequence[str], hint: str | None) -> str | None:
         """Return the name of a device, or None. Changes nothing.
 
-        The first source that has a name wins: ethers(5), the lease of the MAC address, the lease of an IP
-        address, hosts(5), the hint, reverse DNS.
+        The first source that has a name wins: the configuration, ethers(5), the lease of the MAC address, the
+        lease of an IP address, hosts(5), the hint, reverse DNS.
 
         :param device: its lower-case MAC address, or its IP address if it has none.
         :param ips: its IP addresses; if empty, those noted last are used.
         :param hint: a name from the stream, not cleaned; if None, the one noted last is used.
         """
+        given = self._given
+        if given and (found := given.get(device)):
+            return found
+        known = self._devices.get(device)
+        if given:
+            for ip in _current(device, known, ips):
+                if found := given.get(ip):
+                    return found
         names = self._files.names
         if found := names.by_mac.get(device):
             return found
-        known = self._devices.get(device)
         addresses = ips or (known.ips if known else (device,))
         for ip in addresses:
             if found := names.by_ip.get(ip):
@@ -150,6 +176,31 @@ class Directory:
                 if found := self._reverse.name(ip):
                     return found
         return None
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The names of all groups, in the order of the configuration."""
+        return self._groups.names
+
+    def groups(self, device: str, ips: Sequence[str], name: str | None) -> list[str]:
+        """Return the groups of a device, in the order of the configuration.
+
+        Of its IPv4 addresses only the latest counts, because a DHCP server gives the earlier ones to other
+        devices. IPv6 addresses all count: a device has several at a time, and nobody else gets them.
+
+        :param ips: its IP addresses, the latest first; used for a device that was not noted.
+        :param name: its name, as `name` returns it.
+        """
+        groups = self._groups
+        if not groups.names:
+            return []
+        return groups.of(device, _current(device, self._devices.get(device), ips), name)
+
+    def members(self, group: str) -> list[str]:
+        """Return the noted devices that are in a group."""
+        with self._lock:
+            devices = list(self._devices)
+        return [device for device in devices if group in self.groups(device, (), self.name(device, (), None))]
 
     def vendor(self, device: str) -> str | None:
         """Return the vendor of a device, None if it is unknown or the device was not noted."""
@@ -237,6 +288,17 @@ class Directory:
         with self._lock:
             self._generation += changed
         self._wake.set()
+
+
+def _current(device: str, known: _Device | None, ips: Sequence[str]) -> Iterator[str]:
+    """The IP addresses by which a device is named and grouped: the latest IPv4 address and all of IPv6."""
+    has_ipv4 = False
+    for ip in (known.ips if known else ()) or ips or (device,):
+        if ":" in ip:
+            yield ip
+        elif not has_ipv4:
+            has_ipv4 = True
+            yield ip
 
 
 def _latest(ips: Sequence[str]) -> tuple[str, ...]:

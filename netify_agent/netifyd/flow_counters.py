@@ -64,6 +64,6 @@ def read_counters(fields: dict[str, Any]) -> FlowCounters:
         and -1 <= total_packets < _MAX_COUNT
     ):
         packets_up, packets_down, total_packets = 0, 0, -1
-    return FlowCounters(
-        up, down, packets_up, packets_down, total, total_packets, timestamp(fields.get("last_seen_at"))
-    )
+    seen = timestamp(fields.get("last_seen_at"))
+    # Without the constructor, which is a function in Python.
+    return tuple.__new__(FlowCounters, (up, down, packets_up, packets_down, total, total_packets, seen))

@@ -11,8 +11,11 @@ from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any, NamedTuple
 
+from netify_agent.netifyd.memo import Memo
+
 UNKNOWN = "Unknown"  # netifyd 4.4.5's name for an undetected application
 OTHER_DEVICE = "other"  # the device that stands for all beyond the bound of the device table
+_MAX_ADDRESS = 64  # characters
 MAX_TEXT = 253  # characters; the longest host name (RFC 1035, 2.3.4)
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -23,6 +26,11 @@ _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address in IPv6 (RFC
 _NUMBERED = re.compile(r"\A[0-9]+\.(?=[A-Za-z])")
 _UNKNOWN_NAME = re.compile(r"(?:[0-9]+\.)?(?:netify\.)?unknown", re.IGNORECASE)
 _DHCP_CLIENT_PORTS = (68, 546)  # a tuple, because the compared value may be unhashable
+#: Fields of a record that are looked up as they are.
+_TEXTS = (
+    *("local_mac", "local_ip", "other_mac", "other_ip", "other_type"),
+    *("detected_application_name", "detected_protocol_name"),
+)
 _OTHER_TYPES = {word: word for word in ("remote", "local", "multicast", "broadcast", "unsupported", "error")}
 _MAX_RISKS = 16  # kept per flow; the maximum in 1,465 records of netifyd 4.4.5 was three
 _MAX_RISK_ID = 1 << 16
@@ -34,11 +42,21 @@ class Key(NamedTuple):
 
     An undescribed flow has ``device`` None and counts for the gateway only (rule 3, counters before the
     description).
+
+    :ivar interface: name of the capturing interface; None if unknown.
+    :ivar local: both sides of the flow are devices of this network, so its bytes do not cross the uplink.
     """
 
     device: str | None
     application: str
     protocol: str
+    interface: str | None = None
+    local: bool = False
+
+    @property
+    def is_described(self) -> bool:
+        """Whether a description named the device, the application or the protocol."""
+        return self.device is not None or self.application != UNKNOWN or self.protocol != UNKNOWN
 
 
 class Details(NamedTuple):
@@ -103,40 +121,58 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
     :param interface: the record's ``interface``, unchecked as well.
     :returns: the description. Its key has no device if the record has no usable MAC or IP address.
     """
+    try:
+        return _read(flow, interface)
+    except TypeError:  # an array or object in place of a text: it is treated as missing
+        texts = {name: value for name in _TEXTS if isinstance(value := flow.get(name), str)}
+        return _read({**flow, **dict.fromkeys(_TEXTS), **texts}, clean(interface))
+
+
+def _read(flow: dict[str, Any], interface: Any) -> Description:
+    """Do the work of :func:`describe`. TypeError if a text has no hash."""
     get = flow.get
-    device, local_host, local_ip = _side(short_text(get("local_mac")), short_text(get("local_ip")))
-    other, other_host, other_ip = _side(short_text(get("other_mac")), short_text(get("other_ip")))
-    other_type = get("other_type")
+    device, local_host, local_ip = _ENDS[get("local_mac"), get("local_ip")]
+    other, other_host, other_ip = _ENDS[get("other_mac"), get("other_ip")]
+    other_type = _OTHER_TYPES.get(get("other_type", ""))
     if other_type != "local":
         other = None
     addresses = ((device, local_host),) if device and local_host else ()
     if other and other_host:
         addresses = (*addresses, (other, other_host))
-    application = application_tag(get("detected_application_name"))
-    protocol = _known(clean(get("detected_protocol_name")))
+    application = _APPLICATIONS[get("detected_application_name")]
+    protocol = _PROTOCOLS[get("detected_protocol_name")]
+    captured_at = _NAMES[interface]
     category = get("category")
     risk, risks = _risks(get("risks"))
-    return Description(
-        row_key(device, application, protocol),
-        row_key(other, application, protocol) if other else None,
-        timestamp(get("first_seen_at")),
-        timestamp(get("last_seen_at")),
-        timestamp(category.get("application")) if isinstance(category, dict) else 0,
-        addresses,
-        _hints(flow, device, other) if "dhcp" in flow or "mdns" in flow else (),
-        risk,
-        Details(
-            clean(interface),
+    # Without the constructors of named tuples, which are functions in Python.
+    details = _new(
+        Details,
+        (
+            captured_at,
             version if (version := number(get("ip_version"), 6)) in (4, 6) else None,
             number(get("ip_protocol"), 255),
             local_ip,
             number(get("local_port"), 65535),
             other_ip,
             number(get("other_port"), 65535),
-            _OTHER_TYPES.get(other_type) if isinstance(other_type, str) else None,
+            other_type,
             origin if isinstance(origin := get("local_origin"), bool) else None,
             _host(flow),
             risks,
+        ),
+    )
+    return _new(
+        Description,
+        (
+            row_key(device, application, protocol, captured_at, other is not None),
+            row_key(other, application, protocol, captured_at, True) if other else None,
+            timestamp(get("first_seen_at")),
+            timestamp(get("last_seen_at")),
+            timestamp(category.get("application")) if isinstance(category, dict) else 0,
+            addresses,
+            _hints(flow, device, other) if "dhcp" in flow or "mdns" in flow else (),
+            risk,
+            details,
         ),
     )
 
@@ -153,15 +189,13 @@ def application_tag(name: object) -> str:
     :returns: the tag without the number; :data:`UNKNOWN` for an undetected application or no name.
     """
     text = clean(name)
-    return _tag(text) if text is not None else UNKNOWN
+    return _known(_NUMBERED.sub("", text)) if text is not None else UNKNOWN
 
 
-@lru_cache(maxsize=4096)
-def _tag(text: str) -> str:
-    return _known(_NUMBERED.sub("", text))
+def _protocol(name: object) -> str:
+    return _known(clean(name))
 
 
-@lru_cache(maxsize=4096)
 def _known(name: str | None) -> str:
     return UNKNOWN if name is None or _UNKNOWN_NAME.fullmatch(name) else name
 
@@ -236,7 +270,7 @@ def number(value: object, highest: int) -> int | None:
 
 def short_text(value: object) -> str | None:
     """Return ``value`` if it may be an address, else None. The length limit keeps the caches below small."""
-    return value if isinstance(value, str) and len(value) <= 64 else None
+    return value if isinstance(value, str) and len(value) <= _MAX_ADDRESS else None
 
 
 @lru_cache(maxsize=16384)
@@ -253,17 +287,22 @@ def device_id(mac: str | None, ip: str | None) -> str | None:
     return host_address(ip)
 
 
-@lru_cache(maxsize=16384)
-def _side(mac: str | None, ip: str | None) -> tuple[str | None, str | None, str | None]:
-    """Read one end of a flow: device, IP address if it is that of a host, IP address to display."""
+def _end(end: tuple[object, object]) -> tuple[str | None, str | None, str | None]:
+    """Read MAC and IP address of one end of a flow, unchecked.
+
+    :returns: device, IP address if it is that of a host, IP address to display.
+    """
+    mac, ip = map(short_text, end)
     packed = _packed(ip)
     shown = _spelled(packed) if packed is not None and any(packed) else None
     return device_id(mac, ip), host_address(ip), shown
 
 
+@lru_cache(maxsize=16384)  # netifyd lists the addresses of all devices every 15 s
 def host_address(ip: str | None) -> str | None:
     """Return ``ip`` in canonical form if it can be that of a single host.
 
+    :param ip: an address as :func:`short_text` returns it.
     :returns: None for invalid, unspecified, broadcast and multicast addresses.
     """
     packed = _packed(ip)
@@ -287,3 +326,11 @@ def _packed(ip: str | None) -> bytes | None:
 
 def _spelled(packed: bytes) -> str:
     return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed)
+
+
+# Most records repeat the same few texts. These return what the function does, and TypeError without a hash.
+_ENDS = Memo(_end, 16384, _MAX_ADDRESS)
+_APPLICATIONS = Memo(application_tag, 4096, MAX_TEXT)
+_PROTOCOLS = Memo(_protocol, 4096, MAX_TEXT)
+_NAMES = Memo(clean, 256, MAX_TEXT)
+_new = tuple.__new__

@@ -13,13 +13,15 @@ from netify_agent.accounting.batch import Batch, Row, Rows
 from netify_agent.netifyd.flow_record import Key
 from netify_agent.store.layout import GATEWAY
 
-Sums = list[int]  # bytes up, bytes down, packets up, packets down, flows
-Counts = tuple[int, int, int, int, int]
+#: Bytes up, bytes down, packets up, packets down, flows, and the bytes up and down that were local: those of
+#: flows between two devices. They are part of the first two.
+Sums = list[int]
+Counts = tuple[int, int, int, int, int, int, int]  # the same
 Fresh = dict[str, list[int]]  # bytes up and down by application
 
 
 def _zeros() -> Sums:
-    return [0, 0, 0, 0, 0]
+    return [0, 0, 0, 0, 0, 0, 0]
 
 
 class Tally:
@@ -33,14 +35,17 @@ class Tally:
         self.protocols: defaultdict[str, Sums] = defaultdict(_zeros)
 
     def add(self, key: Key, counts: Counts) -> None:
-        """Add five counters to the total, to the application and to the protocol."""
-        up, down, packets_up, packets_down, flows = counts
+        """Add counters to the total, to the application and to the protocol."""
+        up, down, packets_up, packets_down, flows, local_up, local_down = counts
         for sums in (self.total, self.applications[key.application], self.protocols[key.protocol]):
             sums[0] += up
             sums[1] += down
             sums[2] += packets_up
             sums[3] += packets_down
             sums[4] += flows
+            if local_up or local_down:
+                sums[5] += local_up
+                sums[6] += local_down
 
 
 class Change:
@@ -53,9 +58,11 @@ class Change:
     :ivar lasting: growth of the totals.
     :ivar interval: growth of the history: without bytes that moved after their bucket was closed.
     :ivar fresh: bytes that passed in this interval, for the rates.
+    :ivar interfaces: ``interval`` of the gateway by the capturing interface, "" if it is unknown; they add up
+        to it. Empty for a device.
     """
 
-    __slots__ = ("first_seen", "fresh", "interval", "last_seen", "lasting", "name")
+    __slots__ = ("first_seen", "fresh", "interfaces", "interval", "last_seen", "lasting", "name")
 
     def __init__(self, name: str, moved: bool) -> None:
         """``moved``: some of the rows are no part of the interval."""
@@ -63,6 +70,7 @@ class Change:
         self.lasting = Tally()
         self.interval = Tally() if moved else self.lasting
         self.fresh: Fresh = {}
+        self.interfaces: defaultdict[str, Sums] = defaultdict(_zeros)
         self.first_seen: dict[str, int] = {}
         self.last_seen: dict[str, int] = {}
 
@@ -71,6 +79,8 @@ class Change:
         self.lasting.add(key, counts)
         if self.interval is not self.lasting and not moved:
             self.interval.add(key, counts)
+        if self.name == GATEWAY and not moved:
+            _add(self.interfaces[key.interface or ""], counts)
         application = key.application
         up, down = row.bytes_up - row.moved_up, row.bytes_down - row.moved_down
         if not moved and (up or down):
@@ -99,7 +109,7 @@ class Summary:
         """``batch`` must not change any more."""
         self.unattributed, self.mirrored, self.left_out = _zeros(), _zeros(), _zeros()
         for row in batch.left_out.values():
-            _add(self.left_out, row.counts())
+            _add(self.left_out, row.counts())  # no part of them is known as local
         self._moved = bool(batch.moved)
         self._parts = (
             _Part(batch.counted, gateway=True, moved=False),
@@ -120,14 +130,14 @@ class Summary:
         """Yield every device, then the gateway. Call it once."""
         gateway = Change(GATEWAY, self._moved)
         for part, key, row in self._rows(None):
-            counts = row.counts()
+            counts = _counts(key, row)
             _add(self.unattributed if part.gateway else self.mirrored, counts)
             if part.gateway:
                 gateway.add(key, row, counts, part.moved)
         for device in self.devices:
             change = Change(device, any(part.moved and device in part.keys for part in self._parts))
             for part, key, row in self._rows(device):
-                counts = row.counts()
+                counts = _counts(key, row)
                 change.add(key, row, counts, part.moved)
                 if part.gateway:
                     gateway.add(key, row, counts, part.moved)
@@ -152,6 +162,12 @@ class _Part:
         self.keys: defaultdict[str | None, list[Key]] = defaultdict(list)
         for key in rows:
             self.keys[key.device].append(key)
+
+
+def _counts(key: Key, row: Row) -> Counts:
+    if key.local:
+        return *row.counts(), row.bytes_up, row.bytes_down
+    return *row.counts(), 0, 0
 
 
 def _add(sums: Sums, counts: Iterable[int]) -> None:

@@ -16,7 +16,11 @@ def encode(record: FlowState | Details) -> str:
 
 
 def decode_state(text: str) -> FlowState:
-    """Read a state. Raises ValueError or TypeError for anything else."""
+    """Read a state. Raises ValueError or TypeError for anything else.
+
+    A row that an older agent stored has three fields: its interface is unknown, and its bytes were not
+    counted as local.
+    """
     source, key, peer, *numbers = json.loads(text)
     return FlowState(source, Key(*key), Key(*peer) if peer else None, *numbers)
 

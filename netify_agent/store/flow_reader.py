@@ -21,6 +21,7 @@ from netify_agent.store.reader import StoreReader
 from netify_agent.store.rows import DeviceRow
 
 MAX_SCANNED = 10_000  # flows of an index that are examined for a combination of filters
+MAX_MERGED = 100  # devices whose indexes are read together for one request
 RISKY_FLOWS = 1_000  # flows of a device whose risks are summed up
 
 
@@ -39,17 +40,21 @@ class FlowFilter:
     :ivar application: its tag.
     :ivar active: True: live flows only; False: ended flows only.
     :ivar min_risk: lowest risk score.
+    :ivar devices: one of these on either side.
     """
 
     device: str | None = None
     application: str | None = None
     active: bool | None = None
     min_risk: int = 0
+    devices: frozenset[str] | None = None
 
     def matches(self, state: FlowState) -> bool:
         """Whether a flow in this state matches, apart from :attr:`active`."""
+        sides = state.key.device, state.peer.device if state.peer is not None else None
         return (
-            self.device in (None, state.key.device, state.peer.device if state.peer is not None else None)
+            self.device in (None, *sides)
+            and (self.devices is None or not self.devices.isdisjoint(sides))
             and self.application in (None, state.key.application)
             and state.risk >= self.min_risk
         )
@@ -137,7 +142,7 @@ class FlowReader:
 
         groups = self._indexes(filters, sorted(int(score) for score in scores.value))
         lengths = self._lengths(flush, groups)
-        if len(groups) == 1:
+        if len(groups) == 1 and filters.devices is None:
             page = self._page_of_index(flush, groups[0], lengths[0], limit, after)
         else:
             shortest = groups[lengths.index(min(lengths))]
@@ -197,6 +202,8 @@ class FlowReader:
     def _indexes(self, filters: FlowFilter, scores: Sequence[int]) -> list[list[_Index]]:
         """The indexes to read, one group for each criterion: every matching flow is in each group.
 
+        The indexes of more than :data:`MAX_MERGED` devices are not read: all flows are searched instead.
+
         :param scores: risk scores that have an index.
         """
         keys = self._keys
@@ -207,6 +214,8 @@ class FlowReader:
             criteria.append([keys.of_application(filters.application)])
         if filters.min_risk:
             criteria.append([keys.of_score(score) for score in scores if score >= filters.min_risk])
+        if filters.devices is not None and len(filters.devices) <= MAX_MERGED:
+            criteria.append([keys.of_device(device) for device in sorted(filters.devices)])
         kinds = (True, False) if filters.active is None else (filters.active,)
         return [
             [_Index(keys.index(active, of), active) for of in criterion for active in kinds]
@@ -245,7 +254,7 @@ class FlowReader:
                 else:
                     entries += [_Entry(position, index.active) for position in following]
             remaining, reply_length = incomplete, reply_length * 8
-        return sorted(entries, reverse=True)
+        return sorted(set(entries), reverse=True)  # a flow between two devices is in the index of each
 
     def _rows(self, flush: FlushStamp, entries: Sequence[_Entry], *, details: bool) -> list[FlowRow]:
         """The flows of some index entries, in their order; an entry without a stored state is left out."""

@@ -55,14 +55,18 @@ class FlowWriter:
         self._keys = keys
         self._limits = limits or FlowWriterLimits()
 
-    def read(self, pipe: Any, batch: Batch, clock: WallClock) -> Before:
+    def read(self, pipe: Any, batch: Batch, clock: WallClock, forgotten: Iterable[str] = ()) -> Before:
         """Read what :meth:`queue` must know.
 
         :param pipe: a pipeline that executes at once, because it watches and is not in MULTI yet.
+        :param forgotten: devices whose ended flows are no longer to be shown.
         :raises StoreRefused: if Redis holds something else there.
         """
         keys = self._keys
         due = self._due(pipe, batch, clock)
+        for device in forgotten:
+            ended_flows = pipe.zrange(keys.index(False, keys.of_device(device)), 0, -1)
+            due = list(dict.fromkeys((*due, *(name for name in ended_flows if name not in batch.ended))))
         replaced = [name for names in batch.replaced.values() for name in names]
         removed = [name for name, state in batch.flows.items() if state is None]
         if batch.complete:
@@ -151,9 +155,10 @@ class FlowWriter:
         if scores:
             pipe.sadd(keys.scores, *sorted(scores))
 
-    def queue_forget(self, pipe: Any, device: str) -> None:
-        """Drop the indexes of a device that is forgotten."""
-        pipe.delete(*(self._keys.index(live, self._keys.of_device(device)) for live in (True, False)))
+    def queue_forget(self, pipe: Any, devices: Iterable[str]) -> None:
+        """Drop the indexes of silent devices that are forgotten."""
+        for device in devices:
+            pipe.delete(*(self._keys.index(live, self._keys.of_device(device)) for live in (True, False)))
 
     def _parts(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
         for start in range(0, len(names), self._limits.fields_at_once):

@@ -20,8 +20,9 @@ from netify_agent.accounting.batch import Batch
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.audit import SumAudit, eviction_warning
 from netify_agent.store.client import Client, StoreError, StoreRefused
+from netify_agent.store.flush import Flush, Restored, Rewound
 from netify_agent.store.transaction import Sent
-from netify_agent.store.writer import Flush, Rewound, StoreWriter
+from netify_agent.store.writer import StoreWriter
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,9 @@ class Flusher:
         on_flush: Callable[[Flush], None] = lambda flush: None,
         limits: FlusherLimits = _DEFAULT_LIMITS,
         audit: SumAudit | None = None,
+        on_open: Callable[[Restored], None] = lambda restored: None,
+        on_failure: Callable[[], None] = lambda: None,
+        status: FlusherStatus | None = None,
     ) -> None:
         """Does nothing yet.
 
@@ -101,9 +105,12 @@ class Flusher:
         :param interval_s: seconds between flushes; the attribute may be changed.
         :param bucket_s: length of the shortest history bucket in seconds.
         :param on_flush: called with each applied flush.
+        :param on_open: called with the stored state before the first flush. May raise StoreError.
+        :param on_failure: called after each failed attempt.
+        :param status: its state, if others have it already; None: a new one.
         :param audit: checks the sums in Redis in parts, one after each flush; None: no checks.
         """
-        self.status = FlusherStatus()
+        self.status = status or FlusherStatus()
         self.interval_s = interval_s
         self._accountant = accountant
         self._lock = lock
@@ -112,6 +119,8 @@ class Flusher:
         self._on_flush = on_flush
         self._limits = limits
         self._audit = audit
+        self._on_open = on_open
+        self._on_failure = on_failure
         self._pending: Flush | None = None
         self._applied: deque[tuple[int, Sent]] = deque()  # by sequence number
         self._logged_at = -limits.log_again_s
@@ -193,6 +202,7 @@ class Flusher:
                 log.warning("Redis took no flush, retrying: %s", error)
                 self._logged_at = now
             status.error = str(error)
+            self._on_failure()
             return False
         if status.error is not None and status.failures:
             log.info("Redis takes flushes again")
@@ -267,6 +277,7 @@ class Flusher:
 
     def _restore(self) -> None:
         restored = self._store.claim()
+        self._on_open(restored)
         with self._lock:
             self._accountant.restore(restored.flows, restored.sources, restored.devices)
         self.status.sequence = restored.sequence
@@ -284,7 +295,9 @@ class Flusher:
 
     def _take(self) -> Flush:
         now_s = int(time.time())
+        forget = self._store.forget_requests.waiting()
         with self._lock:
+            self._accountant.leave_behind(forget)
             self._accountant.close_batch(now_s - now_s % self._bucket_s)
         batch = None
         while batch is None:
@@ -296,7 +309,7 @@ class Flusher:
         taken_at = time.monotonic()
         elapsed_ms = int((taken_at - self._taken_at) * 1000)
         self._taken_at = taken_at
-        return Flush(self.status.sequence + 1, batch, int(time.time() * 1000), elapsed_ms)
+        return Flush(self.status.sequence + 1, batch, int(time.time() * 1000), elapsed_ms, forget)
 
     def _recover(self, sequence: int, progress: Callable[[], None]) -> None:
         """Redis lost the flushes after ``sequence``: apply them again, or go on without them."""

@@ -9,7 +9,9 @@ SCHEMA = 3
 
 #: Field names of a row's counters, in the order of :meth:`netify_agent.accounting.batch.Row.counts`.
 COUNTERS = ("bu", "bd", "pu", "pd", "fl")
-#: Their names in responses of the API.
+#: The same with the bytes up and down of flows between two devices, which are part of ``bu`` and ``bd``.
+ALL_COUNTERS = (*COUNTERS, "lu", "ld")
+#: The names of ``COUNTERS`` in responses of the API.
 COUNTER_NAMES = {
     "bu": "bytes_up",
     "bd": "bytes_down",
@@ -41,8 +43,12 @@ class Keys:
     :ivar mirrored: hash: counters of local-to-local flows, which count at two devices.
     :ivar left_out: hash: counters of flows captured at interfaces that do not count.
     :ivar forgotten: hash: counters of devices that were dropped after a long time without traffic.
+    :ivar forget: sorted set: device that is to be forgotten by the deadline of the request, Redis' clock, ms.
     :ivar counters: hash: the accounting's own counters, by name.
     :ivar categories: hash: application to netifyd's category id.
+    :ivar alerts: hash: id to an alert, firing or resolved.
+    :ivar alert_state: hash: what the rules of alerts remember, by rule and subject.
+    :ivar alert_outbox: hash: notifications that were not delivered yet, by receiver, alert and status.
     :ivar lasting: a store in use has at least one of these keys besides ``meta``.
     """
 
@@ -60,9 +66,13 @@ class Keys:
         self.unattributed = self._prefix + "unattributed"
         self.mirrored = self._prefix + "mirrored"
         self.forgotten = self._prefix + "forgotten"
+        self.forget = self._prefix + "forget"
         self.left_out = self._prefix + "left-out"
         self.counters = self._prefix + "counters"
         self.categories = self._prefix + "categories"
+        self.alerts = self._prefix + "alerts"
+        self.alert_state = self._prefix + "alerts:state"
+        self.alert_outbox = self._prefix + "alerts:outbox"
         self.lasting = (
             *(self.devices, self.flows, self.counters, self.unattributed, self.rates),
             *(self.totals(GATEWAY), self.applications(GATEWAY), self.protocols(GATEWAY)),

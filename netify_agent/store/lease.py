@@ -155,6 +155,11 @@ def lease_s(interval_s: float) -> float:
     return 3 * interval_s + 30.0
 
 
+def milliseconds(seconds: int, microseconds: int) -> int:
+    """Return Redis' clock, as its command TIME gives it, in milliseconds since the epoch."""
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
 def taken(gateway: str, holder: str | None) -> StoreTaken:
     """Return the error for a store that another agent writes; ``holder`` is the field of ``meta``."""
     other = Holder.decode(holder)

@@ -6,8 +6,8 @@ figures of ``/metrics`` by ``metrics_reader`` and those of ``/events`` by ``chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from netify_agent.store.client import Client
@@ -35,7 +35,7 @@ class NetworkSnapshot:
     :ivar unattributed: counters of flows that belong to no device.
     :ivar mirrored: counters that two devices have, because a flow between them counts for both.
     :ivar forgotten: counters of devices that were dropped after a long silence.
-    :ivar categories: application to netifyd's category id; empty until applications are read.
+    :ivar categories: application to netifyd's category id.
     """
 
     flush: FlushStamp
@@ -44,7 +44,7 @@ class NetworkSnapshot:
     unattributed: dict[str, int]
     mirrored: dict[str, int]
     forgotten: dict[str, int]
-    categories: dict[str, int] = field(default_factory=dict)
+    categories: dict[str, int]
 
 
 @dataclass
@@ -122,6 +122,7 @@ class StoreReader:
         unattributed = query.hgetall(keys.unattributed)
         mirrored = query.hgetall(keys.mirrored)
         forgotten = query.hgetall(keys.forgotten)
+        categories = query.hgetall(keys.categories)
         devices = DevicesQuery(query, names.value, addresses=addresses)
         query.run()
         return NetworkSnapshot(
@@ -131,6 +132,7 @@ class StoreReader:
             counters_of(unattributed.value),
             counters_of(mirrored.value),
             counters_of(forgotten.value),
+            categories_of(categories.value),
         )
 
     def add_details(
@@ -142,20 +144,31 @@ class StoreReader:
         :param applications: False: addresses only.
         :raises FlushedMeanwhile: if the store has moved on since the snapshot.
         """
+        for row, found in self.details(snapshot, rows, rows if applications else ()):
+            row.applications = found
+
+    def details(
+        self, snapshot: NetworkSnapshot, rows: Sequence[DeviceRow], users: Sequence[DeviceRow]
+    ) -> Iterator[tuple[DeviceRow, dict[str, Counted]]]:
+        """Read the addresses of some devices into their rows, and the applications of some devices.
+
+        :param rows: devices of ``snapshot`` whose addresses are read.
+        :param users: devices of ``snapshot`` whose applications are read.
+        :returns: each of ``users`` with its applications, most bytes first. They are decoded one device at a
+            time: those of a large network need not be in memory together.
+        :raises FlushedMeanwhile: if the store has moved on since the snapshot.
+        """
         keys = self.keys
         query = self.query(snapshot.flush)
         addresses = [query.zrevrange(keys.addresses(row.name)) for row in rows]
-        if not applications:
-            query.run()
-        else:
-            categories = query.hgetall(keys.categories)
-            fields = [query.hgetall(keys.applications(row.name)) for row in rows]
-            query.run()
-            snapshot.categories = categories_of(categories.value)
-            for row, of_row in zip(rows, fields, strict=True):
-                row.applications = rows_of(of_row.value, row.application_rates)
+        fields = [query.hgetall(keys.applications(row.name)) for row in users]
+        query.run()
         for row, ips in zip(rows, addresses, strict=True):
             row.addresses = ips.value
+        return (
+            (row, rows_of(of_row.value, row.application_rates))
+            for row, of_row in zip(users, fields, strict=True)
+        )
 
     @retry_when_flushed
     def device(

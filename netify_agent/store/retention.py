@@ -7,14 +7,18 @@ is trusted only after it has agreed with the monotonic clock for long enough: th
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.client import Client
-from netify_agent.store.layout import COUNTERS, Keys
+from netify_agent.store.deltas import Tally
+from netify_agent.store.layout import ALL_COUNTERS, COUNTERS, Keys
 from netify_agent.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
 
 DAY_MS = 86_400_000
 _TOLERANCE_MS = 3_600_000  # smaller steps, and shorter pauses of the agent, leave a clock steady
@@ -75,12 +79,34 @@ class Forgotten:
 class Due:
     """Changes that a flush makes besides its batch.
 
-    :ivar forgotten: devices to drop.
+    :ivar forgotten: silent devices to drop.
+    :ivar requested: devices to drop because somebody asked for it, also active ones.
+    :ivar growth: what the flush adds to these, by device.
     :ivar ahead: key of a sorted set to its members with a time in the future; the clock was set back.
     """
 
     forgotten: dict[str, Forgotten]
     ahead: dict[str, list[str]]
+    requested: dict[str, Forgotten] = field(default_factory=dict)
+    growth: dict[str, Tally] = field(default_factory=dict)
+
+    def note(self, device: str, growth: Tally) -> None:
+        """Keep by how much the flush increases a device, if that is requested to be dropped."""
+        if device in self.requested:
+            self.growth[device] = growth
+
+    def shrinkage(self, device: str) -> list[int]:
+        """By how much the bytes and packets of a dropped device fall; negative numbers."""
+        stored = self.forgotten.get(device) or self.requested[device]
+        return [-count for count in stored.counters[:4]]
+
+    def log(self, dropped: Sequence[str]) -> None:
+        """Log the devices that the flush dropped."""
+        silent = [device for device in dropped if device not in self.requested]
+        if silent:
+            log.info("dropped %d silent devices: %s", len(silent), ", ".join(silent))
+        if self.requested:
+            log.info("forgot, as requested: %s", ", ".join(self.requested))
 
 
 class Retention:
@@ -105,31 +131,38 @@ class Retention:
         self._client = client
         self._keys = keys
 
-    def read(self, pipe: Any, clock: WallClock) -> Due:
+    def read(self, pipe: Any, clock: WallClock, requested: Iterable[str] = ()) -> Due:
         """Find the devices to drop and the times to correct.
 
         :param pipe: executes commands at once: WATCH is set, MULTI is not.
+        :param requested: devices to drop although they are not silent.
         """
         keys = self._keys
         ahead = {
             key: pipe.zrangebyscore(key, f"({clock.at_ms}", "+inf", 0, self._limits.corrections)
             for key in (keys.devices, keys.ends)
         }
+        wanted = self._stored(pipe, requested)
         if clock.steady_ms < DAY_MS:
-            return Due({}, ahead)
+            return Due({}, ahead, wanted)
         latest = clock.at_ms - self.forget_after_s * 1000
         devices = pipe.zrangebyscore(keys.devices, "-inf", latest, 0, self._limits.drops)
         if not devices:
             devices = self._to_make_room(pipe, clock.at_ms - DAY_MS)
-        forgotten = {
+        silent = (device for device in devices if device not in wanted)
+        return Due(self._stored(pipe, silent), ahead, wanted)
+
+    def _stored(self, pipe: Any, devices: Iterable[str]) -> dict[str, Forgotten]:
+        """Read what the store holds of some devices."""
+        keys = self._keys
+        return {
             device: Forgotten(
                 _rows_in(pipe.hkeys(keys.applications(device))),
                 _rows_in(pipe.hkeys(keys.protocols(device))),
-                [int(count or 0) for count in pipe.hmget(keys.totals(device), COUNTERS)],
+                [int(count or 0) for count in pipe.hmget(keys.totals(device), ALL_COUNTERS)],
             )
             for device in devices
         }
-        return Due(forgotten, ahead)
 
     def _to_make_room(self, pipe: Any, latest: int) -> list[str]:
         """Return the devices with the fewest bytes among those inactive since ``latest`` (ms), if full."""
@@ -154,8 +187,26 @@ class Retention:
             if members:
                 pipe.zadd(key, dict.fromkeys(members, clock.at_ms))
 
+    def queue_requested(self, pipe: Transaction, due: Due) -> list[str]:
+        """Queue the removal of the devices that somebody asked for, and of the requests.
+
+        Call it after all changes of devices are queued.
+
+        :returns: the removed devices.
+        """
+        for device, stored in due.requested.items():
+            added = due.growth.get(device, Tally())
+            whole = Forgotten(
+                sorted({*stored.applications, *added.applications}),
+                sorted({*stored.protocols, *added.protocols}),
+                [sum(pair) for pair in zip(stored.counters, added.total, strict=True)],
+            )
+            self._queue_forget(pipe, device, whole)
+            pipe.zrem(self._keys.forget, device)
+        return list(due.requested)
+
     def queue_forget(self, pipe: Transaction, due: Due, active: Collection[str]) -> list[str]:
-        """Queue the removal of the due devices, except those in this flush.
+        """Queue the removal of the due silent devices, except those in this flush.
 
         :param active: devices in this flush.
         :returns: the removed devices. The caller must remove their indexes of flows.

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import redis
 
 from netify_agent.store.connection import note, socket_of
-from netify_agent.store.layout import COUNTERS
+from netify_agent.store.layout import ALL_COUNTERS
 
 Value = str | int
 
@@ -75,11 +75,11 @@ class Transaction:
         """HINCRBY of the counters of a row, without zeros.
 
         :param suffix: suffix of the field names: empty, or a colon and the name of the row.
-        :param counts: in the order of ``COUNTERS``; may be shorter.
+        :param counts: in the order of ``ALL_COUNTERS``; may be shorter.
         """
         head, fields = _HINCRBY + _bulk(key), self._fields
         commands = []
-        for code, count in zip(COUNTERS, counts, strict=False):
+        for code, count in zip(ALL_COUNTERS, counts, strict=False):
             if count:
                 field = code + suffix
                 bulk = fields.get(field)

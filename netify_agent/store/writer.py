@@ -10,21 +10,21 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
 import redis
 
-from netify_agent.accounting.batch import Batch, FlowState, SourceState
 from netify_agent.accounting.device_table import DEFAULT_MAX
 from netify_agent.store.addresses import surplus
 from netify_agent.store.client import Client, StoreError, StoreRefused, as_store_error
 from netify_agent.store.deltas import Change, Summary, Sums, Tally
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter, FlowWriterLimits
+from netify_agent.store.flush import Flush, FlushFacts, FlushPart, Restored, Rewound
+from netify_agent.store.forget_requests import ForgetRequests
 from netify_agent.store.layout import FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Keys
-from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s
+from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s, milliseconds
 from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
 from netify_agent.store.redirect import watching
@@ -32,45 +32,6 @@ from netify_agent.store.retention import Due, Retention, RetentionLimits, WallCl
 from netify_agent.store.transaction import Sent, Transaction, repeat
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Flush:
-    """A batch with its sequence number and times.
-
-    :ivar sequence: the previous flush's number plus one.
-    :ivar at_ms: when the batch was taken, by the agent's clock, milliseconds since the epoch.
-    :ivar elapsed_ms: time since the previous batch was taken; the divisor of the rates.
-    """
-
-    sequence: int
-    batch: Batch
-    at_ms: int
-    elapsed_ms: int
-
-
-@dataclass(frozen=True)
-class Restored:
-    """The stored state of an earlier run.
-
-    :ivar sequence: number of its last flush; 0 for a new store.
-    :ivar flows: live flows by id.
-    :ivar sources: state of each source by URL.
-    :ivar devices: devices that have a row.
-    """
-
-    sequence: int
-    flows: dict[str, FlowState]
-    sources: dict[str, SourceState]
-    devices: list[str]
-
-
-class Rewound(Exception):
-    """Redis was restored to an older state or lost its data: it holds flushes up to ``sequence`` only."""
-
-    def __init__(self, sequence: int) -> None:
-        super().__init__(f"Redis holds flushes up to number {sequence} only")
-        self.sequence = sequence
 
 
 class StoreWriter:
@@ -82,6 +43,7 @@ class StoreWriter:
 
     :ivar lease: this agent's lease on the store.
     :ivar growth: change of each device's totals by the latest flush, for the audit.
+    :ivar forget_requests: what the next flush should have in ``forget``.
     :ivar meta_lost: whether Redis lost ``meta`` but not the other keys.
     """
 
@@ -96,12 +58,14 @@ class StoreWriter:
         flow_limits: FlowWriterLimits | None = None,
         retention_limits: RetentionLimits | None = None,
         lease: Lease | None = None,
+        part: FlushPart | None = None,
     ) -> None:
         """Sends nothing yet.
 
         :param history: length of a bucket to the time it is kept, both in seconds.
         :param forget_after_s: see :class:`Retention`, also for ``max_devices``.
         :param lease: this agent's lease; None: one for the default interval.
+        :param part: adds commands to each flush.
         """
         self.lease = lease or Lease(lease_s(15))
         self.growth: dict[str, Sequence[int]] = {}
@@ -111,6 +75,8 @@ class StoreWriter:
         self._keys = Keys(gateway)
         self._flow_writer = FlowWriter(self._keys, flow_limits)
         self._history = history
+        self.forget_requests = ForgetRequests(client, gateway)
+        self._part = part
         self.retention = Retention(client, self._keys, forget_after_s, max_devices, retention_limits)
         self._window = RateWindow()
         self._moving: set[str] = set()  # devices that have a rate since the last flush
@@ -138,7 +104,7 @@ class StoreWriter:
                         f"the data of gateway '{self._gateway}' in Redis is of schema {schema}; this "
                         f"netify-agent knows schemas up to {SCHEMA}: upgrade it, or use another database"
                     )
-                self._now_ms = _redis_ms(pipe)
+                self._now_ms = milliseconds(*pipe.time())
                 self.lease.check(meta, self._now_ms, self._gateway)
                 missing = users_of_protocols(pipe, self._keys) if schema < 2 else {}
                 pipe.multi()
@@ -175,8 +141,9 @@ class StoreWriter:
                 return self._sent
             self.growth = {}
             clock = WallClock.read(pipe, self._keys.meta, flush.at_ms, flush.elapsed_ms)
-            due = self.retention.read(pipe, clock)
-            before = self._flow_writer.read(pipe, flush.batch, clock)
+            requested = self.forget_requests.standing(pipe, flush.forget, self._now_ms)
+            due = self.retention.read(pipe, clock, requested)
+            before = self._flow_writer.read(pipe, flush.batch, clock, due.requested)
             summary = Summary(flush.batch)
             notes = flush.batch.devices
             changed = {device: notes[device] for device in summary.devices if device in notes}
@@ -186,8 +153,7 @@ class StoreWriter:
                 self._sent = transaction.commit()
                 refused = [f"{name} of {key} ({why})" for name, key, why in transaction.refused()]
         _check_refused(flush.sequence, refused)
-        if self._dropped:
-            log.info("dropped %d silent devices: %s", len(self._dropped), ", ".join(self._dropped))
+        due.log(self._dropped)
         return self._sent
 
     def repeat(self, sequence: int, sent: Sent) -> None:
@@ -208,7 +174,7 @@ class StoreWriter:
                     for name, value in zip(names, pipe.hmget(meta, names), strict=True)
                     if value is not None
                 }
-                self._now_ms = _redis_ms(pipe)
+                self._now_ms = milliseconds(*pipe.time())
                 stored, schema, writer = int(found.get("seq", 0)), found.get("schema"), found.get("writer")
                 if writer not in (self.lease.writer, self._replaced, None):
                     self.lease.check_lost(found, self._now_ms, self._gateway)
@@ -276,13 +242,14 @@ class StoreWriter:
         self._window.begin(flush.sequence, flush.elapsed_ms)
         rates: dict[str, str] = {}
         for change in summary.changes():
+            due.note(change.name, change.lasting)
             self._queue_totals(pipe, change)
             if change.name != GATEWAY:
                 self._queue_device(pipe, change, flush)
                 self.growth[change.name] = change.lasting.total[:4]
             self._queue_history(pipe, change.name, change.interval, flush)
             rates[change.name] = self._window.add(change.name, change.fresh)
-        self._queue_rates(pipe, rates)
+        rates = self._queue_rates(pipe, rates)
         pipe.grow(self._keys.unattributed, "", summary.unattributed)
         pipe.grow(self._keys.mirrored, "", summary.mirrored)
         pipe.grow(self._keys.left_out, "", summary.left_out)
@@ -293,10 +260,12 @@ class StoreWriter:
             pipe.hset(self._keys.categories, mapping=batch.categories)
         for device, ips in surplus_ips.items():
             pipe.zrem(self._keys.addresses(device), *ips)
-        self._dropped = self.retention.queue_forget(pipe, due, summary.devices)
-        for device in self._dropped:
-            self._flow_writer.queue_forget(pipe, device)
-            self.growth[device] = [-count for count in due.forgotten[device].counters[:4]]
+        silent = self.retention.queue_forget(pipe, due, summary.devices)
+        self._flow_writer.queue_forget(pipe, silent)
+        self._dropped = [*silent, *self.retention.queue_requested(pipe, due)]
+        self.growth.update((device, due.shrinkage(device)) for device in self._dropped)
+        if self._part is not None:
+            self._part.queue(pipe, FlushFacts(flush, summary.devices, rates))
 
     def _queue_meta(self, pipe: Transaction, flush: Flush, clock: WallClock) -> None:
         meta: dict[str, str | int] = {
@@ -364,20 +333,15 @@ class StoreWriter:
                 pipe.grow(key, ":" + tag, sums[:2])
             pipe.expire(key, bucket_ttl(start, step, keep, flush.at_ms))
 
-    def _queue_rates(self, pipe: Transaction, rates: dict[str, str]) -> None:
-        """Replace all rates. A device that is not in ``rates`` has none."""
+    def _queue_rates(self, pipe: Transaction, rates: dict[str, str]) -> dict[str, str]:
+        """Replace all rates, those of ``rates`` and the rest of the window; returns them. Others are 0."""
         pipe.delete(self._keys.rates)
-        moving = (pair for pair in chain(rates.items(), self._window.rest(rates)) if pair[1])
-        self._moving = set()
+        found = {name: text for name, text in chain(rates.items(), self._window.rest(rates)) if text}
+        moving = iter(found.items())
         while part := dict(islice(moving, AT_ONCE)):
             pipe.hset(self._keys.rates, part)
-            self._moving.update(part)
-
-
-def _redis_ms(pipe: Any) -> int:
-    """Return Redis' clock in milliseconds since the epoch; ``pipe`` must execute commands at once."""
-    seconds, microseconds = pipe.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
+        self._moving = set(found)
+        return found
 
 
 def _check_refused(sequence: int, refused: Sequence[str]) -> None:

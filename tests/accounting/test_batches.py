@@ -33,7 +33,7 @@ def test_a_batch_holds_the_state_of_flows_that_changed(store: ReferenceStore) ->
     batch = store.feed(stats("b", 1, 2, 3)).flush()
 
     assert batch.flows.keys() == {"b"}
-    key = Key(MAC, NETFLIX, "HTTP/S")
+    key = Key(MAC, NETFLIX, "HTTP/S", "br0")
     assert store.flows["a"] == FlowState(SOURCE, key, None, T0, T0 + 1, 30, 3, 10, 20, 1, 2, 0, 0)
 
 
@@ -140,7 +140,7 @@ def test_a_batch_holds_the_states_of_the_moment_it_was_closed(later: list[Any], 
     store.connect(*later)
     while batch is None:
         batch = store.finish(1)
-    key = Key(MAC, NETFLIX, "HTTP/S")
+    key = Key(MAC, NETFLIX, "HTTP/S", "br0")
     assert batch.flows == {"a": FlowState(SOURCE, key, None, T0, T0 + 1, 30, 3, 10, 20, 1, 2, 0, 0)}
     store.apply(batch)
     store.flush()

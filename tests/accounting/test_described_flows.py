@@ -162,7 +162,7 @@ def test_text_from_the_network_becomes_printable_and_short(store: ReferenceStore
 
     note = batch.devices[MAC]
     for text in (*batch.counted, note.hint, note.interface):
-        for part in text if isinstance(text, Key) else (text,):
+        for part in text[:4] if isinstance(text, Key) else (text,):
             assert part is not None
             assert part.isprintable()
             assert len(part) <= 253

@@ -51,7 +51,7 @@ def test_a_flow_that_lives_within_one_interval_is_shown(store: ReferenceStore) -
     batch = store.feed(named("a", "x.example"), purge("a", 1, 2, 3)).flush()
 
     assert (batch.flows, batch.placed) == ({}, set())
-    assert batch.ended["a"].key == Key(MAC, NETFLIX, "HTTP/S")
+    assert batch.ended["a"].key == Key(MAC, NETFLIX, "HTTP/S", "br0")
     assert batch.details["a"].host == "x.example"
 
 
@@ -66,7 +66,7 @@ def test_a_description_after_the_end_is_of_the_flow_that_ended(store: ReferenceS
     store.feed(purge("a", 10, 20, 30)).flush()
     batch = store.feed(named("a", "x.example")).flush()
 
-    assert batch.ended["a"].key == Key(MAC, NETFLIX, "HTTP/S")
+    assert batch.ended["a"].key == Key(MAC, NETFLIX, "HTTP/S", "br0")
     assert hosts(store) == {"a": "x.example"}
 
 

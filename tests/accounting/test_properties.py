@@ -31,6 +31,15 @@ def found(store: ReferenceStore) -> tuple[Any, ...]:
     return store.totals[""], *(present(rows) for rows in (devices, apps, protocols))
 
 
+def check_places(store: ReferenceStore, network: Network) -> None:
+    """Bytes between two devices, and those of each interface, are the truth."""
+    assert present({name: store.local[name] for name in store.totals}) == network.local()
+    sums: dict[str, list[int]] = {}
+    for (_, name), row in store.interfaces.items():
+        sums[name] = [one + more for one, more in zip(sums.get(name, EMPTY), row[:4], strict=False)]
+    assert present(sums) == network.interfaces()
+
+
 def check_shown(store: ReferenceStore, network: Network) -> None:
     """Each flow is shown as what it was told to be, whatever its digest: the latest of its two ends."""
     assert store.details.keys() <= store.flows.keys() | store.ended.keys()
@@ -71,6 +80,7 @@ def test_without_loss_every_row_is_the_truth_in_each_direction(
     assert store.counters["bytes_missed"] == store.counters["bytes_before"] == 0
     assert store.counters["records_contradictory"] == 0
     assert len(store.flows) == store.accountant.live_flows
+    check_places(store, network)
     check_shown(store, network)
 
 
@@ -149,6 +159,7 @@ def test_agents_that_stop_in_order_and_netifyds_that_restart_lose_nothing(
 
     assert found(store) == network.truth()
     assert store.counters["bytes_before"] == 0
+    check_places(store, network)
     check_shown(store, network)
 
 

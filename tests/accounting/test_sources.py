@@ -90,4 +90,4 @@ def test_flows_of_an_older_schema_get_their_source(store: ReferenceStore) -> Non
     assert batch is not None and batch.complete
     assert batch.replaced == {"a" + TAG: ["a"]}
     assert batch.flows.keys() == batch.placed == {"a" + TAG}
-    assert batch.counted[Key(MAC, NETFLIX, "HTTP/S")].counts()[:2] == (3, 7)
+    assert batch.counted[Key(MAC, NETFLIX, "HTTP/S", "br0")].counts()[:2] == (3, 7)

@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from api_server import Scene, a_scene, changed
@@ -15,7 +16,11 @@ from store_book import SOURCE
 from support import RedisServer
 
 from netify_agent import __version__
+from netify_agent.api.exposition import Exposition
+from netify_agent.config.settings import parse
+from netify_agent.daemon.alerting import Alerting
 from netify_agent.netifyd.health import InterfaceCounters, NetifydStatus
+from netify_agent.store.alert_store import AlertStore
 from netify_agent.store.layout import Keys
 
 # -- the agent and netifyd -------------------------------------------------------------------------
@@ -84,14 +89,30 @@ def test_the_agent_and_netifyd_are_told(scene: Scene) -> None:
     assert values(samples, "netify_agent_build_info", "version") == {__version__}
 
 
+def metrics_of_alerts(scene: Scene) -> set[str]:
+    """Names of the metrics that a daemon with an alert and a receiver adds."""
+    settings = parse(
+        "alerts: {new: {kind: new_device}}\nnotify: {hook: {type: webhook, url: http://127.0.0.1:1/}}",
+        "f.yaml",
+    )
+    store = AlertStore(scene.book.client, settings.gateway)
+    no_thread: Any = lambda name, body: None  # noqa: E731
+    out = Exposition()
+    with changed(scene.status, settings=settings):
+        Alerting(settings, store, scene.status, name_of=lambda device: None, start=no_thread).expose(out)
+    return set(re.findall("(?m)^# TYPE ([^ ]+)", out.body().decode()))
+
+
 def test_the_reference_names_every_metric(scene: Scene) -> None:
     section = DOCS.read_text().partition("## `/metrics`\n")[2].partition("\n## ")[0]
     documented = set(re.findall(r"`((?:netify|process)\w*_\w+)`", section))
     netifyd = NetifydStatus(1, 1, 1, 1.0, 1.0, {"br0": InterfaceCounters(1, {"queue": 1})})
     scene.book.accountant.rejected["counters out of range"] = 1
+    scene.directory.configure({}, {"lan": ["192.168.0.0/16"]})
     with changed(scene.listener, netifyd=netifyd), changed(scene.writing, flushes=1):
-        assert set(scrape(scene)) == documented
+        assert set(scrape(scene)) | metrics_of_alerts(scene) == documented
     scene.book.accountant.rejected.clear()
+    scene.directory.configure({}, {})
 
 
 def test_records_that_could_not_be_used_are_told_by_reason(own: Scene) -> None:

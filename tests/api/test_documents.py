@@ -13,7 +13,8 @@ from netify_agent.api.documents import rfc3339
 COUNTERS = ["bytes_up", "bytes_down", "packets_up", "packets_down", "flows", "rate_up", "rate_down"]
 APPLICATION = ["tag", "name", "category", *COUNTERS, "first_seen", "last_seen"]
 DEVICE = [
-    *("mac", "ip", "ips", "name", "vendor", "randomized", "interface", "first_seen", "last_seen", "active"),
+    *("mac", "ip", "ips", "name", "groups", "vendor", "randomized", "interface"),
+    *("first_seen", "last_seen", "active"),
     *(*COUNTERS, "applications"),
 ]
 
@@ -62,6 +63,7 @@ def test_a_device_is_told_with_all_that_is_known(scene: Scene) -> None:
         "ip": "192.168.1.10",
         "ips": ["192.168.1.10"],
         "name": "laptop",
+        "groups": [],
         "vendor": None,
         "randomized": True,
         "interface": "br0",

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
+from api_server import assert_problem
 from event_client import Client
 from events_scene import Events
 from jsonschema import Draft202012Validator
 from store_book import LAPTOP, PHONE, TUNNEL
 
+from netify_agent.store.changes_reader import ChangesReader
 from netify_agent.store.layout import Keys
 
 DEVICE = [
-    *("device", "mac", "ip", "name", "active", "last_seen"),
+    *("device", "mac", "ip", "name", "groups", "active", "last_seen"),
     *("bytes_up", "bytes_down", "packets_up", "packets_down", "flows", "rate_up", "rate_down"),
 ]
 
@@ -150,3 +153,53 @@ def test_redis_that_lost_flushes_sends_who_follows_to_begin_anew(events: Events)
     scene.flushes.applied(3, int(time.time() * 1000), [LAPTOP], [])
     event = again.event()
     assert (event.name, event.id, event.devices) == ("flush", "3", {LAPTOP})  # and goes on from there
+
+
+# -- gzip, and events without devices --------------------------------------------------------------
+
+GZIP = {"Accept-Encoding": "gzip"}
+
+
+def test_a_compressed_event_can_be_read_as_soon_as_it_comes(events: Events) -> None:
+    said = events.said
+    plain, packed = events.follow(), events.follow(**GZIP)
+    assert plain.answer.headers["Content-Encoding"] is None
+    assert packed.answer.headers["Content-Encoding"] == "gzip"
+    for client in (plain, packed):
+        assert "Accept-Encoding" in client.answer.headers["Vary"]
+    for number in range(3):
+        flows = [said.flow(f"f{n}", f"02:00:00:00:07:{n:02x}") for n in range(40)]
+        events.flush(*flows, said.stats("f1", 1, number))
+        assert packed.event() == plain.event()
+    events.scene.flushes.send_away()
+    assert packed.next() is None  # a whole gzip member, to its checksum
+    assert 0 < packed.received < 40 * 3 * 100
+
+
+def test_head_declares_the_compression(events: Events) -> None:
+    assert events.scene.ask("/events", "HEAD", Accept_Encoding="gzip").headers["Content-Encoding"] == "gzip"
+    assert events.scene.ask("/events", "HEAD").headers["Content-Encoding"] is None
+
+
+def test_without_devices_an_event_has_totals_only_and_no_device_is_read(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    changes = ChangesReader.changes
+
+    def noting(reader: ChangesReader, changed: Any, since_ms: Any, *others: Any) -> Any:
+        asked.append((changed, since_ms))
+        return changes(reader, changed, since_ms, *others)
+
+    monkeypatch.setattr(ChangesReader, "changes", noting)
+    said = events.said
+    few, all_ = events.follow(query="?devices=false"), events.follow(query="?devices=true")
+    events.flush(said.flow("a"), said.stats("a", 1, 1))
+    first, whole = few.event(), all_.event()
+    assert first.data == {key: value for key, value in whole.data.items() if key != "devices"}
+    assert (first.name, first.id, whole.devices) == ("flush", "1", {LAPTOP})
+    assert ((), None) in asked and len(asked) == 2
+    events.flush(said.stats("a", 1, 1))
+    assert "devices" not in events.follow(1, "?devices=false").event().data
+    assert "devices" not in events.follow(77, "?devices=false").event().data  # a reset
+    assert_problem(events.scene.ask("/events?devices=no"), 400)

@@ -45,14 +45,15 @@ def test_an_answer_that_a_flush_overtook_has_no_etag_and_is_not_kept(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, logged: bool
 ) -> None:
     scene.book.flush()
-    add_details = scene.parts.reader.add_details
+    details = scene.parts.reader.details
 
-    def overtaken(*args: Any, **options: Any) -> None:
-        add_details(*args, **options)
+    def overtaken(*args: Any) -> Any:
+        found = details(*args)
         scene.book.flush()
+        return found
 
     with monkeypatch.context() as context:
-        context.setattr(scene.parts.reader, "add_details", overtaken)
+        context.setattr(scene.parts.reader, "details", overtaken)
         if not logged:
             context.setattr(scene.book, "on_flush", lambda flush: None)
         answer = scene.ask("/")
@@ -115,7 +116,7 @@ def test_an_answer_that_many_wait_for_is_made_once(scene: Scene, monkeypatch: py
 
 def an_entry(size: int, sequence: int = 1) -> Entry:
     route = Route("/x", "x", "", lambda asked: {})
-    return Entry(route, {}, State(FlushStamp(sequence, 1), 0, ""), Encoded(b"x" * size, "text/plain", "name"))
+    return Entry(route, {}, State(FlushStamp(sequence, 1), 0, ""), Encoded(b"x" * size, {}, "name"))
 
 
 def test_few_answers_are_kept_and_the_newest_one_always() -> None:

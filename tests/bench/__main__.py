@@ -24,10 +24,11 @@ import flush  # noqa: E402
 import ingest  # noqa: E402
 import interference  # noqa: E402
 import memory  # noqa: E402
+import network  # noqa: E402
 import rest  # noqa: E402
 from measure import FULL, HEAD, SMOKE  # noqa: E402
 
-GROUPS = {module.__name__: module for module in (ingest, flush, interference, memory, rest, api)}
+GROUPS = {module.__name__: module for module in (ingest, flush, interference, memory, rest, api, network)}
 
 
 def main() -> int:

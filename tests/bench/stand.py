@@ -11,7 +11,7 @@ from typing import Any
 
 import redis
 from support import Daemon, RedisServer, short_directory
-from worker import Worker
+from worker import OPTIONAL, ROOT, Worker
 
 _WAIT_S = 120.0
 
@@ -66,8 +66,13 @@ class Stand:
 
 
 @contextmanager
-def stand(devices: int, applications: int, flows: int, **settings: Any) -> Iterator[Stand]:
-    """An agent that is connected and has been greeted, and has heard of no flow yet."""
+def stand(
+    devices: int, applications: int, flows: int, *, optional: bool = False, **settings: Any
+) -> Iterator[Stand]:
+    """An agent that is connected and has been greeted, and has heard of no flow yet.
+
+    ``optional``: with the packages that the agent can do without.
+    """
     with short_directory() as directory:
         server = RedisServer(directory)
         server.start()
@@ -76,7 +81,7 @@ def stand(devices: int, applications: int, flows: int, **settings: Any) -> Itera
         agent = Daemon(directory, server.url, f"unix://{path}", **settings)
         try:
             sender.begin(do="accept")
-            agent.start()
+            agent.start({"PYTHONPATH": f"{ROOT}:{OPTIONAL}"} if optional else None)
             sender.answer()
             yield Stand(
                 directory,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hostile
 import pytest
-from gateway import Gateway, need
+from gateway import GROUPS, Gateway, need
 from prometheus import Prometheus, config_for
 from support import Daemon, RedisServer, StandIn, certificate, eventually, framed, short_directory
 
@@ -22,7 +22,8 @@ def gateway() -> Iterator[Gateway]:
     with short_directory() as path:
         redis = RedisServer(path)
         redis.start()
-        gateway = Gateway(path, redis, devices=12, metrics={"devices": 8, "applications": 10})
+        metrics = {"devices": 8, "applications": 10}
+        gateway = Gateway(path, redis, devices=12, metrics=metrics, groups=GROUPS)
         try:
             gateway.start()
             yield gateway
@@ -75,6 +76,7 @@ def secured(
         "tokens_file": str(tokens_file),
         "tls": {"certificate": files.certificate, "key": files.key},
     }
+    agent.settings["groups"] = GROUPS
     agent.base = agent.base.replace("http:", "https:")
     agent.write_config()
     agent.start()
@@ -105,6 +107,8 @@ def idle_gateway(directory: Path, redis_server: RedisServer) -> Iterator[Gateway
 @pytest.fixture
 def hostile_daemon(daemon: Daemon, netifyd: StandIn) -> Daemon:
     """An agent that has counted a network with hostile names."""
+    daemon.settings["groups"] = GROUPS
+    daemon.write_config()
     daemon.start()
     netifyd.accept()
     payloads = hostile.payloads()

@@ -75,7 +75,9 @@ web: {listen: "[::]:80", threads: 64, hosts: [Gw.LAN, "[FD00::1]", 192.0.2.1], a
 metrics: {devices: 0, applications: 10000}
 history: {24h: 400d, 60s: 1m}
 calendar: {timezone: Asia/Kathmandu, month_starts_on: 31, week_starts_on: Sunday}
-devices: {forget_after: 24h, max: 1, by_ip: [192.0.2.0/24, "2001:DB8::/32", 192.0.2.1, 02-AA-00-00-33-33]}
+devices: {forget_after: 24h, max: 1, by_ip: [192.0.2.0/24, "2001:DB8::/32", 192.0.2.1, 02-AA-00-00-33-33],
+          names: {10:20:30:40:50:11: " Anna's laptop ", "FD00::0:7": printer}}
+groups: {kids: [10:20:30:40:50:11, 02-AA-00-00-33-33, 192.0.2.7, "FD00::/64", "kids-*"], "Gäste 2": []}
 names: {vendors: /v, hosts: [], ethers: [/e], leases: [/l*, /m], reverse_dns: true, categories: /c}
 """,
         "f.yaml",
@@ -97,8 +99,13 @@ names: {vendors: /v, hosts: [], ethers: [/e], leases: [/l*, /m], reverse_dns: tr
     assert settings.metrics == MetricsSettings(0, 10000)
     assert settings.history == (Resolution(60, 60, "1m"), Resolution(86400, 34560000, "1d"))
     assert settings.devices == DeviceSettings(
-        1, 86400, ("192.0.2.0/24", "2001:db8::/32", "192.0.2.1/32", "02:aa:00:00:33:33")
+        1,
+        86400,
+        ("192.0.2.0/24", "2001:db8::/32", "192.0.2.1/32", "02:aa:00:00:33:33"),
+        {"10:20:30:40:50:11": "Anna's laptop", "fd00::7": "printer"},
     )
+    kids = ("10:20:30:40:50:11", "02:aa:00:00:33:33", "192.0.2.7/32", "fd00::/64", "kids-*")
+    assert list(settings.groups.items()) == [("kids", kids), ("Gäste 2", ())]
     assert settings.names == type(settings.names)("/v", (), ("/e",), ("/l*", "/m"), True, "/c")
 
 

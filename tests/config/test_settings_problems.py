@@ -208,6 +208,56 @@ from netify_agent.config.settings import (
             "devices.by_ip[0]: expected a network such as 192.0.2.0/24, or a MAC address, found",
         ),
         (
+            "devices: {names: [a]}",
+            "devices.names: expected addresses with names, such as 192.0.2.7: printer, found a list",
+        ),
+        (
+            "devices: {names: {laptop: 192.0.2.7}}",
+            "devices.names.laptop: expected a MAC address or an IP address, found 'laptop'",
+        ),
+        (
+            "devices: {names: {192.0.2.7: ''}}",
+            "devices.names.'192.0.2.7': expected a name of 1 to 253 printable characters, found ''",
+        ),
+        (
+            "devices: {names: {192.0.2.7: 12}}",
+            "devices.names.'192.0.2.7': expected a name of 1 to 253 printable characters, found 12 (not",
+        ),
+        (
+            "devices: {names: {02-00-00-00-00-AA: a, '02:00:00:00:00:aa': b}}",
+            "devices.names.'02:00:00:00:00:aa': expected each key once, found '02:00:00:00:00:aa' again",
+        ),
+        ("groups: [kids]", "groups: expected groups with lists of their members, found a list"),
+        ("groups: {kids: laptop}", "groups.kids: expected a list, found 'laptop'"),
+        (
+            "groups: {' kids': []}",
+            "groups.' kids': expected a name of 1 to 63 letters, digits, spaces, '.', '_'",
+        ),
+        ("groups: {'a,b': []}", "groups.'a,b': expected a name of 1 to 63 letters, digits, spaces, '.', '_'"),
+        (
+            "groups: {no: []}",
+            "groups.no: expected a name of 1 to 63 letters, digits, spaces, '.', '_' and '-'",
+        ),
+        (
+            "groups: {kids: [a, 192.0.2.300]}",
+            "groups.kids[1]: expected a MAC address, an IP address, a network such as 192.0.2.0/24, or a",
+        ),
+        ("groups: {kids: [02:00:00:00:00]}", "groups.kids[0]: expected a MAC address, an IP address"),
+        ("groups: {kids: ['']}", "groups.kids[0]: expected a MAC address, an IP address"),
+        (
+            "groups: {kids: [192.0.2.1/24]}",
+            "groups.kids[0]: expected a MAC address, an IP address, a network such as 192.0.2.0/24 without "
+            "host bits, or a pattern of names such as kids-*, found '192.0.2.1/24'",
+        ),
+        (
+            "groups: {kids: [192.0.2.1, 192.0.2.1/32]}",
+            "groups.kids[1]: expected each entry once, found '192.0.2.1/32' again",
+        ),
+        (
+            "groups: {" + ", ".join(f"g{number}: []" for number in range(101)) + "}",
+            "groups: expected at most 100 keys, found 101",
+        ),
+        (
             "calendar: {timezone: Europe/Berlim}",
             "calendar.timezone: expected a time zone of the system's database, such as Europe/Berlin",
         ),

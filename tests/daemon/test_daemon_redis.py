@@ -74,8 +74,8 @@ def test_redis_that_is_loading_is_named_and_waited_for(
     for number in range(6000):
         client.set(f"filler:{number}", "x" * 2000)
     redis_server.kill()
-    slow = ("--key-load-delay", "3000", "--loading-process-events-interval-bytes", "1024")  # 18 s
-    loading = RedisServer(directory, *slow)
+    # 18 s. Redis answers LOADING after each 1,000 keys.
+    loading = RedisServer(directory, "--key-load-delay", "3000")
     starting = threading.Thread(target=loading.start)
     starting.start()
     daemon = Daemon(directory, loading.url, f"unix://{netifyd.path}")

@@ -30,6 +30,21 @@ def test_a_reload_applies_changed_settings(daemon: Daemon, directory: Path, neti
     other.close()
 
 
+def test_a_reload_applies_names_and_groups(daemon: Daemon, netifyd: StandIn) -> None:
+    daemon.start()
+    account(netifyd, daemon)
+    eventually(lambda: daemon.get("/")[1]["devices"], "the device is in the store")
+    mac = daemon.get("/")[1]["devices"][0]["mac"]
+    daemon.settings["devices"] = {"names": {mac: "Kids tablet"}}
+    daemon.settings["groups"] = {"kids": ["kids*"]}
+    daemon.write_config()
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: daemon.get("/?group=kids")[0] == 200, "the group is known")
+    device = daemon.get("/?group=kids")[1]["devices"][0]
+    assert (device["mac"], device["name"], device["groups"]) == (mac, "Kids tablet", ["kids"])
+    assert daemon.stop() == 0
+
+
 def test_a_reload_moves_the_api(daemon: Daemon) -> None:
     daemon.start()
     port = free_port()

@@ -225,6 +225,12 @@ def test_how_a_stream_is_cut_changes_nothing(
     for place, change in damage:
         if data:
             data[place % len(data)] ^= change
-    whole = read([bytes(data)], limit)
-    assert repr(read(pieces(bytes(data), cuts), limit)) == repr(whole)
-    assert repr(read(one_by_one(bytes(data)), limit)) == repr(whole)
+    whole = told([bytes(data)], limit)
+    assert told(pieces(bytes(data), cuts), limit) == whole
+    assert told(one_by_one(bytes(data)), limit) == whole
+
+
+def told(data: Iterable[bytes], limit: int) -> str:
+    """What :func:`read` returns, as text, because NaN does not equal itself."""
+    records, drops, *rest = read(data, limit)
+    return repr((records, sorted(drops.items()), *rest))

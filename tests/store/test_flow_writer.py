@@ -31,8 +31,8 @@ from support import RedisServer
 from netify_agent.store.client import StoreRefused, connect
 from netify_agent.store.encoding import decode_details
 from netify_agent.store.flow_writer import FlowWriterLimits
+from netify_agent.store.flush import Rewound
 from netify_agent.store.layout import Keys
-from netify_agent.store.writer import Rewound
 
 ENDED_MS = FlowWriterLimits().ended_ms
 KEYS = Keys("gw1")

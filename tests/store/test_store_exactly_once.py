@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -73,9 +73,9 @@ def test_a_claim_between_check_and_commit_wins(book: Book, shared_redis: RedisSe
     book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
 
     class Slow(Retention):
-        def read(self, pipe: Any, clock: WallClock) -> Due:
+        def read(self, pipe: Any, clock: WallClock, requested: Iterable[str] = ()) -> Due:
             Book(shared_redis.url, "gw1")
-            return super().read(pipe, clock)
+            return super().read(pipe, clock, requested)
 
     slow = StoreWriter(book.client, "gw1", {300: 600}, 86400)
     slow.retention = Slow(book.client, Keys("gw1"), 86400, 10_000)

@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 import bottle
 
-from netify_agent.api.http import parameters
+from netify_agent.api.http import csv_table, parameters
 from netify_agent.api.http.access import METHODS, Access
 from netify_agent.api.http.negotiation import quality, takes_gzip
 from netify_agent.api.http.problems import Problem
@@ -27,7 +28,7 @@ from netify_agent.api.http.response_cache import (
     matches,
     not_modified,
 )
-from netify_agent.api.http.route import VARY, Environ, Reply, Request, Route, encode, json_reply
+from netify_agent.api.http.route import VARY, Document, Environ, Reply, Request, Route, encode
 from netify_agent.api.routes import dashboard
 from netify_agent.api.routes.route_table import route_table
 from netify_agent.api.services import Services
@@ -79,10 +80,12 @@ class Api:
         method, accept = environ["REQUEST_METHOD"], environ.get("HTTP_ACCEPT", "")
         if path in self._pages and method in ("GET", "HEAD"):
             page, media_type = self._pages[path]
-            if quality(accept, "text/html") > quality(accept, media_type):
+            others = quality(accept, media_type), quality(accept, csv_table.CSV)
+            if quality(accept, "text/html") > max(others) and csv_table.given_format(query) is None:
                 # Before the token is checked: the browser has none until the dashboard has asked for it.
                 return Reply(b"", 303, {"Location": page, "Vary": VARY, "Cache-Control": "no-cache"})
-        target = f"{query} {path}"  # a decoded path may hold a '?', a query no space
+        # A decoded path may hold a '?', a query no space.
+        target = f"{'csv' if csv_table.prefers_csv(accept) else 'json'} {query} {path}"
         entry = self._kept.get(target)
         arguments: dict[str, str] = {}
         route, missing = None, None
@@ -101,17 +104,21 @@ class Api:
             raise Problem(405, f"only {METHODS} are allowed here", {"Allow": METHODS})
         if route is None:
             raise missing or Problem(404, "no such path")
-        if not quality(accept, route.media_type):
-            raise Problem(406, f"Accept: expected what allows {route.media_type}, found '{accept[:100]}'")
+        media_type = csv_table.media_type(route, query, accept)
         if entry is not None:  # its parameters were checked before
-            return self._current(route, entry.values, environ, target, entry)
-        values = parameters.read(route.parameters, "" if route.any_query else query, arguments)
+            return self._current(route, entry.values, environ, target, media_type, entry)
+        declared = csv_table.declared(route, media_type)
+        values: Mapping[str, Any] = parameters.read(declared, "" if route.any_query else query, arguments)
+        if route.table is not None and media_type == csv_table.CSV:
+            values = csv_table.prepared(route.table, values)
+        request = Request(values, environ, media_type)
         if route.cached:
-            return self._current(route, values, environ, target, None)
-        answer = route.answer(Request(values, environ))
+            return self._current(route, values, environ, target, media_type, None)
+        answer = route.answer(request)
         if isinstance(answer, Reply):
             return answer
-        return json_reply(answer)
+        body, headers = represented(route, request, answer)
+        return Reply(body, headers={**headers, "Cache-Control": "no-store", "Vary": VARY})
 
     def _match(self, path: str) -> tuple[Route, dict[str, str]]:
         """The route of a path, and the parameters in the path. Raises Problem."""
@@ -126,7 +133,13 @@ class Api:
         return self._routes[found.name], arguments
 
     def _current(
-        self, route: Route, values: Mapping[str, Any], environ: Environ, target: str, entry: Entry | None
+        self,
+        route: Route,
+        values: Mapping[str, Any],
+        environ: Environ,
+        target: str,
+        media_type: str,
+        entry: Entry | None,
     ) -> Reply:
         """The cached answer, built anew after each flush; 304 if the client has it.
 
@@ -147,16 +160,40 @@ class Api:
             if entry is None or entry.state != state:
                 # The store may be a flush ahead of what we were told, or behind after a restart of Redis.
                 before = self._services.reader.last_flush()
-                document = route.answer(Request(values, environ, state.flush.at_ms))
+                request = Request(values, environ, media_type, state.flush.at_ms)
+                document = route.answer(request)
                 if isinstance(document, Reply):
                     return document
+                body, headers = represented(route, request, document)
                 after = self._services.reader.last_flush()
                 generation = self._services.directory.generation
                 if (before, after, generation) != (state.flush, state.flush, state.generation):
-                    return json_reply(document, cache_control="no-cache")
-                entry = Entry(route, values, state, Encoded(encode(document), route.media_type, etag))
+                    return Reply(body, headers={**headers, "Cache-Control": "no-cache", "Vary": VARY})
+                entry = Entry(route, values, state, Encoded(body, headers, etag))
                 self._kept.put(target, entry)
         return entry.encoded.reply(environ)
+
+
+def represented(route: Route, request: Request, document: Document) -> tuple[bytes, dict[str, str]]:
+    """The body of an answer, and the headers that describe it.
+
+    ``Link`` (RFC 8288) names the next page of a list, relative to the request: CSV has no other place for it.
+    """
+    headers = {"Content-Type": route.media_type}
+    if route.table is not None and document.get("next") is not None:
+        headers["Link"] = f'<?{next_query(request.environ["QUERY_STRING"], document["next"])}>; rel="next"'
+    if route.table is None or request.media_type != csv_table.CSV:
+        return encode(document), headers
+    headers["Content-Type"] = csv_table.CONTENT_TYPE
+    headers["Content-Disposition"] = f'attachment; filename="{route.name}.csv"'
+    return csv_table.encode(route.table, request.values, document), headers
+
+
+def next_query(query: str, cursor: str) -> str:
+    """The query of the next page: that of this page with another ``cursor``."""
+    given = parse_qsl(query, keep_blank_values=True, encoding="latin-1")
+    pairs = [(name, value) for name, value in given if name != "cursor"]
+    return urlencode([*pairs, ("cursor", cursor)], encoding="latin-1", quote_via=quote, safe=",:")
 
 
 def _send(

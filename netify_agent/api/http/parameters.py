@@ -184,6 +184,19 @@ def device(name: str = "device", *, in_path: bool = True) -> Parameter:
     return Parameter(name, description, schema, device_name, in_path=in_path)
 
 
+def group(names: Sequence[str], what: str = "devices") -> Parameter:
+    """``group``: only ``what`` of one of the groups ``names``."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"one of {', '.join(names)}" if names else "no group, as none is configured")
+        return text
+
+    schema: Schema = {"enum": list(names)} if names else {"not": {}}
+    description = f"Only {what} of this group of the configuration."
+    return Parameter("group", description, {"type": "string", **schema}, parse)
+
+
 def device_name(text: str) -> str:
     """The name in the store of a device that a client names.
 

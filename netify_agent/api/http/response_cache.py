@@ -24,10 +24,14 @@ GZIP_LEVEL = 4  # most of the saving of level 6 in a third of the time
 class Encoded:
     """A body with its ETag. It is compressed once, for the first client that accepts gzip."""
 
-    def __init__(self, body: bytes, media_type: str, etag: str) -> None:
-        """``etag``: without quotes, for the plain body; the compressed body gets another one."""
+    def __init__(self, body: bytes, headers: Mapping[str, str], etag: str) -> None:
+        """A body that is not compressed yet.
+
+        :param headers: ``Content-Type``, and others that describe the body.
+        :param etag: without quotes, for the plain body; the compressed body gets another one.
+        """
         self.body = body
-        self._media_type = media_type
+        self._described = headers
         self._etag = etag
         self._plain_headers = self._headers(etag, {})
         self._compressed: tuple[bytes, dict[str, str]] | None = None
@@ -36,11 +40,11 @@ class Encoded:
     @classmethod
     def of_content(cls, body: bytes, media_type: str) -> Encoded:
         """A body whose ETag is a hash of its bytes."""
-        return cls(body, media_type, hashlib.blake2b(body, digest_size=12).hexdigest())
+        return cls(body, {"Content-Type": media_type}, hashlib.blake2b(body, digest_size=12).hexdigest())
 
     def _headers(self, etag: str, more: dict[str, str]) -> dict[str, str]:
         return {
-            "Content-Type": self._media_type,
+            **self._described,
             "ETag": f'"{etag}"',
             "Cache-Control": "no-cache",
             "Vary": VARY,

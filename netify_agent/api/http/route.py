@@ -11,7 +11,8 @@ these declarations. To add a route, write a module in ``routes/``:
 
         schema = schemas.record("Flows", {**schemas.HEAD, "flows": schemas.listing(FLOW), ...})
         return [Route("/flows", "flows", "Live and recently ended flows.", answer,
-                      parameters=(parameters.limit(100), ...), schema=schema, cached=True)]
+                      parameters=(parameters.limit(100), ...), schema=schema,
+                      table=Table("flows", FLOW, identity=("digest",)), cached=True)]
 
 Add the module to :func:`netify_agent.api.routes.route_table.route_table`, then run
 ``python tools/api_reference.py docs/api.md``. ``answer`` returns a document (JSON), or a :class:`Reply` for
@@ -37,6 +38,10 @@ VARY = "Accept, Accept-Encoding"
 _to_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
+class Json(bytes):
+    """A value that is encoded already. It may be a value of a document, or of an element of its lists."""
+
+
 def encode(document: Document) -> bytes:
     """Encode a document as one line of JSON in UTF-8; a lone surrogate, which has no encoding, becomes ``?``.
 
@@ -46,15 +51,35 @@ def encode(document: Document) -> bytes:
     members = []
     for name, value in document.items():
         if isinstance(value, list):
-            encoded = b"[" + b",".join([_to_bytes(element) for element in value]) + b"]"
+            text = b"[" + b",".join([_element(element) for element in value]) + b"]"
         else:
-            encoded = _to_bytes(value)
-        members.append(_to_bytes(name) + b":" + encoded)
+            text = encoded(value)
+        members.append(encoded(name) + b":" + text)
     return b"{" + b",".join(members) + b"}\n"
 
 
-def _to_bytes(value: Any) -> bytes:
-    return _to_text(value).encode("utf-8", "replace")
+def _element(element: Any) -> bytes:
+    """Encode an element of a list, which may be an object with values of the type Json."""
+    if not isinstance(element, dict) or Json not in map(type, element.values()):
+        return encoded(element)
+    members: list[bytes] = []
+    plain: Document = {}
+    for name, value in element.items():
+        if isinstance(value, Json):
+            if plain:
+                members.append(encoded(plain)[1:-1])
+                plain = {}
+            members.append(encoded(name) + b":" + value)
+        else:
+            plain[name] = value
+    if plain:
+        members.append(encoded(plain)[1:-1])
+    return b"{" + b",".join(members) + b"}"
+
+
+def encoded(value: Any) -> Json:
+    """Encode one value, without a line end."""
+    return value if isinstance(value, Json) else Json(_to_text(value).encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True)
@@ -81,12 +106,14 @@ class Request:
 
     :ivar values: values of all parameters that the route declares, by name.
     :ivar environ: WSGI environment.
+    :ivar media_type: of the answer.
     :ivar at_ms: for a cached route, our clock at the last flush, milliseconds since the epoch; 0 before the
         first flush.
     """
 
     values: Mapping[str, Any]
     environ: Environ
+    media_type: str = JSON
     at_ms: int = 0
 
     def __getitem__(self, name: str) -> Any:
@@ -123,6 +150,27 @@ class OtherResponse:
 
 
 @dataclass(frozen=True)
+class Table:
+    """How the answer of a route becomes a table in CSV; see :mod:`netify_agent.api.http.csv_table`.
+
+    Each element is a row. Its columns are the keys of its schema: values, lists of values (in one cell, with
+    spaces between) and the keys of nested objects. Lists of objects are no columns; clients ask for them as
+    rows of their own.
+
+    :ivar key: of the list in the document; None: the document itself is the only element.
+    :ivar element: JSON Schema of an element.
+    :ivar identity: keys of an element that stand before the columns of a nested list.
+    :ivar expanded_by: the parameter, true or false, that makes the nested list of the same name the rows;
+        None: the parameter ``rows``, which is added to the route, names the nested list.
+    """
+
+    key: str | None
+    element: Schema
+    identity: tuple[str, ...] = ()
+    expanded_by: str | None = None
+
+
+@dataclass(frozen=True)
 class Route:
     """A path, its parameters and its responses.
 
@@ -132,6 +180,7 @@ class Route:
     :ivar answer: builds the response. Raises Problem and StoreError.
     :ivar schema: JSON Schema of the document, or of each event of a stream; None for other text.
     :ivar media_type: of the response.
+    :ivar table: the same answer as CSV, for clients that ask for it; None: no CSV.
     :ivar cached: whether the document changes only with a flush. It then has an ETag and is built and
         encoded once per flush. It is read from Redis, so the response may be 503.
     :ivar lasting: whether the body never changes while the agent runs. It then has an ETag.
@@ -149,6 +198,7 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     schema: Schema | None = None
     media_type: str = JSON
+    table: Table | None = None
     cached: bool = False
     lasting: bool = False
     page: str | None = None

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from netify_agent.api.encoded_applications import EncodedApplications
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.problems import Problem
-from netify_agent.api.http.route import Document, OtherResponse, Request, Route
+from netify_agent.api.http.route import JSON, Document, OtherResponse, Request, Route, Table
 from netify_agent.api.routes import dashboard, flows
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.store.flow_reader import FlowReader
 from netify_agent.store.query import retry_when_flushed
+from netify_agent.store.reader import NetworkSnapshot
 from netify_agent.store.rows import DeviceRow
+
+_IDENTITY = ("mac", "ip", "name")  # stand before each row of a device's applications in CSV
 
 
 def routes(services: Services) -> list[Route]:
     """The routes of the network and of one device."""
     documents, reader = services.documents, services.reader
     flow_reader = FlowReader(reader)
+    encoded = EncodedApplications(documents, services.flush_log)
 
     def display_name(row: DeviceRow) -> str | None:
         name = documents.identity(row)["name"]
@@ -34,23 +39,41 @@ def routes(services: Services) -> list[Route]:
     @retry_when_flushed
     def network(request: Request) -> Document:
         snapshot = reader.snapshot(
-            addresses=request["search"] is not None or request["sort"] == "name",
+            addresses=any(request[name] is not None for name in ("search", "group"))
+            or request["sort"] == "name",
             users_of=request["application"],
         )
         at_ms = snapshot.flush.at_ms
         matching = [row for row in snapshot.devices if matches(request, row, at_ms)]
         page = paging.page(matching, request, sort_keys, lambda row: row.name)
-        reader.add_details(snapshot, page.elements, applications=paging.is_requested("applications", request))
-        devices = [documents.device(row, at_ms, snapshot.categories) for row in page.elements]
+        devices = elements(request, snapshot, page.elements)
         return paging.list_document(documents.network(snapshot), "devices", devices, page, request)
 
+    def elements(request: Request, snapshot: NetworkSnapshot, rows: list[DeviceRow]) -> list[Document]:
+        """The elements of ``devices``. In JSON, the applications are encoded already."""
+        at_ms = snapshot.flush.at_ms
+        if request.media_type != JSON or not paging.is_requested("applications", request):
+            reader.add_details(snapshot, rows, applications=paging.is_requested("applications", request))
+            return [documents.device(row, at_ms, snapshot.categories) for row in rows]
+        known = encoded.known(snapshot.flush, snapshot.categories)
+        lists = encoded.kept(known)
+        missing = [row for row in rows if row.name not in lists]
+        for row, applications in reader.details(snapshot, rows, missing):
+            lists[row.name] = encoded.encode(known, applications)
+            encoded.keep(known, row.name, lists[row.name])
+        return [{**documents.device_alone(row, at_ms), "applications": lists[row.name]} for row in rows]
+
     def matches(request: Request, row: DeviceRow, at_ms: int) -> bool:
-        """Whether a device passes the filters ``active`` and ``search``."""
+        """Whether a device passes the filters ``active``, ``group`` and ``search``."""
         if request["active"] is not None and documents.is_active(row, at_ms) != request["active"]:
+            return False
+        if request["search"] is None and request["group"] is None:
+            return True
+        identity = documents.identity(row)
+        if request["group"] is not None and request["group"] not in identity["groups"]:
             return False
         if request["search"] is None:
             return True
-        identity = documents.identity(row)
         texts = identity["name"], identity["vendor"], identity["mac"], *identity["ips"]
         return any(request["search"] in text.casefold() for text in texts if text)
 
@@ -81,9 +104,11 @@ def routes(services: Services) -> list[Route]:
                 parameters.text(
                     "application", "Only devices that moved bytes with this application (its tag)."
                 ),
+                parameters.group(services.directory.group_names),
                 parameters.search("name, vendor, MAC address or IP addresses"),
             ),
             schema=schemas.NETWORK,
+            table=Table("devices", schemas.DEVICE, _IDENTITY),
             cached=True,
             page=dashboard.FROM_TOP,
         ),
@@ -94,6 +119,7 @@ def routes(services: Services) -> list[Route]:
             device,
             parameters=(parameters.device(), parameters.fields(schemas.ONE_DEVICE)),
             schema=schemas.any_fields(schemas.ONE_DEVICE),
+            table=Table(None, schemas.ONE_DEVICE, _IDENTITY),
             cached=True,
             others={404: OtherResponse("No such device has been seen.")},
         ),

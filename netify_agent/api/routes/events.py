@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 
 from netify_agent.api.flush_log import FlushLog, Span
+from netify_agent.api.http import parameters
 from netify_agent.api.http.limits import EVENT_CLIENTS
+from netify_agent.api.http.negotiation import takes_gzip
 from netify_agent.api.http.problems import Problem
-from netify_agent.api.http.route import Document, OtherResponse, Reply, Request, Route, encode
+from netify_agent.api.http.response_cache import GZIP_LEVEL
+from netify_agent.api.http.route import VARY, Document, OtherResponse, Reply, Request, Route, encode
 from netify_agent.api.services import EventLimits, Services
 from netify_agent.api.spec import schemas
 from netify_agent.store.changes_reader import ChangesReader
@@ -28,23 +32,32 @@ _HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx passes each event on at once
+    "Vary": VARY,
 }
+_GZIP = 16 + zlib.MAX_WBITS
 
 
 def routes(services: Services) -> list[Route]:
     """The route of events."""
     reader, documents = ChangesReader(services.reader), services.documents
 
-    def read(span: Span) -> Document:
-        changes = reader.changes(span.devices, span.since_ms, span.at_ms, documents.quiet_ms)
-        return documents.changes(changes)
+    def read(span: Span, devices: bool) -> Document:
+        changed, since_ms = (span.devices, span.since_ms) if devices else ((), None)
+        changes = reader.changes(changed, since_ms, span.at_ms, documents.quiet_ms)
+        return documents.changes(changes, devices=devices)
 
     events = Events(services.flush_log, read, services.event_limits)
 
     def answer(request: Request) -> Reply:
-        if request.environ["REQUEST_METHOD"] == "HEAD":
-            return Reply(b"", headers=dict(_HEADERS))
-        return Reply(events.open(request.environ.get("HTTP_LAST_EVENT_ID")), headers=dict(_HEADERS))
+        environ = request.environ
+        compress = takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+        headers = {**_HEADERS, **({"Content-Encoding": "gzip"} if compress else {})}
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return Reply(b"", headers=headers)
+        last_event_id = environ.get("HTTP_LAST_EVENT_ID")
+        return Reply(
+            events.open(last_event_id, devices=request["devices"], compress=compress), headers=headers
+        )
 
     return [
         Route(
@@ -52,6 +65,9 @@ def routes(services: Services) -> list[Route]:
             "events",
             "The changes of each flush, as server-sent events.",
             answer,
+            parameters=(
+                parameters.flag("devices", True, "Whether events list the changed devices, or only totals."),
+            ),
             media_type="text/event-stream",
             schema=schemas.EVENT,
             others={503: OtherResponse("All streams are taken; `Retry-After` says when to retry.")},
@@ -62,22 +78,28 @@ def routes(services: Services) -> list[Route]:
 class Events:
     """The event streams of one gateway. Thread-safe."""
 
-    def __init__(self, flush_log: FlushLog, read: Callable[[Span], Document], limits: EventLimits) -> None:
+    def __init__(
+        self, flush_log: FlushLog, read: Callable[[Span, bool], Document], limits: EventLimits
+    ) -> None:
         """No stream is open yet.
 
-        :param read: builds the document of some flushes. Its ``sequence`` is the last flush in the store,
-            which may be later than the span's. Raises StoreError.
+        :param read: builds the document of some flushes, with or without the list of devices. Its
+            ``sequence`` is the last flush in the store, which may be later than the span's. Raises
+            StoreError.
         """
         self._flush_log = flush_log
         self._read = read
         self._limits = limits
         self._lock = threading.Lock()  # guards the encoded events; held while the store is read
-        self._encoded: tuple[int, dict[Span, bytes]] = (0, {})  # sequence number, and its events' data
+        # Sequence number, and the data of its events, with and without devices.
+        self._encoded: tuple[int, dict[tuple[Span, bool], bytes]] = (0, {})
 
-    def open(self, last_event_id: str | None) -> Stream:
+    def open(self, last_event_id: str | None, *, devices: bool = True, compress: bool = False) -> Stream:
         """Open a stream; the web server closes it.
 
         :param last_event_id: header ``Last-Event-ID``: id of the last event that the client received.
+        :param devices: whether events list the changed devices.
+        :param compress: whether the stream is one gzip member; the client can read each event at once.
         :raises Problem: 503 if all streams are taken.
         """
         if not self._flush_log.enter(EVENT_CLIENTS):
@@ -87,10 +109,11 @@ class Events:
         position = _sequence(last_event_id)
         if position is not None and not self._flush_log.is_known(position):
             position = _UNKNOWN
-        return Stream(self._follow(position, self._flush_log.generation), self._flush_log.leave)
+        body = self._follow(position, self._flush_log.generation, devices)
+        return Stream(_compressed(body) if compress else body, self._flush_log.leave)
 
-    def _follow(self, position: int | None, generation: int) -> Iterator[bytes]:
-        """The body of one stream.
+    def _follow(self, position: int | None, generation: int, devices: bool) -> Iterator[bytes]:
+        """The body of one stream, which is not compressed.
 
         :param position: the last flush that the client knows; None for a new client.
         :param generation: of the flush log when the client came.
@@ -112,7 +135,7 @@ class Events:
             if span.sequence == position:
                 continue
             try:
-                event = self._event(name, span)
+                event = self._event(name, span, devices)
             except StoreError as error:
                 yield f": Redis: {error}\n\n".encode("utf-8", "replace")
                 continue
@@ -120,19 +143,19 @@ class Events:
                 yield event
                 position = examined = span.sequence
 
-    def _event(self, name: str, span: Span) -> bytes | None:
+    def _event(self, name: str, span: Span, devices: bool) -> bytes | None:
         """The encoded event of some flushes; None if the store has moved on. Raises StoreError."""
         with self._lock:
             sequence, encoded = self._encoded
             if sequence != span.sequence:
                 encoded = {}
                 self._encoded = (span.sequence, encoded)
-            data = encoded.get(span)
+            data = encoded.get((span, devices))
             if data is None:
-                document = self._read(span)
+                document = self._read(span, devices)
                 if document["sequence"] != span.sequence:
                     return None
-                data = encoded[span] = encode(document)
+                data = encoded[span, devices] = encode(document)
         return b"id: %d\nevent: %s\ndata: %s\n" % (span.sequence, name.encode(), data)
 
 
@@ -159,6 +182,14 @@ class Stream:
         if self._open:
             self._open = False
             self._on_close()
+
+
+def _compressed(body: Iterator[bytes]) -> Iterator[bytes]:
+    """``body`` as one gzip member. Each part can be decompressed as soon as it has arrived."""
+    compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP)
+    for part in body:
+        yield compressor.compress(part) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    yield compressor.flush()
 
 
 def _sequence(last_event_id: str | None) -> int | None:

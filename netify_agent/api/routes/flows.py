@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from netify_agent.api.documents import rfc3339
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.problems import bad_parameter
-from netify_agent.api.http.route import Document, Request, Route
+from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.enrich import Directory
@@ -42,8 +42,13 @@ def routes(services: Services) -> list[Route]:
     reader = FlowReader(services.reader)
 
     def flows(request: Request) -> Document:
+        group = request["group"]
         filters = FlowFilter(
-            request["device"], request["application"], request["active"], request["min_risk"]
+            request["device"],
+            request["application"],
+            request["active"],
+            request["min_risk"],
+            None if group is None else frozenset(directory.members(group)),
         )
         page = reader.page(filters, request["limit"], _position(request["cursor"]))
         names = {device: documents.identity(row)["name"] for device, row in page.devices.items()}
@@ -65,11 +70,13 @@ def routes(services: Services) -> list[Route]:
                 parameters.choice("order", ("desc",), "desc", "Latest first."),
                 parameters.fields(schemas.FLOW),
                 parameters.device("device", in_path=False),
+                parameters.group(directory.group_names, "flows with a device"),
                 parameters.text("application", "Only flows of this application (its tag)."),
                 parameters.flag("active", None, "Only live flows, or only ended ones."),
                 parameters.whole("min_risk", 0, MAX_SCORE, 0, "Only flows with at least this risk score."),
             ),
             schema=schemas.FLOWS,
+            table=Table("flows", schemas.FLOW, ("digest", "endpoint", "device", "device_name")),
             cached=True,
         )
     ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from netify_agent.api.http import parameters
 from netify_agent.api.http.problems import Problem, bad_parameter
-from netify_agent.api.http.route import Document, OtherResponse, Parameter, Request, Route
+from netify_agent.api.http.route import Document, OtherResponse, Parameter, Request, Route, Table
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.config.settings import Resolution
 from netify_agent.store.layout import GATEWAY
 
 MAX_BUCKETS = 2000  # in one answer
+_TABLE = Table("buckets", schemas.BUCKET, ("start",), expanded_by="applications")
 
 
 def routes(services: Services) -> list[Route]:
@@ -39,6 +40,7 @@ def routes(services: Services) -> list[Route]:
             of_gateway,
             parameters=tuple(_parameters(list(resolutions))),
             schema=schemas.HISTORY,
+            table=_TABLE,
             cached=True,
         ),
         Route(
@@ -48,6 +50,7 @@ def routes(services: Services) -> list[Route]:
             of_device,
             parameters=(parameters.device(), *_parameters(list(resolutions))),
             schema=schemas.DEVICE_HISTORY,
+            table=_TABLE,
             cached=True,
             others={404: OtherResponse("No such device has been seen.")},
         ),

@@ -131,6 +131,16 @@ class Metrics:
             "Identity of a device. The label device is its MAC address, or its IP address without a MAC.",
             [(self._identity(row), 1) for row in devices],
         )
+        out.family(
+            "netify_device_group",
+            "gauge",
+            "A group that a device is in; one series for each of its groups.",
+            [
+                ({"device": row.name, "group": group}, 1)
+                for row in devices
+                for group in self._documents.identity(row)["groups"]
+            ],
+        )
         before, self._reported = self._reported, {}
         for unit in ("bytes", "packets"):
             samples: list[_Sample] = []

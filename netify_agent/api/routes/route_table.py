@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from netify_agent.api.http.csv_table import with_csv
 from netify_agent.api.http.route import Route
-from netify_agent.api.routes import dashboard, devices, events, flows, health, history, metrics, usage
+from netify_agent.api.routes import alerts, dashboard, devices, events, flows, health, history, metrics, usage
 from netify_agent.api.services import Services
 from netify_agent.api.spec import openapi
 
@@ -17,7 +18,9 @@ def route_table(services: Services) -> list[Route]:
         *usage.routes(services),
         *history.routes(services),
         *flows.routes(services),
+        *alerts.routes(services),
         dashboard.route(),
         *devices.routes(services),
     ]
+    routes = [with_csv(route) for route in routes]
     return [*routes, openapi.route(routes)]

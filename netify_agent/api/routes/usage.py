@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.problems import Problem
-from netify_agent.api.http.route import Document, OtherResponse, Request, Route
+from netify_agent.api.http.route import Document, OtherResponse, Request, Route, Table
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.enrich.applications import display_name
@@ -111,7 +111,11 @@ def routes(services: Services) -> list[Route]:
         snapshot = reader.application(request["tag"])
         if snapshot is None:
             raise Problem(404, f"no application '{request['tag']}' has been seen")
-        page = paging.page(snapshot.users, request, user_sort_keys, lambda row: row.device)
+        group = request["group"]
+        matching = [
+            row for row in snapshot.users if group is None or group in documents.device_groups(row.device)
+        ]
+        page = paging.page(matching, request, user_sort_keys, lambda row: row.device)
         head = {
             **documents.head(snapshot.flush.at_ms),
             "application": documents.application(snapshot.application),
@@ -161,6 +165,7 @@ def routes(services: Services) -> list[Route]:
                 parameters.search("name or tag"),
             ),
             schema=schemas.APPLICATIONS,
+            table=Table("applications", schemas.USED_APPLICATION, ("tag", "name")),
             cached=True,
         ),
         Route(
@@ -171,8 +176,10 @@ def routes(services: Services) -> list[Route]:
             parameters=(
                 parameters.text("tag", "netifyd's tag of the application.", in_path=True),
                 *paging.parameters(user_sort_keys, LIMIT, schemas.APPLICATION_USER),
+                parameters.group(services.directory.group_names),
             ),
             schema=schemas.APPLICATION_USERS,
+            table=Table("devices", schemas.APPLICATION_USER),
             cached=True,
             others={404: OtherResponse("No such application has been seen.")},
         ),
@@ -183,6 +190,7 @@ def routes(services: Services) -> list[Route]:
             protocols,
             parameters=paging.parameters(protocol_sort_keys, LIMIT, schemas.USED_PROTOCOL),
             schema=schemas.PROTOCOLS,
+            table=Table("protocols", schemas.USED_PROTOCOL, ("name",)),
             cached=True,
         ),
         Route(
@@ -192,6 +200,7 @@ def routes(services: Services) -> list[Route]:
             categories,
             parameters=paging.parameters(category_sort_keys, LIMIT, schemas.CATEGORY),
             schema=schemas.CATEGORIES,
+            table=Table("categories", schemas.CATEGORY, ("category",)),
             cached=True,
         ),
     ]

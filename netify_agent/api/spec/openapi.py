@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netify_agent import __version__
+from netify_agent.api.http.csv_table import CSV
 from netify_agent.api.http.response_cache import Encoded
 from netify_agent.api.http.route import (
     JSON,
@@ -30,7 +31,7 @@ COMMON = {
     401: OtherResponse("Tokens are configured, and the request has none of them."),
     403: OtherResponse("The `Host` header is no name of this machine."),
     405: OtherResponse("A method other than GET, HEAD and OPTIONS."),
-    406: OtherResponse("`Accept` excludes the media type of this path."),
+    406: OtherResponse("`Accept` excludes the media types of this path."),
     413: OtherResponse("The body is larger than 16 KiB."),
     414: OtherResponse("Path and query are longer than 4,096 bytes."),
     431: OtherResponse("The headers are larger than 16 KiB."),
@@ -45,6 +46,7 @@ _HEADERS = {
     503: {"Retry-After": "Seconds, if Redis does not answer."},
 }
 _ETAG = {"ETag": "Identifies this answer, for `If-None-Match`."}
+_LINK = {"Link": 'The next page, `rel="next"` (RFC 8288), relative to this one; absent on the last.'}
 NOT_MODIFIED = "The answer is still the one that `If-None-Match` names."
 AWAY = OtherResponse("Redis does not answer; `detail` says why, `Retry-After` when to retry.")
 
@@ -107,7 +109,11 @@ def _statuses(one: Route) -> dict[int, OtherResponse]:
 def _operation(one: Route, components: dict[str, Schema]) -> Document:
     has_etag = one.cached or one.lasting
     body = one.schema or {"type": "string"}
-    responses = {200: _response("The answer.", _ETAG if has_etag else {}, one.media_type, body, components)}
+    is_list = any(parameter.name == "cursor" for parameter in one.parameters)
+    headers = {**(_ETAG if has_etag else {}), **(_LINK if is_list else {})}
+    responses = {200: _response("The answer.", headers, one.media_type, body, components)}
+    if one.table is not None:
+        responses[200]["content"][CSV] = {"schema": {"type": "string"}}
     if one.page is not None:
         responses[303] = _response(f"A browser is sent to {one.page}.", _HEADERS[303])
     if has_etag:

@@ -49,6 +49,7 @@ def table(values: Schema) -> Schema:
     return {"type": "object", "additionalProperties": values}
 
 
+GROUPS = listing(TEXT, description="Groups of the configuration that the device is in.")
 _VOLUME = {"bytes_up": COUNT, "bytes_down": COUNT, "packets_up": COUNT, "packets_down": COUNT}
 _COUNTERS = {**_VOLUME, "flows": COUNT}
 _RATED = {**_COUNTERS, "rate_up": POSITIVE, "rate_down": POSITIVE}
@@ -68,6 +69,7 @@ _DEVICE = {
     "ip": ADDRESS_OR_NULL,
     "ips": listing(ADDRESS),
     "name": TEXT_OR_NULL,
+    "groups": GROUPS,
     "vendor": TEXT_OR_NULL,
     "randomized": {"type": ["boolean", "null"]},
     "interface": TEXT_OR_NULL,
@@ -121,7 +123,10 @@ NETWORK = page(
     {"totals": RATED, "unattributed": COUNTERS, "local": COUNTERS, "forgotten": COUNTERS},
 )
 APPLICATIONS = page("Applications", "applications", USED_APPLICATION)
-APPLICATION_USER = record("ApplicationUser", {"device": DEVICE_NAME, "name": TEXT_OR_NULL, **_RATED, **_SEEN})
+APPLICATION_USER = record(
+    "ApplicationUser",
+    {"device": DEVICE_NAME, "name": TEXT_OR_NULL, "groups": GROUPS, **_RATED, **_SEEN},
+)
 APPLICATION_USERS = page("ApplicationUsers", "devices", APPLICATION_USER, {"application": APPLICATION})
 USED_PROTOCOL = record("UsedProtocol", {"name": TEXT, **_COUNTERS, "devices": listing(USER)})
 PROTOCOLS = page("Protocols", "protocols", USED_PROTOCOL)
@@ -261,9 +266,45 @@ STATUS = record(
                 "inconsistency": TEXT_OR_NULL,
             },
         ),
+        "receivers": listing(
+            record(
+                "Receiver",
+                {
+                    "name": TEXT,
+                    "waiting": POSITIVE,
+                    "sent": POSITIVE,
+                    "failures": POSITIVE,
+                    "given_up": POSITIVE,
+                    "last_sent": TIME_OR_NULL,
+                    "error": TEXT_OR_NULL,
+                },
+            )
+        ),
         "web": record(None, {"queue": POSITIVE, "event_clients": POSITIVE}),
     },
 )
+
+ALERT = record(
+    "Alert",
+    {
+        "id": TEXT,
+        "alert": TEXT,
+        "kind": {"enum": ["rate", "new_device", "silent", "risk", "health"]},
+        "severity": {"enum": ["info", "warning", "critical"]},
+        "status": {"enum": ["firing", "resolved"]},
+        "summary": TEXT,
+        "device": {**DEVICE_NAME, "type": ["string", "null"]},
+        "device_name": TEXT_OR_NULL,
+        "application": TEXT_OR_NULL,
+        "check": TEXT_OR_NULL,
+        "grouped": FLAG,
+        "count": POSITIVE,
+        "value": _COUNT_OR_NULL,
+        "started_at": TIME_OR_NULL,
+        "resolved_at": TIME_OR_NULL,
+    },
+)
+ALERTS = page("Alerts", "alerts", ALERT)
 
 CHANGES = record(
     "Changes",
@@ -280,6 +321,7 @@ CHANGES = record(
                     "mac": MAC_OR_NULL,
                     "ip": ADDRESS_OR_NULL,
                     "name": TEXT_OR_NULL,
+                    "groups": GROUPS,
                     "active": FLAG,
                     "last_seen": TIME_OR_NULL,
                     **_RATED,
@@ -287,6 +329,7 @@ CHANGES = record(
             )
         ),
     },
+    optional=("devices",),
 )
 # One event. OpenAPI 3.1 cannot describe a stream of events.
 EVENT = record(

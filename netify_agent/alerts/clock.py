@@ -1,0 +1,24 @@
+"""The run clock: how long this gateway's agents have run, which no setting of the system's clock changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class RunClock:
+    """Milliseconds that agents of this gateway have run, over restarts. Thread-safe."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Begins at 0."""
+        self._monotonic = monotonic
+        self._zero_s = monotonic()
+
+    @property
+    def ms(self) -> int:
+        """The clock now."""
+        return int((self._monotonic() - self._zero_s) * 1000)
+
+    def resume(self, earlier_ms: int) -> None:
+        """Add the time of earlier runs."""
+        self._zero_s -= earlier_ms / 1000

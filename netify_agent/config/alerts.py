@@ -1,0 +1,205 @@
+"""The settings of ``alerts:``: what is watched, and when that is an alert.
+
+Each kind of alert is a class. Names of receivers are checked against ``notify:`` in ``settings``.
+"""
+
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import yaml
+
+from netify_agent.config import types, yaml_reader
+from netify_agent.config.device_types import mac_address
+from netify_agent.config.yaml_reader import Conflict, Expected, one_of, parsed, reads, section
+
+MAX_ALERTS = 100
+EACH = "each"  #: in place of the name of a device or application: each one by itself
+NETIFYD = "netifyd"  #: in place of the name of a device: each endpoint of netifyd
+SEVERITIES = ("info", "warning", "critical")
+DIRECTIONS = ("both", "up", "down")
+CHECKS = ("netifyd", "redis", "flushes", "sums", "lost")
+MAX_SCORE = 65535
+
+_RATE = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))? ?(bit|kbit|Mbit|Gbit)/s")
+_UNITS = {"bit": 1, "kbit": 1000, "Mbit": 10**6, "Gbit": 10**9}
+_WINDOW = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
+
+
+@dataclass(frozen=True)
+class QuietHours:
+    """A part of each day, in minutes since midnight of the calendar's zone. It may pass midnight."""
+
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class ReceiverName:
+    """A receiver of ``notify:``, and the line that names it."""
+
+    name: str
+    line: int = field(default=0, compare=False)
+
+
+def bit_rate(text: str) -> int:
+    """Read a rate such as ``2.5 Mbit/s``; returns bit/s. Raises Expected, also for fractions of a bit."""
+    match = _RATE.fullmatch(text)
+    fraction = (match[2] or "") if match else ""
+    thousandths = int(match[1] + fraction.ljust(3, "0")) * _UNITS[match[3]] if match else 0
+    if thousandths <= 0 or thousandths % 1000:
+        raise Expected("a rate such as 500 kbit/s, 2.5 Mbit/s or 1 Gbit/s")
+    return thousandths // 1000
+
+
+def quiet_hours(text: str) -> QuietHours:
+    """Read ``22:00-07:00``. Raises Expected."""
+    match = _WINDOW.fullmatch(text)
+    hours = QuietHours(*(int(match[i]) * 60 + int(match[i + 1]) for i in (1, 3))) if match else None
+    if hours is None or hours.begin == hours.end:
+        raise Expected("a part of the day such as 22:00-07:00")
+    return hours
+
+
+def device_or(*others: str) -> Callable[[str], str]:
+    """Return a parser of a MAC or IP address, in the spelling of the store, that also accepts ``others``."""
+
+    def parse(text: str) -> str:
+        if text in others:
+            return text
+        mac = mac_address(text)
+        if mac is not None:
+            return mac
+        try:
+            family = socket.AF_INET6 if ":" in text else socket.AF_INET
+            return socket.inet_ntop(family, socket.inet_pton(family, text))
+        except (OSError, ValueError):
+            also = ", or ".join(("a MAC address", "the IP address of a device without one", *others))
+            raise Expected(also) from None
+
+    return parse
+
+
+def application(text: str) -> str:
+    """Read the tag of an application, or ``each``. Raises Expected."""
+    if not 1 <= len(text) <= 256:
+        raise Expected("the tag of an application such as netify.netflix, or each")
+    return text
+
+
+def _receiver(node: yaml.Node) -> ReceiverName:
+    return ReceiverName(parsed(types.plain_name)(node), yaml_reader.line_of(node))
+
+
+def _duration(least_s: int) -> yaml_reader.Reader[int]:
+    return parsed(types.duration(least_s))
+
+
+@dataclass(frozen=True)
+class Alert:
+    """What all kinds have in common.
+
+    :ivar quiet: when no notification is sent; None: never.
+    :ivar notify: receivers; None: all.
+    """
+
+    kind: ClassVar[str]
+
+    severity: str = field(default="warning", metadata=reads(parsed(one_of(*SEVERITIES))))
+    quiet: QuietHours | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(quiet_hours))))
+    notify: tuple[ReceiverName, ...] | None = field(
+        default=None, metadata=reads(yaml_reader.optional(yaml_reader.list_of(_receiver)))
+    )
+
+
+@dataclass(frozen=True)
+class RateAlert(Alert):
+    """A rate above ``above`` bit/s for ``for_s`` seconds, of the gateway, a device or an application.
+
+    :ivar device: its name, :data:`EACH`, or None for all together; ``application`` likewise.
+    """
+
+    kind = "rate"
+
+    above: int = field(default=0, metadata=reads(parsed(bit_rate), required=True))
+    for_s: int = field(default=300, metadata=reads(_duration(1), "for"))
+    direction: str = field(default="both", metadata=reads(parsed(one_of(*DIRECTIONS))))
+    device: str | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(device_or(EACH)))))
+    application: str | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(application))))
+
+
+def _each_once(alert: RateAlert) -> Conflict | None:
+    if (alert.device, alert.application) != (EACH, EACH):
+        return None
+    return Conflict(("application", "device"), "expected the tag of an application beside device: each")
+
+
+@dataclass(frozen=True)
+class NewDeviceAlert(Alert):
+    """A device that was not known.
+
+    :ivar resolve_after_s: how long the alert lasts.
+    :ivar learn_s: how long the devices of a new store are taken as known.
+    """
+
+    kind = "new_device"
+
+    resolve_after_s: int = field(default=86400, metadata=reads(_duration(60), "resolve_after"))
+    learn_s: int = field(default=86400, metadata=reads(_duration(0), "learn"))
+
+
+@dataclass(frozen=True)
+class SilentAlert(Alert):
+    """No record of a device, or of an endpoint of netifyd (:data:`NETIFYD`), for ``for_s`` seconds."""
+
+    kind = "silent"
+
+    device: str = field(default="", metadata=reads(parsed(device_or(NETIFYD)), required=True))
+    for_s: int = field(default=900, metadata=reads(_duration(60), "for"))
+
+
+@dataclass(frozen=True)
+class RiskAlert(Alert):
+    """A device with a flow of at least the risk score ``score``.
+
+    :ivar resolve_after_s: how long after the last record of such a flow the alert lasts.
+    """
+
+    kind = "risk"
+
+    score: int = field(default=1, metadata=reads(yaml_reader.integer(1, MAX_SCORE), required=True))
+    resolve_after_s: int = field(default=3600, metadata=reads(_duration(60), "resolve_after"))
+
+
+@dataclass(frozen=True)
+class HealthAlert(Alert):
+    """A check of the agent itself that fails for ``for_s`` seconds."""
+
+    kind = "health"
+
+    for_s: int = field(default=120, metadata=reads(_duration(1), "for"))
+    checks: tuple[str, ...] = field(
+        default=CHECKS, metadata=reads(yaml_reader.list_of(parsed(one_of(*CHECKS)), least=1))
+    )
+
+
+Alerts = dict[str, Alert]
+
+read_alerts: yaml_reader.Reader[Alerts] = yaml_reader.mapping_of(
+    parsed(types.plain_name),
+    yaml_reader.variants(
+        "kind",
+        {
+            RateAlert.kind: section(RateAlert, _each_once),
+            NewDeviceAlert.kind: section(NewDeviceAlert),
+            SilentAlert.kind: section(SilentAlert),
+            RiskAlert.kind: section(RiskAlert),
+            HealthAlert.kind: section(HealthAlert),
+        },
+    ),
+    "names of alerts with their keys, such as busy: {kind: rate, above: 80 Mbit/s}",
+    MAX_ALERTS,
+    "names",
+)

@@ -1,0 +1,367 @@
+"""Alerts fire once and resolve once, whatever wobbles, floods or restarts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from netify_agent.accounting.batch import Batch, FlowState
+from netify_agent.alerts.alert import Alert
+from netify_agent.alerts.clock import RunClock
+from netify_agent.alerts.engine import GROUP_FROM, AlertEngine, Released
+from netify_agent.alerts.rules import Facts
+from netify_agent.alerts.state import MAX_QUEUED, MAX_RESOLVED, Stored
+from netify_agent.config.settings import parse
+from netify_agent.netifyd.flow_record import Key
+
+START_MS = 1_796_000_000_000
+INTERVAL_MS = 15_000
+PHONE = "notify: {phone: {type: ntfy, url: 'http://127.0.0.1/x'}}"
+LAPTOP, TABLET = "02:00:00:00:00:01", "02:00:00:00:00:02"
+
+
+class Gateway:
+    """An engine with a clock of its own, and tables as Redis would hold them."""
+
+    def __init__(self, text: str, *, new: bool = False) -> None:
+        self.text = text
+        self.elapsed_s = 0.0
+        self.tables: dict[str, dict[str, str]] = {"alerts": {}, "state": {}, "outbox": {}}
+        self.sequence = 0 if new else 7
+        self.devices: list[str] = []
+        self.start()
+
+    def start(self) -> list[str]:
+        """Start the agent; returns the keys of notifications that are still to be sent."""
+        self.engine = AlertEngine("gw1", RunClock(lambda: self.elapsed_s))
+        self.configure(self.text)
+        notifications, _ = self.engine.restore(Stored(**self.tables), self.sequence, self.devices)
+        return [one.key for one in notifications]
+
+    def configure(self, text: str) -> None:
+        settings = parse(text, "f")
+        self.engine.configure(settings.alerts, settings.notify, settings.calendar.calendar())
+
+    @property
+    def at_ms(self) -> int:
+        return START_MS + int(self.elapsed_s * 1000)
+
+    def evaluate(self, **facts: Any) -> None:
+        self.elapsed_s += INTERVAL_MS / 1000
+        rates = facts.pop("rates", {})
+        devices = facts.pop("devices", [])
+        self.devices = sorted({*self.devices, *devices})
+        self.engine.evaluate(
+            Facts(
+                self.at_ms,
+                batch=facts.pop("batch", Batch(0)),
+                elapsed_ms=INTERVAL_MS,
+                devices=devices,
+                rates=lambda name: rates.get(name, ((0, 0), {})),
+                moving=rates,
+                **facts,
+            )
+        )
+
+    def store(self) -> Released:
+        """Redis takes the flush."""
+        changes, replace = self.engine.changes(self.sequence + 1)
+        if replace:
+            self.tables = {"alerts": {}, "state": {}, "outbox": {}}
+        for (table, name), value in changes.items():
+            if value is None:
+                self.tables[table].pop(name, None)
+            else:
+                self.tables[table][name] = value
+        self.sequence += 1
+        return self.engine.applied(self.sequence)
+
+    def flush(self, **facts: Any) -> list[str]:
+        """One flush; returns what was announced, as ``firing subject``."""
+        self.evaluate(**facts)
+        return [said(one) for one in self.store().alerts]
+
+
+def said(alert: Alert) -> str:
+    subject = alert.device or alert.application or alert.check or ("group" if alert.grouped else "gateway")
+    return f"{alert.status} {subject}"
+
+
+def gateway_rate(up: int, down: int = 0) -> dict[str, Any]:
+    return {"": ((up, down), {})}
+
+
+def flushes(gateway: Gateway, count: int, **facts: Any) -> list[str]:
+    return [line for _ in range(count) for line in gateway.flush(**facts)]
+
+
+BUSY = "alerts: {busy: {kind: rate, above: 1 Mbit/s, for: 1m}}"
+
+
+def test_a_rate_fires_after_its_time_and_resolves_after_the_same_time() -> None:
+    gateway = Gateway(BUSY)
+    high, low = gateway_rate(700_000, 700_000), gateway_rate(10)
+    assert flushes(gateway, 3, rates=high) == []
+    assert flushes(gateway, 5, rates=high) == ["firing gateway"]
+    assert flushes(gateway, 3, rates=low) == []
+    assert flushes(gateway, 5, rates=low) == ["resolved gateway"]
+
+
+def test_a_rate_exactly_at_the_bound_is_not_above_it() -> None:
+    gateway = Gateway(BUSY)
+    assert flushes(gateway, 9, rates=gateway_rate(1_000_000)) == []
+
+
+def test_a_wobbling_rate_fires_once() -> None:
+    gateway = Gateway(BUSY)
+    flushes(gateway, 4, rates=gateway_rate(1_000_001))
+    for _ in range(20):
+        assert flushes(gateway, 3, rates=gateway_rate(10)) == []  # shorter than the minute
+        assert flushes(gateway, 1, rates=gateway_rate(950_000)) == []  # between 90 % and the bound
+    assert flushes(gateway, 4, rates=gateway_rate(900_000)) == ["resolved gateway"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "rates", "expected"),
+    [
+        ("direction: up", gateway_rate(2_000_000), "firing gateway"),
+        ("direction: down", gateway_rate(2_000_000), None),
+        (f"device: '{LAPTOP}'", {LAPTOP: ((2_000_000, 0), {})}, f"firing {LAPTOP}"),
+        ("device: each", {LAPTOP: ((2_000_000, 0), {}), **gateway_rate(9_000_000)}, f"firing {LAPTOP}"),
+        ("device: each", {"other": ((2_000_000, 0), {})}, None),
+        ("application: netify.x", {"": ((0, 0), {"netify.x": (2_000_000, 0)})}, "firing netify.x"),
+        ("application: each", {"": ((9_000_000, 0), {"netify.x": (2_000_000, 0)})}, "firing netify.x"),
+        (
+            "device: each, application: a",
+            {LAPTOP: ((9_000_000, 0), {"a": (2_000_000, 0)})},
+            f"firing {LAPTOP}",
+        ),
+        ("device: each, application: a", {LAPTOP: ((9_000_000, 0), {"b": (2_000_000, 0)})}, None),
+    ],
+)
+def test_a_rate_is_of_what_its_keys_name(keys: str, rates: dict[str, Any], expected: str | None) -> None:
+    gateway = Gateway(f"alerts: {{busy: {{kind: rate, above: 1 Mbit/s, for: 15s, {keys}}}}}")
+    assert gateway.flush(rates=rates) == ([expected] if expected else [])
+
+
+NEW = "alerts: {new: {kind: new_device, resolve_after: 1h, learn: 0s}}\n" + PHONE
+
+
+def test_a_new_device_fires_once() -> None:
+    gateway = Gateway(NEW)
+    assert gateway.flush(devices=[LAPTOP]) == [f"firing {LAPTOP}"]
+    assert flushes(gateway, 239, devices=[LAPTOP]) == []
+    assert flushes(gateway, 2, devices=[LAPTOP]) == [f"resolved {LAPTOP}"]
+    assert flushes(gateway, 300, devices=[LAPTOP]) == []
+
+
+def test_the_devices_of_a_new_store_are_learned() -> None:
+    gateway = Gateway("alerts: {new: {kind: new_device, learn: 1m}}", new=True)
+    assert flushes(gateway, 2, devices=[LAPTOP]) == []
+    gateway.start()
+    assert gateway.flush(devices=[LAPTOP]) == []
+    assert gateway.flush(devices=[TABLET]) == [f"firing {TABLET}"]
+
+
+def test_a_forgotten_device_is_new_again() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP])
+    flushes(gateway, 241)
+    gateway.evaluate(devices=[])
+    gateway.engine.changes(gateway.sequence + 1)
+    gateway.sequence += 1
+    gateway.engine.applied(gateway.sequence, [LAPTOP])
+    assert gateway.flush(devices=[LAPTOP]) == [f"firing {LAPTOP}"]
+
+
+def test_a_flood_of_new_devices_is_one_alert_with_a_count() -> None:
+    gateway = Gateway(NEW)
+    names = [f"02:00:00:00:{number // 256:02x}:{number % 256:02x}" for number in range(1000)]
+    assert gateway.flush(devices=names) == ["firing group"]
+    (alert,) = gateway.engine.known_alerts
+    assert (alert.count, alert.summary()) == (1000, "1,000 new devices")
+    assert gateway.engine.active_by_rule() == {"new": 1000}
+    assert len(gateway.tables["outbox"]) == 1
+    gateway.start()
+    assert flushes(gateway, 240) == ["resolved group"]
+
+
+def test_later_devices_have_alerts_of_their_own_beside_a_group() -> None:
+    gateway = Gateway(NEW)
+    few = [f"02:00:00:00:01:{number:02x}" for number in range(GROUP_FROM)]
+    many = [f"02:00:00:00:02:{number:02x}" for number in range(GROUP_FROM + 1)]
+    assert gateway.flush(devices=many) == ["firing group"]
+    assert len(gateway.flush(devices=few)) == GROUP_FROM
+    assert gateway.flush(devices=[LAPTOP]) == []
+    assert max(one.count for one in gateway.engine.known_alerts) == GROUP_FROM + 2
+
+
+def test_a_silent_device_fires_and_resolves_with_its_first_record() -> None:
+    gateway = Gateway(f"alerts: {{tv: {{kind: silent, device: '{LAPTOP}', for: 1m}}}}")
+    assert flushes(gateway, 5, devices=[LAPTOP]) == []
+    assert flushes(gateway, 3) == []
+    assert flushes(gateway, 3) == [f"firing {LAPTOP}"]
+    assert gateway.flush(devices=[LAPTOP]) == [f"resolved {LAPTOP}"]
+
+
+def test_a_silent_netifyd_is_told_by_its_endpoint() -> None:
+    gateway = Gateway("alerts: {n: {kind: silent, device: netifyd, for: 1m}}")
+    assert flushes(gateway, 9, endpoints={"unix:///a": True}) == []
+    assert flushes(gateway, 5, endpoints={"unix:///a": False, "tcp://b:1": True}) == ["firing unix:///a"]
+    assert gateway.flush(endpoints={"unix:///a": True}) == ["resolved unix:///a"]
+
+
+def risky(score: int, capture: int = 0) -> Batch:
+    state = FlowState("s", Key(LAPTOP, "a", "p"), None, 0, 0, *[0] * 8, risk=score, capture=capture)
+    return Batch(0, flows={"f": state, "g": None})
+
+
+def test_a_risky_flow_fires_for_its_device() -> None:
+    gateway = Gateway("alerts: {r: {kind: risk, score: 100, resolve_after: 1m}}")
+    assert gateway.flush(batch=risky(99)) == []
+    assert gateway.flush(batch=risky(100, capture=2)) == []  # at an interface that does not count
+    assert gateway.flush(batch=risky(100)) == [f"firing {LAPTOP}"]
+    assert flushes(gateway, 9, batch=risky(250)) == []
+    assert flushes(gateway, 4) == [f"resolved {LAPTOP}"]
+    assert gateway.engine.known_alerts[0].value == 100
+
+
+def test_health_is_told_without_a_flush() -> None:
+    gateway = Gateway("alerts: {h: {kind: health, for: 15s}, busy: {kind: rate, above: 1 bit/s}}\n" + PHONE)
+    gateway.evaluate(batch=None, checks={"redis": "Connection refused"})
+    released = gateway.engine.release()
+    assert [said(one) for one in released.alerts] == ["firing redis"]
+    assert released.alerts[0].summary() == "Redis: Connection refused"
+    assert len(released.notifications) == 1
+    assert gateway.flush(checks={"redis": None}) == ["resolved redis"]
+    assert {one.partition("-")[2] for one in gateway.tables["outbox"]} == {"firing", "resolved"}
+
+
+def test_lost_flushes_are_told_once() -> None:
+    gateway = Gateway("alerts: {h: {kind: health}}")
+    assert gateway.flush(checks={"lost": "Redis lost 3 flushes for good"}) == ["firing lost"]
+    assert flushes(gateway, 239, checks={"lost": None}) == []
+    assert flushes(gateway, 2, checks={"lost": None}) == ["resolved lost"]
+
+
+# -- restarts --------------------------------------------------------------------------------------
+
+
+def test_a_restart_neither_repeats_nor_forgets() -> None:
+    gateway = Gateway(BUSY + "\n" + PHONE)
+    said_so_far = []
+    for rate in (2_000_000, 0):
+        for _ in range(8):
+            said_so_far += gateway.flush(rates=gateway_rate(rate))
+            gateway.start()  # killed after each flush
+    assert said_so_far == ["firing gateway", "resolved gateway"]
+    assert len(gateway.tables["alerts"]) == 1
+
+
+def test_what_redis_did_not_take_was_not_announced() -> None:
+    gateway = Gateway(NEW)
+    gateway.evaluate(devices=[LAPTOP])
+    assert gateway.engine.release() == Released([], [])  # killed before the flush
+    gateway.devices = []
+    gateway.start()
+    assert gateway.flush(devices=[LAPTOP]) == [f"firing {LAPTOP}"]
+
+
+def test_a_flush_that_is_tried_again_stores_the_same() -> None:
+    gateway = Gateway(NEW)
+    gateway.evaluate(devices=[LAPTOP])
+    changes, _ = gateway.engine.changes(gateway.sequence + 1)
+    before = dict(changes)
+    gateway.evaluate(batch=None, checks={})  # Redis is away
+    assert changes == before
+    assert [said(one) for one in gateway.store().alerts] == [f"firing {LAPTOP}"]
+
+
+def test_a_redis_that_lost_flushes_gets_everything_again() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP])
+    kept = {name: dict(table) for name, table in gateway.tables.items()}
+    gateway.tables = {"alerts": {"x": "y"}, "state": {}, "outbox": {}}
+    gateway.sequence -= 4
+    assert gateway.flush(devices=[LAPTOP]) == []
+    assert gateway.tables["alerts"] == kept["alerts"]
+    assert gateway.tables["outbox"] == kept["outbox"]
+    gateway.start()
+    assert flushes(gateway, 240) == [f"resolved {LAPTOP}"]
+
+
+def test_undelivered_notifications_survive_and_delivered_ones_do_not() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP])
+    (key,) = gateway.start()
+    assert key == f"{gateway.engine.known_alerts[0].id}-firing"
+    gateway.engine.delivered([f"phone:{key}"])
+    gateway.flush()
+    assert gateway.start() == []
+
+
+def test_damaged_entries_are_left_out() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP])
+    (ident,) = gateway.tables["alerts"]
+    gateway.tables["alerts"]["bad"] = "[]"
+    gateway.tables["state"]["new:x"] = '[1,null,"gone"]'
+    gateway.tables["outbox"]["phone:y"] = "{}"
+    gateway.start()
+    assert [one.id for one in gateway.engine.known_alerts] == [ident]
+    gateway.flush()
+    assert "bad" not in gateway.tables["alerts"]
+    assert "new:x" not in gateway.tables["state"]
+
+
+def test_alerts_of_a_removed_rule_are_resolved() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP])
+    gateway.configure(PHONE)
+    assert gateway.flush() == [f"resolved {LAPTOP}"]
+    assert gateway.flush(devices=[TABLET]) == []
+
+
+def test_notifications_for_a_removed_receiver_are_dropped() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP])
+    gateway.configure(NEW.replace("phone", "other"))
+    gateway.flush()
+    assert gateway.tables["outbox"] == {}
+
+
+def test_a_named_receiver_alone_is_told() -> None:
+    text = NEW.replace("learn: 0s", "learn: 0s, notify: [b]").replace(
+        "{phone: {type: ntfy, url: 'http://127.0.0.1/x'}}",
+        "{a: {type: ntfy, url: 'http://127.0.0.1/x'}, b: {type: ntfy, url: 'http://127.0.0.1/y'}}",
+    )
+    gateway = Gateway(text)
+    gateway.flush(devices=[LAPTOP])
+    assert [name.partition(":")[0] for name in gateway.tables["outbox"]] == ["b"]
+
+
+# -- bounds and quiet hours ------------------------------------------------------------------------
+
+
+def test_the_history_and_the_queue_are_bounded() -> None:
+    gateway = Gateway(NEW.replace("resolve_after: 1h", "resolve_after: 1m"))
+    for number in range(MAX_QUEUED):
+        gateway.flush(devices=[f"10.0.{number // 250}.{number % 250}"])
+    flushes(gateway, 8)
+    assert len(gateway.engine.known_alerts) == len(gateway.tables["alerts"]) == MAX_RESOLVED
+    assert len(gateway.tables["outbox"]) == MAX_QUEUED
+    assert gateway.engine.dropped == MAX_QUEUED
+
+
+def test_in_quiet_hours_a_notification_waits_and_is_dropped_if_all_is_well_by_then() -> None:
+    # 2026-11-30T00:53:20Z
+    quiet = NEW.replace("learn: 0s", "learn: 0s, quiet: 22:00-07:00") + "\ncalendar: {timezone: UTC}"
+    gateway = Gateway(quiet)
+    gateway.evaluate(devices=[LAPTOP])
+    (notification,) = gateway.store().notifications
+    assert notification.hold_until > gateway.at_ms
+    assert notification.hold_until % 86_400_000 == 7 * 3_600_000
+    assert flushes(gateway, 240) == [f"resolved {LAPTOP}"]
+    assert gateway.tables["outbox"] == {}
+    assert gateway.engine.cancelled == [notification.name]
