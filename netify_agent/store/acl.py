@@ -8,7 +8,8 @@ from netify_agent.store.layout import prefix
 COMMANDS = frozenset(
     (
         *("ping", "time", "watch", "unwatch", "multi", "exec", "info", "exists"),
-        *("hget", "hgetall", "hkeys", "hmget", "hset", "hsetnx", "hincrby", "hdel", "del", "expire"),
+        *("hget", "hgetall", "hkeys", "hmget", "hset", "hsetnx", "hincrby", "hdel"),
+        *("del", "expire", "pexpire"),
         *("zadd", "zcard", "zcount", "zincrby", "zrange", "zrangebyscore", "zrem"),
         *("zremrangebyscore", "zrevrange", "zrevrangebyscore", "zscore", "sadd", "smembers"),
     )

@@ -26,10 +26,12 @@ from support import RedisServer
 
 from netify_agent.simulator.simulation import Simulation
 from netify_agent.store.acl import COMMANDS
+from netify_agent.store.alert_store import AlertStore
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.changes_reader import ChangesReader
 from netify_agent.store.client import connect
 from netify_agent.store.flow_reader import FlowFilter
+from netify_agent.store.forget_requests import ForgetRequests
 from netify_agent.store.layout import Keys
 from netify_agent.store.metrics_reader import MetricsReader
 from netify_agent.store.writer import StoreWriter
@@ -255,6 +257,13 @@ def test_only_commands_of_redis_6_0_are_used_and_none_that_walks_the_keys(
     book.writer.apply(
         book.flush(book.netifyd.flow("b", application=YOUTUBE, **risks), book.netifyd.purge("a"))
     )
+    book.flush(book.netifyd.flow("c", PHONE), book.netifyd.stats("c", 1, 2))
+    requests = ForgetRequests(book.client, "gw1")
+    requests.add(PHONE)
+    assert requests.withdraw(PHONE) and requests.is_done(PHONE)
+    requests.add(PHONE)
+    book.flush()
+    assert AlertStore(book.client, "gw1").read()["state"] == {}
     book.writer.claim()
     assert SumAudit(book.client, "gw1").step(book.sequence)
     book.writer.release()
