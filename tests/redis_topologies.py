@@ -11,6 +11,9 @@ from typing import Any
 import redis
 from support import eventually, free_port
 
+from netify_agent.config.settings import TlsSettings
+from netify_agent.store.topology import SLOTS
+
 NODE_TIMEOUT_MS = 1000
 _HOST = "127.0.0.1"
 
@@ -24,10 +27,19 @@ def _node_port() -> int:
             return port
 
 
+def _secure(tls: TlsSettings) -> dict[str, Any]:
+    """Options of redis-py for a server with this certificate."""
+    files = {"ssl_ca_certs": tls.certificate, "ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
+    return {"ssl": True, **files}
+
+
 class Node:
     """A redis-server, or a Sentinel, on a TCP port. Its files are in a directory of its own."""
 
-    def __init__(self, directory: Path, *options: str, sentinel: str = "") -> None:
+    def __init__(
+        self, directory: Path, *options: str, sentinel: str = "", tls: TlsSettings | None = None
+    ) -> None:
+        """``tls``: a certificate that is its own CA. Clients need TLS and the same certificate."""
         self.port = _node_port()
         self.address = _HOST, self.port
         self.place = f"{_HOST}:{self.port}"
@@ -36,11 +48,25 @@ class Node:
         path.mkdir()
         config = path / "redis.conf"
         config.write_text(sentinel.replace("PORT", str(self.port)))
-        self._command = ["redis-server", str(config), "--port", str(self.port), "--dir", str(path)]
-        self._command += ["--bind", _HOST, "--logfile", "redis.log", "--save", "", *options]
+        self._command = ["redis-server", str(config)]
         if sentinel:
-            self._command = ["redis-server", str(config), "--sentinel"]
-        self.client = redis.Redis(_HOST, self.port, decode_responses=True)
+            self._command += ["--sentinel"]
+        else:
+            self._command += ["--dir", str(path), "--bind", _HOST, "--logfile", "redis.log", "--save", ""]
+        plain_port, secure = (self.port, {}) if tls is None else (0, _secure(tls))
+        self._command += ["--port", str(plain_port), *options]
+        if tls is not None:
+            self._command += [
+                "--tls-port",
+                str(self.port),
+                "--tls-replication",
+                "yes",
+                "--tls-cluster",
+                "yes",
+            ]
+            self._command += ["--tls-cert-file", tls.certificate or "", "--tls-key-file", tls.key or ""]
+            self._command += ["--tls-ca-cert-file", tls.certificate or ""]
+        self.client = redis.Redis(_HOST, self.port, decode_responses=True, **secure)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -70,25 +96,26 @@ class Node:
 class SentinelService:
     """A master, a replica and three Sentinels that know them as ``service``."""
 
-    def __init__(self, directory: Path, *options: str, service: str = "netify") -> None:
-        self.master = Node(directory, *options)
-        self.replica = Node(directory, *options, "--replicaof", _HOST, str(self.master.port))
+    def __init__(self, directory: Path, *, service: str = "netify", tls: TlsSettings | None = None) -> None:
+        self.master = Node(directory, tls=tls)
+        self.replica = Node(directory, "--replicaof", _HOST, str(self.master.port), tls=tls)
         self.sentinels = [
             Node(
                 directory,
                 sentinel=(
-                    f"port PORT\nbind {_HOST}\ndir {directory}\nlogfile {directory}/sentinel-PORT.log\n"
+                    f"bind {_HOST}\ndir {directory}\nlogfile {directory}/sentinel-PORT.log\n"
                     f"sentinel monitor {service} {_HOST} {self.master.port} 2\n"
                     f"sentinel down-after-milliseconds {service} 500\n"
                     f"sentinel failover-timeout {service} 3000\n"
                 ),
+                tls=tls,
             )
             for _ in range(3)
         ]
         self.nodes = [self.master, self.replica, *self.sentinels]
         places = ",".join(sentinel.place for sentinel in self.sentinels)
         self.service = service
-        self.url = f"redis+sentinel://{places}/{service}/0"
+        self.url = f"{'rediss' if tls else 'redis'}+sentinel://{places}/{service}/0"
 
     def start(self) -> None:
         for node in self.nodes:
@@ -114,31 +141,33 @@ class SentinelService:
 
 
 class RedisCluster:
-    """Three masters, each with a replica."""
+    """Masters, each with a replica."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *, masters: int = 3, tls: TlsSettings | None = None) -> None:
+        self._masters = masters
         cluster = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(NODE_TIMEOUT_MS)]
         cluster += ["--cluster-replica-validity-factor", "0"]
-        self.nodes = [Node(directory, *cluster, *options) for _ in range(6)]
-        self.url = "redis+cluster://" + ",".join(node.place for node in self.nodes[:3])
+        self.nodes = [Node(directory, *cluster, tls=tls) for _ in range(2 * masters)]
+        places = ",".join(node.place for node in self.nodes[:masters])
+        self.url = f"{'rediss' if tls else 'redis'}+cluster://{places}"
 
     def start(self) -> None:
         for node in self.nodes:
             node.start()
-        masters, replicas = self.nodes[:3], self.nodes[3:]
+        masters, replicas = self.nodes[: self._masters], self.nodes[self._masters :]
         for index, node in enumerate(masters):
-            first, last = 16384 * index // 3, 16384 * (index + 1) // 3 - 1
+            first, last = SLOTS * index // len(masters), SLOTS * (index + 1) // len(masters) - 1
             node.ask("CLUSTER", "ADDSLOTS", *range(first, last + 1))
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
         for node in self.nodes[1:]:
             node.ask("CLUSTER", "MEET", *self.nodes[0].address)
         for node in self.nodes:
-            eventually(lambda n=node: self._known(n) == 6, "all nodes know each other")
+            eventually(lambda n=node: self._known(n) == len(self.nodes), "all nodes know each other")
         for master, replica in zip(masters, replicas, strict=True):
             replica.ask("CLUSTER", "REPLICATE", self.id_of(master))
         for node in self.nodes:
             eventually(lambda n=node: self.state(n) == "ok", "the cluster is up")
-            eventually(lambda n=node: len(self.slots(n)) == 3, "all nodes know all masters")
+            eventually(lambda n=node: len(self.slots(n)) == self._masters, "all nodes know all masters")
         for replica in replicas:
             eventually(
                 lambda r=replica: r.client.info("replication").get("master_link_status") == "up",
@@ -151,7 +180,9 @@ class RedisCluster:
 
     @staticmethod
     def _raw(node: Node, *command: str) -> Any:
-        connection = redis.Connection(*node.address, decode_responses=True)
+        """Return a reply as it is: redis-py makes objects of some."""
+        pool = node.client.connection_pool
+        connection = pool.connection_class(**pool.connection_kwargs)
         try:
             connection.connect()
             connection.send_command(*command)

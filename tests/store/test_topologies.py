@@ -12,35 +12,13 @@ import pytest
 from flusher_rig import IMPATIENT, Rig
 from redis_topologies import Node, RedisCluster, SentinelService, SlotMove
 from store_book import LAPTOP, PHONE, Book, check_entries, counts, device_counts, everything
-from support import eventually, short_directory
+from support import eventually
 
 from netify_agent.store.client import StoreError, StoreRefused
 from netify_agent.store.topology import slot_of
 
 SLOT = slot_of("gw1")
 PATIENT = replace(IMPATIENT, kept_flushes=5000)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RedisCluster]:
-    with short_directory() as path:
-        made = RedisCluster(path)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.kill()
-
-
-@pytest.fixture(scope="module")
-def service() -> Iterator[SentinelService]:
-    with short_directory() as path:
-        made = SentinelService(path)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.kill()
 
 
 class Deployment:
