@@ -74,6 +74,7 @@ class Documents:
             "unattributed": snapshot.unattributed,
             "local": snapshot.mirrored,
             "forgotten": snapshot.forgotten,
+            "active": sum(self.is_active(row, snapshot.flush.at_ms) for row in snapshot.devices),
         }
 
     def identity(self, row: DeviceRow) -> Document:

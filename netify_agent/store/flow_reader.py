@@ -21,8 +21,8 @@ from netify_agent.store.reader import StoreReader
 from netify_agent.store.rows import DeviceRow
 
 MAX_SCANNED = 10_000  # flows of an index that are examined for a combination of filters
+FLOWS_OF_DEVICE = 1_000  # flows of a device that are summed up
 MAX_MERGED = 100  # devices whose indexes are read together for one request
-RISKY_FLOWS = 1_000  # flows of a device whose risks are summed up
 
 
 class FlowPosition(NamedTuple):
@@ -151,12 +151,12 @@ class FlowReader:
         return page
 
     def risks(self, device: str, flush: FlushStamp) -> list[RiskRow]:
-        """The risks of a device's latest :data:`RISKY_FLOWS` flows, highest score first.
+        """The risks of a device's latest :data:`FLOWS_OF_DEVICE` flows, highest score first.
 
         :raises FlushedMeanwhile: if ``flush`` is no longer the last one.
         """
         (indexes,) = self._indexes(FlowFilter(device=device), ())
-        latest = self._latest(flush, indexes, RISKY_FLOWS, None)[:RISKY_FLOWS]
+        latest = self._latest(flush, indexes, FLOWS_OF_DEVICE, None)[:FLOWS_OF_DEVICE]
         risks: dict[int, RiskRow] = {}
         for row in self._rows(flush, latest, details=True):
             for risk in row.details.risks if row.details is not None else ():
@@ -165,6 +165,23 @@ class FlowReader:
                 summary.score = max(summary.score, row.state.risk)
                 summary.last_seen = max(summary.last_seen, row.state.last_seen)
         return sorted(risks.values(), key=lambda row: (-row.score, -row.flows, row.risk))
+
+    def started(self, device: str, flush: FlushStamp) -> dict[str, int]:
+        """Since when a device uses its applications: start of the oldest live flow of each.
+
+        Its latest :data:`FLOWS_OF_DEVICE` live flows are examined; those without a start are left out.
+
+        :returns: netifyd's clock, ms since the epoch, by application.
+        :raises FlushedMeanwhile: if ``flush`` is no longer the last one.
+        """
+        (indexes,) = self._indexes(FlowFilter(device=device, active=True), ())
+        latest = self._latest(flush, indexes, FLOWS_OF_DEVICE, None)[:FLOWS_OF_DEVICE]
+        started: dict[str, int] = {}
+        for row in self._rows(flush, latest, details=False):
+            application, begin = row.state.key.application, row.state.first_seen
+            if begin:
+                started[application] = min(begin, started.get(application, begin))
+        return started
 
     def _page_of_index(
         self,

@@ -70,6 +70,31 @@ class UsageReader:
         """
         self._add_users(flush, rows, limit, self._reader.keys.users)
 
+    def add_users_now(self, flush: FlushStamp, rows: Sequence[UsageRow], limit: int) -> None:
+        """Read the users with the highest rate now into the rows of some applications, with all their bytes.
+
+        :param flush: the flush that ``rows`` were read from.
+        :param limit: how many users of each.
+        :raises FlushedMeanwhile: if the store has moved on since.
+        """
+        keys = self._reader.keys
+        query = self._reader.query(flush)
+        rates = query.hgetall(keys.rates)
+        query.run()
+        users_by_tag: dict[str, list[tuple[int, str]]] = {row.name: [] for row in rows}
+        for device, text in rates.value.items():
+            for tag, (up, down) in decode_rates(text)[1].items() if device != GATEWAY else ():
+                if tag in users_by_tag and up + down:
+                    users_by_tag[tag].append((-up - down, device))
+        query = self._reader.query(flush)
+        scores = [
+            [(device, query.zscore(keys.users(tag), device)) for _, device in sorted(users)[:limit]]
+            for tag, users in users_by_tag.items()
+        ]
+        query.run()
+        for row, of_row in zip(rows, scores, strict=True):
+            row.users = [(device, int(score.value or 0)) for device, score in of_row]
+
     def add_protocol_users(self, flush: FlushStamp, rows: Sequence[UsageRow], limit: int | None) -> None:
         """The same for protocols."""
         self._add_users(flush, rows, limit, self._reader.keys.protocol_users)

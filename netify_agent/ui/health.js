@@ -1,7 +1,7 @@
-// Health of agent, Redis and netifyd: the indicator in the header, the error banner and the footer.
+// Health of agent, Redis and netifyd: the indicator in the header, the error banner, stale figures and the footer.
 
-import { h, setAttribute, setText, show } from './dom.js';
-import { duration, now, relativeTime } from './format.js';
+import { h, setAttribute, setText, show } from './parts/dom.js';
+import { duration, now, relativeTime, setAsOf, setRatesKnown } from './parts/format.js';
 
 const STALE_MS = 60_000; // or four intervals, if longer; the API uses the same limit for inactive devices
 
@@ -30,8 +30,10 @@ export function adviceList(name) {
 
 /** Combines /status, request errors and the age of the data into one displayed state. */
 export class Health {
-  constructor(live) {
+  /** `onchange()` is called when the problem may have changed. */
+  constructor(live, onchange) {
     this.live = live;
+    this.onchange = onchange;
     this.gateway = null;
     this.status = null;
     this.viewError = null;
@@ -64,31 +66,40 @@ export class Health {
     this.render();
   }
 
-  /** The most severe problem as `{name, short, text}`, or null. `name` is a key of ADVICE, or null. */
+  /**
+   * The most severe problem, or null: `{name, short, text, reason, since}`. `name`: a key of ADVICE, or null.
+   * `since`: time of the latest figures, in milliseconds since the epoch, or null if unknown.
+   */
   get problem() {
     const { status } = this;
     const error = [this.statusError, this.viewError].find((each) => each?.status === 0) ?? this.viewError ?? this.statusError;
+    const since = this.lastFlush;
     if (error?.status === 0) {
-      return { name: 'agent', short: 'Agent unreachable', text: 'The agent is unreachable. Retrying automatically.' };
+      return { name: 'agent', short: 'Agent unreachable', text: 'The agent is unreachable. Retrying automatically.', reason: error.message, since };
     }
-    if (status && status.checks.redis !== 'ok') {
+    const failed = (name) => (status && status.checks[name] !== 'ok' ? status.checks[name] : null);
+    if (failed('redis')) {
+      const text = failed('netifyd')
+        ? 'Redis is unreachable, and no data arrives from netifyd.'
+        : 'Redis is unreachable. Counting continues; data is saved when it returns.';
+      return { name: 'redis', short: 'Redis unreachable', text, reason: failed('redis'), since };
+    }
+    if (failed('netifyd')) {
+      const records = status.listeners.map((listener) => Date.parse(listener.last_record ?? '')).filter(Number.isFinite);
       return {
-        name: 'redis', short: 'Redis unavailable',
-        text: `Redis is unavailable (${status.checks.redis}). Counting continues; data is saved when it returns.`,
+        name: 'netifyd', short: 'No data from netifyd', text: 'No data from netifyd. New traffic is not counted.',
+        reason: failed('netifyd'), since: records.length ? Math.max(...records) : null,
       };
     }
-    if (status && status.checks.netifyd !== 'ok') {
-      return {
-        name: 'netifyd', short: 'No data from netifyd',
-        text: `No data from netifyd (${status.checks.netifyd}). New traffic is not counted.`,
-      };
+    if (failed('flushes')) {
+      return { name: 'redis', short: 'Data not saved', text: 'Redis accepts no data. Counting continues; data is saved when it does.', reason: failed('flushes'), since };
     }
-    const failed = status && Object.entries(status.checks).find(([, result]) => result !== 'ok');
-    if (failed) return { name: failed[0] === 'sums' ? 'redis' : 'agent', short: 'Not ready', text: `${failed[0]}: ${failed[1]}.` };
-    if (error) return { name: null, short: 'Error', text: error.message };
-    const last = this.lastFlush;
-    if (last !== null && now() - last > Math.max(STALE_MS, 4000 * this.live.interval)) {
-      return { name: 'agent', short: 'Data outdated', text: `No new data for ${duration(now() - last)}.` };
+    if (failed('sums')) {
+      return { name: 'redis', short: 'Data lost', text: 'Redis has lost data. Totals are incomplete.', reason: failed('sums'), since };
+    }
+    if (error) return { name: null, short: 'Error', text: error.message, reason: null, since };
+    if (since !== null && now() - since > Math.max(STALE_MS, 4000 * this.live.interval)) {
+      return { name: 'agent', short: 'Data outdated', text: `No new data for ${duration(now() - since)}.`, reason: null, since };
     }
     return null;
   }
@@ -99,29 +110,34 @@ export class Health {
   }
 
   render() {
-    const problem = this.problem;
+    const { problem } = this;
     const state = problem ? 'wrong' : this.status ? 'ok' : 'wait';
     setAttribute(this.pill, 'data-state', state);
     setAttribute(this.pill.querySelector('use'), 'href', `#icon-${state}`);
-    setText(this.pill.querySelector('span'), problem ? problem.short : this.status ? 'Healthy' : 'Connecting');
+    setText(this.pill.querySelector('span'), problem ? problem.short : this.status ? 'Monitoring OK' : 'Connecting');
     this.renderBanner(problem);
     this.renderFooter();
+    setAttribute(document.documentElement, 'data-stale', problem !== null);
+    setAsOf(problem ? problem.since : null);
+    setRatesKnown(problem?.name !== 'netifyd');
+    this.onchange();
   }
 
   renderBanner(problem) {
-    const text = problem ? `${problem.name} ${problem.text}` : '';
+    const text = problem ? `${problem.text} ${problem.reason}` : '';
     if (text !== this.bannerText) {
       this.bannerText = text;
       const open = this.banner.querySelector('details')?.open;
       this.banner.replaceChildren();
       if (problem) {
-        const age = this.lastFlush === null ? [] : ['Last update: ', this.updated.node, '.'];
+        const age = problem.since === null ? [] : ['Latest data: ', this.updated.node, '.'];
         this.banner.append(h('div', { class: 'inner' },
           h('p', {}, h('strong', {}, `${problem.text} `), ...age),
-          problem.name && h('details', { open }, h('summary', {}, 'Troubleshooting'), adviceList(problem.name))));
+          problem.name && h('details', { open }, h('summary', {}, 'Troubleshooting'),
+            problem.reason && h('p', { class: 'reason' }, `Reason: ${problem.reason}`), adviceList(problem.name))));
       }
     }
-    if (this.lastFlush !== null) this.updated.update(new Date(this.lastFlush).toISOString());
+    if (problem?.since) this.updated.update(new Date(problem.since).toISOString());
     show(this.banner, problem !== null);
   }
 
@@ -133,6 +149,6 @@ export class Health {
       offline: 'Offline',
     };
     const version = this.status ? `netify-agent ${this.status.version} · ` : '';
-    setText(this.footer, `${version}${modes[this.live.mode]} · Times are in your local time zone`);
+    setText(this.footer, `${version}${modes[this.live.mode]} · Times are in your time zone`);
   }
 }

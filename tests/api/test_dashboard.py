@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import posixpath
 import re
 
 import pytest
@@ -10,7 +11,7 @@ from api_server import Scene, assert_problem
 
 from netify_agent.api.routes import dashboard
 
-FILES = {path.name: path for path in dashboard.DIRECTORY.iterdir()}
+FILES = {name: dashboard.DIRECTORY / name for name in ("index.html", *dashboard.file_names())}
 KINDS = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 SCRIPTS = sorted(name for name in FILES if name.endswith(".js"))
 
@@ -104,18 +105,24 @@ def test_nothing_is_parsed_as_html_and_nothing_comes_from_elsewhere(name: str) -
     text = FILES[name].read_text()
     danger = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|srcdoc|\beval\b|new Function"
     assert not re.search(danger, text)
-    assert not re.search(r"localStorage|document\.cookie|indexedDB", text)  # what outlives the tab
+    # Only the choice of a theme outlives the tab.
+    lasting = re.findall(r"(?:localStorage|document\.cookie|indexedDB)[^;\s]*", text)
+    assert all(name == "theme.js" and "('theme'" in use for use in lasting)
     assert not re.search(r"\bstyle=|\son\w+=\"", text)  # the policy forbids them inline
     hosts = set(re.findall(r"https?://([^/\"' ]+)", text)) | set(re.findall(r"[\"'(]//([^/\"' ]+)", text))
     assert hosts <= {"www.w3.org"}  # names of namespaces
 
 
+def resolved(name: str, path: str) -> str:
+    """The file that the file ``name`` means by a relative path."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
+
+
 @pytest.mark.parametrize("name", [*SCRIPTS, "index.html"])
 def test_every_file_that_is_asked_for_is_there(name: str) -> None:
     text = FILES[name].read_text()
-    wanted = re.findall(r"(?:from |import\()'\./([^']+)'", text) + re.findall(
-        r"(?:src|href)=\"([a-z]+\.\w+)\"", text
-    )
+    wanted = [resolved(name, path) for path in re.findall(r"(?:from |import\()'([^']+)'", text)]
+    wanted += re.findall(r"(?:src|href)=\"([a-z_/]+\.\w+)\"", text)
     assert set(wanted) <= set(FILES)
 
 
@@ -123,7 +130,7 @@ def test_the_first_view_is_loaded_in_one_go() -> None:
     """Modules that import modules would be asked for one after the other: the page names them all."""
 
     def imports(name: str) -> set[str]:
-        found = set(re.findall(r"from '\./([^']+)'", FILES[name].read_text()))
+        found = {resolved(name, path) for path in re.findall(r"from '([^']+)'", FILES[name].read_text())}
         return found.union(*(imports(one) for one in found))
 
     named = set(re.findall(r"modulepreload\" href=\"([^\"]+)\"", FILES["index.html"].read_text()))

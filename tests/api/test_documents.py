@@ -22,8 +22,8 @@ DEVICE = [
 def test_the_network_is_told_in_the_order_of_the_contract(scene: Scene) -> None:
     network = scene.get("/")
     assert list(network) == [
-        *("gateway", "generated_at", "interval", "totals", "unattributed", "local", "forgotten", "devices"),
-        *("total", "next"),
+        *("gateway", "generated_at", "interval", "totals", "unattributed", "local", "forgotten"),
+        *("active", "devices", "total", "next"),
     ]
     assert (network["gateway"], network["interval"]) == (GATEWAY, 15)
     assert TIME.fullmatch(network["generated_at"])

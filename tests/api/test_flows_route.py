@@ -97,8 +97,8 @@ def test_a_flow_is_told_with_all_that_is_known(scene: Scene) -> None:
         "protocol": "HTTP/S",
         "risk_score": 110,
         "risks": [
-            {"id": 36, "name": "TLS: outdated version"},
-            {"id": 46, "name": "Unidirectional traffic: no answer so far"},
+            {"id": 36, "name": "Outdated TLS version", "severity": "high"},
+            {"id": 46, "name": "No response (traffic in one direction only)", "severity": "low"},
         ],
         "first_seen": "2023-11-14T22:13:21.000Z",
         "last_seen": "2023-11-14T22:14:10.000Z",
@@ -132,7 +132,7 @@ def test_a_protocol_is_told_by_name_or_number_and_a_local_flow_with_its_peer(sce
     flows = {flow["digest"]: flow for flow in scene.get("/flows")["flows"]}
     assert [flows[digest]["transport"] for digest in "abcd"] == ["tcp", "sctp", "113", None]
     assert (flows["d"]["device"], flows["d"]["peer"], flows["d"]["other_type"]) == (LAPTOP, PHONE, "local")
-    assert flows["d"]["risks"] == [{"id": 9999, "name": "Risk number 9999 of netifyd"}]
+    assert flows["d"]["risks"] == [{"id": 9999, "name": "Risk number 9999 of netifyd", "severity": None}]
     assert (flows["c"]["device"], flows["c"]["active"]) == (TUNNEL, False)
 
 
@@ -227,14 +227,16 @@ def test_risks_of_a_device_are_told_the_worst_first(scene: Scene) -> None:
     assert device["risks"] == [
         {
             "id": 36,
-            "name": "TLS: outdated version",
+            "name": "Outdated TLS version",
+            "severity": "high",
             "flows": 1,
             "score": 110,
             "last_seen": "2023-11-14T22:14:10.000Z",
         },
         {
             "id": 46,
-            "name": "Unidirectional traffic: no answer so far",
+            "name": "No response (traffic in one direction only)",
+            "severity": "low",
             "flows": 1,
             "score": 110,
             "last_seen": "2023-11-14T22:14:10.000Z",
@@ -242,6 +244,7 @@ def test_risks_of_a_device_are_told_the_worst_first(scene: Scene) -> None:
         {
             "id": 9999,
             "name": "Risk number 9999 of netifyd",
+            "severity": None,
             "flows": 1,
             "score": 10,
             "last_seen": "2023-11-14T22:13:40.000Z",

@@ -43,6 +43,73 @@ def test_devices_are_found_by_whether_they_are_active(shared_redis: RedisServer)
             assert found(scene, "") == [LAPTOP, PHONE]
 
 
+def test_active_devices_are_counted_whatever_is_listed(shared_redis: RedisServer) -> None:
+    with emptied(shared_redis.url) as scene:
+        said = scene.book.netifyd
+        scene.book.flush(said.flow("a"), said.stats("a", 1, 1), at_ms=1_700_000_000_000)
+        scene.book.flush(
+            *(said.flow("b", PHONE), said.stats("b", 1, 1), said.flow("c", TUNNEL), said.stats("c", 1, 1)),
+            at_ms=1_700_000_061_000,
+        )
+        with served(scene):
+            for query in ("", "?limit=1", "?active=false", "?search=nobody"):
+                assert scene.get(f"/{query}")["active"] == 2
+
+
+def test_an_application_says_since_when_a_device_uses_it(shared_redis: RedisServer) -> None:
+    with emptied(shared_redis.url) as scene:
+        said = scene.book.netifyd
+        scene.book.flush(
+            *(said.flow("old", first_seen_at=1_700_000_000_000), said.stats("old", 1, 10)),
+            *(said.flow("new", first_seen_at=1_700_000_900_000), said.stats("new", 1, 10)),
+            *(said.flow("ended", first_seen_at=1_699_999_000_000), said.stats("ended", 1, 10)),
+            said.stats("ended", 0, 0, "flow_purge"),
+            *(
+                said.flow("past", application=YOUTUBE),
+                said.stats("past", 1, 1),
+                said.stats("past", 0, 0, "flow_purge"),
+            ),
+            elapsed_ms=15_000,
+        )
+        with served(scene):
+            (device,) = scene.get("/?since=true&limit=1")["devices"]
+            since = {row["tag"]: row["since"] for row in device["applications"]}
+            assert since == {NETFLIX: "2023-11-14T22:13:20.000Z", YOUTUBE: None}
+            scene.book.flush(
+                said.stats("old", 0, 0, "flow_purge"), said.stats("new", 1, 1), elapsed_ms=15_000
+            )
+            (device,) = scene.get("/?since=true&limit=100")["devices"]
+            assert device["applications"][0]["since"] == "2023-11-14T22:28:20.000Z"
+            assert "since" not in scene.get("/?limit=1")["devices"][0]["applications"][0]
+
+
+@pytest.mark.parametrize("query", ["since=true", "since=true&limit=101"])
+def test_since_needs_a_limit(scene: Scene, query: str) -> None:
+    answer = scene.ask(f"/?{query}")
+    assert_problem(answer, 400)
+    assert answer.json["parameter"] == "since"
+
+
+def test_the_devices_of_an_application_are_those_that_use_it_now(shared_redis: RedisServer) -> None:
+    with emptied(shared_redis.url) as scene:
+        said = scene.book.netifyd
+        scene.book.flush(
+            *(said.flow("a"), said.stats("a", 5000, 5000), said.flow("b", PHONE), said.stats("b", 100, 100)),
+            elapsed_ms=15_000,
+        )
+        scene.book.flush(
+            said.stats("b", 40, 60), said.flow("c", TUNNEL), said.stats("c", 0, 150), elapsed_ms=15_000
+        )
+        with served(scene):
+
+            def users(query: str) -> list[tuple[str, int]]:
+                (row,) = scene.get(f"/applications?{query}")["applications"]
+                return [(user["device"], user["bytes"]) for user in row["devices"]]
+
+            assert users("") == [(LAPTOP, 10_000), (PHONE, 300), (TUNNEL, 150)]
+            assert users("devices_by=rate") == [(TUNNEL, 150), (PHONE, 300)]
+
+
 def test_applications_are_found_by_name_tag_and_category(scene: Scene) -> None:
     def tags(query: str) -> list[str]:
         answer = scene.get(f"/applications?{query}")

@@ -5,16 +5,16 @@ from collections import defaultdict
 import pytest
 from support import CAPTURES
 
-from netify_agent.enrich.risks import risk_name
+from netify_agent.enrich.risks import SEVERITIES, risk_name, risk_severity
 from netify_agent.netifyd.framing import RecordReader
 
 
 @pytest.mark.parametrize(
     ("risk", "name"),
     [
-        (10, "Server addressed by IP address, not by name"),
-        (36, "TLS: outdated version"),
-        (46, "Unidirectional traffic: no answer so far"),
+        (10, "Server addressed by IP address instead of name"),
+        (36, "Outdated TLS version"),
+        (46, "No response (traffic in one direction only)"),
         (58, "Obfuscated traffic"),
         (59, "Risk number 59 of netifyd"),
         (65535, "Risk number 65535 of netifyd"),
@@ -22,6 +22,21 @@ from netify_agent.netifyd.framing import RecordReader
 )
 def test_a_risk_has_a_name(risk: int, name: str) -> None:
     assert risk_name(risk) == name
+
+
+@pytest.mark.parametrize(
+    ("risk", "severity"),
+    [(46, "low"), (35, "medium"), (25, "high"), (44, "severe"), (34, None), (59, None)],
+)
+def test_a_risk_has_the_severity_that_ndpi_gives_it(risk: int, severity: str | None) -> None:
+    assert risk_severity(risk) == severity
+
+
+def test_severities_agree_with_the_scores_that_netifyd_reports() -> None:
+    """netifyd 4.4.5 reported these scores for flows with a single risk."""
+    scores = dict(zip(SEVERITIES, (10, 50, 100, 150), strict=True))
+    for risk, score in {9: 10, 16: 50, 25: 100, 27: 100, 35: 50, 36: 100, 39: 100, 42: 10, 46: 10}.items():
+        assert scores[str(risk_severity(risk))] == score
 
 
 def test_names_of_risks_are_unique_and_short() -> None:

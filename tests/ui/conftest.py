@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -124,6 +125,19 @@ def network() -> Iterator[Daemon]:
         scene.name_device(book, "02:00:00:00:66:06", scene.HTML_NAME)
         book.writer.release()
         with simulator(directory, 20) as socket, running(directory, redis, socket) as daemon:
+            yield daemon
+
+
+@pytest.fixture(scope="session")
+def office() -> Iterator[Daemon]:
+    """300 devices with 900 ended flows, and a flow of no device."""
+    with own_redis() as (directory, redis):
+        book = Book(redis.url, "office")
+        scene.fill_large_network(book, 300, 900)
+        scene.fill_unattributed(book)
+        book.writer.release()
+        traffic = functools.partial(scene.LargeNetworkTraffic, devices=300)
+        with live(directory, redis, traffic, gateway="office", interval=2) as daemon:
             yield daemon
 
 

@@ -13,16 +13,18 @@ VIEWS = {
     "devices": "devices",
     "device": "devices/e8:5b:5b:31:7a:02",
     "applications": "applications",
-    "flows": "flows",
-    "risks": "risks",
+    "application": "applications/netify.netflix",
+    "flows": "activity",
+    "risks": "activity/risks",
 }
 #: Selector of an element that exists only in this view, once its data is loaded.
 LOADED = {
     "overview": ".ranking li",
     "devices": "td.curve svg",
-    "device": ".identity ~ .page-content .flows data",
+    "device": ".identity ~ .page-content .flows tbody th",
     "applications": "td.users .links",
-    "flows": ".page > .sheet .flows data",
+    "application": ".crumb ~ .page-content tbody th",
+    "flows": ".page > .sheet .flows tbody th",
     "risks": ".note ~ .page-content .risks li",
 }
 

@@ -307,6 +307,21 @@ def fill_large_network(book: Book, devices: int, flows: int) -> None:
         book.flush(*records, at_ms=end_ms)
 
 
+def fill_unattributed(book: Book) -> None:
+    """Write a flow that netifyd never described."""
+    at_ms = int(time.time() * 1000) - 60_000
+    book.flush(Records().stats(_digest("never described"), 700, 900, at_ms), at_ms=at_ms)
+
+
+def _between_devices(of: Records, at_ms: int) -> list[Record]:
+    """A live flow of device-1 to device-2 of a large network."""
+    one, other = _numbered_device(1), _numbered_device(2)
+    digest = _digest("between devices")
+    record = of.flow(digest, one, Usage("netify.nfs", 0, SSH, "", 0, 0, (0, 24)), at_ms, at_ms)
+    record["flow"].update(other_type="local", other_mac=other.mac, other_ip=other.ip)
+    return [record, of.stats(digest, 123_000, 456_000, at_ms)]
+
+
 class LargeNetworkTraffic(LiveTraffic):
     """Live flows of many devices; a fifth of them moves bytes each second."""
 
@@ -317,10 +332,11 @@ class LargeNetworkTraffic(LiveTraffic):
 
     def opening(self, now_ms: int) -> list[Record]:
         devices = [_numbered_device(number) for number in range(len(self._digests))]
-        return [
+        flows = [
             self.of.flow(digest, device, device.usages[0], now_ms, now_ms)
             for digest, device in zip(self._digests, devices, strict=True)
         ]
+        return [*flows, *_between_devices(self.of, now_ms)]
 
     def update(self, now_ms: int) -> list[Record]:
         self._turn += 1

@@ -19,7 +19,7 @@ def test_axe_finds_no_violation(home: Daemon, open_view: OpenView, width: int, s
         assert [(rule["id"], [node["html"] for node in rule["nodes"]][:3]) for rule in found] == [], name
 
 
-@pytest.mark.parametrize("width", [320, 375, 768])
+@pytest.mark.parametrize("width", [320, 375, 640, 768])
 def test_no_view_scrolls_sideways(home: Daemon, open_view: OpenView, width: int) -> None:
     page = open_view(home, "", width)
     for name, path in VIEWS.items():
@@ -43,6 +43,23 @@ def test_a_device_is_reached_by_keyboard_alone(home: Daemon, open_view: OpenView
     assert page.title() == "Devices · home"
     page.get_by_role("link", name="nas", exact=True).press("Enter")
     page.get_by_role("heading", level=1, name="nas").wait_for()
+
+
+def test_the_theme_can_be_chosen_and_is_kept(home: Daemon, open_view: OpenView) -> None:
+    page = open_view(home, "")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_label("Theme").select_option(label="Dark")
+    dark = page.evaluate(ground)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(ground) == dark
+    page.emulate_media(color_scheme="dark")
+    page.get_by_label("Theme").select_option(label="Light")
+    assert page.evaluate(ground) == light
+    page.get_by_label("Theme").select_option(label="Automatic")
+    assert page.evaluate(ground) == dark
+    assert page.evaluate("localStorage.length") == 0
 
 
 def test_an_update_keeps_the_focus(home: Daemon, open_view: OpenView) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import scene
@@ -45,34 +47,72 @@ def test_the_content_security_policy_blocks_inline_scripts(network: Daemon, open
     open_view.expect_errors(page)
 
 
-def test_the_token_is_prompted_for_and_kept_in_its_tab(
-    directory: Path, redis_server: RedisServer, netifyd: StandIn, open_view: OpenView
-) -> None:
-    token = "a-token-of-some-length-0123456789"
-    (directory / "tokens").write_text(f"# dashboard\n{token}\n")
+TOKEN = "a-token-of-some-length-0123456789"
+
+
+@contextmanager
+def with_token(directory: Path, redis_server: RedisServer, netifyd: StandIn) -> Iterator[Daemon]:
+    """A running agent whose API needs :data:`TOKEN`."""
+    (directory / "tokens").write_text(f"# dashboard\n{TOKEN}\n")
     daemon = Daemon(directory, redis_server.url, f"unix://{netifyd.path}")
     daemon.settings["web"]["tokens_file"] = str(directory / "tokens")
     daemon.write_config()
     daemon.start()
     try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def test_no_time_out_fires_while_a_token_is_typed(
+    directory: Path, redis_server: RedisServer, netifyd: StandIn, open_view: OpenView
+) -> None:
+    with with_token(directory, redis_server, netifyd) as daemon:
+        page = open_view(daemon, "nothing")
+        page.add_init_script(
+            """const timeout = AbortSignal.timeout.bind(AbortSignal);
+            window.timeouts = [];
+            AbortSignal.timeout = (ms) => {
+                const signal = timeout(window.typing === false ? ms : Math.min(ms, 300));
+                window.timeouts.push(signal);
+                return signal;
+            };
+            new MutationObserver(() => {
+                if (document.querySelector('#banner:not([hidden])')) window.alarmed = true;
+            }).observe(document, { subtree: true, attributes: true, childList: true });"""
+        )
+        page.goto(f"{daemon.base}/ui/#/devices")
+        page.reload()
+        page.get_by_role("dialog", name="Access token required").wait_for()
+        page.wait_for_function("() => timeouts.length > 0 && timeouts.every((signal) => signal.aborted)")
+        page.evaluate("window.typing = false")
+        page.get_by_role("textbox", name="Access token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.get_by_text("No devices yet").wait_for()
+        assert page.evaluate("window.alarmed") is None
+        open_view.expect_errors(page)  # the API answers 401 without a token
+
+
+def test_the_token_is_prompted_for_and_kept_in_its_tab(
+    directory: Path, redis_server: RedisServer, netifyd: StandIn, open_view: OpenView
+) -> None:
+    with with_token(directory, redis_server, netifyd) as daemon:
         page = open_view(daemon, "devices")
         dialog = page.get_by_role("dialog", name="Access token required")
         dialog.wait_for()
         page.get_by_role("textbox", name="Access token").fill("wrong")
         page.get_by_role("button", name="Sign in").click()
         page.get_by_text("This token is not valid.").wait_for()
-        page.get_by_role("textbox", name="Access token").fill(token)
+        page.get_by_role("textbox", name="Access token").fill(TOKEN)
         page.keyboard.press("Enter")
         page.get_by_text("No devices yet").wait_for()
         assert not dialog.is_visible()
-        assert page.evaluate("sessionStorage.token") == token
+        assert page.evaluate("sessionStorage.token") == TOKEN
         assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
-        assert not any(token in url for url in open_view.log(page).urls)
+        assert not any(TOKEN in url for url in open_view.log(page).urls)
         page.reload()
         page.get_by_text("No devices yet").wait_for()
         open_view.expect_errors(page)  # the API answers 401 without a valid token
         other_tab = open_view(daemon, "devices")
         other_tab.get_by_role("dialog", name="Access token required").wait_for()
         open_view.expect_errors(other_tab)
-    finally:
-        daemon.stop()

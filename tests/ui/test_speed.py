@@ -15,7 +15,8 @@ from playwright.sync_api import Browser, Page
 from store_book import Book
 from support import Daemon, eventually
 
-MAX_KB = 150
+MAX_KB = 70
+MAX_REQUESTS = 5  # a flush, on the overview
 MAX_FIRST_PAINT_MS = 300
 MAX_TASK_MS = 200
 DEVICES, FLOWS = 1000, 5000
@@ -57,6 +58,20 @@ def test_the_first_view_transfers_little(home: Daemon, browser: Browser, record_
     context.close()
     record_property("first view", f"{sum(sizes) / 1000:.0f} kB in {len(sizes)} responses")
     assert sum(sizes) < MAX_KB * 1000
+
+
+def test_the_overview_makes_few_requests_a_flush(
+    home: Daemon, open_view: OpenView, record_property: Record
+) -> None:
+    page = open_view(home)
+    wait_until_loaded(page, "overview")
+    count = "performance.getEntriesByType('resource').length"
+    before, begin = home.flushes(), page.evaluate(count)
+    eventually(lambda: home.flushes() >= before + 6, "six flushes")
+    requests = page.evaluate(count) - begin
+    flushes = home.flushes() - before
+    record_property("requests a flush", f"{requests / flushes:.1f}")
+    assert flushes <= requests <= MAX_REQUESTS * (flushes + 1)
 
 
 def test_the_first_paint_is_quick(home: Daemon, browser: Browser, record_property: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -99,11 +100,11 @@ def test_an_empty_network_shows_what_to_check(daemon: Daemon, netifyd: StandIn, 
     page.get_by_text("No devices yet").wait_for()
     alert = page.get_by_role("alert").filter(has_text="No data from netifyd")
     alert.wait_for()
-    assert str(netifyd.path) in alert.inner_text()
     assert page.locator("#health").inner_text() == "No data from netifyd"
     alert.get_by_text("Troubleshooting").click()
     assert alert.get_by_text("systemctl status netifyd").is_visible()
-    for view in ("devices", "applications", "flows", "risks"):
+    assert str(netifyd.path) in alert.inner_text()
+    for view in ("devices", "applications", "activity", "activity/risks"):
         page.goto(f"{daemon.base}/ui/#/{view}")
         page.locator(".empty:visible").first.wait_for()
 
@@ -116,7 +117,7 @@ def test_an_agent_outage_is_reported_and_the_page_recovers(
     counting.stop()
     alert = page.get_by_role("alert").filter(has_text="The agent is unreachable.")
     alert.wait_for()
-    assert "Last update:" in alert.inner_text()
+    assert "Latest data:" in alert.inner_text()
     assert download(page).get_attribute("value") == "5000"  # the last known data stays visible
     counting.start()
     netifyd.accept()
@@ -132,10 +133,47 @@ def test_a_redis_outage_is_reported_and_the_page_recovers(
     page = open_view(counting)
     page.locator("#health[data-state=ok]").wait_for()
     redis_server.kill()
-    page.get_by_role("alert").filter(has_text="Redis is unavailable").wait_for()
+    page.get_by_role("alert").filter(has_text="Redis is unreachable").wait_for()
+    heading = page.get_by_role("heading", level=1)
+    eventually(lambda: heading.inner_text() == "Redis unreachable", "the headline says so")
+    assert page.locator("#health").inner_text() == "Redis unreachable"
+    # The last figures stay, marked with their age.
+    eventually(lambda: page.locator(".stat").first.inner_text().startswith("Download now, "), "and their age")
+    assert re.match(r"Download now, (just now|\d+ s ago)", page.locator(".stat").first.inner_text())
+    assert (
+        page.locator(".stat data.down").first.evaluate("(node) => getComputedStyle(node).fontStyle")
+        == "italic"
+    )
+    # A page that is opened now says what is wrong.
+    for view in ("", "devices", f"devices/{LAPTOP}", "applications", "activity", "activity/risks"):
+        late = open_view(counting, view)
+        late.get_by_role("heading", level=1, name="Redis unreachable").wait_for()
+        assert late.get_by_role("main").get_by_text("systemctl status redis-server").is_visible()
+        assert late.get_by_text("Loading").is_hidden()
+        open_view.expect_errors(late)
     redis_server.start()
     page.locator("#health[data-state=ok]").wait_for()
+    assert page.locator("#health").inner_text() == "Monitoring OK"
+    eventually(
+        lambda: page.locator(".stat").first.inner_text().startswith("Download now\n"), "no age any more"
+    )
     open_view.expect_errors(page)  # the API answers 503 during the outage
+
+
+def test_without_netifyd_current_rates_are_unknown_not_zero(
+    counting: Daemon, netifyd: StandIn, open_view: OpenView
+) -> None:
+    page = open_view(counting)
+    page.locator("#health[data-state=ok]").wait_for()
+    netifyd.close()
+    page.get_by_role("heading", level=1, name="No data from netifyd").wait_for()
+    rate = page.locator(".stat data.down").first
+    eventually(lambda: rate.inner_text() == "–", "the rate is unknown")
+    assert page.locator(".stat").first.inner_text().startswith("Download now, ")
+    page.get_by_role("link", name="Devices", exact=True).click()
+    page.locator("tbody tr:not(.space)").first.wait_for()
+    assert set(page.locator("td.figure .down-up:visible data").first.all_inner_texts()) == {"–"}
+    wait_for_download(page, 5000)  # totals are known
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,12 @@ SECURITY = {
 }
 
 
+def file_names() -> list[str]:
+    """The files apart from the page itself, relative to :data:`DIRECTORY`."""
+    paths = (path for path in DIRECTORY.rglob("*") if path.suffix in _TYPES)
+    return sorted(path.relative_to(DIRECTORY).as_posix() for path in paths if path.name != "index.html")
+
+
 def route() -> Route:
     """The route of the dashboard's page."""
     return _route(ROOT, "dashboard", "The dashboard.", DIRECTORY / "index.html")
@@ -40,9 +46,8 @@ def route() -> Route:
 def files() -> list[Route]:
     """The routes of the page's scripts, styles and icon, and a redirect for its path without the slash."""
     files = [
-        _route(ROOT + path.name, f"dashboard {path.name}", "A file of the dashboard.", path)
-        for path in sorted(DIRECTORY.iterdir())
-        if path.suffix in _TYPES and path.name != "index.html"
+        _route(ROOT + name, f"dashboard {name}", "A file of the dashboard.", DIRECTORY / name)
+        for name in file_names()
     ]
     return [
         *files,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from netify_agent.api.documents import rfc3339
 from netify_agent.api.encoded_applications import EncodedApplications
 from netify_agent.api.http import paging, parameters
-from netify_agent.api.http.problems import Problem
+from netify_agent.api.http.problems import Problem, bad_parameter
 from netify_agent.api.http.route import JSON, Document, OtherResponse, Request, Route, Table
 from netify_agent.api.routes import dashboard, flows
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.store.flow_reader import FlowReader
-from netify_agent.store.query import retry_when_flushed
+from netify_agent.store.query import FlushStamp, retry_when_flushed
 from netify_agent.store.reader import NetworkSnapshot
 from netify_agent.store.rows import DeviceRow
 
+MAX_SINCE = 100  # devices whose live flows one request may read
 _IDENTITY = ("mac", "ip", "name")  # stand before each row of a device's applications in CSV
 
 
@@ -38,6 +40,8 @@ def routes(services: Services) -> list[Route]:
 
     @retry_when_flushed
     def network(request: Request) -> Document:
+        if request["since"] and not 0 < (request["limit"] or 0) <= MAX_SINCE:
+            raise bad_parameter("since", "true", f"a 'limit' of at most {MAX_SINCE} with it")
         snapshot = reader.snapshot(
             addresses=any(request[name] is not None for name in ("search", "group"))
             or request["sort"] == "name",
@@ -47,12 +51,22 @@ def routes(services: Services) -> list[Route]:
         matching = [row for row in snapshot.devices if matches(request, row, at_ms)]
         page = paging.page(matching, request, sort_keys, lambda row: row.name)
         devices = elements(request, snapshot, page.elements)
+        if request["since"] and paging.is_requested("applications", request):
+            add_since(page.elements, devices, snapshot.flush)
         return paging.list_document(documents.network(snapshot), "devices", devices, page, request)
 
+    def add_since(rows: list[DeviceRow], devices: list[Document], flush: FlushStamp) -> None:
+        """Add ``since`` to the applications of devices."""
+        for row, document in zip(rows, devices, strict=True):
+            started = flow_reader.started(row.name, flush) if row.application_rates else {}
+            for application in document["applications"]:
+                application["since"] = rfc3339(started.get(application["tag"]))
+
     def elements(request: Request, snapshot: NetworkSnapshot, rows: list[DeviceRow]) -> list[Document]:
-        """The elements of ``devices``. In JSON, the applications are encoded already."""
+        """The elements of ``devices``. In JSON without ``since``, the applications are encoded already."""
         at_ms = snapshot.flush.at_ms
-        if request.media_type != JSON or not paging.is_requested("applications", request):
+        plain = request.media_type != JSON or request["since"]
+        if plain or not paging.is_requested("applications", request):
             reader.add_details(snapshot, rows, applications=paging.is_requested("applications", request))
             return [documents.device(row, at_ms, snapshot.categories) for row in rows]
         known = encoded.known(snapshot.flush, snapshot.categories)
@@ -106,6 +120,9 @@ def routes(services: Services) -> list[Route]:
                 ),
                 parameters.group(services.directory.group_names),
                 parameters.search("name, vendor, MAC address or IP addresses"),
+                parameters.flag(
+                    "since", False, f"Whether to add the key `since`; needs a `limit` of at most {MAX_SINCE}."
+                ),
             ),
             schema=schemas.NETWORK,
             table=Table("devices", schemas.DEVICE, _IDENTITY),

@@ -11,7 +11,7 @@ from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.services import Services
 from netify_agent.api.spec import schemas
 from netify_agent.enrich import Directory
-from netify_agent.enrich.risks import risk_name
+from netify_agent.enrich.risks import risk_name, risk_severity
 from netify_agent.netifyd.flow_record import Details
 from netify_agent.store.flow_reader import FlowFilter, FlowPosition, FlowReader, FlowRow, RiskRow
 
@@ -86,14 +86,17 @@ def risks(rows: list[RiskRow]) -> list[Document]:
     """The ``risks`` of ``GET /<mac>``."""
     return [
         {
-            "id": row.risk,
-            "name": risk_name(row.risk),
+            **_risk(row.risk),
             "flows": row.flows,
             "score": row.score,
             "last_seen": rfc3339(row.last_seen or None),
         }
         for row in rows
     ]
+
+
+def _risk(risk: int) -> Document:
+    return {"id": risk, "name": risk_name(risk), "severity": risk_severity(risk)}
 
 
 def _position(cursor: paging.Cursor | None) -> FlowPosition | None:
@@ -145,7 +148,7 @@ def _flow(
         "category": category,
         "protocol": state.key.protocol,
         "risk_score": state.risk,
-        "risks": [{"id": risk, "name": risk_name(risk)} for risk in details.risks],
+        "risks": [_risk(risk) for risk in details.risks],
         "first_seen": rfc3339(state.first_seen or None),
         "last_seen": rfc3339(state.last_seen or None),
         "active": row.active,

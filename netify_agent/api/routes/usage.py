@@ -85,7 +85,8 @@ def routes(services: Services) -> list[Route]:
         matching = [row for row in snapshot.rows if matches(request, row)]
         page = paging.page(matching, request, application_sort_keys, lambda row: row.name)
         if paging.is_requested("devices", request):
-            reader.add_application_users(snapshot.flush, page.elements, USERS_SHOWN)
+            read = reader.add_users_now if request["devices_by"] == "rate" else reader.add_application_users
+            read(snapshot.flush, page.elements, USERS_SHOWN)
         elements = [documents.application_with_users(row) for row in page.elements]
         head = documents.head(snapshot.flush.at_ms)
         return paging.list_document(head, "applications", elements, page, request)
@@ -163,6 +164,12 @@ def routes(services: Services) -> list[Route]:
                 *paging.parameters(application_sort_keys, LIMIT, schemas.USED_APPLICATION),
                 parameters.text("category", "Only applications of this category (its name)."),
                 parameters.search("name or tag"),
+                parameters.choice(
+                    "devices_by",
+                    ("bytes", "rate"),
+                    "bytes",
+                    "Which ten devices: with the most bytes, or with the highest rate now.",
+                ),
             ),
             schema=schemas.APPLICATIONS,
             table=Table("applications", schemas.USED_APPLICATION, ("tag", "name")),

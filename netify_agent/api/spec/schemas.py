@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netify_agent.api.http.route import Schema
+from netify_agent.enrich.risks import SEVERITIES
 
 COUNT: Schema = {"type": "integer"}
 POSITIVE: Schema = {"type": "integer", "minimum": 0}
@@ -60,6 +61,7 @@ RATED = record("CountersAndRates", _RATED)
 
 _APPLICATION = {"tag": TEXT, "name": TEXT, "category": TEXT_OR_NULL, **_RATED, **_SEEN}
 APPLICATION = record("Application", _APPLICATION)
+DEVICE_APPLICATION = record("DeviceApplication", {**_APPLICATION, "since": TIME_OR_NULL}, optional=("since",))
 USER = record("User", {"device": DEVICE_NAME, "bytes": POSITIVE, "name": TEXT_OR_NULL})
 USED_APPLICATION = record("UsedApplication", {**_APPLICATION, "devices": listing(USER)})
 PROTOCOL = record("Protocol", {"name": TEXT, **_COUNTERS})
@@ -76,13 +78,14 @@ _DEVICE = {
     **_SEEN,
     "active": FLAG,
     **_RATED,
-    "applications": listing(APPLICATION),
+    "applications": listing(DEVICE_APPLICATION),
 }
 DEVICE = record("Device", _DEVICE)
-RISK = record("Risk", {"id": POSITIVE, "name": TEXT})
+_RISK = {"id": POSITIVE, "name": TEXT, "severity": {"enum": [*SEVERITIES, None]}}
+RISK = record("Risk", _RISK)
 RISK_OF_DEVICE = record(
     "RiskOfDevice",
-    {"id": POSITIVE, "name": TEXT, "flows": POSITIVE, "score": POSITIVE, "last_seen": TIME_OR_NULL},
+    {**_RISK, "flows": POSITIVE, "score": POSITIVE, "last_seen": TIME_OR_NULL},
 )
 ONE_DEVICE = record(
     "DeviceInDetail", {**_DEVICE, "protocols": listing(PROTOCOL), "risks": listing(RISK_OF_DEVICE)}
@@ -120,7 +123,13 @@ NETWORK = page(
     "Network",
     "devices",
     DEVICE,
-    {"totals": RATED, "unattributed": COUNTERS, "local": COUNTERS, "forgotten": COUNTERS},
+    {
+        "totals": RATED,
+        "unattributed": COUNTERS,
+        "local": COUNTERS,
+        "forgotten": COUNTERS,
+        "active": POSITIVE,
+    },
 )
 APPLICATIONS = page("Applications", "applications", USED_APPLICATION)
 APPLICATION_USER = record(

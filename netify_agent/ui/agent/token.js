@@ -1,6 +1,6 @@
 // The access token prompt. The token is kept in sessionStorage, for this tab only, and never put in a URL.
 
-import { setText } from './dom.js';
+import { setText } from '../parts/dom.js';
 
 let pendingPrompt = null;
 

@@ -1,6 +1,6 @@
 // Formats numbers, times and device names. Elements carry the exact value in `value` or `datetime`, and in `title`.
 
-import { h, setAttribute, setText } from './dom.js';
+import { h, setAttribute, setText, show } from './dom.js';
 
 const PREFIXES = ['', 'k', 'M', 'G', 'T', 'P', 'E'];
 const whole = new Intl.NumberFormat('en');
@@ -82,15 +82,18 @@ function ago(milliseconds) {
   return age < 5000 ? 'just now' : `${duration(age)} ago`;
 }
 
-/** A `<data>` element. `update(value, text, unit)`: `text` formats the value, `unit` is shown with the exact value. */
+/**
+ * A `<data>` element. `update(value, text, unit)`: `text` formats the value, `unit` is shown with the exact value.
+ * The value null is unknown.
+ */
 export function figure(kind = '') {
   const node = h('data', { class: kind }, '–');
   return {
     node,
     update(value, text, unit) {
-      setText(node, text(value));
+      setText(node, value === null ? '–' : text(value));
       setAttribute(node, 'value', value);
-      setAttribute(node, 'title', `${count(value)} ${unit}`);
+      setAttribute(node, 'title', value === null ? null : `${count(value)} ${unit}`);
     },
   };
 }
@@ -101,10 +104,40 @@ export function bytesFigure(kind) {
   return { node, update: (value) => update(value, bytes, 'bytes') };
 }
 
-/** A figure in bits per second. */
+// Without data from netifyd, the API's rates fall to 0, which is not a measurement.
+let ratesKnown = true;
+
+/** Whether current rates are known. Rates that are not known are shown as a dash. */
+export function setRatesKnown(known) {
+  ratesKnown = known;
+}
+
+/** A figure in bits per second: a current rate. */
 export function rateFigure(kind) {
   const { node, update } = figure(kind);
-  return { node, update: (value) => update(value, rate, 'bits per second') };
+  return { node, update: (value) => update(ratesKnown ? value : null, rate, 'bits per second') };
+}
+
+let asOf = null;
+
+/** Mark current figures as figures of a time in the past (milliseconds since the epoch), or as current: null. */
+export function setAsOf(milliseconds) {
+  asOf = milliseconds;
+  for (const node of document.querySelectorAll('.as-of')) showAsOf(node);
+}
+
+function showAsOf(node) {
+  show(node, asOf !== null);
+  const time = node.querySelector('time');
+  setAttribute(time, 'datetime', asOf === null ? null : new Date(asOf).toISOString());
+  if (asOf !== null) setText(time, ago(asOf));
+}
+
+/** The label of a current figure. During an outage it says of when the figure is. */
+export function nowLabel(text) {
+  const age = h('span', { class: 'as-of' }, ', ', h('time', { class: 'relative' }));
+  showAsOf(age);
+  return h('span', {}, text, age);
 }
 
 /** A `<time>` element that shows the age, such as `5 min ago`; `refreshTimes` keeps it current. */
@@ -134,6 +167,13 @@ const collator = new Intl.Collator('en', { numeric: true, sensitivity: 'base' })
 /** Compare texts for sorting: ignores case, orders numbers by value. */
 export function compareText(a, b) {
   return collator.compare(a, b);
+}
+
+const NEW_MS = 24 * 3600_000;
+
+/** Whether a device was first seen within the last 24 hours. */
+export function isNew(device) {
+  return device.first_seen !== null && now() - Date.parse(device.first_seen) < NEW_MS;
 }
 
 /** The display name of a device: its name, IP address or MAC address. */

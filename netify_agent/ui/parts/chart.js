@@ -1,7 +1,7 @@
-// SVG bar charts: one bar per time step, one colour per layer. Also the sparklines in tables.
+// SVG bar charts: one bar per time step, one colour per layer, and the same figures as a table.
 
 import { h, s, setAttribute, setText } from './dom.js';
-import { bytes } from './format.js';
+import { bytes, bytesFigure } from './format.js';
 
 const TOP = 8;
 const BOTTOM = 24; // height of the time axis
@@ -31,10 +31,16 @@ function gridStep(maximum) {
 export class Chart {
   /**
    * `describe(index)` returns the nodes of the readout for a step, or for the whole range if null.
-   * `tick(index)` returns the time axis label of a step, or null for none.
+   * `tick(index)` returns the time axis label of a step, or null for none; `name(index)` its full time.
+   * `onzoom(first, last)` is called when the user selects some steps, with the mouse or Shift and the arrow keys.
    */
-  constructor({ label, height, describe, tick }) {
+  constructor({ label, height, describe, tick, name, onzoom = () => {} }) {
     this.describe = describe;
+    this.name = name;
+    this.onzoom = onzoom;
+    this.known = null;
+    this.running = null;
+    this.anchor = null; // where a selection of several steps began
     this.tick = tick;
     this.height = height;
     this.layers = [];
@@ -44,13 +50,23 @@ export class Chart {
     this.svg = s('svg', { 'aria-hidden': 'true' });
     this.plot = h('div', {
       class: 'plot', role: 'slider', tabindex: '0', 'aria-label': label, 'aria-orientation': 'horizontal',
-      onpointermove: (event) => this.select(this.indexAt(event)),
-      onpointerdown: (event) => this.select(this.indexAt(event)),
-      onpointerleave: () => this.select(null),
+      'aria-description': 'Arrow keys select a bar; with Shift they select several, and Enter shows these in detail.',
+      onpointermove: (event) => this.select(this.indexAt(event), this.anchor),
+      onpointerdown: (event) => this.onPointerDown(event),
+      onpointerup: (event) => this.onPointerUp(event),
+      onpointercancel: () => this.select(this.selected),
+      // A finger leaves the chart when it is lifted: what was tapped stays selected until something else is.
+      onpointerleave: (event) => (event.pointerType === 'mouse' ? this.select(null) : undefined),
       onblur: () => this.select(null),
       onkeydown: (event) => this.onKey(event),
     }, this.svg);
-    this.node = h('div', { class: 'chart' }, this.readout, this.plot);
+    this.unit = h('p', { class: 'unit' });
+    this.rows = h('tbody', {});
+    this.head = h('tr', {});
+    this.table = h('details', { class: 'as-table', ontoggle: () => this.fillTable() }, h('summary', {}, 'Show as table'),
+      h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `${label}, as a table` },
+        h('table', {}, h('caption', { class: 'hidden' }, label), h('thead', {}, this.head), this.rows)));
+    this.node = h('div', { class: 'chart' }, h('div', { class: 'chart-head' }, this.readout, this.unit), this.plot, this.table);
     this.width = 0;
     new ResizeObserver(([entry]) => {
       const width = Math.round(entry.contentRect.width);
@@ -61,11 +77,54 @@ export class Chart {
     }).observe(this.plot);
   }
 
-  set(steps, layers) {
-    this.steps = steps;
-    this.layers = layers;
+  /**
+   * `steps`: their number. `known`: for each step, whether there is data; null if there is for all. `running`: the
+   * step that is still growing, or null. `unit`: what a step covers.
+   */
+  set(steps, layers, { known = null, running = null, unit = '' } = {}) {
+    Object.assign(this, { steps, layers, known, running });
+    setText(this.unit, unit && `Data per ${unit}`);
     if (this.selected !== null && this.selected >= steps) this.selected = null;
+    if (this.anchor !== null && this.anchor >= steps) this.anchor = null;
     this.draw();
+    this.fillTable();
+  }
+
+  isKnown(index) {
+    return this.known === null || this.known[index];
+  }
+
+  /** Fill the table, if it is open: one row per step, latest first. */
+  fillTable() {
+    if (!this.table.open) return;
+    this.head.replaceChildren(h('th', { scope: 'col' }, 'Time'),
+      ...this.layers.map((layer) => h('th', { scope: 'col', class: 'figure' }, h('bdi', {}, layer.label))));
+    this.rows.replaceChildren(...Array.from({ length: this.steps }, (_, back) => {
+      const index = this.steps - 1 - back;
+      return h('tr', {}, h('th', { scope: 'row' }, this.name(index)), ...this.layers.map((layer) => {
+        if (!this.isKnown(index)) return h('td', { class: 'figure' }, 'No data');
+        const { node, update } = bytesFigure();
+        update(layer.values[index]);
+        return h('td', { class: 'figure' }, node);
+      }));
+    }));
+  }
+
+  onPointerDown(event) {
+    const index = this.indexAt(event);
+    this.select(index, event.pointerType === 'mouse' && event.button === 0 ? index : null);
+  }
+
+  onPointerUp(event) {
+    const index = this.indexAt(event);
+    const { anchor } = this;
+    this.select(index);
+    if (anchor !== null && anchor !== index) this.zoom(anchor, index);
+  }
+
+  zoom(one, other) {
+    this.select(null);
+    this.onzoom(Math.min(one, other), Math.max(one, other));
   }
 
   indexAt(event) {
@@ -83,14 +142,18 @@ export class Chart {
       PageUp: current + page, PageDown: current - page, Home: 0, End: last,
     };
     if (event.key === 'Escape') this.select(null);
+    else if (event.key === 'Enter' && this.selected !== null) this.zoom(this.anchor ?? this.selected, this.selected);
     else if (event.key in targets && this.steps) {
       event.preventDefault();
-      this.select(Math.min(Math.max(targets[event.key], 0), last));
+      const anchor = event.shiftKey ? this.anchor ?? this.selected ?? last : null;
+      this.select(Math.min(Math.max(targets[event.key], 0), last), anchor);
     }
   }
 
-  select(index) {
+  /** Select a step, or all steps from `anchor` to it; null selects nothing. */
+  select(index, anchor = null) {
     this.selected = index;
+    this.anchor = anchor;
     this.showSelection();
   }
 
@@ -104,7 +167,9 @@ export class Chart {
     setAttribute(this.plot, 'aria-valuetext', this.readout.textContent);
     if (!this.marker) return;
     setAttribute(this.marker, 'visibility', this.selected === null ? 'hidden' : 'visible');
-    setAttribute(this.marker, 'x', this.x(shown));
+    const [first, last] = [shown, this.anchor ?? shown].sort((a, b) => a - b);
+    setAttribute(this.marker, 'x', this.x(first));
+    setAttribute(this.marker, 'width', this.x(last + 1) - this.x(first));
   }
 
   /** The x coordinate of the left edge of step `index`. */
@@ -116,7 +181,9 @@ export class Chart {
     if (!this.width) return;
     const { width, height, steps, layers } = this;
     this.svg.replaceChildren();
-    for (const [name, value] of [['width', width], ['height', height]]) this.svg.setAttribute(name, value);
+    for (const [name, value] of [['width', width], ['height', height], ['viewBox', `0 0 ${width} ${height}`]]) {
+      this.svg.setAttribute(name, value);
+    }
     const maximum = (below) => {
       let highest = 0;
       for (let index = 0; index < steps; index += 1) {
@@ -138,6 +205,7 @@ export class Chart {
     if (!scale) zero = TOP + plotHeight;
     this.drawGrid(above, below, zero, scale);
     const barWidth = steps ? (width - LEFT) / steps : 0;
+    this.drawUnknown(plotHeight);
     this.marker = s('rect', { class: 'marker', y: TOP - 6, width: barWidth, height: plotHeight + 12 });
     this.svg.append(this.marker);
     const heights = [new Float64Array(steps), new Float64Array(steps)];
@@ -158,9 +226,23 @@ export class Chart {
       const y = layer.below ? zero + heights[index] : zero - heights[index] - barHeight;
       heights[index] += barHeight;
       const x = (this.x(index) + gap / 2).toFixed(1);
-      path += `M${x} ${y.toFixed(1)}h${(barWidth - gap).toFixed(1)}v${barHeight.toFixed(1)}H${x}z`;
+      const bar = `M${x} ${y.toFixed(1)}h${(barWidth - gap).toFixed(1)}v${barHeight.toFixed(1)}H${x}z`;
+      if (index === this.running) this.svg.append(s('path', { class: `${layer.style} running`, d: bar }));
+      else path += bar;
     }
     this.svg.append(s('path', { class: layer.style, d: path }));
+  }
+
+  /** Hatch the steps without data. */
+  drawUnknown(plotHeight) {
+    let path = '';
+    for (let index = 0; index < this.steps; index += 1) {
+      if (this.isKnown(index)) continue;
+      const first = index;
+      while (index + 1 < this.steps && !this.isKnown(index + 1)) index += 1;
+      path += `M${this.x(first).toFixed(1)} ${TOP}H${this.x(index + 1).toFixed(1)}v${plotHeight}H${this.x(first).toFixed(1)}z`;
+    }
+    if (path) this.svg.append(s('path', { class: 'unknown', d: path, fill: 'url(#hatch)' }));
   }
 
   drawGrid(above, below, zero, scale) {
@@ -197,33 +279,4 @@ export class Chart {
 /** Readout nodes from `[style, text]` pairs. */
 export function readout(...parts) {
   return parts.map(([style, text]) => h('span', { class: style }, text));
-}
-
-/** A small chart without axes. */
-export class Sparkline {
-  constructor() {
-    this.path = s('path', { class: 'spark' });
-    this.text = h('span', { class: 'hidden' });
-    this.node = h('span', { class: 'sparkline' },
-      s('svg', { viewBox: '0 0 100 24', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, this.path),
-      this.text);
-  }
-
-  /** `values`: numbers, oldest first, or null if unknown. `text`: tooltip and text for screen readers. */
-  set(values, text) {
-    setText(this.text, text);
-    setAttribute(this.node, 'title', text || null);
-    if (values === null || !values.length) {
-      setAttribute(this.path, 'd', 'M0 23.5H100');
-      return;
-    }
-    const maximum = Math.max(...values, 1);
-    const width = 100 / values.length;
-    let path = 'M0 24';
-    values.forEach((value, index) => {
-      const y = (23.2 - (value / maximum) * 22).toFixed(1);
-      path += `L${(index * width).toFixed(1)} ${y}H${((index + 1) * width).toFixed(1)}`;
-    });
-    setAttribute(this.path, 'd', `${path}V24z`);
-  }
 }

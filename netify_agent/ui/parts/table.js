@@ -15,10 +15,14 @@ const RENDER_ALL_MAX = 60; // tables of up to this many rows are rendered in ful
 export class Table {
   /**
    * `caption` is for screen readers. `key(item)` identifies an item. `sort` is `{id, descending}`, or null to keep
-   * the order of the items. `onview(items)` is called with the items in the viewport.
+   * the order of the items. `onview(items)` is called with the items in the viewport, `onsort(sort)` when the user
+   * sorts.
    */
-  constructor({ caption, columns, key, style = null, sort = null, onview = () => {} }) {
+  constructor({ caption, columns, key, style = null, sort = null, onview = () => {}, onsort = () => {} }) {
     this.columns = columns;
+    this.defaultSort = sort;
+    this.onsort = onsort;
+    this.isPrinting = false;
     this.key = key;
     this.sort = sort;
     this.onview = onview;
@@ -26,8 +30,9 @@ export class Table {
     this.rows = new Map();
     this.rowHeight = 56;
     this.headers = columns.map((column) => this.headerCell(column));
-    this.above = h('tr', { class: 'space', 'aria-hidden': 'true' }, h('td', { colspan: columns.length }));
-    this.below = h('tr', { class: 'space', 'aria-hidden': 'true' }, h('td', { colspan: columns.length }));
+    // One cell, without colspan: a colspan would give width to columns that are hidden on narrow screens.
+    this.above = h('tr', { class: 'space', 'aria-hidden': 'true' }, h('td', {}));
+    this.below = h('tr', { class: 'space', 'aria-hidden': 'true' }, h('td', {}));
     this.body = h('tbody', {});
     this.table = h('table', { class: style }, h('caption', { class: 'hidden' }, caption),
       h('thead', {}, h('tr', { 'aria-rowindex': '1' }, ...this.headers)), this.body);
@@ -40,11 +45,17 @@ export class Table {
     };
     window.addEventListener('scroll', this.onscroll, { passive: true });
     window.addEventListener('resize', this.onscroll, { passive: true });
+    this.onprint = ({ type }) => {
+      this.isPrinting = type === 'beforeprint';
+      this.render();
+    };
+    for (const type of ['beforeprint', 'afterprint']) window.addEventListener(type, this.onprint);
   }
 
   close() {
     window.removeEventListener('scroll', this.onscroll);
     window.removeEventListener('resize', this.onscroll);
+    for (const type of ['beforeprint', 'afterprint']) window.removeEventListener(type, this.onprint);
     if (this.frame) cancelAnimationFrame(this.frame);
   }
 
@@ -57,6 +68,23 @@ export class Table {
   sortBy(column) {
     const isSorted = this.sort?.id === column.id;
     this.sort = { id: column.id, descending: isSorted ? !this.sort.descending : Boolean(column.descending) };
+    this.sortItems();
+    this.render();
+    this.onsort(this.sort);
+  }
+
+  /** The sort order as text of the address, such as `-rate`; null for the default. */
+  get sortText() {
+    const { sort, defaultSort } = this;
+    if (sort === null || (sort.id === defaultSort?.id && sort.descending === defaultSort.descending)) return null;
+    return `${sort.descending ? '-' : ''}${sort.id}`;
+  }
+
+  /** Sort as `text` says, or in the default order if it is null or unknown. */
+  set sortText(text) {
+    const [, sign, id] = /^(-?)(.*)$/.exec(text ?? '');
+    const column = this.columns.find((each) => each.id === id && each.compare);
+    this.sort = column ? { id, descending: sign === '-' } : this.defaultSort;
     this.sortItems();
     this.render();
   }
@@ -109,7 +137,7 @@ export class Table {
   }
 
   render() {
-    const [first, last] = this.items.length <= RENDER_ALL_MAX ? [0, this.items.length] : this.range(OVERSCAN_ROWS);
+    const [first, last] = this.isPrinting || this.items.length <= RENDER_ALL_MAX ? [0, this.items.length] : this.range(OVERSCAN_ROWS);
     const shown = this.items.slice(first, last);
     const keys = shown.map(this.key);
     const recyclable = this.recyclableRows(new Set(keys));
@@ -124,14 +152,23 @@ export class Table {
     });
     this.rows = rows;
     setAttribute(this.table, 'aria-rowcount', this.items.length + 1);
-    const measured = nodes[0]?.getBoundingClientRect().height;
-    if (measured) this.rowHeight = measured;
-    for (const [spacer, hiddenRows] of [[this.above, first], [this.below, this.items.length - last]]) {
-      spacer.firstElementChild.style.height = `${Math.round(hiddenRows * this.rowHeight)}px`;
-      show(spacer, hiddenRows > 0);
-    }
+    this.fillSpace(first, this.items.length - last);
     arrange(this.body, [this.above, ...nodes, this.below]);
+    // Measured last: a layout while rows are missing would shorten the page and move the scroll position.
+    const measured = nodes[0]?.getBoundingClientRect().height;
+    if (measured && measured !== this.rowHeight) {
+      this.rowHeight = measured;
+      this.fillSpace(first, this.items.length - last);
+    }
     this.onview(this.items.slice(...this.range(0)));
+  }
+
+  /** Give the two spacers the height of the rows that are not rendered. */
+  fillSpace(above, below) {
+    for (const [spacer, rows] of [[this.above, above], [this.below, below]]) {
+      spacer.firstElementChild.style.height = `${Math.round(rows * this.rowHeight)}px`;
+      show(spacer, rows > 0);
+    }
   }
 
   /** Rows whose items are no longer rendered. Reusing a row costs a third of creating one. */

@@ -1,7 +1,8 @@
-// UI components shared by the views: panels, empty states, table cells and columns.
+// UI components shared by the views: panels, empty states, figures and table cells.
 
-import { h, s, setAttribute, setText, show } from './dom.js';
-import { bytesFigure, deviceId, deviceLabel, rateFigure, relativeTime } from './format.js';
+import { address } from '../route.js';
+import { h, icon, s, setAttribute, setText, show } from './dom.js';
+import { bytesFigure, deviceId, deviceLabel, isNew, relativeTime } from './format.js';
 
 /** A panel with a heading; `aside` is aligned to the right of it. */
 export function panel(title, aside, ...children) {
@@ -84,9 +85,25 @@ export function twoLines(texts) {
   };
 }
 
-/** The URL of a device's page; null without an identifier. */
+/** The address of a device's page; null without an identifier. */
 export function deviceHref(id) {
-  return id === null ? null : `#/devices/${encodeURIComponent(id)}`;
+  return id === null ? null : address('devices', id);
+}
+
+/** The address of an application's page. */
+export function applicationHref(tag) {
+  return address('applications', tag);
+}
+
+/** A search field. `oninput(text)` is called while the user types. */
+export function searchField(label, placeholder, oninput) {
+  const input = h('input', {
+    type: 'search', id: 'search', placeholder, autocomplete: 'off', spellcheck: 'false', oninput: () => oninput(input.value),
+  });
+  return {
+    input,
+    node: h('div', { class: 'field search' }, h('label', { for: 'search', class: 'hidden' }, label), icon('search'), input),
+  };
 }
 
 /** A cell with a device's state, name, vendor and IP address. */
@@ -97,52 +114,16 @@ export function deviceCell() {
     below: [device.vendor, device.name === null && device.mac === null ? null : device.ip].filter(Boolean).join(' · '),
   }));
   const dot = h('span', { class: 'dot' });
+  const badge = h('span', { class: 'badge' }, 'New');
   const state = h('span', { class: 'hidden' });
   return {
-    node: h('span', { class: 'with-dot' }, dot, state, lines.node),
+    node: h('span', { class: 'with-dot' }, dot, state, lines.node, badge),
     update(device) {
       setAttribute(dot, 'data-active', device.active);
       setAttribute(dot, 'title', device.active ? 'Active' : 'Inactive');
       setText(state, device.active ? 'Active ' : 'Inactive ');
+      show(badge, isNew(device));
       lines.update(device);
-    },
-  };
-}
-
-/** Traffic columns shared by devices, applications, protocols and flows. */
-export const downColumn = (style = '') => traffic('bytes_down', 'Download', 'down', style);
-export const upColumn = (style = 'middle') => traffic('bytes_up', 'Upload', 'up', style);
-
-function traffic(name, label, arrow, style) {
-  return {
-    id: name, label, style: `figure ${style}`, descending: true,
-    compare: (a, b) => a[name] - b[name],
-    cell: () => {
-      const figure = bytesFigure(arrow);
-      return { node: labelled(arrow, '', figure.node), update: (item) => figure.update(item[name]) };
-    },
-  };
-}
-
-/** Current download and upload rates, sorted by their sum, then by total bytes. */
-export const nowColumn = () => ({
-  id: 'rate', label: 'Now', style: 'figure', descending: true,
-  compare: (a, b) => (a.rate_down + a.rate_up) - (b.rate_down + b.rate_up)
-    || (a.bytes_down + a.bytes_up) - (b.bytes_down + b.bytes_up),
-  cell: () => {
-    const both = downUp(rateFigure);
-    return { node: both.node, update: (item) => both.update(item.rate_down, item.rate_up) };
-  },
-});
-
-/** A column that shows the age of the time `item[id]`. */
-export function timeColumn(id, label, style = 'wide') {
-  return {
-    id, label, style: `when ${style}`, descending: true,
-    compare: (a, b) => Date.parse(a[id] ?? 0) - Date.parse(b[id] ?? 0),
-    cell: () => {
-      const time = relativeTime();
-      return { node: time.node, update: (item) => time.update(item[id]) };
     },
   };
 }

@@ -1,10 +1,11 @@
 // HTTP client for the agent's REST API (docs/api.md): tokens, timeouts and errors.
 
-import { setSkew } from './format.js';
+import { setSkew } from '../parts/format.js';
 import { askToken } from './token.js';
 
 const ROOT = new URL('../', document.baseURI); // parent of /ui/, so that a proxy may add a path prefix
 const TIMEOUT_MS = 20_000;
+const TIMED_OUT = 'The request to the agent timed out.';
 
 /** An error response. `status` is the HTTP status, or 0 if there was no response. */
 export class ApiError extends Error {
@@ -16,19 +17,23 @@ export class ApiError extends Error {
 }
 
 /** Request `path`; prompts for a token when the API requires one. Returns the Response or throws ApiError. */
-export async function request(path, { accept = 'application/json', headers = {}, signal } = {}) {
+export async function request(path, { accept = 'application/json', headers = {}, signal, timeoutMs } = {}) {
   for (;;) {
     const token = sessionStorage.getItem('token');
     const authorization = token === null ? {} : { Authorization: `Bearer ${token}` };
+    // Each attempt has its own time-out: it does not run while the user types a token.
+    const timeout = timeoutMs ? AbortSignal.timeout(timeoutMs) : null;
+    const signals = [signal, timeout].filter(Boolean);
     let response;
     try {
       response = await fetch(new URL(path, ROOT), {
         headers: { Accept: accept, ...authorization, ...headers },
         credentials: 'omit',
-        signal,
+        signal: signals.length ? AbortSignal.any(signals) : undefined,
       });
     } catch (error) {
       if (error.name === 'AbortError') throw error;
+      if (error.name === 'TimeoutError') throw new ApiError(0, TIMED_OUT);
       throw new ApiError(0, 'The agent does not respond.');
     }
     const date = Date.parse(response.headers.get('Date'));
@@ -58,13 +63,12 @@ export async function get(path, parameters = {}, signal = undefined) {
     if (value !== null && value !== undefined && value !== '') query.set(name, value);
   }
   const target = query.size ? `${path}?${query}` : path;
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
-  const either = signal ? AbortSignal.any([signal, timeout]) : timeout;
+  const response = await request(target, { signal, timeoutMs: TIMEOUT_MS });
   try {
-    return await (await request(target, { signal: either })).json();
+    return await response.json();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw error instanceof ApiError ? error : new ApiError(0, 'The request to the agent timed out.');
+    throw new ApiError(0, TIMED_OUT); // or the connection was closed in the middle of the body
   }
 }
 

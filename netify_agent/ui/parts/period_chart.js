@@ -1,0 +1,55 @@
+// A chart of a period's traffic, with the readout that all pages have. Dragging selects a shorter period.
+
+import { Chart, readout } from './chart.js';
+import { bytes } from './format.js';
+import { fixedBytes } from './pieces.js';
+
+const SHARES = 3; // applications named in the readout of a bar
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+
+/** A chart of the traffic in a period. */
+export class PeriodChart {
+  /** `navigate(parameters)` changes the period in the address. */
+  constructor({ label, height, navigate }) {
+    this.period = null;
+    this.problem = null;
+    this.chart = new Chart({
+      label, height,
+      describe: (index) => this.describe(index),
+      tick: (index) => this.period.tick(index),
+      name: (index) => this.period.name(index),
+      onzoom: (first, last) => navigate({
+        range: null, from: this.period.start(first) / 1000, to: this.period.start(last + 1) / 1000,
+      }),
+    });
+    this.node = this.chart.node;
+  }
+
+  /**
+   * `down`, `up`: bytes per bar. `known`: whether there is data for each bar. `problem`: why there is none, or null.
+   * `layers`: what to draw, as in `Chart`; without them, down above and up below the zero line.
+   */
+  draw(period, { down, up, known, problem = null, layers = null }) {
+    Object.assign(this, { period, down, up, problem, layers });
+    this.chart.set(period.length, layers ?? [
+      { label: 'Download', style: 'down', values: down },
+      { label: 'Upload', style: 'up', values: up, below: true },
+    ], { known, running: period.running, unit: period.unit });
+  }
+
+  describe(index) {
+    if (this.problem) return readout(['when', this.problem]);
+    if (!this.period) return readout(['when', '\u00a0']);
+    const when = readout(['when', index === null ? this.period.title : this.period.name(index)]);
+    if (index !== null && !this.chart.isKnown(index)) return [...when, ...readout(['share', 'No data'])];
+    const [down, up] = [this.down, this.up].map((values) => (index === null ? sum(values) : values[index]));
+    const shares = index === null || !this.layers ? [] : this.layers
+      .map((layer) => [layer.label, layer.values[index]])
+      .filter(([, value]) => value > 0)
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, SHARES)
+      .map(([label, value]) => ['share', `${label} ${bytes(value)}`]);
+    return [...when, fixedBytes('down', 'download ', down), fixedBytes('up', 'upload ', up), ...readout(...shares)];
+  }
+}

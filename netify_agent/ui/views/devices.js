@@ -1,0 +1,130 @@
+// The Devices page: a searchable, sortable table of all devices with their recent traffic.
+
+import { get } from '../agent/api.js';
+import { Curves } from '../parts/curves.js';
+import { downColumn, nowColumn, timeColumn, totalColumn, upColumn } from '../parts/columns.js';
+import { h, setText, show } from '../parts/dom.js';
+import { bytesFigure, compareText, count, deviceId, deviceLabel, plural } from '../parts/format.js';
+import { Period, PeriodControl } from '../parts/period.js';
+import { deviceCell, downUp, emptyNote, listOrNote, searchField } from '../parts/pieces.js';
+import { Table } from '../parts/table.js';
+
+const FIELDS = 'mac,ip,name,vendor,first_seen,last_seen,active,bytes_up,bytes_down,rate_up,rate_down';
+const FULL_REFRESH_MS = 60_000; // flushes do not list devices that became inactive
+
+/** The Devices page. */
+export class Devices {
+  constructor(route, navigate) {
+    this.title = 'Devices';
+    this.devices = new Map();
+    this.readAt = -Infinity;
+    this.curves = new Curves();
+    this.control = new PeriodControl(navigate);
+    this.control.node.classList.add('middle'); // as the column that it governs
+    this.summary = h('p', { class: 'lead', role: 'status' }, '\u00a0');
+    this.search = searchField('Search devices', 'Name, vendor, MAC or IP address', (text) => navigate({ q: text }));
+    this.active = h('input', { type: 'checkbox', onchange: () => navigate({ active: this.active.checked ? 'true' : null }) });
+    this.curveLabel = h('span', {});
+    this.table = new Table({
+      caption: 'Devices', key: deviceId, sort: { id: 'rate', descending: true },
+      onview: (devices) => this.curves.request(devices),
+      onsort: () => navigate({ sort: this.table.sortText }),
+      columns: [
+        { id: 'name', label: 'Device', style: 'main', cell: deviceCell,
+          compare: (a, b) => compareText(deviceLabel(a), deviceLabel(b)) },
+        nowColumn(),
+        { id: 'curve', label: this.curveLabel, style: 'curve middle', cell: () => this.curves.cell() },
+        downColumn(), upColumn(), totalColumn(),
+        timeColumn('first_seen', 'First seen'), timeColumn('last_seen', 'Last seen'),
+      ],
+    });
+    this.balance = new Balance();
+    this.empty = emptyNote('No devices yet', 'Devices appear as soon as they send traffic.');
+    this.noMatch = emptyNote('No devices match these filters', 'You can search by name, vendor, MAC or IP address.');
+    this.node = h('div', { class: 'page' }, h('h1', {}, 'Devices'), this.summary,
+      h('div', { class: 'tools' }, this.search.node, h('label', { class: 'check' }, this.active, 'Active only'), this.control.node),
+      this.table.node, this.empty, this.noMatch, this.balance.node);
+    for (const node of [this.empty, this.noMatch, this.balance.node]) show(node, false);
+  }
+
+  close() {
+    this.table.close();
+    this.curves.close();
+  }
+
+  setRoute(route) {
+    this.route = route;
+    this.control.update(route);
+    this.curves.setPeriod(new Period(route));
+    setText(this.curveLabel, this.curves.period.title);
+    if (this.search.input.value !== (route.get('q') ?? '')) this.search.input.value = route.get('q') ?? '';
+    this.active.checked = route.get('active') === 'true';
+    if (this.table.sortText !== route.get('sort')) this.table.sortText = route.get('sort');
+    if (this.devices.size) this.show(true);
+    return this.devices.size === 0; // what changes is shown from what was read
+  }
+
+  async refresh(flush) {
+    const isFresh = Date.now() - this.readAt < FULL_REFRESH_MS;
+    this.curves.setPeriod(new Period(this.route));
+    if (flush && isFresh && flush.devices.every((change) => this.devices.has(change.device))) {
+      for (const change of flush.devices) Object.assign(this.devices.get(change.device), change);
+      this.network = await get('', { limit: 1, fields: 'mac' });
+    } else {
+      this.network = await get('', { fields: FIELDS });
+      this.devices = new Map(this.network.devices.map((device) => [deviceId(device), device]));
+      this.readAt = Date.now();
+    }
+    this.show(false);
+  }
+
+  /** Show the devices that match. `byUser`: the user has changed what is shown, so the order may change. */
+  show(byUser) {
+    const search = this.search.input.value.trim().toLowerCase();
+    const all = [...this.devices.values()];
+    const found = all.filter((device) => (!this.active.checked || device.active)
+      && (!search || [device.name, device.vendor, device.mac, device.ip].some((text) => text !== null && text.toLowerCase().includes(search))));
+    if (byUser) this.table.reset(found);
+    else this.table.set(found);
+    const active = all.filter((device) => device.active).length;
+    setText(this.summary, found.length < all.length
+      ? `${count(found.length)} of ${plural(all.length, 'device')}`
+      : `${plural(all.length, 'device')}, ${count(active)} active`);
+    listOrNote(this.table.node, this.empty, all.length === 0);
+    if (all.length) listOrNote(this.table.node, this.noMatch, found.length === 0);
+    if (this.network) this.balance.update(this.network);
+    show(this.balance.node, all.length > 0 && found.length === all.length);
+  }
+}
+
+/** How the totals of the devices add up to the gateway's. */
+class Balance {
+  constructor() {
+    const line = (sign, label, detail) => {
+      const figures = downUp(bytesFigure);
+      return {
+        figures,
+        node: h('div', {}, h('dt', {}, `${sign} ${label}`.trim(), detail && h('span', { class: 'below' }, detail)), h('dd', {}, figures.node)),
+      };
+    };
+    this.lines = {
+      devices: line('', 'Devices in this list'),
+      forgotten: line('+', 'Forgotten devices', 'removed from the list after a long silence'),
+      unattributed: line('+', 'Without a device', 'netifyd did not say whose connections these were'),
+      local: line('−', 'Between devices', 'counted for both of them'),
+      totals: line('=', 'Gateway', 'each connection once'),
+    };
+    this.node = h('section', { class: 'panel balance' }, h('div', { class: 'panel-head' }, h('h2', {}, 'How the list adds up')),
+      h('dl', {}, ...Object.values(this.lines).map((each) => each.node)));
+  }
+
+  /** `network`: the document of `/`, whose counters all belong to one flush. */
+  update(network) {
+    const { totals, forgotten, unattributed, local } = network;
+    const devices = (name) => totals[name] - forgotten[name] - unattributed[name] + local[name];
+    this.lines.devices.figures.update(devices('bytes_down'), devices('bytes_up'));
+    for (const [name, counters] of Object.entries({ forgotten, unattributed, local, totals })) {
+      this.lines[name].figures.update(counters.bytes_down, counters.bytes_up);
+    }
+  }
+}
