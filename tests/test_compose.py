@@ -58,5 +58,5 @@ def test_the_nodes_of_the_cluster_listen_on_loopback_alone_and_persist_and_evict
         assert "--port $$PORT --bind 127.0.0.1 --cluster-enabled yes" in options
         assert "--appendonly yes --maxmemory-policy noeviction" in options
     cluster = services["cluster"]
-    assert cluster["depends_on"] == dict.fromkeys(NODES, {"condition": "service_healthy"})
+    assert cluster["depends_on"] == {name: {"condition": "service_healthy"} for name in NODES}
     assert all(f"127.0.0.1:{port}" in cluster["command"][-1] for port in NODES.values())
