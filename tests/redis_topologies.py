@@ -42,6 +42,7 @@ class Node:
         """``tls``: a certificate that is its own CA. Clients need TLS and the same certificate."""
         self.port = _node_port()
         self.address = _HOST, self.port
+        self.is_sentinel = bool(sentinel)
         self.place = f"{_HOST}:{self.port}"
         self.url = f"redis://{self.place}/0"
         path = directory / str(self.port)
