@@ -43,7 +43,7 @@ def test_the_user_suffices_for_every_route_alert_and_command(
 
     daemon.start()  # the stored flows and alerts are read
     netifyd.accept()
-    assert daemon.get("/alerts")[1]["total"]
+    eventually(lambda: daemon.get("/alerts")[1]["total"], "the stored alert is read")
     assert "ok    redis:" in command("check", "--config", str(daemon.config)).stdout
     assert daemon.stop() == 0
     assert admin.execute_command("ACL", "LOG") == []
