@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from config_problems import problem
 
-from netify_agent.config.alerts import HealthAlert, QuietHours, RateAlert, ReceiverName
+from netify_agent.config.alerts import HealthAlert, QuietHours, RateAlert, Reference
 from netify_agent.config.notify import SmtpReceiver
 from netify_agent.config.settings import parse
 
@@ -29,7 +29,7 @@ notify:
     )
     assert settings.alerts == {
         "busy": RateAlert(
-            *("critical", QuietHours(22 * 60, 7 * 60), (ReceiverName("mail"),)),
+            *("critical", QuietHours(22 * 60, 7 * 60), (Reference("mail"),)),
             *(2_500_000, 600, "down", "each"),
         ),
         "agent": HealthAlert(),
