@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from netify_agent.config import device_types, redis_url, secrets, types, yaml_reader
-from netify_agent.config.alerts import Alerts, read_alerts
+from netify_agent.config.alerts import EACH, Alerts, RateAlert, read_alerts
 from netify_agent.config.calendar import Calendar, load_zone
 from netify_agent.config.notify import Receivers, read_receivers
 from netify_agent.config.types import Endpoint, Resolution
@@ -348,21 +348,23 @@ class Settings:
     notify: Receivers = field(default_factory=dict, metadata=reads(read_receivers))
 
 
-def _known_receivers(settings: Settings) -> yaml_reader.Conflict | None:
-    """Check that each receiver that an alert names exists."""
+def _known_names(settings: Settings) -> yaml_reader.Conflict | None:
+    """Check that each receiver and group that an alert names exists."""
     for name, alert in settings.alerts.items():
-        for receiver in alert.notify or ():
-            if receiver.name not in settings.notify:
-                known = ", ".join(settings.notify) or "and there is none"
-                text = f"expected a receiver of notify ({known}), found '{receiver.name}'"
-                path = f"alerts.{name}.notify"
-                return yaml_reader.Conflict(("alerts", "notify"), text, receiver.line, path)
+        group = alert.group if isinstance(alert, RateAlert) else None
+        used = [(group, "group", "each, or a group of groups", {EACH, *settings.groups})] if group else []
+        used += [(one, "notify", "a receiver of notify", set(settings.notify)) for one in alert.notify or ()]
+        for reference, key, what, known in used:
+            if reference.name not in known:
+                names = ", ".join(sorted(known - {EACH})) or "and there is none"
+                text = f"expected {what} ({names}), found '{reference.name}'"
+                return yaml_reader.Conflict(("alerts",), text, reference.line, f"alerts.{name}.{key}")
     return None
 
 
 def parse(text: str, source: str) -> Settings:
     """Read settings from YAML text; ``source`` names it in errors. Raises ConfigError with all problems."""
-    return yaml_reader.read_document(text, source, section(Settings, _known_receivers))
+    return yaml_reader.read_document(text, source, section(Settings, _known_names))
 
 
 def load(path: str | None) -> Settings:
