@@ -102,8 +102,10 @@ class Supervisor:
         settings = self._settings
         try:
             redis, password = settings.redis, settings.redis.password()
-            client = connect(redis.url, password, redis.tls)
-            self._reader = StoreReader(connect(redis.url, password, redis.tls), settings.gateway)
+            client, of_reader = (
+                connect(redis.url, password, redis.tls, gateway=settings.gateway) for _ in range(2)
+            )
+            self._reader = StoreReader(of_reader, settings.gateway)
             self._directory = self._new_directory(settings)
             self._status = Status(settings, self._flusher_status, self._accountant, self._reader)
             self._alerting = Alerting(
