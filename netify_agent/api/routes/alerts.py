@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from netify_agent.alerts.alert import Alert
-from netify_agent.api.documents import Documents, rfc3339
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.services import Services
@@ -23,7 +22,7 @@ def routes(services: Services) -> list[Route]:
         active = request["active"]
         found = [one for one in services.alerts() if active is None or (one.resolved_at is None) == active]
         page = paging.page(found, request, _SORT_KEYS, lambda alert: alert.id)
-        elements = [_alert(documents, one) for one in page.elements]
+        elements = [documents.alert(one) for one in page.elements]
         head = documents.head(int(time.time() * 1000))
         return paging.list_document(head, "alerts", elements, page, request)
 
@@ -41,24 +40,3 @@ def routes(services: Services) -> list[Route]:
             table=Table("alerts", schemas.ALERT, ("id",)),
         )
     ]
-
-
-def _alert(documents: Documents, alert: Alert) -> Document:
-    """An element of ``alerts``."""
-    return {
-        "id": alert.id,
-        "alert": alert.name,
-        "kind": alert.kind,
-        "severity": alert.severity,
-        "status": alert.status,
-        "summary": alert.summary(documents.device_name),
-        "device": alert.device,
-        "device_name": documents.device_name(alert.device) if alert.device else None,
-        "application": alert.application,
-        "check": alert.check,
-        "grouped": alert.grouped,
-        "count": alert.count,
-        "value": alert.value,
-        "started_at": rfc3339(alert.started_at),
-        "resolved_at": rfc3339(alert.resolved_at),
-    }

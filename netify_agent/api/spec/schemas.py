@@ -304,6 +304,7 @@ ALERT = record(
         "summary": TEXT,
         "device": {**DEVICE_NAME, "type": ["string", "null"]},
         "device_name": TEXT_OR_NULL,
+        "group": TEXT_OR_NULL,
         "application": TEXT_OR_NULL,
         "check": TEXT_OR_NULL,
         "grouped": FLAG,
@@ -340,18 +341,19 @@ CHANGES = record(
     },
     optional=("devices",),
 )
-# One event. OpenAPI 3.1 cannot describe a stream of events.
+# One event; those of alerts have no id. OpenAPI 3.1 cannot describe a stream of events.
 EVENT = record(
     "Event",
     {
         "id": {"type": "string", "pattern": "^[0-9]+$"},
-        "event": {"enum": ["flush", "reset"]},
+        "event": {"enum": ["flush", "reset", "alert"]},
         "data": {
             "type": "string",
             "contentMediaType": "application/json",
-            "contentSchema": CHANGES,
+            "contentSchema": {"oneOf": [CHANGES, {**ALERT, "title": "AlertEvent"}]},
         },
     },
+    optional=("id",),
 )
 
 PROBLEM = {
