@@ -27,6 +27,8 @@ class Alert:
     :ivar resolved_at: None while it fires.
     :ivar held_until: end of the quiet hours in which it fired; 0: it fired outside of them.
     :ivar receivers: who is told of it.
+    :ivar sent, failed: notifications that were delivered and those that were dropped undelivered, as
+        :func:`told` names them.
     """
 
     id: str
@@ -44,6 +46,8 @@ class Alert:
     value: int | None = None
     held_until: int = 0
     receivers: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -80,16 +84,22 @@ class Alert:
         for name, value in members.items():
             if not isinstance(value, _TYPES.get(name, str)):
                 raise ValueError("not an alert")
-        return cls(**{**members, "receivers": tuple(members.get("receivers", ()))})
+        return cls(**{**members, **{name: tuple(members.get(name, ())) for name in _LISTS}})
 
 
+_LISTS = ("receivers", "sent", "failed")
 #: Types of the members that are not text.
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("started_at", "resolved_at", "count", "value", "held_until"), int),
     "grouped": bool,
-    "receivers": list,
+    **dict.fromkeys(_LISTS, list),
 }
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def told(receiver: str, status: str) -> str:
+    """Name a notification of one alert: who is told that it has this status."""
+    return f"{receiver}:{status}"
 
 
 @dataclass(frozen=True)

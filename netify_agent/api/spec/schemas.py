@@ -275,6 +275,7 @@ STATUS = record(
                 "inconsistency": TEXT_OR_NULL,
             },
         ),
+        "alerts": record(None, {"configured": POSITIVE, "active": POSITIVE}),
         "receivers": listing(
             record(
                 "Receiver",
@@ -311,6 +312,16 @@ ALERT = record(
         "value": _COUNT_OR_NULL,
         "started_at": TIME_OR_NULL,
         "resolved_at": TIME_OR_NULL,
+        "notifications": listing(
+            record(
+                None,
+                {
+                    "receiver": TEXT,
+                    "firing": {"enum": ["held", "waiting", "sent", "failed", None]},
+                    "resolved": {"enum": ["waiting", "sent", "failed", None]},
+                },
+            )
+        ),
     },
 )
 ALERTS = page("Alerts", "alerts", ALERT)
