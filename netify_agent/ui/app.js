@@ -3,7 +3,7 @@
 import { get } from './agent/api.js';
 import { Live } from './agent/live.js';
 import { Health, adviceList } from './health.js';
-import { h, setAttribute, show } from './parts/dom.js';
+import { h, setAttribute, setText, show } from './parts/dom.js';
 import { refreshTimes } from './parts/format.js';
 import { emptyNote } from './parts/pieces.js';
 import { Route } from './route.js';
@@ -27,6 +27,7 @@ const VIEWS = {
   activity: async (route) => (route.name === 'risks'
     ? (await import('./views/risks.js')).Risks
     : (await import('./views/flows.js')).Flows),
+  alerts: async () => (await import('./views/alerts.js')).Alerts,
 };
 
 /**
@@ -204,12 +205,21 @@ class App {
       const status = await get('status');
       this.hasStatus = true;
       this.health.setStatus(status);
+      showAlerts(status.alerts);
       this.view?.setStatus?.(status);
     } catch (error) {
       this.health.setStatusError(error);
     }
     this.polling = false;
   }
+}
+
+/** Show the number of active alerts in the navigation. An agent without alerts has no page of them. */
+function showAlerts(alerts) {
+  const badge = document.getElementById('active-alerts');
+  show(badge.closest('a'), Boolean(alerts));
+  show(badge, alerts?.active > 0);
+  setText(badge.firstChild, String(alerts?.active ?? 0));
 }
 
 new App().start();

@@ -104,6 +104,17 @@ HOME = (
 )  # fmt: skip
 
 
+GROUPS = {
+    "kids": ["PS5-*", "Xbox-*", "da:a1:19:4b:60:e3"],
+    "work": ["anna-laptop", "bens-MacBook", "nas"],
+    "backup": ["nas"],
+}
+ALERTS = {
+    "risky": {"kind": "risk", "score": 100, "severity": "critical"},
+    "busy": {"kind": "rate", "above": "1 Mbit/s", "for": "1s"},
+}
+
+
 def _digest(*parts: object) -> str:
     return hashlib.sha1(repr(parts).encode(), usedforsecurity=False).hexdigest()
 
