@@ -56,14 +56,15 @@ class Alert:
 
     def summary(self, device_name: Callable[[str], str | None] = lambda device: None) -> str:
         """What happened, in one line, with the name of the device."""
-        who = self.check or self.application or "the gateway"
+        gateway = "The gateway" if self.text.startswith(WHO) else "the gateway"
+        who = self.check or self.application or gateway
         if self.device is not None:
             name = device_name(self.device)
             who = f"{name} ({self.device})" if name and name != self.device else self.device
             if self.application is not None:
                 who = f"{self.application} of {who}"
-        text = self.text.replace(COUNT, f"{self.count:,}").replace(WHO, who)
-        return text[:1].upper() + text[1:]
+        text = self.text[:1].upper() + self.text[1:]  # but names are spelled as they are
+        return text.replace(COUNT, f"{self.count:,}").replace(WHO, who)
 
     def encode(self) -> str:
         """The alert as JSON, without what has its default."""

@@ -123,6 +123,7 @@ class App {
     this.health.viewError = null; // of the previous view
     this.view = View ? new View(route, (parameters) => this.navigate(parameters)) : null;
     this.view?.setRoute?.(route);
+    if (this.health.status) this.view?.setStatus?.(this.health.status);
     const missing = h('div', { class: 'page' }, h('h1', {}, 'Page not found'),
       emptyNote('This page does not exist.', h('a', { href: '#/' }, 'Back to overview')));
     this.main.replaceChildren(this.view?.node ?? missing, this.trouble);

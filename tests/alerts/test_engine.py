@@ -232,7 +232,7 @@ def test_health_is_told_without_a_flush() -> None:
     gateway.evaluate(batch=None, checks={"redis": "Connection refused"})
     released = gateway.engine.release()
     assert [said(one) for one in released.alerts] == ["firing redis"]
-    assert released.alerts[0].summary() == "Redis: Connection refused"
+    assert released.alerts[0].summary() == "redis: Connection refused"
     assert len(released.notifications) == 1
     assert gateway.flush(checks={"redis": None}) == ["resolved redis"]
     assert {one.partition("-")[2] for one in gateway.tables["outbox"]} == {"firing", "resolved"}

@@ -83,3 +83,10 @@ def test_alerts_have_pages(scene: Scene) -> None:
         cursor = page["next"]
     assert found == [one.id for one in reversed(ALERTS)]
     assert_problem(scene.ask("/alerts?active=maybe"), 400)
+
+
+def test_names_keep_their_spelling_in_a_summary() -> None:
+    alert = Alert("0" * 16, "risk", "risk", "info", "{who}: a flow with risk score 110", START_MS)
+    assert alert.summary() == "The gateway: a flow with risk score 110"
+    named = replace(alert, device="02:00:00:00:00:01").summary(lambda device: "nas")
+    assert named == "nas (02:00:00:00:00:01): a flow with risk score 110"

@@ -124,6 +124,12 @@ def alerts(daemon: Daemon, query: str) -> list[Any]:
     return found
 
 
+def told(alert: dict[str, Any]) -> Any:
+    """What became of the latest notification of an alert for ``phone``."""
+    (phone,) = [one for one in alert["notifications"] if one["receiver"] == "phone"]
+    return phone[alert["status"]]
+
+
 @pytest.fixture(scope="session")
 def network() -> Iterator[Daemon]:
     """Twenty simulated devices with two hours of history. The name of one is HTML."""
@@ -175,4 +181,5 @@ def home() -> Iterator[Daemon]:
             daemon.write_config()
             daemon.signal(signal.SIGHUP)
             eventually(lambda: alerts(daemon, "active=false"), "one is resolved")
+            eventually(lambda: {told(one) for one in alerts(daemon, "")} == {"sent"}, "the phone knows")
             yield daemon

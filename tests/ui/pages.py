@@ -27,7 +27,7 @@ LOADED = {
     "application": ".crumb ~ .page-content tbody th",
     "flows": ".page > .sheet .flows tbody th",
     "risks": ".note ~ .page-content .risks li",
-    "alerts": ".risks .notified [data-level]",
+    "alerts": ".page-content:not([hidden]) .panel:last-child tbody th",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 from figures import get
 from pages import OpenView
@@ -29,12 +30,10 @@ def test_active_alerts_come_first_and_say_who_was_told(home: Daemon, open_view: 
     )
     first = page.locator(".risks li").first
     assert first.locator(".notified").inner_text().split() == ["phone:", "delivered", "away:", "waiting"]
-    assert first.locator(".level").inner_text() == "critical"
+    assert first.locator(".level").inner_text() == "Critical"
     assert page.locator("main .lead").inner_text() == "2 active alerts, 1 resolved"
-    device = first.get_by_role("link", name="Device")
-    assert str(device.get_attribute("href")).removeprefix("#/devices/").replace("%3A", ":") in {
-        one["device"] for one in active
-    }
+    device = str(first.get_by_role("link").get_attribute("href")).removeprefix("#/devices/")
+    assert unquote(device) in {one["device"] for one in active}
 
 
 def test_resolved_alerts_are_the_history(home: Daemon, open_view: OpenView) -> None:
@@ -43,7 +42,7 @@ def test_resolved_alerts_are_the_history(home: Daemon, open_view: OpenView) -> N
     eventually(lambda: cells(page, "Resolved"), "the history")
     (row,) = cells(page, "Resolved")
     assert row[0] == f"{resolved['summary']} busy"
-    assert row[1:3] == ["warning", "phone: delivered away: waiting"]
+    assert row[1:3] == ["Warning", "phone: delivered away: waiting"]
     page.get_by_role("button", name="Lasted").click()
     assert page.url.endswith("#/alerts?sort=-lasted")
 
@@ -59,8 +58,11 @@ def test_receivers_say_what_is_wrong(home: Daemon, open_view: OpenView) -> None:
 
 def test_the_navigation_counts_active_alerts(home: Daemon, open_view: OpenView) -> None:
     page = open_view(home)
+    page.route("**/status", lambda route: None)  # no further status
     page.get_by_role("link", name="Alerts 2 active").click()
-    page.get_by_role("heading", level=1, name="Alerts").wait_for()
+    # The page needs no status but the one that the page before has read.
+    page.locator(".panel").get_by_text("Connection refused").wait_for()
+    page.unroute_all(behavior="ignoreErrors")
 
 
 def test_without_alerts_the_page_says_how_to_configure_them(network: Daemon, open_view: OpenView) -> None:

@@ -4,8 +4,11 @@ import { KeyedList, h, setAttribute, setText, show } from '../parts/dom.js';
 import { relativeTime } from '../parts/format.js';
 import { applicationHref, deviceHref } from '../parts/pieces.js';
 
-const LEVELS = { critical: 'high', warning: 'medium', info: 'low' };
-const RANKS = { critical: 3, warning: 2, info: 1 };
+const SEVERITIES = {
+  critical: { rank: 3, level: 'high', word: 'Critical' },
+  warning: { rank: 2, level: 'medium', word: 'Warning' },
+  info: { rank: 1, level: 'low', word: 'Info' },
+};
 
 /** What became of the notifications for one receiver: `{text, level}`. */
 function outcome({ firing, resolved }) {
@@ -47,32 +50,33 @@ export function severityLabel() {
   return {
     node,
     update(alert) {
-      setAttribute(node, 'data-level', LEVELS[alert.severity]);
-      setText(node, alert.severity);
+      const { level, word } = SEVERITIES[alert.severity];
+      setAttribute(node, 'data-level', level);
+      setText(node, word);
     },
   };
 }
 
 /** Compare alerts by severity. */
-export const bySeverity = (one, other) => RANKS[one.severity] - RANKS[other.severity];
+export const bySeverity = (one, other) => SEVERITIES[one.severity].rank - SEVERITIES[other.severity].rank;
 
 function alertRow(alert) {
   const severity = severityLabel();
-  const summary = h('bdi', { class: 'risk-name' });
+  const href = alert.device !== null ? deviceHref(alert.device)
+    : alert.application !== null ? applicationHref(alert.application) : null;
+  const summary = h('bdi', {});
   const told = notified();
-  const since = relativeTime();
-  const links = h('span', { class: 'links' },
-    alert.device === null ? null : h('a', { href: deviceHref(alert.device) }, 'Device'),
-    alert.application === null ? null : h('a', { href: applicationHref(alert.application) }, 'Application'));
+  const started = relativeTime();
   return {
     node: h('li', {}, severity.node,
-      h('div', {}, summary, h('span', { class: 'below' }, 'Alert ', h('bdi', {}, alert.alert)), told.node, links),
-      h('span', { class: 'when' }, 'since ', since.node)),
+      h('div', {}, href === null ? h('span', { class: 'risk-name' }, summary) : h('a', { class: 'risk-name', href }, summary),
+        h('span', { class: 'below' }, 'Alert ', h('bdi', {}, alert.alert)), told.node),
+      h('span', { class: 'when' }, 'Started ', started.node)),
     update(current) {
       severity.update(current);
       setText(summary, current.summary);
       told.update(current);
-      since.update(current.started_at);
+      started.update(current.started_at);
     },
   };
 }

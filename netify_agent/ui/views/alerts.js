@@ -70,9 +70,9 @@ export class Alerts {
 
   /** Until an alert is configured, there is nothing to show but how to do that. */
   showContent() {
-    if (this.active === null || this.configured === undefined) return;
-    const isEmpty = this.configured === 0 && this.total === 0;
-    show(this.unconfigured, isEmpty);
+    if (this.active === null) return;
+    const isEmpty = this.total === 0 && !this.configured;
+    show(this.unconfigured, isEmpty && this.configured === 0);
     show(this.summary, !isEmpty);
     show(this.content, !isEmpty);
   }
@@ -84,9 +84,9 @@ const HISTORY = [
   { id: 'alert', label: 'Alert', style: 'main', compare: (a, b) => compareText(a.alert, b.alert),
     cell: () => twoLines((alert) => ({ href: null, title: alert.summary, below: alert.alert })) },
   { id: 'severity', label: 'Severity', style: 'severity middle', descending: true, compare: bySeverity, cell: severityLabel },
-  { id: 'notified', label: 'Notified', style: 'device middle', cell: notified },
+  { id: 'notified', label: 'Notified', style: 'notified-cell middle', cell: notified },
   timeColumn('started_at', 'Started'),
-  { id: 'lasted', label: 'Lasted', style: 'when', descending: true, compare: (a, b) => milliseconds(a) - milliseconds(b),
+  { id: 'lasted', label: 'Lasted', style: 'when wide', descending: true, compare: (a, b) => milliseconds(a) - milliseconds(b),
     cell: () => {
       const node = h('span', {});
       return { node, update: (alert) => setText(node, duration(milliseconds(alert))) };
