@@ -19,7 +19,7 @@ class Alert:
 
     :ivar id: 16 hex digits.
     :ivar name: its name in the configuration. An alert of one name may fire for several subjects.
-    :ivar device, application, check: its subject, as far as it has one.
+    :ivar device, group, application, check: its subject, as far as it has one.
     :ivar count: subjects that it stands for; above 1 for a grouped alert: the most at any time.
     :ivar grouped: whether it stands for further subjects than those with alerts of their own.
     :ivar value: what was measured when it fired: bit/s of a rate, a risk score; None for other kinds.
@@ -39,6 +39,7 @@ class Alert:
     started_at: int
     resolved_at: int | None = None
     device: str | None = None
+    group: str | None = None
     application: str | None = None
     check: str | None = None
     count: int = 1
@@ -57,12 +58,14 @@ class Alert:
     def summary(self, device_name: Callable[[str], str | None] = lambda device: None) -> str:
         """What happened, in one line, with the name of the device."""
         gateway = "The gateway" if self.text.startswith(WHO) else "the gateway"
-        who = self.check or self.application or gateway
+        who = self.check or gateway
+        if self.group is not None:
+            who = f"group {self.group}"
         if self.device is not None:
             name = device_name(self.device)
             who = f"{name} ({self.device})" if name and name != self.device else self.device
-            if self.application is not None:
-                who = f"{self.application} of {who}"
+        if self.application is not None:
+            who = self.application if who == gateway else f"{self.application} of {who}"
         text = self.text[:1].upper() + self.text[1:]  # but names are spelled as they are
         return text.replace(COUNT, f"{self.count:,}").replace(WHO, who)
 

@@ -190,12 +190,9 @@ class AlertEngine:
             self._group(name, rule, [subject for subject, _ in due], facts)
             return
         for subject, value in due:
-            device, application, check = rule.parts(subject)
             alert = replace(
                 self._new(name, rule, subject, rule.text(subject, value, facts), facts),
-                device=device,
-                application=application,
-                check=check,
+                **rule.parts(subject)._asdict(),
                 value=value,
             )
             self._attach(name, subject, alert.id)

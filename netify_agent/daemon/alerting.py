@@ -26,6 +26,7 @@ from netify_agent.api.exposition import Exposition
 from netify_agent.config.settings import Settings
 from netify_agent.daemon.status import Status
 from netify_agent.daemon.worker import Body, Worker
+from netify_agent.enrich import Directory
 from netify_agent.store.alert_store import AlertStore
 from netify_agent.store.flush import Flush, FlushFacts, Restored
 from netify_agent.store.rows import decode_rates
@@ -47,21 +48,25 @@ class Alerting:
         settings: Settings,
         store: AlertStore,
         status: Status,
-        name_of: Callable[[str], str | None],
+        directory: Callable[[], Directory],
         start: Callable[[str, Body], Worker],
+        announce: Callable[[list[Alert]], None],
     ) -> None:
         """Starts nothing yet. Raises ConfigError if a secret can't be read.
 
-        :param name_of: returns the display name of a device.
+        :param directory: returns the names and groups of devices.
         :param start: starts a thread with this name and body.
+        :param announce: called with alerts that fired or were resolved.
         """
         self._clock = RunClock()
         self._engine = AlertEngine(settings.gateway, self._clock)
         self._store = store
         self._gateway = settings.gateway
         self._status = status
-        self._name_of = name_of
+        status.alerts, status.receivers = self.summary, self.document
+        self._directory = directory
         self._start = start
+        self._announce = announce
         self._deliveries: dict[str, Delivery] = {}
         self._threads: dict[str, Worker] = {}
         self._outcomes: deque[tuple[str, bool]] = deque()  # filled by the receivers' threads
@@ -135,6 +140,7 @@ class Alerting:
                     devices=facts.devices,
                     rates=rates,
                     moving=facts.rates,
+                    groups=lru_cache(maxsize=None)(self._groups_of),
                 )
             )
             self._batch = flush.batch
@@ -184,12 +190,20 @@ class Alerting:
         for alert in released.alerts:
             level = _LEVELS[alert.severity] if alert.status == FIRING else logging.INFO
             log.log(level, "alert %s %s: %s", alert.name, alert.status, self.describe(alert))
+        if released.alerts:
+            self._announce(released.alerts)
 
     # -- for everybody -------------------------------------------------------------------------------------
 
     def describe(self, alert: Alert) -> str:
         """The text of an alert, with the name of its device."""
         return alert.summary(self._name_of)
+
+    def _name_of(self, device: str) -> str | None:
+        return self._directory().name(device, (), None)
+
+    def _groups_of(self, device: str) -> list[str]:
+        return self._directory().groups(device, (), self._name_of(device))
 
     def alerts(self) -> tuple[Alert, ...]:
         """All alerts that were announced, the latest first."""

@@ -23,6 +23,11 @@ FIRST_SEEN, LAST_SEEN = "fs", "ls"  # netifyd's clock, milliseconds since the ep
 GATEWAY = ""  # stands for the gateway in place of a device's name
 
 
+def prefix(gateway: str) -> str:
+    """Return what all keys of a gateway begin with. The name in braces is their hash tag."""
+    return f"netify:{{{gateway}}}:"
+
+
 class Keys:
     """The keys of one gateway.
 
@@ -49,7 +54,7 @@ class Keys:
 
     def __init__(self, gateway: str) -> None:
         """``gateway`` must not contain braces, because it is the hash tag."""
-        self._prefix = f"netify:{{{gateway}}}:"
+        self._prefix = prefix(gateway)
         self.meta = self._prefix + "meta"
         self.devices = self._prefix + "devices"
         self.flows = self._prefix + "flows"

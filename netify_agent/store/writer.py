@@ -27,6 +27,7 @@ from netify_agent.store.layout import FIRST_SEEN, GATEWAY, LAST_SEEN, SCHEMA, Ke
 from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s, milliseconds
 from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
+from netify_agent.store.redirect import watching
 from netify_agent.store.retention import Due, Retention, RetentionLimits, WallClock, bucket_ttl
 from netify_agent.store.transaction import Sent, Transaction, repeat
 
@@ -95,8 +96,7 @@ class StoreWriter:
         """
         meta_key = self._keys.meta
         try:
-            with self._client.pipeline(transaction=True) as pipe:
-                pipe.watch(meta_key)
+            with watching(self._client, meta_key) as pipe:
                 meta = pipe.hgetall(meta_key)
                 schema = int(meta.get("schema", "") if meta else SCHEMA)
                 if schema > SCHEMA:
@@ -167,8 +167,7 @@ class StoreWriter:
         """Return a pipeline with ``meta`` under WATCH; None if flush ``sequence`` is already applied."""
         meta = self._keys.meta
         try:
-            with self._client.pipeline(transaction=True) as pipe:
-                pipe.watch(meta)
+            with watching(self._client, meta) as pipe:
                 names = ("seq", "schema", *LEASE_FIELDS)
                 found = {
                     name: value
@@ -203,8 +202,7 @@ class StoreWriter:
         """Release the lease at a clean stop, so that the next agent need not wait for it to run out."""
         meta = self._keys.meta
         try:
-            with self._client.pipeline(transaction=True) as pipe:
-                pipe.watch(meta)
+            with watching(self._client, meta) as pipe:
                 if pipe.hget(meta, "writer") == self.lease.writer:
                     pipe.multi()
                     pipe.hset(meta, "lease", 0)

@@ -84,7 +84,13 @@ class Gateway:
 
 
 def said(alert: Alert) -> str:
-    subject = alert.device or alert.application or alert.check or ("group" if alert.grouped else "gateway")
+    subject = (
+        alert.device
+        or alert.group
+        or alert.application
+        or alert.check
+        or ("group" if alert.grouped else "gateway")
+    )
     return f"{alert.status} {subject}"
 
 
@@ -96,6 +102,8 @@ def flushes(gateway: Gateway, count: int, **facts: Any) -> list[str]:
     return [line for _ in range(count) for line in gateway.flush(**facts)]
 
 
+GROUPS = "groups: {kids: [], all: []}"
+IN = {LAPTOP: ["kids", "all"], TABLET: ["kids"]}
 BUSY = "alerts: {busy: {kind: rate, above: 1 Mbit/s, for: 1m}}"
 
 
@@ -138,11 +146,38 @@ def test_a_wobbling_rate_fires_once() -> None:
             f"firing {LAPTOP}",
         ),
         ("device: each, application: a", {LAPTOP: ((9_000_000, 0), {"b": (2_000_000, 0)})}, None),
+        ("group: kids", {LAPTOP: ((600_000, 0), {}), TABLET: ((0, 400_001), {})}, "firing kids"),
+        ("group: kids", {LAPTOP: ((600_000, 0), {}), TABLET: ((0, 400_000), {})}, None),
+        ("group: all", {LAPTOP: ((600_000, 0), {}), TABLET: ((600_000, 0), {})}, None),
+        ("group: each", {TABLET: ((900_000, 0), {}), LAPTOP: ((200_000, 0), {})}, "firing kids"),
+        ("group: kids", gateway_rate(2_000_000), None),
+        (
+            "group: kids, application: a",
+            {LAPTOP: ((9_000_000, 0), {"a": (600_000, 0)}), TABLET: ((0, 0), {"a": (400_001, 0)})},
+            "firing kids",
+        ),
+        ("group: kids, application: a", {LAPTOP: ((9_000_000, 0), {"b": (9_000_000, 0)})}, None),
+        (
+            "group: kids, application: each",
+            {LAPTOP: ((0, 0), {"a": (600_000, 0), "b": (1, 0)}), TABLET: ((0, 0), {"a": (400_001, 0)})},
+            "firing kids",
+        ),
     ],
 )
 def test_a_rate_is_of_what_its_keys_name(keys: str, rates: dict[str, Any], expected: str | None) -> None:
-    gateway = Gateway(f"alerts: {{busy: {{kind: rate, above: 1 Mbit/s, for: 15s, {keys}}}}}")
-    assert gateway.flush(rates=rates) == ([expected] if expected else [])
+    gateway = Gateway(f"alerts: {{busy: {{kind: rate, above: 1 Mbit/s, for: 15s, {keys}}}}}\n{GROUPS}")
+    assert gateway.flush(rates=rates, groups=lambda device: IN.get(device, [])) == (
+        [expected] if expected else []
+    )
+
+
+def test_an_alert_names_its_group_and_application() -> None:
+    text = "alerts: {busy: {kind: rate, above: 1 bit/s, for: 15s, group: kids, application: each}}\n"
+    gateway = Gateway(text + GROUPS)
+    gateway.flush(rates={TABLET: ((2, 0), {"a": (2, 0)})}, groups=lambda device: IN[device])
+    (alert,) = gateway.engine.known_alerts
+    assert (alert.group, alert.application, alert.device) == ("kids", "a", None)
+    assert alert.summary() == "A of group kids: 2 bit/s, above 1 bit/s for 15 s"
 
 
 NEW = "alerts: {new: {kind: new_device, resolve_after: 1h, learn: 0s}}\n" + PHONE

@@ -117,7 +117,7 @@ from netify_agent.config.settings import (
         ),
         (
             "redis: {tls: {ca_file: /ca.pem}}",
-            "redis.tls: expected a redis.url that begins with rediss://, found 'redis://127.0.0.1:6379/0'",
+            "redis.tls: expected a redis.url that begins with rediss, found 'redis://127.0.0.1:6379/0'",
         ),
         (
             "redis: {url: 'rediss://h', tls: {key: /k.pem}}",

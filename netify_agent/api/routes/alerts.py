@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from netify_agent.alerts.alert import FIRING, RESOLVED, Alert, told
-from netify_agent.api.documents import Documents, rfc3339
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.services import Services
@@ -25,7 +24,7 @@ def routes(services: Services) -> list[Route]:
         page = paging.page(found, request, _SORT_KEYS, lambda alert: alert.id)
         at_ms = int(time.time() * 1000)
         elements = [
-            {**_alert(documents, one), "notifications": notifications(one, at_ms)} for one in page.elements
+            {**documents.alert(one), "notifications": notifications(one, at_ms)} for one in page.elements
         ]
         head = documents.head(at_ms)
         return paging.list_document(head, "alerts", elements, page, request)
@@ -65,24 +64,3 @@ def routes(services: Services) -> list[Route]:
             table=Table("alerts", schemas.ALERT, ("id",)),
         )
     ]
-
-
-def _alert(documents: Documents, alert: Alert) -> Document:
-    """An element of ``alerts``."""
-    return {
-        "id": alert.id,
-        "alert": alert.name,
-        "kind": alert.kind,
-        "severity": alert.severity,
-        "status": alert.status,
-        "summary": alert.summary(documents.device_name),
-        "device": alert.device,
-        "device_name": documents.device_name(alert.device) if alert.device else None,
-        "application": alert.application,
-        "check": alert.check,
-        "grouped": alert.grouped,
-        "count": alert.count,
-        "value": alert.value,
-        "started_at": rfc3339(alert.started_at),
-        "resolved_at": rfc3339(alert.resolved_at),
-    }
