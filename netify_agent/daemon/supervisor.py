@@ -84,8 +84,7 @@ class Supervisor:
         self._flush_log = FlushLog()
         self._flusher_status = FlusherStatus()
         self._listeners = Listeners(
-            self._accountant,
-            self._lock,
+            *(self._accountant, self._lock),
             lambda name, body: self._worker(name, body, limits.listener_s),
         )
         self._web: list[Worker] = []  # the server, and the TLS relay in front of it
@@ -117,9 +116,14 @@ class Supervisor:
             )
             steps = HistorySteps.of(settings.history, settings.calendar.calendar())
             self._store = StoreWriter(
+<<<<<<< HEAD
                 client,
                 settings.gateway,
                 steps,
+=======
+                *(client, settings.gateway),
+                {resolution.step_s: resolution.keep_s for resolution in settings.history},
+>>>>>>> main
                 settings.devices.forget_after_s,
                 max_devices=settings.devices.max,
                 lease=Lease(lease_s(settings.interval_s)),
@@ -137,7 +141,6 @@ class Supervisor:
                 on_failure=self._alerting.failed,
                 status=self._flusher_status,
             )
-            self._status.receivers = self._alerting.document
             self._status.web_queue = lambda: self._server.queue_length
             self._status.event_clients = lambda: self._flush_log.followers
             self._access, context = _access_and_tls(settings)
