@@ -116,14 +116,7 @@ class Supervisor:
             )
             steps = HistorySteps.of(settings.history, settings.calendar.calendar())
             self._store = StoreWriter(
-<<<<<<< HEAD
-                client,
-                settings.gateway,
-                steps,
-=======
-                *(client, settings.gateway),
-                {resolution.step_s: resolution.keep_s for resolution in settings.history},
->>>>>>> main
+                *(client, settings.gateway, steps),
                 settings.devices.forget_after_s,
                 max_devices=settings.devices.max,
                 lease=Lease(lease_s(settings.interval_s)),
