@@ -83,8 +83,7 @@ class Supervisor:
         self._flush_log = FlushLog()
         self._flusher_status = FlusherStatus()
         self._listeners = Listeners(
-            self._accountant,
-            self._lock,
+            *(self._accountant, self._lock),
             lambda name, body: self._worker(name, body, limits.listener_s),
         )
         self._web: list[Worker] = []  # the server, and the TLS relay in front of it
@@ -115,8 +114,7 @@ class Supervisor:
                 announce=self._flush_log.announce,
             )
             self._store = StoreWriter(
-                client,
-                settings.gateway,
+                *(client, settings.gateway),
                 {resolution.step_s: resolution.keep_s for resolution in settings.history},
                 settings.devices.forget_after_s,
                 max_devices=settings.devices.max,
