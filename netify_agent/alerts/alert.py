@@ -27,6 +27,8 @@ class Alert:
     :ivar resolved_at: None while it fires.
     :ivar held_until: end of the quiet hours in which it fired; 0: it fired outside of them.
     :ivar receivers: who is told of it.
+    :ivar sent, failed: notifications that were delivered and those that were dropped undelivered, as
+        :func:`told` names them.
     """
 
     id: str
@@ -45,6 +47,8 @@ class Alert:
     value: int | None = None
     held_until: int = 0
     receivers: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -53,16 +57,17 @@ class Alert:
 
     def summary(self, device_name: Callable[[str], str | None] = lambda device: None) -> str:
         """What happened, in one line, with the name of the device."""
-        who = self.check or "the gateway"
+        gateway = "The gateway" if self.text.startswith(WHO) else "the gateway"
+        who = self.check or gateway
         if self.group is not None:
             who = f"group {self.group}"
         if self.device is not None:
             name = device_name(self.device)
             who = f"{name} ({self.device})" if name and name != self.device else self.device
         if self.application is not None:
-            who = self.application if who == "the gateway" else f"{self.application} of {who}"
-        text = self.text.replace(COUNT, f"{self.count:,}").replace(WHO, who)
-        return text[:1].upper() + text[1:]
+            who = self.application if who == gateway else f"{self.application} of {who}"
+        text = self.text[:1].upper() + self.text[1:]  # but names are spelled as they are
+        return text.replace(COUNT, f"{self.count:,}").replace(WHO, who)
 
     def encode(self) -> str:
         """The alert as JSON, without what has its default."""
@@ -83,16 +88,22 @@ class Alert:
         for name, value in members.items():
             if not isinstance(value, _TYPES.get(name, str)):
                 raise ValueError("not an alert")
-        return cls(**{**members, "receivers": tuple(members.get("receivers", ()))})
+        return cls(**{**members, **{name: tuple(members.get(name, ())) for name in _LISTS}})
 
 
+_LISTS = ("receivers", "sent", "failed")
 #: Types of the members that are not text.
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("started_at", "resolved_at", "count", "value", "held_until"), int),
     "grouped": bool,
-    "receivers": list,
+    **dict.fromkeys(_LISTS, list),
 }
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def told(receiver: str, status: str) -> str:
+    """Name a notification of one alert: who is told that it has this status."""
+    return f"{receiver}:{status}"
 
 
 @dataclass(frozen=True)

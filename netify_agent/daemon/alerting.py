@@ -63,12 +63,13 @@ class Alerting:
         self._store = store
         self._gateway = settings.gateway
         self._status = status
+        status.alerts, status.receivers = self.summary, self.document
         self._directory = directory
         self._start = start
         self._announce = announce
         self._deliveries: dict[str, Delivery] = {}
         self._threads: dict[str, Worker] = {}
-        self._delivered: deque[str] = deque()  # filled by the receivers' threads
+        self._outcomes: deque[tuple[str, bool]] = deque()  # filled by the receivers' threads
         self._next: Settings | None = None  # to be used from the next evaluation on
         self._batch: Batch | None = None  # the latest that was evaluated
         self._changes: tuple[Changes, bool] = ({}, False)
@@ -100,7 +101,7 @@ class Alerting:
             delivery = Delivery(
                 *(name, sender, give_up_after_s, self._clock),
                 firing=lambda name=name: self._firing(name),  # type: ignore[misc]
-                on_done=self._delivered.append,
+                on_done=lambda name, delivered: self._outcomes.append((name, delivered)),
             )
             self._deliveries[name] = delivery
             self._threads[name] = self._start(f"notify {name}", delivery.run)
@@ -163,8 +164,7 @@ class Alerting:
         settings, self._next = self._next, None
         if settings is not None:
             self._engine.configure(settings.alerts, settings.notify, settings.calendar.calendar())
-        names = [self._delivered.popleft() for _ in range(len(self._delivered))]
-        self._engine.delivered(names)
+        self._engine.settle([self._outcomes.popleft() for _ in range(len(self._outcomes))])
 
     def _checks(self) -> dict[str, str | None]:
         """The checks of the agent's health."""
@@ -208,6 +208,11 @@ class Alerting:
     def alerts(self) -> tuple[Alert, ...]:
         """All alerts that were announced, the latest first."""
         return self._engine.known_alerts
+
+    def summary(self) -> dict[str, int]:
+        """``alerts`` of ``/status``."""
+        active = sum(one.resolved_at is None for one in self._engine.known_alerts)
+        return {"configured": len(self._status.settings.alerts), "active": active}
 
     def document(self) -> list[dict[str, Any]]:
         """The receivers, for ``/status``."""

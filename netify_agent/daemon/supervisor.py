@@ -133,7 +133,6 @@ class Supervisor:
                 on_failure=self._alerting.failed,
                 status=self._flusher_status,
             )
-            self._status.receivers = self._alerting.document
             self._status.web_queue = lambda: self._server.queue_length
             self._status.event_clients = lambda: self._flush_log.followers
             self._access, context = _access_and_tls(settings)

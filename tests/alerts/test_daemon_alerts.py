@@ -61,6 +61,8 @@ def test_an_alert_fires_and_resolves_once_over_kills(
     assert (alert["alert"], alert["device"], alert["status"]) == ("new", LAPTOP, "firing")
     eventually(lambda: len(receiver.requests) == 1, "the receiver is told")
     daemon.flushed()
+    (alert,) = alerts(daemon)
+    assert alert["notifications"] == [{"receiver": "hook", "firing": "sent", "resolved": None}]
     daemon.kill()
     daemon.start()
     eventually(lambda: alerts(daemon) == [alert], "the same alert still fires")
@@ -72,6 +74,7 @@ def test_an_alert_fires_and_resolves_once_over_kills(
     assert resolved["id"] == alert["id"]
     eventually(lambda: len(receiver.requests) == 2, "the receiver is told")
     daemon.flushed()
+    (resolved,) = alerts(daemon, "?active=false")
     daemon.kill()
     daemon.start()
     eventually(lambda: alerts(daemon, "?active=false") == [resolved], "it stays resolved")
@@ -95,12 +98,16 @@ def test_a_receiver_that_was_away_is_told_after_a_kill(
         return state["waiting"] == 1 and state["error"] == "Connection refused"
 
     eventually(refused, "the receiver is away, and /status says so")
+    assert [one["notifications"][0]["firing"] for one in alerts(daemon)] == ["waiting"]
     daemon.flushed()
     daemon.kill()
     receiver.open()
     daemon.start()
     eventually(lambda: receiver.requests, "the receiver is told")
     assert receiver.documents[0]["status"] == "firing"
+    sent = [{"receiver": "hook", "firing": "sent", "resolved": None}]
+    eventually(lambda: alerts(daemon)[0]["notifications"] == sent, "the alert says so")
+    assert daemon.get("/status")[1]["alerts"] == {"configured": 1, "active": 1}
     daemon.flushed()
     assert daemon.get("/status")[1]["receivers"][0]["waiting"] == 0
     assert 'netify_agent_notifications_sent_total{receiver="hook"} 1' in metrics(daemon)

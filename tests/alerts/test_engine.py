@@ -267,7 +267,7 @@ def test_health_is_told_without_a_flush() -> None:
     gateway.evaluate(batch=None, checks={"redis": "Connection refused"})
     released = gateway.engine.release()
     assert [said(one) for one in released.alerts] == ["firing redis"]
-    assert released.alerts[0].summary() == "Redis: Connection refused"
+    assert released.alerts[0].summary() == "redis: Connection refused"
     assert len(released.notifications) == 1
     assert gateway.flush(checks={"redis": None}) == ["resolved redis"]
     assert {one.partition("-")[2] for one in gateway.tables["outbox"]} == {"firing", "resolved"}
@@ -331,9 +331,36 @@ def test_undelivered_notifications_survive_and_delivered_ones_do_not() -> None:
     gateway.flush(devices=[LAPTOP])
     (key,) = gateway.start()
     assert key == f"{gateway.engine.known_alerts[0].id}-firing"
-    gateway.engine.delivered([f"phone:{key}"])
+    gateway.engine.settle([(f"phone:{key}", True)])
     gateway.flush()
     assert gateway.start() == []
+
+
+def test_what_became_of_notifications_is_kept_with_the_alert() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP, TABLET])
+    taken, lost = (one.id for one in gateway.engine.known_alerts)
+    gateway.engine.settle([(f"phone:{taken}-firing", True), (f"phone:{lost}-firing", False)])
+
+    def outcomes() -> dict[str, Any]:
+        return {one.id: (one.sent, one.failed) for one in gateway.engine.known_alerts}
+
+    expected = {taken: (("phone:firing",), ()), lost: ((), ("phone:firing",))}
+    assert outcomes() == expected
+    gateway.flush()
+    gateway.start()
+    assert outcomes() == expected
+
+
+def test_an_outcome_known_before_the_next_announcement_is_kept() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP])
+    (alert,) = gateway.engine.known_alerts
+    gateway.configure(PHONE)
+    gateway.evaluate()  # resolves it, with the next flush
+    gateway.engine.settle([(f"phone:{alert.id}-firing", True)])
+    assert [said(one) for one in gateway.store().alerts] == [f"resolved {LAPTOP}"]
+    assert gateway.engine.known_alerts[0].sent == ("phone:firing",)
 
 
 def test_damaged_entries_are_left_out() -> None:
