@@ -57,10 +57,11 @@ class Alert:
 
     def summary(self, device_name: Callable[[str], str | None] = lambda device: None) -> str:
         """What happened, in one line, with the name of the device."""
-        gateway = "The gateway" if self.text.startswith(WHO) else "the gateway"
+        begins = self.text.startswith(WHO) and self.application is None
+        gateway = "The gateway" if begins else "the gateway"
         who = self.check or gateway
         if self.group is not None:
-            who = f"group {self.group}"
+            who = f"{'Group' if begins else 'group'} {self.group}"
         if self.device is not None:
             name = device_name(self.device)
             who = f"{name} ({self.device})" if name and name != self.device else self.device

@@ -38,7 +38,7 @@ class Gateway:
             give_up_after_s,
             RunClock(lambda: self.elapsed_s),
             firing=lambda: (),
-            on_done=self.done.append,
+            on_done=lambda name, delivered: self.done.append(name),
             limits=QUICK,
         )
 

@@ -177,7 +177,7 @@ def test_an_alert_names_its_group_and_application() -> None:
     gateway.flush(rates={TABLET: ((2, 0), {"a": (2, 0)})}, groups=lambda device: IN[device])
     (alert,) = gateway.engine.known_alerts
     assert (alert.group, alert.application, alert.device) == ("kids", "a", None)
-    assert alert.summary() == "A of group kids: 2 bit/s, above 1 bit/s for 15 s"
+    assert alert.summary() == "a of group kids: 2 bit/s, above 1 bit/s for 15 s"
 
 
 NEW = "alerts: {new: {kind: new_device, resolve_after: 1h, learn: 0s}}\n" + PHONE

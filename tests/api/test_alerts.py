@@ -90,3 +90,4 @@ def test_names_keep_their_spelling_in_a_summary() -> None:
     assert alert.summary() == "The gateway: a flow with risk score 110"
     named = replace(alert, device="02:00:00:00:00:01").summary(lambda device: "nas")
     assert named == "nas (02:00:00:00:00:01): a flow with risk score 110"
+    assert replace(alert, group="kids").summary() == "Group kids: a flow with risk score 110"

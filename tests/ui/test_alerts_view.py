@@ -58,8 +58,10 @@ def test_receivers_say_what_is_wrong(home: Daemon, open_view: OpenView) -> None:
 
 def test_the_navigation_counts_active_alerts(home: Daemon, open_view: OpenView) -> None:
     page = open_view(home)
+    link = page.get_by_role("link", name="Alerts 2 active")
+    link.wait_for()
     page.route("**/status", lambda route: None)  # no further status
-    page.get_by_role("link", name="Alerts 2 active").click()
+    link.click()
     # The page needs no status but the one that the page before has read.
     page.locator(".panel").get_by_text("Connection refused").wait_for()
     page.unroute_all(behavior="ignoreErrors")

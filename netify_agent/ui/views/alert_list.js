@@ -3,6 +3,7 @@
 import { KeyedList, h, setAttribute, setText, show } from '../parts/dom.js';
 import { relativeTime } from '../parts/format.js';
 import { applicationHref, deviceHref } from '../parts/pieces.js';
+import { address } from '../route.js';
 
 const SEVERITIES = {
   critical: { rank: 3, level: 'high', word: 'Critical' },
@@ -60,10 +61,16 @@ export function severityLabel() {
 /** Compare alerts by severity. */
 export const bySeverity = (one, other) => SEVERITIES[one.severity].rank - SEVERITIES[other.severity].rank;
 
+/** The page of what an alert is about; null for the gateway, a check or several subjects. */
+function subjectHref({ device, group, application }) {
+  if (device !== null) return deviceHref(device);
+  if (group !== null) return address('devices', '', { group });
+  return application === null ? null : applicationHref(application);
+}
+
 function alertRow(alert) {
   const severity = severityLabel();
-  const href = alert.device !== null ? deviceHref(alert.device)
-    : alert.application !== null ? applicationHref(alert.application) : null;
+  const href = subjectHref(alert);
   const summary = h('bdi', {});
   const told = notified();
   const started = relativeTime();
