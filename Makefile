@@ -1,7 +1,7 @@
 # Start with `make run` and `make test`. Both install what they need the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-oldest test-hiredis test-matrix test-bare test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
+.PHONY: help setup run test test-long test-oldest test-fast test-matrix test-bare test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
 
 # `make setup` may have installed a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait rather than compute: running four at once takes a third of the time.
@@ -28,11 +28,11 @@ test-long: setup ## run the tests that take minutes
 test-oldest: setup ## run the tests with the oldest libraries, those of Ubuntu 22.04
 	@packaging/test-oldest
 
-test-hiredis: setup ## run the tests of store, API and daemon with hiredis, which redis-py uses if it is installed
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/hiredis --upgrade hiredis
-	PYTHONPATH="$(CURDIR)/.venv/hiredis" $(PYTEST) -m 'not long' tests/store tests/api tests/daemon
+test-fast: setup ## run the tests of netifyd, store, API and daemon with the optional libraries hiredis and msgspec
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/fast --upgrade hiredis msgspec
+	PYTHONPATH="$(CURDIR)/.venv/fast" $(PYTEST) -m 'not long' tests/netifyd tests/store tests/api tests/daemon
 
-test-matrix: test test-hiredis test-oldest ## run the tests with the newest libraries, with hiredis, and with the oldest
+test-matrix: test test-fast test-oldest ## run the tests with the newest libraries, with the optional ones, and with the oldest
 
 test-bare: ## (as root) set up and run test-oldest as an ordinary user in a container, with Redis 6.0
 	@tests/e2e/bare
@@ -46,8 +46,8 @@ coverage: setup ## run the tests and report branch coverage, with missing lines 
 	$(REPORT) --show-missing --include='$(PROVEN)'
 
 bench: setup ## measure speed, memory and interference (10 minutes); bench-smoke checks that it runs
-	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/bench --upgrade orjson hiredis || \
-		echo 'make bench: without orjson and hiredis'
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --target .venv/bench --upgrade msgspec hiredis || \
+		echo 'make bench: without msgspec and hiredis'
 	$(BENCH)
 
 bench-smoke: setup

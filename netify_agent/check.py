@@ -74,7 +74,7 @@ def _check_receivers(settings: Settings) -> list[bool]:
 def _check_redis(settings: Settings) -> bool:
     redis = settings.redis
     try:
-        client = connect(redis.url, redis.password(), redis.tls)
+        client = connect(redis.url, redis.password(), redis.tls, gateway=settings.gateway)
         reader = StoreReader(client, settings.gateway)
         reader.ping()
         flushes = reader.meta().get("seq", "0")

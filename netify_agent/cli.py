@@ -1,4 +1,4 @@
-"""The console command ``netify-agent``: run, check, forget, notify-test, simulate, version."""
+"""The console command ``netify-agent``: run, check, forget, notify-test, acl, simulate, version."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from netify_agent import __version__
 from netify_agent.api.http.parameters import device_name
 from netify_agent.check import check
 from netify_agent.config.settings import ConfigError, Settings, load
-from netify_agent.config.types import LOG_LEVELS
+from netify_agent.config.types import LOG_LEVELS, plain_name
+from netify_agent.config.yaml_reader import Expected
 from netify_agent.daemon import journal, runtime
 from netify_agent.daemon.supervisor import Supervisor
 from netify_agent.forget import forget
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.notify_test import notify_test
+from netify_agent.store.acl import rule
 
 DEFAULT_CONFIG = "/etc/netify-agent.yaml"
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "--config", metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG} if it exists)"
         )
     run.add_argument("--log-level", choices=LOG_LEVELS, help="overrides the file's")
+    acl = commands.add_parser("acl", help="print the Redis user that a gateway's agent needs")
+    acl.add_argument("name", metavar="NAME", type=_gateway_name, help="the gateway's name")
     simulate = commands.add_parser("simulate", help="stand in for netifyd")
     if (arguments or sys.argv[1:])[:1] == ["simulate"]:
         # Imported only here: the daemon does not use it, and it would cost memory.
@@ -58,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "version":
         print(f"netify-agent {__version__}")
+        return 0
+    if options.command == "acl":
+        print(f"ACL SETUSER {rule(options.name)}")
         return 0
     try:
         path, settings = _settings(options.config)
@@ -74,6 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: print where
     runtime.prepare()
     return Supervisor(path, settings, options.log_level).run()
+
+
+def _gateway_name(text: str) -> str:
+    """Read the name of a gateway from the command line."""
+    try:
+        return plain_name(text)
+    except Expected as error:
+        raise argparse.ArgumentTypeError(f"expected {error}") from None
 
 
 def _device(text: str) -> str:

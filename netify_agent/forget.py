@@ -22,7 +22,8 @@ def forget(settings: Settings, device: str) -> int:
     """
     redis = settings.redis
     try:
-        requests = ForgetRequests(connect(redis.url, redis.password(), redis.tls), settings.gateway)
+        client = connect(redis.url, redis.password(), redis.tls, gateway=settings.gateway)
+        requests = ForgetRequests(client, settings.gateway)
         patience_s = requests.add(device)
     except NoWriter as error:
         return _failed(f"refused: {error}", EX_UNAVAILABLE)

@@ -17,7 +17,9 @@ class Hook:
     """An HTTP server on a port of its own.
 
     :ivar behaviour: ``take``, ``refuse`` (503), ``reject`` (400), ``hang`` (never answers), ``drip`` (a byte
-        now and then), ``cut`` (closes in the middle of the status line), ``flood`` (endless headers).
+        now and then), ``cut`` (closes in the middle of the status line), ``flood`` (endless headers),
+        ``break`` (500), ``redirect`` (302 to itself), ``garbage`` (no HTTP), ``lie`` (200 with a body that is
+        none, and shorter than it says).
     """
 
     def __init__(self) -> None:
@@ -93,6 +95,17 @@ class Hook:
             client.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")
         elif behaviour == "reject":
             client.sendall(b"HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n")
+        elif behaviour == "break":
+            client.sendall(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n")
+        elif behaviour == "redirect":
+            client.sendall(
+                f"HTTP/1.1 302 Found\r\nLocation: {self.url}\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+        elif behaviour == "garbage":
+            client.sendall(b"\x00\xff SSH-2.0 \r\n\r\n")
+        elif behaviour == "lie":
+            self.requests.append((headers, body))
+            client.sendall(b"HTTP/1.1 200 \xff\x1b[31m\r\nContent-Length: 99999\r\n\r\n\x00\xff{")
         elif behaviour == "cut":
             client.sendall(b"HTTP/1.1 20")
         elif behaviour == "hang":

@@ -71,7 +71,7 @@ class Client:
             assert time.monotonic() < end, "nothing but comments came"
             text = line.rstrip("\n")
             if not text and "data" in fields:
-                return Event(fields["event"], fields["id"], json.loads(fields["data"]))
+                return Event(fields["event"], fields.get("id", ""), json.loads(fields["data"]))
             name, _, value = text.partition(": " if ": " in text else ":")
             if not name and text:
                 self.comments.append(value)

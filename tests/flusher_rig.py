@@ -50,12 +50,12 @@ class Rig:
         self.accountant = Accountant(200_000, max_shown=max_shown)
         self.flushed: list[Flush] = []
         self.error: BaseException | None = None
-        self.client = connect(redis_url, None)
+        self.client = connect(redis_url, None, gateway="gw1")
         self.reader = StoreReader(self.client, "gw1")
         self.history = HistoryReader(self.client, "gw1", HISTORY)
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        client = connect(through or redis_url, None, timeout_s=timeout_s)
+        client = connect(through or redis_url, None, timeout_s=timeout_s, gateway="gw1")
         self.store = StoreWriter(client, "gw1", HISTORY, 86400, lease=lease)
         audit = SumAudit(client, "gw1")
         self.writer = Flusher(

@@ -24,7 +24,7 @@ C = {"type": "agent_hello"}
 
 
 def strict_loads(data: bytes | bytearray) -> Any:
-    """As strict as orjson: UTF-8 alone, one value alone, no lone surrogates, no depth above 1024."""
+    """As strict as msgspec: UTF-8 alone, one value alone, no lone surrogates, no depth above 1024."""
     text = data.decode()
     if "\\ud8" in text or text.count("[") > 1024:
         raise ValueError("not for a strict decoder")
@@ -35,12 +35,12 @@ def strict_loads(data: bytes | bytearray) -> Any:
 
 
 def decoders() -> list[Loads | None]:
-    """None, a strict decoder, and orjson if installed."""
+    """None, a strict decoder, and msgspec if installed."""
     try:
-        import orjson
+        import msgspec
     except ImportError:
         return [None, strict_loads]
-    return [None, strict_loads, orjson.loads]
+    return [None, strict_loads, msgspec.json.Decoder().decode]
 
 
 def compact(record: Any) -> bytes:

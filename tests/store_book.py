@@ -108,13 +108,13 @@ class Book:
     ) -> None:
         self.url = url
         self.on_flush: Callable[[Flush], None] = lambda flush: None
-        self.client = connect(url, None)
+        self.client = connect(url, None, gateway=gateway)
         self.netifyd = Netifyd()
-        self.reader = StoreReader(connect(url, None), gateway)
+        self.reader = StoreReader(connect(url, None, gateway=gateway), gateway)
         self.flows = FlowReader(self.reader)
         self.usage = UsageReader(self.reader)
         self.writer = StoreWriter(
-            connect(url, None),
+            connect(url, None, gateway=gateway),
             gateway,
             history or HISTORY,
             forget_after_s,

@@ -155,21 +155,22 @@ class Accountant:
             if kind in _OF_FLOWS:
                 fields = record.get("flow")
                 digest = fields.get("digest") if type(fields) is dict else None
-                if type(digest) is not str or not (digest in table.live or is_digest(digest)):
+                name = digest + table.tag if type(digest) is str else ""
+                if name not in table.live and not is_digest(digest):
                     self.rejected[f"{kind} without digest"] += 1
                     continue
                 assert type(fields) is dict
                 self._sequence += 1
                 table.sequence = self._sequence
                 if "digest_prev" in fields:
-                    table.rename(digest, fields["digest_prev"])
-                flow = table.live.get(digest) or table.find(digest)
+                    table.rename(name, fields["digest_prev"])
+                flow = table.live.get(name) or table.find(name)
                 if flow is not None:
                     change(flow)
                 if kind in _COUNTERS:
-                    count(table, digest, flow, fields, record)
+                    count(table, name, flow, fields, record)
                 else:
-                    describe(table, digest, flow, fields, record)
+                    describe(table, name, flow, fields, record)
             elif kind == "agent_status":
                 self._take_status(table, read_agent_status(record))
                 self._learn_interfaces(table, read_interfaces(record))
@@ -233,7 +234,7 @@ class Accountant:
         renamed = False
         for name, state in flows.items():
             table = self._table(state.source)
-            flow = Flow.restored(digest_of(name), table, state)
+            flow = Flow.restored(digest_of(name) + table.tag, table, state)
             if flow.id != name:
                 self._builder.rename_stored([name], flow.id)
                 renamed = True
@@ -245,7 +246,7 @@ class Accountant:
         for name, waiting in arrived.items():
             for flow in waiting:
                 self._tables[name].resolve_unclaimed(flow)
-                if flow.ended and flow.digest in self._tables[name].ended:
+                if flow.ended and flow.id in self._tables[name].ended:
                     self._builder.show_ended(flow)
             self._flows.leave_out_external(self._tables[name])
         self._moves.mark_local()
@@ -257,13 +258,13 @@ class Accountant:
     def _restore_flow(self, table: FlowTable, stored: Flow, has_ended: bool) -> None:
         """Take back one flow; ``has_ended``: its netifyd was restarted since."""
         builder = self._builder
-        current = table.find(stored.digest)
+        current = table.find(stored.id)
         if current is None and not has_ended:
-            table.live[stored.digest] = stored
+            table.live[stored.id] = stored
             if not stored.left_out:
                 self.devices.add(key.device for key in (stored.key, stored.peer) if key)
             return
-        if current is not None and not current.ended and current.digest == stored.digest:
+        if current is not None and not current.ended and current.id == stored.id:
             current.born = stored.born
         else:
             builder.remove_stored(stored.id)
@@ -274,7 +275,7 @@ class Accountant:
         if current is None or has_ended or is_another:
             stored.ended = True
             table.resolve_unclaimed(stored)
-            if current is None or current.digest != stored.digest:
+            if current is None or current.id != stored.id:
                 builder.show_ended(stored)
             if is_another and current is not None and not has_ended:
                 table.claim_unclaimed(current)  # it began after the stored one, so all of it is ours

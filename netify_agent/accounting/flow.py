@@ -40,7 +40,7 @@ class Flow:
 
     Call :meth:`~netify_agent.accounting.batch_builder.BatchBuilder.change` before changing one.
 
-    :ivar digest: the latest digest.
+    :ivar id: the flow id, of the latest digest. Table and batches share this one string.
     :ivar table: the flow table of its source.
     :ivar key: row of the local side.
     :ivar peer: row of the other side, if that is a device of this network too.
@@ -64,10 +64,10 @@ class Flow:
         "bytes_down",
         "bytes_up",
         "capture",
-        "digest",
         "ended",
         "first_seen",
         "flows",
+        "id",
         "key",
         "last_seen",
         "packets_down",
@@ -83,8 +83,8 @@ class Flow:
         "unclaimed_packets",
     )
 
-    def __init__(self, digest: str, table: FlowTable) -> None:
-        self.digest = digest
+    def __init__(self, name: str, table: FlowTable) -> None:
+        self.id = name
         self.table = table
         self.key: Key = UNDESCRIBED
         self.peer: Key | None = None
@@ -97,9 +97,9 @@ class Flow:
         self._before_bucket = _ZERO
 
     @classmethod
-    def restored(cls, digest: str, table: FlowTable, state: FlowState) -> Flow:
-        """Return the flow that an earlier run stored as ``state``."""
-        flow = cls(digest, table)
+    def restored(cls, name: str, table: FlowTable, state: FlowState) -> Flow:
+        """Return the flow that an earlier run stored as ``state``; ``name``: its flow id."""
+        flow = cls(name, table)
         flow.flows = state.flows
         flow.key, flow.peer, flow.capture = state.key, state.peer, state.capture
         flow.first_seen, flow.last_seen = state.first_seen, state.last_seen
@@ -109,11 +109,6 @@ class Flow:
         flow.unclaimed_bytes, flow.unclaimed_packets = state.unclaimed_bytes, state.unclaimed_packets
         flow.risk = state.risk
         return flow
-
-    @property
-    def id(self) -> str:
-        """The name of the flow in Redis."""
-        return self.digest + self.table.tag
 
     @property
     def left_out(self) -> bool:

@@ -48,11 +48,12 @@ class FlowAccounting:
     # -- what a flow is --------------------------------------------------------------------------------
 
     def describe(
-        self, table: FlowTable, digest: str, flow: Flow | None, fields: dict[str, Any], record: Record
+        self, table: FlowTable, name: str, flow: Flow | None, fields: dict[str, Any], record: Record
     ) -> None:
         """Take a description.
 
-        :param flow: the flow that is known under ``digest``, if any; its change is announced.
+        :param name: the flow id of the record.
+        :param flow: the flow that is known under ``name``, if any; its change is announced.
         """
         capture, interface = self._place(table, record, fields)
         description = describe(fields, interface)
@@ -60,7 +61,7 @@ class FlowAccounting:
             description = self._identity.assign(description, table.source)
         first_seen, last_seen = description.first_seen, description.last_seen
         table.baseline.hear(last_seen)
-        if flow is not None and flow.digest != digest and _is_earlier(flow, description):
+        if flow is not None and flow.id != name and _is_earlier(flow, description):
             self._builder.counters["records_repeated"] += 1
             return  # an earlier detection of a flow that has been refined under a new digest since
         begins = flow is None or _is_later_flow(flow, description)
@@ -68,15 +69,10 @@ class FlowAccounting:
             self._builder.counters["flows_folded"] += 1
         if flow is None or begins:
             totals = -1, -1
-            if (
-                flow is not None
-                and flow.digest == digest
-                and flow.last_seen >= first_seen
-                and not flow.purged
-            ):
+            if flow is not None and flow.id == name and flow.last_seen >= first_seen and not flow.purged:
                 # Counters of the new flow may have come before its description: they count once.
                 totals = flow.total_bytes, flow.total_packets
-            flow = self._begin(table, digest, flow, description.key, description.peer, capture)
+            flow = self._begin(table, name, flow, description.key, description.peer, capture)
             flow.total_bytes, flow.total_packets = totals
         flow.sequence = table.sequence
         if first_seen:
@@ -91,15 +87,15 @@ class FlowAccounting:
             self._builder.show_ended(flow)
 
     def _begin(
-        self, table: FlowTable, digest: str, old: Flow | None, key: Key, peer: Key | None, capture: int
+        self, table: FlowTable, name: str, old: Flow | None, key: Key, peer: Key | None, capture: int
     ) -> Flow:
-        """A flow begins, perhaps under a digest of ``old``, which has ended then."""
+        """A flow begins, perhaps under the flow id of ``old``, which has ended then."""
         if old is not None:
-            if old.digest == digest:
+            if old.id == name:
                 table.forget(old)
             elif not old.ended:
                 table.end(old, purged=True)
-        flow = table.begin(digest, key, peer, capture)
+        flow = table.begin(name, key, peer, capture)
         self._make_room()
         return flow
 
@@ -122,7 +118,7 @@ class FlowAccounting:
     # -- what a flow carried -----------------------------------------------------------------------------
 
     def count(
-        self, table: FlowTable, digest: str, flow: Flow | None, fields: dict[str, Any], record: Record
+        self, table: FlowTable, name: str, flow: Flow | None, fields: dict[str, Any], record: Record
     ) -> None:
         """Take counters. ``flow`` is as in :meth:`describe`."""
         try:
@@ -136,7 +132,7 @@ class FlowAccounting:
         if flow is None:
             capture, interface = self._place(table, record, None)
             key = UNDESCRIBED if interface is None else row_key(*UNDESCRIBED[:3], interface)
-            flow = self._begin(table, digest, None, key, None, capture)
+            flow = self._begin(table, name, None, key, None, capture)
         if total < 0:  # the record has none: what was known before and the interval
             total = max(flow.total_bytes, 0) + up + down
         if total_packets < 0:
@@ -153,7 +149,7 @@ class FlowAccounting:
                 self._leave_out_if_external(table, flow)
                 self._make_room()
             elif meaning is _Meaning.ANOTHER_FLOW:
-                flow = self._begin_after(table, flow, digest)
+                flow = self._begin_after(table, flow, name)
         flow.sequence = table.sequence
         if seen:
             flow.last_seen = seen
@@ -173,10 +169,10 @@ class FlowAccounting:
         if purge:
             table.end(flow, purged=True)
 
-    def _begin_after(self, table: FlowTable, old: Flow, digest: str) -> Flow:
+    def _begin_after(self, table: FlowTable, old: Flow, name: str) -> Flow:
         """Another flow of the two ends of ``old`` begins. It began after that one, so all of it is ours."""
         risk = old.risk
-        flow = self._begin(table, digest, old, old.key, old.peer, old.capture)
+        flow = self._begin(table, name, old, old.key, old.peer, old.capture)
         flow.risk = risk
         flow.total_bytes = flow.total_packets = 0
         self._leave_out_if_external(table, flow)

@@ -21,14 +21,14 @@ _IDLE_REPORTS = 240  # agent_status records, one each 15 s, after which a silent
 
 
 class FlowTable:
-    """Flows of one source by digest, with the baseline and the capture points of its netifyd.
+    """Flows of one source by flow id, with the baseline and the capture points of its netifyd.
 
     :ivar source: URL of the endpoint.
     :ivar tag: what is appended to a digest to make a flow id.
     :ivar max_ended: ended flows, and earlier digests, that are remembered.
     :ivar sequence: arrival number of the record that is being taken, over all sources.
-    :ivar live: flows that netifyd has not ended and that were not evicted.
-    :ivar ended: flows that ended last, for records that come late.
+    :ivar live: flow id to flow: those that netifyd has not ended and that were not evicted.
+    :ivar ended: the same of flows that ended last, for records that come late.
     """
 
     def __init__(self, source: str, builder: BatchBuilder, rules: CaptureRules, max_ended: int) -> None:
@@ -41,7 +41,7 @@ class FlowTable:
         self.ended: OrderedDict[str, Flow] = OrderedDict()
         self.baseline = Baseline()
         self.capture_points = CapturePoints(rules)
-        self._later_digests: OrderedDict[str, str] = OrderedDict()  # earlier digest to the one after it
+        self._later: OrderedDict[str, str] = OrderedDict()  # earlier flow id to the one after it
         self._reports: deque[int] = deque()  # the sequence at each of the latest agent_status records
         self._builder = builder
 
@@ -49,28 +49,28 @@ class FlowTable:
         """Return the live flows and those that ended last."""
         return [*self.live.values(), *self.ended.values()]
 
-    def find(self, digest: str) -> Flow | None:
-        """Return the flow of a digest: live, ended, or known by a later digest."""
-        flow = self._named(digest)
+    def find(self, name: str) -> Flow | None:
+        """Return the flow of a flow id: live, ended, or known by a later digest."""
+        flow = self._named(name)
         for _ in range(_MAX_CHAIN):
-            later = self._later_digests.get(digest) if flow is None else None
+            later = self._later.get(name) if flow is None else None
             if later is None:
                 break
-            digest = later
-            flow = self._named(digest)
+            name = later
+            flow = self._named(name)
         return flow
 
-    def _named(self, digest: str) -> Flow | None:
-        return self.live.get(digest) or self.ended.get(digest)
+    def _named(self, name: str) -> Flow | None:
+        return self.live.get(name) or self.ended.get(name)
 
-    def begin(self, digest: str, key: Key, peer: Key | None, capture: int) -> Flow:
-        """A flow begins in the given rows. Its digest must be free."""
-        flow = Flow(digest, self)
-        self._later_digests.pop(digest, None)
+    def begin(self, name: str, key: Key, peer: Key | None, capture: int) -> Flow:
+        """A flow begins in the given rows. Its flow id must be free."""
+        flow = Flow(name, self)
+        self._later.pop(name, None)
         flow.sequence = self.sequence
         flow.key, flow.peer, flow.capture = key, peer, capture
         self._builder.begin(flow)
-        self.live[digest] = flow
+        self.live[name] = flow
         self._builder.count_flows(flow, 1)
         return flow
 
@@ -79,27 +79,27 @@ class FlowTable:
         self._builder.change(flow)
         flow.ended, flow.purged = True, purged
         self.resolve_unclaimed(flow)
-        del self.live[flow.digest]
+        del self.live[flow.id]
         self._builder.end(flow)
-        self.ended[flow.digest] = flow
+        self.ended[flow.id] = flow
         while len(self.ended) > self.max_ended:
             self.discard_unclaimed(self.ended.popitem(last=False)[1])
 
     def forget(self, flow: Flow) -> None:
-        """The flow has ended, and its digest is needed for another one."""
+        """The flow has ended, and its flow id is needed for another one."""
         if not flow.ended:
             self.end(flow, purged=True)
-        del self.ended[flow.digest]
+        del self.ended[flow.id]
         self.discard_unclaimed(flow)
 
     def resume(self, flow: Flow) -> None:
         """A flow that had ended goes on."""
         self._builder.change(flow)
-        del self.ended[flow.digest]
+        del self.ended[flow.id]
         flow.ended = flow.purged = False
         flow.sequence = self.sequence  # or it would be the first to be evicted again
         self._builder.begin(flow)
-        self.live[flow.digest] = flow
+        self.live[flow.id] = flow
         self._builder.count_flows(flow, 1 - flow.flows)  # a store that lost its row counts it again
 
     # -- bytes from before the first record ------------------------------------------------------------
@@ -133,47 +133,50 @@ class FlowTable:
 
     # -- digest chains -----------------------------------------------------------------------------------
 
-    def rename(self, digest: str, previous: object) -> None:
-        """A flow goes on as ``digest``; ``previous`` are the digests that it had before (v5), unchecked."""
+    def rename(self, name: str, previous: object) -> None:
+        """A flow goes on as ``name``; ``previous`` are the digests that it had before (v5), unchecked."""
         self.baseline.has_chains = True
         # The flow has a later digest already: this record is late.
-        is_late = self._named(digest) is None and self.find(digest) is not None
-        for earlier in previous[:_MAX_CHAIN] if isinstance(previous, list) else ():
-            if not is_digest(earlier) or earlier == digest:
+        is_late = self._named(name) is None and self.find(name) is not None
+        for digest in previous[:_MAX_CHAIN] if isinstance(previous, list) else ():
+            if not is_digest(digest):
+                continue
+            earlier = digest + self.tag
+            if earlier == name:
                 continue
             old = self._named(earlier)
             if old is None and is_late:
                 continue
-            if self._later_digests.get(earlier) != digest:
-                self._later_digests[earlier] = digest
-                self._later_digests.pop(digest, None)
-                if len(self._later_digests) > self.max_ended:
-                    self._later_digests.popitem(last=False)
+            if self._later.get(earlier) != name:
+                self._later[earlier] = name
+                self._later.pop(name, None)
+                if len(self._later) > self.max_ended:
+                    self._later.popitem(last=False)
             if old is not None:
-                self._continue_as(old, digest)
+                self._continue_as(old, name)
 
-    def _continue_as(self, old: Flow, digest: str) -> None:
-        """``old`` goes on as ``digest``, unless that is another flow of the same two ends already."""
-        current = self._named(digest)
+    def _continue_as(self, old: Flow, name: str) -> None:
+        """``old`` goes on as ``name``, unless that is another flow of the same two ends already."""
+        current = self._named(name)
         if current is not None:
             differ = is_another_flow(old.first_seen, current.first_seen)
             if old.sequence > current.sequence and (differ or (current.purged and not old.purged)):
                 self.forget(current)  # an earlier flow
                 current = None
-                if self._named(old.digest) is not old:
+                if self._named(old.id) is not old:
                     return  # it was pushed out of the ended flows to make room for that one
             elif differ:
                 return
         self._builder.change(old)
         table = self.ended if old.ended else self.live
-        del table[old.digest]
+        del table[old.id]
         if current is not None:
             self.merge(old, current)
             return
-        self._builder.hand_on(old, digest + self.tag)
-        old.digest = digest
+        self._builder.hand_on(old, name)
+        old.id = name
         self._builder.begin(old)
-        table[digest] = old
+        table[name] = old
         if old.ended:
             self._builder.show_ended(old)
 

@@ -19,7 +19,7 @@ class Alert:
 
     :ivar id: 16 hex digits.
     :ivar name: its name in the configuration. An alert of one name may fire for several subjects.
-    :ivar device, application, check: its subject, as far as it has one.
+    :ivar device, group, application, check: its subject, as far as it has one.
     :ivar count: subjects that it stands for; above 1 for a grouped alert: the most at any time.
     :ivar grouped: whether it stands for further subjects than those with alerts of their own.
     :ivar value: what was measured when it fired: bit/s of a rate, a risk score; None for other kinds.
@@ -27,6 +27,8 @@ class Alert:
     :ivar resolved_at: None while it fires.
     :ivar held_until: end of the quiet hours in which it fired; 0: it fired outside of them.
     :ivar receivers: who is told of it.
+    :ivar sent, failed: notifications that were delivered and those that were dropped undelivered, as
+        :func:`told` names them.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Alert:
     started_at: int
     resolved_at: int | None = None
     device: str | None = None
+    group: str | None = None
     application: str | None = None
     check: str | None = None
     count: int = 1
@@ -44,6 +47,8 @@ class Alert:
     value: int | None = None
     held_until: int = 0
     receivers: tuple[str, ...] = ()
+    sent: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
@@ -52,14 +57,18 @@ class Alert:
 
     def summary(self, device_name: Callable[[str], str | None] = lambda device: None) -> str:
         """What happened, in one line, with the name of the device."""
-        who = self.check or self.application or "the gateway"
+        begins = self.text.startswith(WHO) and self.application is None
+        gateway = "The gateway" if begins else "the gateway"
+        who = self.check or gateway
+        if self.group is not None:
+            who = f"{'Group' if begins else 'group'} {self.group}"
         if self.device is not None:
             name = device_name(self.device)
             who = f"{name} ({self.device})" if name and name != self.device else self.device
-            if self.application is not None:
-                who = f"{self.application} of {who}"
-        text = self.text.replace(COUNT, f"{self.count:,}").replace(WHO, who)
-        return text[:1].upper() + text[1:]
+        if self.application is not None:
+            who = self.application if who == gateway else f"{self.application} of {who}"
+        text = self.text[:1].upper() + self.text[1:]  # but names are spelled as they are
+        return text.replace(COUNT, f"{self.count:,}").replace(WHO, who)
 
     def encode(self) -> str:
         """The alert as JSON, without what has its default."""
@@ -80,16 +89,22 @@ class Alert:
         for name, value in members.items():
             if not isinstance(value, _TYPES.get(name, str)):
                 raise ValueError("not an alert")
-        return cls(**{**members, "receivers": tuple(members.get("receivers", ()))})
+        return cls(**{**members, **{name: tuple(members.get(name, ())) for name in _LISTS}})
 
 
+_LISTS = ("receivers", "sent", "failed")
 #: Types of the members that are not text.
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("started_at", "resolved_at", "count", "value", "held_until"), int),
     "grouped": bool,
-    "receivers": list,
+    **dict.fromkeys(_LISTS, list),
 }
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def told(receiver: str, status: str) -> str:
+    """Name a notification of one alert: who is told that it has this status."""
+    return f"{receiver}:{status}"
 
 
 @dataclass(frozen=True)

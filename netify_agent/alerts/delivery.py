@@ -62,13 +62,14 @@ class Delivery:
         clock: RunClock,
         *,
         firing: Callable[[], Sequence[Alert]],
-        on_done: Callable[[str], None],
+        on_done: Callable[[str, bool], None],
         limits: DeliveryLimits = _DEFAULT_LIMITS,
     ) -> None:
         """The queue is empty.
 
         :param firing: returns the alerts to send again, for receivers that need that.
-        :param on_done: called with the name of each notification that was delivered or given up.
+        :param on_done: called with the name of each notification that was delivered (True) or given up
+            (False).
         """
         self.name = name
         self.status = ReceiverStatus()
@@ -151,7 +152,7 @@ class Delivery:
                     break
             else:
                 self._sent()
-                self._done(notification)
+                self._done(notification, delivered=True)
         if not failed:
             failed = not self._refresh(stop)
         if failed:
@@ -209,10 +210,10 @@ class Delivery:
             notification.alert.status,
             error,
         )
-        self._done(notification)
+        self._done(notification, delivered=False)
 
-    def _done(self, notification: Notification) -> None:
+    def _done(self, notification: Notification, *, delivered: bool) -> None:
         with self._lock:
             self._queue.pop(notification.name, None)
             self._refused.pop(notification.name, None)
-        self._on_done(notification.name)
+        self._on_done(notification.name, delivered)

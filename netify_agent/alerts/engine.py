@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from netify_agent.alerts.alert import Alert, Notification, alert_id
+from netify_agent.alerts.alert import Alert, Notification, alert_id, told
 from netify_agent.alerts.clock import RunClock
 from netify_agent.alerts.quiet import quiet_until
 from netify_agent.alerts.rules import Facts, Rule, rule_of
@@ -190,12 +190,9 @@ class AlertEngine:
             self._group(name, rule, [subject for subject, _ in due], facts)
             return
         for subject, value in due:
-            device, application, check = rule.parts(subject)
             alert = replace(
                 self._new(name, rule, subject, rule.text(subject, value, facts), facts),
-                device=device,
-                application=application,
-                check=check,
+                **rule.parts(subject)._asdict(),
                 value=value,
             )
             self._attach(name, subject, alert.id)
@@ -269,6 +266,7 @@ class AlertEngine:
         if oldest is not None:
             self.dropped += 1
             self.cancelled.append(oldest.name)
+            self._note(oldest, delivered=False)
         return notification
 
     def release(self) -> Released:
@@ -292,16 +290,38 @@ class AlertEngine:
         self._state.stored()
         return self._release(self._waiting)
 
-    def delivered(self, names: Iterable[str]) -> None:
-        """These notifications were delivered, or given up."""
-        for name in names:
+    def settle(self, outcomes: Collection[tuple[str, bool]]) -> None:
+        """These notifications, by name, were delivered (True) or given up (False)."""
+        for name, delivered in outcomes:
+            notification = self._state.queued.get(name)
             self._state.unqueue(name)
+            if notification is not None:
+                self._note(notification, delivered=delivered)
+        if outcomes:
+            self._publish()
+
+    def _note(self, notification: Notification, *, delivered: bool) -> None:
+        """Keep with its alert what became of a notification."""
+        alert = self._state.alerts.get(notification.alert.id)
+        if alert is None:
+            return
+        one = told(notification.receiver, notification.alert.status)
+        sent, failed = (*alert.sent, one), (*alert.failed, one)
+        alert = replace(alert, sent=sent) if delivered else replace(alert, failed=failed)
+        self._state.set_alert(alert)
+        if alert.id in self._announced:
+            self._announced[alert.id] = self._with_outcomes(self._announced[alert.id])
+
+    def _with_outcomes(self, announced: Alert) -> Alert:
+        """The alert with what became of its notifications since."""
+        alert = self._state.alerts.get(announced.id, announced)
+        return replace(announced, sent=alert.sent, failed=alert.failed)
 
     def _release(self, announcements: list[_Announcement]) -> Released:
         released = Released([], [])
         for one in announcements:
             before = self._announced.get(one.alert.id)
-            self._announced[one.alert.id] = one.alert
+            self._announced[one.alert.id] = self._with_outcomes(one.alert)
             if before is None or before.status != one.alert.status:
                 released.alerts.append(one.alert)
             released.notifications.extend(

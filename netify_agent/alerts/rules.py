@@ -1,6 +1,7 @@
 """What is wrong, by the rules of the configuration: from facts to subjects. No I/O, no state.
 
-A subject is what one alert is about: a device, an application, an endpoint or a check; empty: the gateway.
+A subject is what one alert is about: a device, a group, an application, an endpoint or a check; empty: the
+gateway.
 To add a kind, write a class with the members of :class:`Rule`, and add it to :func:`rule_of`.
 """
 
@@ -44,6 +45,7 @@ class Facts:
     :ivar store_age_s: how long a store that was new has been written; None: it was not new.
     :ivar rates: returns the rates of a device, or of the gateway (empty name): its own, and by application.
     :ivar moving: names of all that have a rate.
+    :ivar groups: returns the groups of a device.
     """
 
     at_ms: int
@@ -56,6 +58,7 @@ class Facts:
     new_devices: Collection[str] = ()
     rates: Callable[[str], tuple[Pair, Mapping[str, Pair]]] = lambda name: ((0, 0), {})
     moving: Collection[str] = ()
+    groups: Callable[[str], Collection[str]] = lambda device: ()
 
 
 class Subject(NamedTuple):
@@ -64,6 +67,7 @@ class Subject(NamedTuple):
     device: str | None = None
     application: str | None = None
     check: str | None = None
+    group: str | None = None
 
 
 @dataclass
@@ -126,10 +130,10 @@ class RateRule:
 
     def _rates(self, facts: Facts) -> Iterable[tuple[str, Pair]]:
         device, application = self.settings.device, self.settings.application
-        owners = facts.moving if device == EACH else (device or "",)
-        for owner in owners:
-            if device == EACH and owner in ("", OTHER_DEVICE):
-                continue  # the gateway, and what is no single device
+        if self.settings.group is not None:
+            yield from _rates_of_groups(facts, self.settings.group.name, application)
+            return
+        for owner in _single_devices(facts) if device == EACH else (device or "",):
             total, by_application = facts.rates(owner)
             if application == EACH:
                 yield from by_application.items()
@@ -144,10 +148,12 @@ class RateRule:
         return self.settings.for_s, self.settings.for_s
 
     def parts(self, subject: str) -> Subject:
-        """A device or an application, as configured."""
-        device, application = self.settings.device, self.settings.application
+        """A device, a group or an application, as configured."""
+        device, group, application = self.settings.device, self.settings.group, self.settings.application
         if application == EACH:
-            return Subject(device, subject)
+            return Subject(device, subject, group=group.name if group else None)
+        if group is not None:
+            return Subject(None, application, group=subject)
         return Subject(subject if device == EACH else device, application)
 
     def text(self, subject: str, value: int | None, facts: Facts) -> str:
@@ -156,7 +162,8 @@ class RateRule:
 
     def group_text(self) -> str:
         """The bound."""
-        of = "applications" if self.settings.application == EACH else "devices"
+        of = "groups" if self.settings.group is not None else "devices"
+        of = "applications" if self.settings.application == EACH else of
         return f"{COUNT} {of} above {self._bound()}{self._direction()}"
 
     def _direction(self) -> str:
@@ -330,6 +337,30 @@ def rule_of(settings: Alert) -> Rule:
         return RiskRule(settings)
     assert isinstance(settings, HealthAlert)
     return HealthRule(settings)
+
+
+def _single_devices(facts: Facts) -> Iterable[str]:
+    """What has a rate, but the gateway, and what is no single device."""
+    return (name for name in facts.moving if name not in ("", OTHER_DEVICE))
+
+
+def _rates_of_groups(facts: Facts, group: str, application: str | None) -> Iterable[tuple[str, Pair]]:
+    """The sums over the members: by group, or by application of one group."""
+    sums: dict[str, Pair] = {}
+    for device in _single_devices(facts):
+        groups = [one for one in facts.groups(device) if group in (EACH, one)]
+        if not groups:
+            continue
+        rates: Mapping[str, Pair]
+        total, by_application = facts.rates(device)
+        if application == EACH:
+            rates = by_application
+        else:
+            rates = dict.fromkeys(groups, by_application.get(application, (0, 0)) if application else total)
+        for subject, (up, down) in rates.items():
+            before = sums.get(subject, (0, 0))
+            sums[subject] = before[0] + up, before[1] + down
+    return sums.items()
 
 
 def spell_rate(rate: int) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from netify_agent.alerts.alert import Alert
 from netify_agent.enrich import Directory
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.store.changes_reader import Changes
@@ -190,6 +191,27 @@ class Documents:
             "groups": self.device_groups(row.device),
             **_counts(row),
             **_seen(row),
+        }
+
+    def alert(self, alert: Alert) -> Document:
+        """An element of ``alerts``, and the data of an event."""
+        return {
+            "id": alert.id,
+            "alert": alert.name,
+            "kind": alert.kind,
+            "severity": alert.severity,
+            "status": alert.status,
+            "summary": alert.summary(self.device_name),
+            "device": alert.device,
+            "device_name": self.device_name(alert.device) if alert.device else None,
+            "group": alert.group,
+            "application": alert.application,
+            "check": alert.check,
+            "grouped": alert.grouped,
+            "count": alert.count,
+            "value": alert.value,
+            "started_at": rfc3339(alert.started_at),
+            "resolved_at": rfc3339(alert.resolved_at),
         }
 
     def device_name(self, device: str) -> str | None:

@@ -1,7 +1,8 @@
-"""The latest flushes of this process: which devices each changed, and who waits for the next one.
+"""The latest flushes and alerts of this process: what a flush changed, and who waits for the next one.
 
-The flusher's thread records each flush that Redis took. ``/events`` resumes from this log, and cached
-answers are valid until it grows. Reads nothing and knows no HTTP.
+The flusher's thread records each flush that Redis took, and alerts that fire or are resolved. ``/events``
+resumes from this log, and cached answers are valid until it has another flush. Reads nothing and knows no
+HTTP.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from netify_agent.alerts.alert import Alert
 
 Stamp = tuple[int, int]  #: number of a flush, and our clock when its batch was taken, ms since the epoch
 
@@ -31,20 +34,38 @@ class Span:
     devices: frozenset[str]
 
 
+@dataclass(frozen=True)
+class _LoggedAlert:
+    """An alert that fired or was resolved.
+
+    :ivar number: counts up from 1 in this process.
+    :ivar sequence: the flush that made it known; the next one if there was none.
+    """
+
+    number: int
+    sequence: int
+    alert: Alert
+
+
 class FlushLog:
     """A bounded log of flushes. Thread-safe."""
 
-    def __init__(self, max_flushes: int = 240, max_names: int = 100_000) -> None:
+    def __init__(self, max_flushes: int = 240, max_names: int = 100_000, max_alerts: int = 1000) -> None:
         """The log is empty, and nobody follows it.
 
         :param max_flushes: flushes to remember; the default is an hour at the default interval.
         :param max_names: device names to remember in all flushes together; the default takes about 10 MB.
+        :param max_alerts: alerts to remember; the default takes about 0.5 MB.
         """
         self._max_flushes = max_flushes
         self._max_names = max_names
         self._changed = threading.Condition()  # guards all that follows; notified when any of it changes
         self._flushes: deque[Span] = deque()  # spans of one flush each
         self._names = 0  # device names in all of them
+        self._max_alerts = max_alerts
+        self._alerts: deque[_LoggedAlert] = deque()
+        self._alert_number = 0  # of the latest alert
+        self._alerts_from = 0  # the alerts of all flushes after this one are in the log
         self._moving: frozenset[str] = frozenset()  # devices with a rate after the last flush
         self._valid_from = 0  # lowest sequence number that identifies a flush
         self._generation = 0
@@ -66,6 +87,7 @@ class FlushLog:
                 self._generation += 1
                 self._flushes.clear()
                 self._names = 0
+                self._alerts.clear()
                 last = None
             if last is None:
                 self._valid_from = max(self._valid_from, sequence)
@@ -79,6 +101,30 @@ class FlushLog:
             ):
                 self._names -= len(self._flushes.popleft().devices)
             self._changed.notify_all()
+
+    def announce(self, alerts: Iterable[Alert]) -> None:
+        """Record alerts that fired or were resolved, before the flush that made them known."""
+        with self._changed:
+            sequence = self._flushes[-1].sequence + 1 if self._flushes else 0
+            for alert in alerts:
+                self._alert_number += 1
+                self._alerts.append(_LoggedAlert(self._alert_number, sequence, alert))
+            while len(self._alerts) > self._max_alerts:
+                self._alerts_from = self._alerts.popleft().sequence
+            self._changed.notify_all()
+
+    def alerts_before(self, position: int | None) -> int:
+        """The number of the last alert that who knows flush ``position`` knows too; None: knows all."""
+        with self._changed:
+            if position is None:
+                return self._alert_number
+            later = (one.number - 1 for one in self._alerts if one.sequence > position)
+            return next(later, self._alert_number)
+
+    def alerts_after(self, number: int) -> tuple[int, list[Alert]]:
+        """The alerts after alert ``number``, and the number of the last one."""
+        with self._changed:
+            return self._alert_number, [one.alert for one in self._alerts if one.number > number]
 
     @property
     def latest(self) -> Span | None:
@@ -94,7 +140,8 @@ class FlushLog:
     def since(self, sequence: int) -> Span | None:
         """The flushes after flush ``sequence``; None if that one is no longer, or not yet, in the log."""
         with self._changed:
-            if not self._flushes or not self._flushes[0].sequence <= sequence <= self._flushes[-1].sequence:
+            first = max(self._flushes[0].sequence, self._alerts_from) if self._flushes else 0
+            if not self._flushes or not first <= sequence <= self._flushes[-1].sequence:
                 return None
             later = [span for span in self._flushes if span.sequence > sequence]
             if not later:
@@ -161,8 +208,8 @@ class FlushLog:
             self._closed = True
             self._changed.notify_all()
 
-    def wait(self, sequence: int | None, generation: int, timeout_s: float) -> bool:
-        """Wait until the last flush is not number ``sequence``.
+    def wait(self, sequence: int | None, alert: int, generation: int, timeout_s: float) -> bool:
+        """Wait until the last flush is not number ``sequence``, or the last alert not number ``alert``.
 
         :param sequence: None: wait for the first flush.
         :param generation: :attr:`generation` when the follower came.
@@ -173,9 +220,10 @@ class FlushLog:
         def must_leave() -> bool:
             return self._closed or self._generation != generation
 
-        def flushed() -> bool:
-            return (self._flushes[-1].sequence if self._flushes else None) != sequence
+        def news() -> bool:
+            last = self._flushes[-1].sequence if self._flushes else None
+            return last != sequence or self._alert_number != alert
 
         with self._changed:
-            self._changed.wait_for(lambda: must_leave() or flushed(), timeout_s)
+            self._changed.wait_for(lambda: must_leave() or news(), timeout_s)
             return not must_leave()

@@ -1,6 +1,6 @@
 """The settings of ``alerts:``: what is watched, and when that is an alert.
 
-Each kind of alert is a class. Names of receivers are checked against ``notify:`` in ``settings``.
+Each kind of alert is a class. Names of receivers and groups are checked in ``settings``.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import ClassVar
 import yaml
 
 from netify_agent.config import types, yaml_reader
-from netify_agent.config.device_types import mac_address
+from netify_agent.config.device_types import group_name, mac_address
 from netify_agent.config.yaml_reader import Conflict, Expected, one_of, parsed, reads, section
 
 MAX_ALERTS = 100
@@ -37,8 +37,8 @@ class QuietHours:
 
 
 @dataclass(frozen=True)
-class ReceiverName:
-    """A receiver of ``notify:``, and the line that names it."""
+class Reference:
+    """A name that another section defines, a receiver or a group, and the line that it is used in."""
 
     name: str
     line: int = field(default=0, compare=False)
@@ -89,8 +89,11 @@ def application(text: str) -> str:
     return text
 
 
-def _receiver(node: yaml.Node) -> ReceiverName:
-    return ReceiverName(parsed(types.plain_name)(node), yaml_reader.line_of(node))
+def _reference(parse: Callable[[str], str]) -> yaml_reader.Reader[Reference]:
+    def read(node: yaml.Node) -> Reference:
+        return Reference(parsed(parse)(node), yaml_reader.line_of(node))
+
+    return read
 
 
 def _duration(least_s: int) -> yaml_reader.Reader[int]:
@@ -109,16 +112,16 @@ class Alert:
 
     severity: str = field(default="warning", metadata=reads(parsed(one_of(*SEVERITIES))))
     quiet: QuietHours | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(quiet_hours))))
-    notify: tuple[ReceiverName, ...] | None = field(
-        default=None, metadata=reads(yaml_reader.optional(yaml_reader.list_of(_receiver)))
+    notify: tuple[Reference, ...] | None = field(
+        default=None, metadata=reads(yaml_reader.optional(yaml_reader.list_of(_reference(types.plain_name))))
     )
 
 
 @dataclass(frozen=True)
 class RateAlert(Alert):
-    """A rate above ``above`` bit/s for ``for_s`` seconds, of the gateway, a device or an application.
+    """A rate above ``above`` bit/s for ``for_s`` seconds, of gateway, device, group or application.
 
-    :ivar device: its name, :data:`EACH`, or None for all together; ``application`` likewise.
+    :ivar device: its name, :data:`EACH`, or None for all together; ``group`` and ``application`` likewise.
     """
 
     kind = "rate"
@@ -127,13 +130,22 @@ class RateAlert(Alert):
     for_s: int = field(default=300, metadata=reads(_duration(1), "for"))
     direction: str = field(default="both", metadata=reads(parsed(one_of(*DIRECTIONS))))
     device: str | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(device_or(EACH)))))
+    group: Reference | None = field(
+        default=None, metadata=reads(yaml_reader.optional(_reference(group_name)))
+    )
     application: str | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(application))))
 
 
-def _each_once(alert: RateAlert) -> Conflict | None:
-    if (alert.device, alert.application) != (EACH, EACH):
+def _one_subject(alert: RateAlert) -> Conflict | None:
+    if alert.device is not None and alert.group is not None:
+        return Conflict(("group", "device"), "expected one of device and group, found both")
+    if alert.application != EACH:
         return None
-    return Conflict(("application", "device"), "expected the tag of an application beside device: each")
+    for key, name in (("device", alert.device), ("group", alert.group and alert.group.name)):
+        if name == EACH:
+            text = f"expected the tag of an application beside {key}: each"
+            return Conflict(("application", key), text)
+    return None
 
 
 @dataclass(frozen=True)
@@ -192,7 +204,7 @@ read_alerts: yaml_reader.Reader[Alerts] = yaml_reader.mapping_of(
     yaml_reader.variants(
         "kind",
         {
-            RateAlert.kind: section(RateAlert, _each_once),
+            RateAlert.kind: section(RateAlert, _one_subject),
             NewDeviceAlert.kind: section(NewDeviceAlert),
             SilentAlert.kind: section(SilentAlert),
             RiskAlert.kind: section(RiskAlert),

@@ -8,12 +8,11 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import yaml
 
-from netify_agent.config import device_types, secrets, types, yaml_reader
-from netify_agent.config.alerts import Alerts, read_alerts
+from netify_agent.config import device_types, redis_url, secrets, types, yaml_reader
+from netify_agent.config.alerts import EACH, Alerts, RateAlert, read_alerts
 from netify_agent.config.calendar import Calendar, load_zone
 from netify_agent.config.notify import Receivers, read_receivers
 from netify_agent.config.types import Endpoint, Resolution
@@ -37,6 +36,7 @@ __all__ = [
 ]
 
 _path = parsed(types.absolute_path)
+_redis_url = parsed(redis_url.redis_url, secret=True)
 _no_path = yaml_reader.optional(_path)
 
 
@@ -144,7 +144,7 @@ def _key_with_certificate(tls: RedisTlsSettings) -> yaml_reader.Conflict | None:
 class RedisSettings:
     """The connection to Redis. ``url`` may contain a password; display ``safe_url`` instead."""
 
-    url: str = field(default="redis://127.0.0.1:6379/0", metadata=reads(parsed(types.redis_url, secret=True)))
+    url: str = field(default="redis://127.0.0.1:6379/0", metadata=reads(_redis_url))
     password_file: str | None = field(default=None, metadata=reads(_no_path))
     tls: RedisTlsSettings = field(
         default=RedisTlsSettings(), metadata=reads(section(RedisTlsSettings, _key_with_certificate))
@@ -295,11 +295,12 @@ class NameSettings:
 
 
 def _consistent_redis(redis: RedisSettings) -> yaml_reader.Conflict | None:
-    if redis.password_file is not None and urlsplit(redis.url).password is not None:
+    url = redis_url.read(redis.url)
+    if redis.password_file is not None and url.has_password:
         text = "expected one password, found one in redis.url too"
         return yaml_reader.Conflict(("password_file", "url"), text)
-    if redis.tls != RedisTlsSettings() and not redis.url.startswith("rediss://"):
-        text = f"expected a redis.url that begins with rediss://, found '{redis.safe_url}'"
+    if redis.tls != RedisTlsSettings() and not url.is_tls:
+        text = f"expected a redis.url that begins with rediss, found '{redis.safe_url}'"
         return yaml_reader.Conflict(("tls", "url"), text)
     return None
 
@@ -347,21 +348,23 @@ class Settings:
     notify: Receivers = field(default_factory=dict, metadata=reads(read_receivers))
 
 
-def _known_receivers(settings: Settings) -> yaml_reader.Conflict | None:
-    """Check that each receiver that an alert names exists."""
+def _known_names(settings: Settings) -> yaml_reader.Conflict | None:
+    """Check that each receiver and group that an alert names exists."""
     for name, alert in settings.alerts.items():
-        for receiver in alert.notify or ():
-            if receiver.name not in settings.notify:
-                known = ", ".join(settings.notify) or "and there is none"
-                text = f"expected a receiver of notify ({known}), found '{receiver.name}'"
-                path = f"alerts.{name}.notify"
-                return yaml_reader.Conflict(("alerts", "notify"), text, receiver.line, path)
+        group = alert.group if isinstance(alert, RateAlert) else None
+        used = [(group, "group", "each, or a group of groups", {EACH, *settings.groups})] if group else []
+        used += [(one, "notify", "a receiver of notify", set(settings.notify)) for one in alert.notify or ()]
+        for reference, key, what, known in used:
+            if reference.name not in known:
+                names = ", ".join(sorted(known - {EACH})) or "and there is none"
+                text = f"expected {what} ({names}), found '{reference.name}'"
+                return yaml_reader.Conflict(("alerts",), text, reference.line, f"alerts.{name}.{key}")
     return None
 
 
 def parse(text: str, source: str) -> Settings:
     """Read settings from YAML text; ``source`` names it in errors. Raises ConfigError with all problems."""
-    return yaml_reader.read_document(text, source, section(Settings, _known_receivers))
+    return yaml_reader.read_document(text, source, section(Settings, _known_names))
 
 
 def load(path: str | None) -> Settings:

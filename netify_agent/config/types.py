@@ -1,4 +1,4 @@
-"""Parsers for single values of the configuration: endpoints, hosts, paths, URLs, durations, resolutions.
+"""Parsers for single values of the configuration: endpoints, hosts, paths, durations, resolutions.
 
 Parsers of text, which raise ``Expected``, and the types they make. It must not know any key.
 """
@@ -8,12 +8,13 @@ import re
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
-from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 
 from netify_agent.config import calendar, yaml_reader
+from netify_agent.config.calendar import MONTH_S
 from netify_agent.config.yaml_reader import Expected, Problem, Refused, parsed
 
 _MAX_SOCKET_PATH_BYTES = 107  # unix(7): sun_path is 108 bytes and ends in a NUL
@@ -40,9 +41,9 @@ class Endpoint:
     def from_url(cls, url: str, shape: str = "unix:///path or tcp://host:port") -> "Endpoint":
         """Read ``unix:///path`` or ``tcp://host:port``. Raises Expected with ``shape``."""
         if url.startswith("unix:///"):
-            return cls("unix", path=_socket_path(url[len("unix://") :]))
+            return cls("unix", path=socket_path(url[len("unix://") :]))
         match = re.fullmatch(r"tcp://(?:\[([^]]*:[^]]*)]|([^]:[]+)):([0-9]{1,5})", url)
-        if not match or not (host := _host(match[1] or match[2])):
+        if not match or not (host := host_name(match[1] or match[2])):
             raise Expected(shape)
         if not 1 <= int(match[3]) <= 65535:
             raise Expected(f"{shape} with a port from 1 to 65535")
@@ -85,7 +86,7 @@ class Resolution:
     name: str
 
 
-def _host(text: str) -> str:
+def host_name(text: str) -> str:
     """Return an address or host name in canonical form; empty if it is neither."""
     if not re.fullmatch(r"[A-Za-z0-9_.:%-]{1,253}", text):
         return ""
@@ -101,7 +102,8 @@ def _host(text: str) -> str:
     return name
 
 
-def _socket_path(path: str) -> str:
+def socket_path(path: str) -> str:
+    """Check the path of a Unix socket; returns it. Raises Expected."""
     if path.endswith("/") or len(path.encode()) > _MAX_SOCKET_PATH_BYTES:
         raise Expected(f"a socket path of at most {_MAX_SOCKET_PATH_BYTES} bytes that names no directory")
     return path
@@ -140,7 +142,7 @@ def listen(text: str) -> Endpoint:
 
 def host_header(text: str) -> str:
     """Read a host name or address that clients may use in requests. Raises Expected."""
-    host = _host(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+    host = host_name(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
     if not host:
         raise Expected("a host name or address without a port")
     return host
@@ -152,7 +154,7 @@ def origin(text: str) -> str:
     Raises Expected, also for ``*`` and ``null``, which match every page.
     """
     match = re.fullmatch(r"(https?)://(?:\[([^]]*:[^]]*)]|([^]:[/]+))(?::([0-9]{1,5}))?/?", text.lower())
-    host = _host(match[2] or match[3]) if match else ""
+    host = host_name(match[2] or match[3]) if match else ""
     if not match or not host or not 1 <= int(match[4] or 1) <= 65535:
         raise Expected("an origin of web pages such as https://grafana.example.net")
     port = f":{int(match[4])}" if match[4] and int(match[4]) != {"http": 80, "https": 443}[match[1]] else ""
@@ -163,59 +165,6 @@ def absolute_path(text: str) -> str:
     """Read an absolute path. Raises Expected for a relative one."""
     if not text.startswith("/"):
         raise Expected("an absolute path")
-    return text
-
-
-_TLS_PARAMETERS = {
-    "ssl_ca_certs": r"/.+",
-    "ssl_certfile": r"/.+",
-    "ssl_keyfile": r"/.+",
-    "ssl_cert_reqs": "required|optional|none",
-    "ssl_check_hostname": "true|false",
-}
-
-
-def redis_url(text: str) -> str:
-    """Check a URL as ``from_url`` of redis-py 3.5.3 to 8.1 reads it. Raises Expected."""
-    shape = Expected("redis://host:port/db, rediss://host:port/db or unix:///path?db=0")
-    if re.match(r"(rediss?[+-])?(sentinel|cluster)s?:|(sentinel|cluster)[+-]rediss?:", text):
-        raise Expected(
-            "redis://, rediss:// or unix://, with the address of the primary: Sentinel and Cluster are not "
-            "supported yet"
-        )
-    scheme, _, rest = text.partition("://")
-    user_info, at, _ = rest.rpartition("@")
-    if scheme in ("redis", "rediss", "unix") and at and not rest.startswith("/"):
-        raw = re.search(r"[#/?\s]", user_info)
-        if raw:
-            raise Expected(
-                f"'{raw[0]}' in the password as %{ord(raw[0]):02X} (percent-encoded), or redis.password_file"
-            )
-    try:
-        url = urlsplit(text)
-        port = url.port
-    except ValueError:
-        raise shape from None
-    if scheme not in ("redis", "rediss", "unix") or re.search(r"[\s#]", text):
-        raise shape
-    pairs = parse_qsl(url.query, keep_blank_values=True)
-    query = dict(pairs)
-    allowed = {"db": "[0-9]{1,6}", **(_TLS_PARAMETERS if scheme == "rediss" else {})}
-    wrong = any(
-        name not in allowed or not re.fullmatch(allowed[name], value) for name, value in query.items()
-    )
-    if wrong or len(pairs) != len(query) or bool(url.query) != bool(query):
-        known = "db=<number>, ssl_ca_certs=/<path>, ssl_certfile=, ssl_keyfile=, ssl_cert_reqs=required"
-        found = "db=<number>" if scheme != "rediss" else f"{known} and ssl_check_hostname=true"
-        raise Expected(f"nothing but {found} after the '?' of the URL")
-    if url.scheme == "unix":
-        if url.netloc.rpartition("@")[2] or not url.path.startswith("/"):
-            raise shape
-        _socket_path(url.path)
-    elif port == 0 or not _host(url.hostname or "") or not re.fullmatch(r"(/[0-9]{0,6})?", url.path):
-        raise shape
-    elif url.path.strip("/") and "db" in query:
-        raise Expected("one number of a database, not one in the path and one after the '?'")
     return text
 
 
@@ -307,7 +256,7 @@ def history(node: yaml.Node) -> tuple[Resolution, ...]:
         except Refused as refused:
             problems += [problem.under(yaml_reader.key_shown(key)) for problem in refused.problems]
     ordered = sorted(found)
-    for shorter_s, step_s in zip(ordered, ordered[1:], strict=False):
+    for shorter_s, step_s in pairwise(ordered):
         # Months are whole days, so what divides a day divides them.
         if (calendar.DAY_S if step_s == MONTH_S else step_s) % shorter_s:
             resolution, key_node = found[step_s]

@@ -26,6 +26,7 @@ from netify_agent.api.exposition import Exposition
 from netify_agent.config.settings import Settings
 from netify_agent.daemon.status import Status
 from netify_agent.daemon.worker import Body, Worker
+from netify_agent.enrich import Directory
 from netify_agent.store.alert_store import AlertStore
 from netify_agent.store.flush import Flush, FlushFacts, Restored
 from netify_agent.store.rows import decode_rates
@@ -47,24 +48,28 @@ class Alerting:
         settings: Settings,
         store: AlertStore,
         status: Status,
-        name_of: Callable[[str], str | None],
+        directory: Callable[[], Directory],
         start: Callable[[str, Body], Worker],
+        announce: Callable[[list[Alert]], None],
     ) -> None:
         """Starts nothing yet. Raises ConfigError if a secret can't be read.
 
-        :param name_of: returns the display name of a device.
+        :param directory: returns the names and groups of devices.
         :param start: starts a thread with this name and body.
+        :param announce: called with alerts that fired or were resolved.
         """
         self._clock = RunClock()
         self._engine = AlertEngine(settings.gateway, self._clock)
         self._store = store
         self._gateway = settings.gateway
         self._status = status
-        self._name_of = name_of
+        status.alerts, status.receivers = self.summary, self.document
+        self._directory = directory
         self._start = start
+        self._announce = announce
         self._deliveries: dict[str, Delivery] = {}
         self._threads: dict[str, Worker] = {}
-        self._delivered: deque[str] = deque()  # filled by the receivers' threads
+        self._outcomes: deque[tuple[str, bool]] = deque()  # filled by the receivers' threads
         self._next: Settings | None = None  # to be used from the next evaluation on
         self._batch: Batch | None = None  # the latest that was evaluated
         self._changes: tuple[Changes, bool] = ({}, False)
@@ -96,7 +101,7 @@ class Alerting:
             delivery = Delivery(
                 *(name, sender, give_up_after_s, self._clock),
                 firing=lambda name=name: self._firing(name),  # type: ignore[misc]
-                on_done=self._delivered.append,
+                on_done=lambda name, delivered: self._outcomes.append((name, delivered)),
             )
             self._deliveries[name] = delivery
             self._threads[name] = self._start(f"notify {name}", delivery.run)
@@ -135,6 +140,7 @@ class Alerting:
                     devices=facts.devices,
                     rates=rates,
                     moving=facts.rates,
+                    groups=lru_cache(maxsize=None)(self._groups_of),
                 )
             )
             self._batch = flush.batch
@@ -158,8 +164,7 @@ class Alerting:
         settings, self._next = self._next, None
         if settings is not None:
             self._engine.configure(settings.alerts, settings.notify, settings.calendar.calendar())
-        names = [self._delivered.popleft() for _ in range(len(self._delivered))]
-        self._engine.delivered(names)
+        self._engine.settle([self._outcomes.popleft() for _ in range(len(self._outcomes))])
 
     def _checks(self) -> dict[str, str | None]:
         """The checks of the agent's health."""
@@ -185,6 +190,8 @@ class Alerting:
         for alert in released.alerts:
             level = _LEVELS[alert.severity] if alert.status == FIRING else logging.INFO
             log.log(level, "alert %s %s: %s", alert.name, alert.status, self.describe(alert))
+        if released.alerts:
+            self._announce(released.alerts)
 
     # -- for everybody -------------------------------------------------------------------------------------
 
@@ -192,9 +199,20 @@ class Alerting:
         """The text of an alert, with the name of its device."""
         return alert.summary(self._name_of)
 
+    def _name_of(self, device: str) -> str | None:
+        return self._directory().name(device, (), None)
+
+    def _groups_of(self, device: str) -> list[str]:
+        return self._directory().groups(device, (), self._name_of(device))
+
     def alerts(self) -> tuple[Alert, ...]:
         """All alerts that were announced, the latest first."""
         return self._engine.known_alerts
+
+    def summary(self) -> dict[str, int]:
+        """``alerts`` of ``/status``."""
+        active = sum(one.resolved_at is None for one in self._engine.known_alerts)
+        return {"configured": len(self._status.settings.alerts), "active": active}
 
     def document(self) -> list[dict[str, Any]]:
         """The receivers, for ``/status``."""

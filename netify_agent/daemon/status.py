@@ -33,7 +33,7 @@ class Status:
     :ivar writer: state of the flusher; :ivar accountant: the accounting.
     :ivar listeners: one for each endpoint.
     :ivar started: start of this process, agent's clock, seconds since the epoch.
-    :ivar receivers: returns the state of the receivers of notifications.
+    :ivar alerts: returns the number of alerts; :ivar receivers: the state of the receivers of notifications.
     :ivar web_queue: number of requests that wait for a thread; :ivar event_clients: of clients of
         ``/events``.
     """
@@ -48,6 +48,7 @@ class Status:
         self.started = time.time()
         self.web_queue: Callable[[], int] = lambda: 0
         self.event_clients: Callable[[], int] = lambda: 0
+        self.alerts: Callable[[], dict[str, int]] = lambda: {"configured": 0, "active": 0}
         self.receivers: Callable[[], list[dict[str, Any]]] = list
         self._reader = reader
 
@@ -130,6 +131,7 @@ class Status:
                 "last_flush": _moment(self.writer.last_flush),
                 "flush_ms": round(self.writer.flush_ms, 3) if self.writer.flushes else None,
             },
+            "alerts": self.alerts(),
             "receivers": self.receivers(),
             "web": {"queue": self.web_queue(), "event_clients": self.event_clients()},
         }

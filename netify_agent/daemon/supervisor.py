@@ -38,7 +38,7 @@ from netify_agent.enrich import Directory
 from netify_agent.store.alert_store import AlertStore
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.client import StoreError, StoreTaken, connect
-from netify_agent.store.flush import Flush
+from netify_agent.store.flush import Flush, Restored
 from netify_agent.store.flusher import Flusher, FlusherLimits, FlusherStatus
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.lease import Lease, lease_s
@@ -49,8 +49,7 @@ log = logging.getLogger(__name__)
 
 EX_STORE_TAKEN = 69  # sysexits.h: EX_UNAVAILABLE; the unit's RestartPreventExitStatus lists it
 #: Settings that a reload can't change, because they determine where the data is stored.
-_FIXED = ("gateway", "redis", "history")
-
+_FIXED = ("gateway", "redis", "history", "calendar")
 
 _DEFAULT_LIMITS = SupervisorLimits()
 
@@ -85,8 +84,7 @@ class Supervisor:
         self._flush_log = FlushLog()
         self._flusher_status = FlusherStatus()
         self._listeners = Listeners(
-            self._accountant,
-            self._lock,
+            *(self._accountant, self._lock),
             lambda name, body: self._worker(name, body, limits.listener_s),
         )
         self._web: list[Worker] = []  # the server, and the TLS relay in front of it
@@ -104,20 +102,21 @@ class Supervisor:
         settings = self._settings
         try:
             redis, password = settings.redis, settings.redis.password()
-            client = connect(redis.url, password, redis.tls)
-            self._reader = StoreReader(connect(redis.url, password, redis.tls), settings.gateway)
+            client, of_reader = (
+                connect(redis.url, password, redis.tls, gateway=settings.gateway) for _ in range(2)
+            )
+            self._reader = StoreReader(of_reader, settings.gateway)
             self._directory = self._new_directory(settings)
             self._status = Status(settings, self._flusher_status, self._accountant, self._reader)
             self._alerting = Alerting(
                 *(settings, AlertStore(client, settings.gateway), self._status),
-                name_of=lambda device: self._directory.name(device, [], None),
+                directory=lambda: self._directory,
                 start=lambda name, body: self._worker(name, body, self._limits.notify_s),
+                announce=self._flush_log.announce,
             )
             steps = HistorySteps.of(settings.history, settings.calendar.calendar())
             self._store = StoreWriter(
-                client,
-                settings.gateway,
-                steps,
+                *(client, settings.gateway, steps),
                 settings.devices.forget_after_s,
                 max_devices=settings.devices.max,
                 lease=Lease(lease_s(settings.interval_s)),
@@ -131,11 +130,10 @@ class Supervisor:
                 steps,
                 self._flushed,
                 audit=SumAudit(client, settings.gateway),
-                on_open=self._alerting.opened,
+                on_open=self._opened,
                 on_failure=self._alerting.failed,
                 status=self._flusher_status,
             )
-            self._status.receivers = self._alerting.document
             self._status.web_queue = lambda: self._server.queue_length
             self._status.event_clients = lambda: self._flush_log.followers
             self._access, context = _access_and_tls(settings)
@@ -150,10 +148,7 @@ class Supervisor:
         self._status.listeners = self._listeners.start(settings.netifyd, tokens)
         log.info(
             "netify-agent %s: gateway %s, Redis %s, API on %s",
-            __version__,
-            settings.gateway,
-            settings.redis.safe_url,
-            settings.web.listen,
+            *(__version__, settings.gateway, settings.redis.safe_url, settings.web.listen),
         )
         self._manager.status(self._status.line())
         self._manager.ready()
@@ -247,6 +242,10 @@ class Supervisor:
     def _expose(self, out: Exposition, redis_up: bool) -> None:
         expose(self._status, out, redis_up)
         self._alerting.expose(out)
+
+    def _opened(self, restored: Restored) -> None:
+        self._fill_directory()  # the groups of alerts need it from the first flush on
+        self._alerting.opened(restored)
 
     def _flushed(self, flush: Flush) -> None:
         """Pass the devices of ``flush`` to the directory and wake the clients of ``/events``."""

@@ -29,7 +29,7 @@ _DHCP_CLIENT_PORTS = (68, 546)  # a tuple, because the compared value may be unh
 #: Fields of a record that are looked up as they are.
 _TEXTS = (
     *("local_mac", "local_ip", "other_mac", "other_ip", "other_type"),
-    *("detected_application_name", "detected_protocol_name"),
+    *("detected_application_name", "detected_protocol_name", "host_server_name", "dns_host_name"),
 )
 _OTHER_TYPES = {word: word for word in ("remote", "local", "multicast", "broadcast", "unsupported", "error")}
 _MAX_RISKS = 16  # kept per flow; the maximum in 1,465 records of netifyd 4.4.5 was three
@@ -202,10 +202,10 @@ def _known(name: str | None) -> str:
 
 def _host(flow: dict[str, Any]) -> str | None:
     """Return the server's name: from the flow, else from the TLS client hello, else from DNS."""
-    name = clean(flow.get("host_server_name"))
+    name = _HOSTS[flow.get("host_server_name")]
     if name is None and isinstance(ssl := flow.get("ssl"), dict):
         name = clean(ssl.get("client_sni"))
-    return name or clean(flow.get("dns_host_name"))
+    return name or _HOSTS[flow.get("dns_host_name")]
 
 
 def _risks(risks: object) -> tuple[int, tuple[int, ...]]:
@@ -213,10 +213,12 @@ def _risks(risks: object) -> tuple[int, tuple[int, ...]]:
     if not isinstance(risks, dict):
         return 0, ()
     score, ids = timestamp(risks.get("ndpi_risk_score")), risks.get("risks")
-    if not isinstance(ids, list):
-        return min(score, MAX_SCORE), ()
+    if score > MAX_SCORE:
+        score = MAX_SCORE
+    if not isinstance(ids, list) or not ids:
+        return score, ()
     kept = dict.fromkeys(risk for risk in ids[:_MAX_RISKS] if type(risk) is int and 0 < risk < _MAX_RISK_ID)
-    return min(score, MAX_SCORE), tuple(kept)
+    return score, tuple(kept)
 
 
 def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> tuple[tuple[str, str], ...]:
@@ -333,4 +335,5 @@ _ENDS = Memo(_end, 16384, _MAX_ADDRESS)
 _APPLICATIONS = Memo(application_tag, 4096, MAX_TEXT)
 _PROTOCOLS = Memo(_protocol, 4096, MAX_TEXT)
 _NAMES = Memo(clean, 256, MAX_TEXT)
+_HOSTS = Memo(clean, 4096, MAX_TEXT)
 _new = tuple.__new__

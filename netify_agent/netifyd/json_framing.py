@@ -20,17 +20,18 @@ from typing import Any
 
 from netify_agent.netifyd.records import Record, Tally, is_header
 
-#: Decodes one JSON value. Raises ValueError for anything else.
+#: Decodes one JSON value. Raises ValueError for anything else, RecursionError if it is nested too deep.
 Loads = Callable[[bytes | bytearray], Any]
 
-#: An optional, faster decoder (python3-orjson). The standard library's is the reference.
+#: An optional, faster decoder (python3-msgspec). The standard library's is the reference: a record that only
+#: the latter takes (not UTF-8, NaN, lone surrogates, ...) is decoded by it.
 FAST_LOADS: Loads | None = None
 try:
-    import orjson
+    import msgspec
 except ImportError:  # pragma: no cover - depends on the installed packages
     pass
 else:
-    FAST_LOADS = orjson.loads
+    FAST_LOADS = msgspec.json.Decoder().decode
 
 _HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*(?:\r?\n|(?=\{))')
 _HEADER_ALONE = re.compile(rb'\s*\{"length"\s*:\s*\d+\s*\}\s*')
@@ -296,8 +297,8 @@ class JsonReader:
         if self._fast_loads is not None:
             try:
                 value = self._fast_loads(data)
-            except ValueError:
-                pass  # Not UTF-8, several values, or not JSON: the code below decides.
+            except (ValueError, RecursionError):
+                pass  # Not UTF-8, several values, nested too deep, or not JSON: the code below decides.
             else:
                 self._deliver(value, out)
                 return 0

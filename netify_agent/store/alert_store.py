@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from netify_agent.store.client import Client
 from netify_agent.store.layout import Keys
 from netify_agent.store.query import store_errors
+from netify_agent.store.redirect import execute
 from netify_agent.store.transaction import Transaction
 
 _AT_ONCE = 500  # fields of one command
@@ -25,7 +26,7 @@ class AlertStore:
         with store_errors(), self._client.pipeline(transaction=False) as pipe:
             for key in self._keys.values():
                 pipe.hgetall(key)
-            return dict(zip(self._keys, pipe.execute(), strict=True))
+            return dict(zip(self._keys, execute(pipe), strict=True))
 
     def queue(
         self, pipe: Transaction, changes: Mapping[tuple[str, str], str | None], *, replace: bool

@@ -1,62 +1,23 @@
-"""Opens connections to Redis with timeouts, and explains its errors."""
+"""Opens connections to Redis with timeouts, and maps its errors to those of the store."""
 
 from __future__ import annotations
 
-import re
 import ssl
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import redis
 
+from netify_agent.config import redis_url
 from netify_agent.config.settings import ConfigError, RedisTlsSettings
+from netify_agent.store.connection import Owner, follow
+from netify_agent.store.errors import reason
+from netify_agent.store.topology import Cluster, Sentinels
 
 Client = Any  #: a redis.Redis; the library's own type hints differ from release to release
 TIMEOUT_S = 5.0  # for a reply; Redis 7.0 took 0.2 s for a flush of 1,000 devices with 10 applications each
 CONNECT_TIMEOUT_S = 2.0
 _NO_TLS = RedisTlsSettings()
-
-#: Pattern for an error of Redis (its code, or its text where redis-py strips the code), and the explanation.
-_MEANINGS = (
-    (r"LOADING|loading the dataset", "Redis is loading its data after a start (LOADING)"),
-    (
-        r"MISCONF|stop-writes-on-bgsave-error|unable to persist",
-        "Redis refuses writes because it can't save to disk (MISCONF): see its log and the free space",
-    ),
-    (
-        r"OOM |> .maxmemory.",
-        "Redis is full and refuses writes (OOM): raise its maxmemory, or shorten 'history'",
-    ),
-    (
-        r"READONLY|read only replica|readonly replica",
-        "this Redis is a read-only replica (READONLY): redis.url must name the primary",
-    ),
-    (
-        r"NOAUTH|Authentication required",
-        "Redis requires a password (NOAUTH): set redis.password_file",
-    ),
-    (
-        r"WRONGPASS|invalid password|invalid username-password",
-        "Redis refuses the user name or the password (WRONGPASS)",
-    ),
-    (
-        r"without any password configured|no password is set",
-        "Redis has no password, but one is configured: remove redis.password_file",
-    ),
-    (r"NOREPLICAS", "Redis refuses writes because too few replicas are connected (NOREPLICAS)"),
-    (
-        r"certificate required|CERTIFICATE_REQUIRED|EOF occurred in violation of protocol",
-        "Redis closed the TLS connection: it requires a client certificate (redis.tls.certificate)",
-    ),
-    (
-        r"(Hostname|IP address) mismatch",
-        "the certificate of Redis is not for the host in redis.url (ssl_check_hostname)",
-    ),
-    (
-        r"CERTIFICATE_VERIFY_FAILED",
-        "the certificate of Redis is not trusted: set redis.tls.ca_file to the CA that signed it",
-    ),
-)
 
 
 class StoreError(Exception):
@@ -72,16 +33,23 @@ class StoreTaken(StoreRefused):
 
 
 def connect(
-    url: str, password: str | None, tls: RedisTlsSettings = _NO_TLS, timeout_s: float = TIMEOUT_S
+    url: str,
+    password: str | None,
+    tls: RedisTlsSettings = _NO_TLS,
+    timeout_s: float = TIMEOUT_S,
+    *,
+    gateway: str = "",
 ) -> Client:
     """Create a client. Sends nothing yet.
 
-    :param url: ``redis://``, ``rediss://`` or ``unix://``; see :func:`netify_agent.config.types.redis_url`.
+    :param url: of one Redis, of Sentinels or of a cluster; see :mod:`netify_agent.config.redis_url`.
     :param password: overrides the one in the URL.
-    :param tls: files for ``rediss://``; override those in the URL.
+    :param tls: files for TLS; override those in the URL.
     :param timeout_s: longest wait for a reply, seconds.
+    :param gateway: the only gateway whose keys the client may use; required for a cluster.
     :returns: a client that decodes replies to text and never repeats a command. redis-py 6 and later repeat
-        by default, and a repeated flush would count twice.
+        by default, and a repeated flush would count twice. With Sentinels or a cluster, each new connection
+        goes to the Redis that accepts the gateway's writes.
     :raises ConfigError: if a file of ``tls`` can't be used.
     """
     options: dict[str, Any] = {
@@ -89,7 +57,9 @@ def connect(
         "encoding_errors": "replace",
         "socket_timeout": timeout_s,
     }
-    if url.startswith("rediss:"):
+    given = redis_url.read(url)
+    url = given.plain
+    if given.is_tls:
         url, found = _tls_options(url, tls)
         options |= found
     if not url.startswith("unix:"):
@@ -103,10 +73,20 @@ def connect(
         options["retry"] = Retry(NoBackoff(), 0)
     if int(redis.__version__.partition(".")[0]) >= 5:
         options["protocol"] = 2  # RESP3 has no benefit, and its HELLO hides the error for a missing password
+    options |= _without_setinfo()
     client = redis.Redis.from_url(url, **options)
     if password is not None:
         # Not an option of from_url: in redis-py 3.5 the URL overrides it, even without a password.
         client.connection_pool.connection_kwargs["password"] = password
+    pool = client.connection_pool
+    search = pool.connection_class, dict(pool.connection_kwargs)
+    owner: Owner | None = None
+    if given.topology == "sentinel":
+        owner = Sentinels(given.addresses, given.service, *search)
+    elif given.topology == "cluster":
+        owner = Cluster(given.addresses, gateway, *search)
+    if owner is not None:
+        follow(pool, owner)
     return client
 
 
@@ -115,6 +95,14 @@ def undecoded(client: Client) -> Client:
     pool = client.connection_pool
     options = {**pool.connection_kwargs, "decode_responses": False}
     return redis.Redis(connection_pool=redis.ConnectionPool(pool.connection_class, **options))
+
+
+def _without_setinfo() -> dict[str, Any]:
+    """Return options so that redis-py does not send CLIENT SETINFO, which an ACL need not permit."""
+    release = tuple(int(part) for part in redis.__version__.split(".")[:2])
+    if release >= (7, 1):
+        return {"driver_info": None}
+    return {"lib_name": None, "lib_version": None} if release >= (5, 0) else {}
 
 
 def _tls_options(url: str, tls: RedisTlsSettings) -> tuple[str, dict[str, Any]]:
@@ -169,16 +157,6 @@ def _check_files(options: dict[str, Any], names: dict[str, str]) -> None:
                 f"redis.tls.key: {key or certificate}: expected the PEM private key, without a password, of "
                 f"the certificate in {certificate}"
             ) from None
-
-
-def reason(error: Exception) -> str:
-    """Explain an error of Redis in one line, without passwords or data."""
-    # redis-py puts the failed command of a pipeline, with its data, before the error.
-    text = str(error).rpartition("of pipeline caused error: ")[2]
-    for pattern, meaning in _MEANINGS:
-        if re.search(pattern, text):
-            return meaning
-    return " ".join(text.split())[:200] or type(error).__name__
 
 
 def as_store_error(error: redis.RedisError, gateway: str) -> StoreError:

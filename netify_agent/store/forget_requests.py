@@ -16,6 +16,7 @@ from netify_agent.store.client import Client, StoreError
 from netify_agent.store.layout import SCHEMA, Keys
 from netify_agent.store.lease import LEASE_FIELDS, Holder, milliseconds
 from netify_agent.store.query import store_errors
+from netify_agent.store.redirect import execute
 
 MOST = 50  # devices that one flush forgets
 #: How long Redis keeps requests past their deadline. One that vanished before was carried out.
@@ -50,7 +51,7 @@ class ForgetRequests:
             pipe.time()
             pipe.hmget(keys.meta, "schema", *LEASE_FIELDS)
             pipe.zscore(keys.devices, device)
-            (seconds, microseconds), (schema, writer, holder, renewed, lease), known = pipe.execute()
+            (seconds, microseconds), (schema, writer, holder, renewed, lease), known = execute(pipe)
             now_ms, lease_ms = milliseconds(seconds, microseconds), int(lease or 0)
             process = Holder.decode(holder)
             if writer is None or process is None or int(renewed or 0) + lease_ms <= now_ms or not lease_ms:
@@ -68,8 +69,9 @@ class ForgetRequests:
 
     def is_done(self, device: str) -> bool:
         """Whether the agent has forgotten ``device`` since the request."""
-        with store_errors():
-            return self._client.zscore(self._keys.forget, device) is None
+        with store_errors(), self._client.pipeline(transaction=False) as pipe:
+            pipe.zscore(self._keys.forget, device)
+            return execute(pipe)[0] is None
 
     def withdraw(self, device: str) -> bool:
         """Remove a request; returns False if the agent was faster."""

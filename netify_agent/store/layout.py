@@ -33,6 +33,11 @@ OPEN = 0  # stands for open buckets in place of a step
 Unit = tuple[int, int]  #: a step and the start of a chunk of it; :data:`OPEN` and the start of a bucket
 
 
+def prefix(gateway: str) -> str:
+    """Return what all keys of a gateway begin with. The name in braces is their hash tag."""
+    return f"netify:{{{gateway}}}:"
+
+
 class Keys:
     """The keys of one gateway.
 
@@ -62,7 +67,7 @@ class Keys:
 
     def __init__(self, gateway: str) -> None:
         """``gateway`` must not contain braces, because it is the hash tag."""
-        self._prefix = f"netify:{{{gateway}}}:"
+        self._prefix = prefix(gateway)
         self.meta = self._prefix + "meta"
         self.devices = self._prefix + "devices"
         self.flows = self._prefix + "flows"

@@ -14,8 +14,10 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import redis
 
-from netify_agent.store.client import Client, StoreError, reason
+from netify_agent.store.client import Client, StoreError
+from netify_agent.store.errors import reason
 from netify_agent.store.layout import Keys
+from netify_agent.store.redirect import execute
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -155,7 +157,7 @@ class Query:
         """
         self._pipe.hget(self.keys.meta, "seq")
         with store_errors(), self._pipe:
-            *replies, after = self._pipe.execute()
+            *replies, after = execute(self._pipe)
         if self._flush is None:
             sequence, at_ms = replies.pop(0)
             flush = FlushStamp(int(sequence or 0), int(at_ms or 0))

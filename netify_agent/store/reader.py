@@ -7,12 +7,14 @@ figures of ``/metrics`` by ``metrics_reader``, those of ``/events`` by ``changes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from netify_agent.store.client import Client
 from netify_agent.store.layout import FIRST_SEEN, GATEWAY, LAST_SEEN, Keys
 from netify_agent.store.query import FlushStamp, Query, Result, retry_when_flushed, store_errors
+from netify_agent.store.redirect import execute
 from netify_agent.store.rows import (
     Counted,
     DeviceRow,
@@ -88,25 +90,28 @@ class StoreReader:
 
     def meta(self) -> dict[str, str]:
         """What the last flush stored about itself: ``seq``, ``at`` (ms), ``elapsed`` (ms), and more."""
-        with store_errors():
-            meta: dict[str, str] = self.client.hgetall(self.keys.meta)
-            return meta
+        meta: dict[str, str] = self._read(lambda pipe: pipe.hgetall(self.keys.meta))
+        return meta
 
     def last_flush(self) -> FlushStamp:
         """The last flush, by one read from Redis."""
-        with store_errors():
-            sequence, at_ms = self.client.hmget(self.keys.meta, "seq", "at")
+        sequence, at_ms = self._read(lambda pipe: pipe.hmget(self.keys.meta, "seq", "at"))
         return FlushStamp(int(sequence or 0), int(at_ms or 0))
 
     def counters(self) -> dict[str, int]:
         """The accounting's own counters, by name."""
-        with store_errors():
-            return {name: int(count) for name, count in self.client.hgetall(self.keys.counters).items()}
+        counters = self._read(lambda pipe: pipe.hgetall(self.keys.counters))
+        return {name: int(count) for name, count in counters.items()}
 
     def left_out(self) -> dict[str, int]:
         """Counters of flows that were captured at interfaces that do not count."""
-        with store_errors():
-            return counters_of(self.client.hgetall(self.keys.left_out))
+        return counters_of(self._read(lambda pipe: pipe.hgetall(self.keys.left_out)))
+
+    def _read(self, queue: Callable[[Any], Any]) -> Any:
+        """Return the reply to the one command that ``queue`` puts into a pipeline."""
+        with store_errors(), self.client.pipeline(transaction=False) as pipe:
+            queue(pipe)
+            return execute(pipe)[0]
 
     # -- devices -----------------------------------------------------------------------------------
 
@@ -203,8 +208,7 @@ class StoreReader:
 
     def knows(self, device: str) -> bool:
         """Whether the store has a device of that name."""
-        with store_errors():
-            return self.client.zscore(self.keys.devices, device) is not None
+        return self._read(lambda pipe: pipe.zscore(self.keys.devices, device)) is not None
 
 
 class DevicesQuery:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from netify_agent.store.connection import socket_of
+from netify_agent.store.connection import note, socket_of
 from netify_agent.store.layout import ALL_COUNTERS
 
 Value = str | int | bytes
@@ -219,7 +219,9 @@ def _outcome(connection: Any, count: int) -> list[tuple[int, str]]:
     refused = [error for _, error in replies.errors(1 + count)]
     outcome = replies.line()
     if refused or outcome.startswith(b"-"):
-        raise redis.ResponseError(_text(refused[0] if refused else outcome))
+        error = redis.ResponseError(_text(refused[0] if refused else outcome))
+        note(connection, error)
+        raise error
     if outcome == b"*-1":
         raise redis.WatchError("watched key changed")
     return [(index, _text(error)) for index, error in replies.errors(count)]

@@ -38,6 +38,7 @@ from netify_agent.store.layout import (
 from netify_agent.store.lease import LEASE_FIELDS, Lease, lease_s, milliseconds
 from netify_agent.store.migrate import sources_of, users_of_protocols
 from netify_agent.store.rates import RateWindow
+from netify_agent.store.redirect import watching
 from netify_agent.store.retention import Due, Retention, RetentionLimits, WallClock
 from netify_agent.store.transaction import Sent, Transaction, repeat
 
@@ -107,8 +108,7 @@ class StoreWriter:
         """
         meta_key = self._keys.meta
         try:
-            with self._client.pipeline(transaction=True) as pipe:
-                pipe.watch(meta_key)
+            with watching(self._client, meta_key) as pipe:
                 meta = pipe.hgetall(meta_key)
                 schema = int(meta.get("schema", "") if meta else SCHEMA)
                 if schema > SCHEMA:
@@ -183,8 +183,7 @@ class StoreWriter:
         """Return a pipeline with ``meta`` under WATCH; None if flush ``sequence`` is already applied."""
         meta = self._keys.meta
         try:
-            with self._client.pipeline(transaction=True) as pipe:
-                pipe.watch(meta)
+            with watching(self._client, meta) as pipe:
                 names = ("seq", "schema", *LEASE_FIELDS)
                 found = {
                     name: value
@@ -219,8 +218,7 @@ class StoreWriter:
         """Release the lease at a clean stop, so that the next agent need not wait for it to run out."""
         meta = self._keys.meta
         try:
-            with self._client.pipeline(transaction=True) as pipe:
-                pipe.watch(meta)
+            with watching(self._client, meta) as pipe:
                 if pipe.hget(meta, "writer") == self.lease.writer:
                     pipe.multi()
                     pipe.hset(meta, "lease", 0)

@@ -3,7 +3,7 @@
 import { get } from './agent/api.js';
 import { Live } from './agent/live.js';
 import { Health, adviceList } from './health.js';
-import { h, setAttribute, show } from './parts/dom.js';
+import { h, setAttribute, setText, show } from './parts/dom.js';
 import { refreshTimes } from './parts/format.js';
 import { emptyNote } from './parts/pieces.js';
 import { Route } from './route.js';
@@ -27,6 +27,7 @@ const VIEWS = {
   activity: async (route) => (route.name === 'risks'
     ? (await import('./views/risks.js')).Risks
     : (await import('./views/flows.js')).Flows),
+  alerts: async () => (await import('./views/alerts.js')).Alerts,
 };
 
 /**
@@ -122,6 +123,7 @@ class App {
     this.health.viewError = null; // of the previous view
     this.view = View ? new View(route, (parameters) => this.navigate(parameters)) : null;
     this.view?.setRoute?.(route);
+    if (this.health.status) this.view?.setStatus?.(this.health.status);
     const missing = h('div', { class: 'page' }, h('h1', {}, 'Page not found'),
       emptyNote('This page does not exist.', h('a', { href: '#/' }, 'Back to overview')));
     this.main.replaceChildren(this.view?.node ?? missing, this.trouble);
@@ -204,12 +206,21 @@ class App {
       const status = await get('status');
       this.hasStatus = true;
       this.health.setStatus(status);
+      showAlerts(status.alerts);
       this.view?.setStatus?.(status);
     } catch (error) {
       this.health.setStatusError(error);
     }
     this.polling = false;
   }
+}
+
+/** Show the number of active alerts in the navigation. An agent without alerts has no page of them. */
+function showAlerts(alerts) {
+  const badge = document.getElementById('active-alerts');
+  show(badge.closest('a'), Boolean(alerts));
+  show(badge, alerts?.active > 0);
+  setText(badge.firstChild, String(alerts?.active ?? 0));
 }
 
 new App().start();

@@ -84,7 +84,13 @@ class Gateway:
 
 
 def said(alert: Alert) -> str:
-    subject = alert.device or alert.application or alert.check or ("group" if alert.grouped else "gateway")
+    subject = (
+        alert.device
+        or alert.group
+        or alert.application
+        or alert.check
+        or ("group" if alert.grouped else "gateway")
+    )
     return f"{alert.status} {subject}"
 
 
@@ -96,6 +102,8 @@ def flushes(gateway: Gateway, count: int, **facts: Any) -> list[str]:
     return [line for _ in range(count) for line in gateway.flush(**facts)]
 
 
+GROUPS = "groups: {kids: [], all: []}"
+IN = {LAPTOP: ["kids", "all"], TABLET: ["kids"]}
 BUSY = "alerts: {busy: {kind: rate, above: 1 Mbit/s, for: 1m}}"
 
 
@@ -138,11 +146,38 @@ def test_a_wobbling_rate_fires_once() -> None:
             f"firing {LAPTOP}",
         ),
         ("device: each, application: a", {LAPTOP: ((9_000_000, 0), {"b": (2_000_000, 0)})}, None),
+        ("group: kids", {LAPTOP: ((600_000, 0), {}), TABLET: ((0, 400_001), {})}, "firing kids"),
+        ("group: kids", {LAPTOP: ((600_000, 0), {}), TABLET: ((0, 400_000), {})}, None),
+        ("group: all", {LAPTOP: ((600_000, 0), {}), TABLET: ((600_000, 0), {})}, None),
+        ("group: each", {TABLET: ((900_000, 0), {}), LAPTOP: ((200_000, 0), {})}, "firing kids"),
+        ("group: kids", gateway_rate(2_000_000), None),
+        (
+            "group: kids, application: a",
+            {LAPTOP: ((9_000_000, 0), {"a": (600_000, 0)}), TABLET: ((0, 0), {"a": (400_001, 0)})},
+            "firing kids",
+        ),
+        ("group: kids, application: a", {LAPTOP: ((9_000_000, 0), {"b": (9_000_000, 0)})}, None),
+        (
+            "group: kids, application: each",
+            {LAPTOP: ((0, 0), {"a": (600_000, 0), "b": (1, 0)}), TABLET: ((0, 0), {"a": (400_001, 0)})},
+            "firing kids",
+        ),
     ],
 )
 def test_a_rate_is_of_what_its_keys_name(keys: str, rates: dict[str, Any], expected: str | None) -> None:
-    gateway = Gateway(f"alerts: {{busy: {{kind: rate, above: 1 Mbit/s, for: 15s, {keys}}}}}")
-    assert gateway.flush(rates=rates) == ([expected] if expected else [])
+    gateway = Gateway(f"alerts: {{busy: {{kind: rate, above: 1 Mbit/s, for: 15s, {keys}}}}}\n{GROUPS}")
+    assert gateway.flush(rates=rates, groups=lambda device: IN.get(device, [])) == (
+        [expected] if expected else []
+    )
+
+
+def test_an_alert_names_its_group_and_application() -> None:
+    text = "alerts: {busy: {kind: rate, above: 1 bit/s, for: 15s, group: kids, application: each}}\n"
+    gateway = Gateway(text + GROUPS)
+    gateway.flush(rates={TABLET: ((2, 0), {"a": (2, 0)})}, groups=lambda device: IN[device])
+    (alert,) = gateway.engine.known_alerts
+    assert (alert.group, alert.application, alert.device) == ("kids", "a", None)
+    assert alert.summary() == "a of group kids: 2 bit/s, above 1 bit/s for 15 s"
 
 
 NEW = "alerts: {new: {kind: new_device, resolve_after: 1h, learn: 0s}}\n" + PHONE
@@ -232,7 +267,7 @@ def test_health_is_told_without_a_flush() -> None:
     gateway.evaluate(batch=None, checks={"redis": "Connection refused"})
     released = gateway.engine.release()
     assert [said(one) for one in released.alerts] == ["firing redis"]
-    assert released.alerts[0].summary() == "Redis: Connection refused"
+    assert released.alerts[0].summary() == "redis: Connection refused"
     assert len(released.notifications) == 1
     assert gateway.flush(checks={"redis": None}) == ["resolved redis"]
     assert {one.partition("-")[2] for one in gateway.tables["outbox"]} == {"firing", "resolved"}
@@ -296,9 +331,36 @@ def test_undelivered_notifications_survive_and_delivered_ones_do_not() -> None:
     gateway.flush(devices=[LAPTOP])
     (key,) = gateway.start()
     assert key == f"{gateway.engine.known_alerts[0].id}-firing"
-    gateway.engine.delivered([f"phone:{key}"])
+    gateway.engine.settle([(f"phone:{key}", True)])
     gateway.flush()
     assert gateway.start() == []
+
+
+def test_what_became_of_notifications_is_kept_with_the_alert() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP, TABLET])
+    taken, lost = (one.id for one in gateway.engine.known_alerts)
+    gateway.engine.settle([(f"phone:{taken}-firing", True), (f"phone:{lost}-firing", False)])
+
+    def outcomes() -> dict[str, Any]:
+        return {one.id: (one.sent, one.failed) for one in gateway.engine.known_alerts}
+
+    expected = {taken: (("phone:firing",), ()), lost: ((), ("phone:firing",))}
+    assert outcomes() == expected
+    gateway.flush()
+    gateway.start()
+    assert outcomes() == expected
+
+
+def test_an_outcome_known_before_the_next_announcement_is_kept() -> None:
+    gateway = Gateway(NEW)
+    gateway.flush(devices=[LAPTOP])
+    (alert,) = gateway.engine.known_alerts
+    gateway.configure(PHONE)
+    gateway.evaluate()  # resolves it, with the next flush
+    gateway.engine.settle([(f"phone:{alert.id}-firing", True)])
+    assert [said(one) for one in gateway.store().alerts] == [f"resolved {LAPTOP}"]
+    assert gateway.engine.known_alerts[0].sent == ("phone:firing",)
 
 
 def test_damaged_entries_are_left_out() -> None:

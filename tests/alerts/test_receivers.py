@@ -128,7 +128,10 @@ def test_ntfy_gets_json_at_its_root(server: Hook) -> None:
 
 @pytest.mark.parametrize(
     ("behaviour", "only_this"),
-    [("refuse", False), ("reject", True), ("cut", False), ("hang", False), ("drip", False), ("flood", False)],
+    [
+        *(("refuse", False), ("reject", True), ("cut", False), ("hang", False), ("drip", False)),
+        *(("flood", False), ("break", False), ("redirect", False), ("garbage", False)),
+    ],
 )
 def test_a_receiver_that_misbehaves_has_not_been_told(
     server: Hook, behaviour: str, only_this: bool, monkeypatch: pytest.MonkeyPatch
@@ -139,6 +142,21 @@ def test_a_receiver_that_misbehaves_has_not_been_told(
         send(a_sender(f"type: webhook, url: '{server.url}'"))
     assert caught.value.only_this == only_this
     assert server.url not in str(caught.value)
+
+
+def test_a_redirect_is_not_followed(server: Hook) -> None:
+    server.behaviour = "redirect"
+    with pytest.raises(NotSent, match="it answers 302 Found"):
+        send(a_sender(f"type: webhook, url: '{server.url}'"))
+    assert server.attempts == 1
+
+
+def test_what_a_receiver_says_beside_its_status_changes_nothing(server: Hook) -> None:
+    server.behaviour = "lie"
+    answer = send(a_sender(f"type: webhook, url: '{server.url}'"))
+    assert answer.startswith("200 ")
+    assert answer.isprintable()
+    assert len(server.requests) == 1
 
 
 def test_a_stop_ends_a_conversation(server: Hook) -> None:

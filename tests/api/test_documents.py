@@ -137,6 +137,7 @@ def test_history_is_told_bucket_by_bucket(scene: Scene) -> None:
     (bucket,) = answer["buckets"]
     assert bucket == {
         "start": rfc3339(scene.book.bucket * 1000),
+        "end": rfc3339((scene.book.bucket + 300) * 1000),
         "bytes_up": 1525,
         "bytes_down": 330_020,
         "packets_up": 3,

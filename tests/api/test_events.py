@@ -13,6 +13,7 @@ from events_scene import Events
 from jsonschema import Draft202012Validator
 from store_book import LAPTOP, PHONE, TUNNEL
 
+from netify_agent.alerts.alert import Alert
 from netify_agent.store.changes_reader import ChangesReader
 from netify_agent.store.layout import Keys
 
@@ -153,6 +154,66 @@ def test_redis_that_lost_flushes_sends_who_follows_to_begin_anew(events: Events)
     scene.flushes.applied(3, int(time.time() * 1000), [LAPTOP], [])
     event = again.event()
     assert (event.name, event.id, event.devices) == ("flush", "3", {LAPTOP})  # and goes on from there
+
+
+# -- alerts ----------------------------------------------------------------------------------------
+
+
+def alert(number: int) -> Alert:
+    """An alert with an id of its own."""
+    text = "new device: {who}"
+    return Alert(f"{number:016x}", "new", "new_device", "info", text, 1_796_000_000_000, device=LAPTOP)
+
+
+def ids(*events: Any) -> list[str]:
+    return [event.data["id"] if event.name == "alert" else event.id for event in events]
+
+
+def test_an_alert_is_told_before_the_flush_that_made_it_known(events: Events) -> None:
+    said, log = events.said, events.scene.flushes
+    events.flush(said.flow("a"), said.stats("a", 1, 1))
+    client = events.follow()
+    assert client.event().id == "1"
+    log.announce([alert(1)])
+    events.flush()
+    told = client.event()
+    assert (told.name, told.id) == ("alert", "")
+    components = events.scene.get("/openapi.json")["components"]
+    Draft202012Validator({"$ref": "#/components/schemas/AlertEvent", "components": components}).validate(
+        told.data
+    )
+    assert told.data["summary"] == f"New device: {LAPTOP}"
+    assert client.event().id == "2"
+    log.announce([alert(2)])  # without a flush, as while Redis is away
+    assert client.event().data["id"] == alert(2).id
+
+
+def test_who_resumes_gets_the_alerts_that_it_may_have_missed(events: Events) -> None:
+    said, log = events.said, events.scene.flushes
+    events.flush(said.flow("a"), said.stats("a", 1, 1))
+    for number in (2, 3):
+        log.announce([alert(number)])
+        events.flush()
+    log.announce([alert(4)])
+    known = {1: [2, 3, 4], 2: [3, 4], 3: [4]}
+    for position, missed in known.items():
+        client = events.follow(position)
+        assert ids(*(client.event() for _ in missed)) == [alert(number).id for number in missed]
+        client.close()
+    new = events.follow()
+    assert new.event().id == "3"  # a new client reads /alerts
+    log.announce([alert(5)])
+    assert new.event().data["id"] == alert(5).id
+
+
+def test_who_missed_more_alerts_than_are_remembered_begins_anew(events: Events) -> None:
+    said, log = events.said, events.scene.flushes
+    events.flush(said.flow("a"), said.stats("a", 1, 1))
+    log.announce([alert(number) for number in range(1001)])
+    events.flush()
+    client = events.follow(1)
+    names = [client.event().name for _ in range(1001)]
+    assert (names.count("alert"), names[-1]) == (1000, "reset")
 
 
 # -- gzip, and events without devices --------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_numbers_that_redis_lost_are_not_mistaken_for_those_given_again() -> Non
         applied(flushes, sequence, "a")
     generation = flushes.generation
     applied(flushes, 5, "b")
-    assert not flushes.wait(8, generation, WAIT_S)  # who follows is sent away
+    assert not flushes.wait(8, 0, generation, WAIT_S)  # who follows is sent away
     for sequence in range(6, 12):
         applied(flushes, sequence, "b")
     assert [sequence for sequence in range(13) if flushes.is_known(sequence)] == [9, 10, 11]
@@ -86,7 +86,9 @@ def test_who_waits_is_woken_by_a_flush_by_being_sent_away_and_by_the_end() -> No
 
     def waiting(sequence: int | None) -> threading.Thread:
         generation = flushes.generation
-        thread = threading.Thread(target=lambda: results.append(flushes.wait(sequence, generation, WAIT_S)))
+        thread = threading.Thread(
+            target=lambda: results.append(flushes.wait(sequence, 0, generation, WAIT_S))
+        )
         thread.start()
         return thread
 
@@ -100,4 +102,4 @@ def test_who_waits_is_woken_by_a_flush_by_being_sent_away_and_by_the_end() -> No
     flushes.close()
     thread.join(WAIT_S)
     assert results == [True, False, False]
-    assert not flushes.wait(1, flushes.generation, WAIT_S)  # nobody may come any more
+    assert not flushes.wait(1, 0, flushes.generation, WAIT_S)  # nobody may come any more

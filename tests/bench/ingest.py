@@ -10,14 +10,14 @@ from measure import Row, Scale, ratios
 from support import CAPTURES
 from worker import OPTIONAL, Worker
 
-_TARGETS = {"json": 0.5, "orjson": 0.3}
+_TARGETS = {"json": 0.5, "msgspec": 0.3}
 
 
 def rows(scale: Scale) -> Iterator[Row]:
     for decoder, target in _TARGETS.items():
-        if decoder == "orjson" and not (OPTIONAL / "orjson").is_dir():
+        if decoder == "msgspec" and not (OPTIONAL / "msgspec").is_dir():
             continue
-        worker = Worker("ingest_worker", decoder, optional=decoder == "orjson")
+        worker = Worker("ingest_worker", decoder, optional=decoder == "msgspec")
         for path in sorted(CAPTURES.glob("*.raw")):
             yield _row(
                 f"{path.name}, {decoder}",

@@ -1,6 +1,6 @@
 """Worker: times decoding alone against all that the listener's thread does, on the same bytes.
 
-`python ingest_worker.py json|orjson`; one process a decoder, because a daemon has one too.
+`python ingest_worker.py json|msgspec`; one process a decoder, because a daemon has one too.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 if sys.argv[1] == "json":
-    sys.modules["orjson"] = None  # type: ignore[assignment]  # as if it were not installed
+    sys.modules["msgspec"] = None  # type: ignore[assignment]  # as if it were not installed
     decode: Callable[[bytes], Any] = json.loads
 else:
-    import orjson
+    import msgspec
 
-    decode = orjson.loads
+    decode = msgspec.json.Decoder().decode
 
 from traffic import Traffic, framed
 from worker import obey

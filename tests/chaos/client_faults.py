@@ -106,6 +106,17 @@ def half_open(world: World) -> None:
     eventually(note_eviction, "the agent closes what has been silent for 15 s")
 
 
+@lasting("clients", "the receiver of alerts misbehaves")
+@contextmanager
+def receiver_misbehaves(world: World) -> Iterator[None]:
+    receiver = world.alerts.receiver
+    receiver.behaviour = world.chance.choice(("refuse", "reject", "cut", "hang", "drip", "flood"))
+    try:
+        yield
+    finally:
+        receiver.behaviour = "take"
+
+
 def _files(world: World) -> int:
     """How many files the agent has open."""
     assert world.daemon.process is not None

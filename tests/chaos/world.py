@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from alerts import Alerts
 from delivered import MAX_DEVICES, Delivered
 from netifyd import Netifyd
 from support import Daemon, Proxy, RedisServer, eventually
@@ -30,6 +31,7 @@ class World:
     :ivar twin: another endpoint with the same flows and the same digests. In half of the worlds its devices
         have other MAC addresses.
     :ivar delivered: what has reached the agent.
+    :ivar alerts: what is told of new devices.
     :ivar server: the Redis that holds the accounts; :ivar servers: all that there were.
     :ivar redis_ails: a fault of Redis lasts on while another one strikes.
     :ivar own_disk: whether Redis' files lie on a small disk of their own.
@@ -41,6 +43,7 @@ class World:
         self.chance = random.Random(seed)
         self.directory = directory
         self.delivered = Delivered()
+        self.alerts = Alerts()
         self.noisy = False
         self.peak_kib = 0
         self.wall_s = 0  # how far the agent's clock is off, seconds
@@ -57,7 +60,9 @@ class World:
             for name, macs in (("netifyd", False), ("twin", seed // 2 % 2 == 0))
         )
         self.daemon = Daemon(
-            directory, self.proxy.url, self.netifyd.url, self.twin.url, devices={"max": MAX_DEVICES}
+            *(directory, self.proxy.url, self.netifyd.url, self.twin.url),
+            devices={"max": MAX_DEVICES},
+            **self.alerts.settings,
         )
 
     def begin(self) -> None:
@@ -171,6 +176,7 @@ class World:
             client, self.daemon.get("/")[1], self.daemon.get("/applications?limit=10000")[1]
         )
         wrong += self.delivered.check_flows(client, self._flows())
+        wrong += self.alerts.check(self.daemon, client, forgetful=self.delivered.forgetful)
         lost = self.daemon.get("/status")[1]["flushes"]["lost"]
         if lost and not self.delivered.forgetful:
             wrong.append(f"{lost} flushes were lost")
@@ -206,6 +212,7 @@ class World:
             self.daemon.process.kill()
             self.daemon.process.wait()
         self.proxy.close()
+        self.alerts.close()
         for netifyd in self.netifyds:
             netifyd.close()
         for server in self.servers:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hostile
 import pytest
-from gateway import GROUPS, Gateway, need
+from gateway import ALERTS, GROUPS, Gateway, need
 from prometheus import Prometheus, config_for
 from support import Daemon, RedisServer, StandIn, certificate, eventually, framed, short_directory
 
@@ -23,7 +23,7 @@ def gateway() -> Iterator[Gateway]:
         redis = RedisServer(path)
         redis.start()
         metrics = {"devices": 8, "applications": 10}
-        gateway = Gateway(path, redis, devices=12, metrics=metrics, groups=GROUPS)
+        gateway = Gateway(path, redis, devices=12, metrics=metrics, groups=GROUPS, alerts=ALERTS)
         try:
             gateway.start()
             yield gateway

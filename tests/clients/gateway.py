@@ -24,6 +24,7 @@ HOURS = 0.25
 _STATUS_S = 5.0
 
 #: Conformance needs a group: without one, OpenAPI says that `group` has no valid value.
+ALERTS = {"busy": {"kind": "rate", "above": "900 Gbit/s"}}  # has a metric, but never fires
 GROUPS = {"guests": ["guest-*"]}
 
 

@@ -146,6 +146,33 @@ def test_a_device_is_active_or_unknown(daemon: Daemon, netifyd: StandIn) -> None
     assert check(daemon.base, "-m", "rate", "--device", "02:00:00:00:00:99")[0] == UNKNOWN
 
 
+def test_alerts_have_the_state_of_their_severity(daemon: Daemon, netifyd: StandIn) -> None:
+    def configure(**severities: str) -> None:
+        new = {"kind": "silent", "device": "02:00:00:00:00:99", "for": "1m"}
+        rules = {
+            name: {"kind": "new_device", "learn": "0s", "severity": one} for name, one in severities.items()
+        }
+        daemon.settings["alerts"] = {"silent": new, **rules}
+        daemon.write_config()
+
+    configure(new="warning", worse="critical", note="info")
+    daemon.start()
+    netifyd.accept()
+    source, device = Netifyd(), "02:00:00:00:00:0a"
+    told = (source.flow("a" * 40, device), source.stats("a" * 40, 1, 2))
+    netifyd.send(framed(*(json.dumps(record).encode() + b"\n" for record in told)))
+    eventually(lambda: check(daemon.base, "-m", "alerts")[0] == CRITICAL, "the alerts fire")
+    line = check(daemon.base, "-m", "alerts")[1]
+    assert line.startswith(f"NETIFY CRITICAL - 3 alerts fire: worse: New device: {device}; new: ")
+    assert line.endswith("| info=1;;;0 warning=1;;;0 critical=1;;;0")
+    assert check(daemon.base, "-m", "alerts", "--alert", "new")[0] == WARNING
+    assert check(daemon.base, "-m", "alerts", "--alert", "note")[0] == OK
+    assert check(daemon.base, "-m", "alerts", "--device", device.upper().replace(":", "-"))[0] == CRITICAL
+    silent = "NETIFY OK - no alert fires | info=0;;;0 warning=0;;;0 critical=0;;;0"
+    assert check(daemon.base, "-m", "alerts", "--device", "02:00:00:00:00:0b") == (OK, silent)
+    assert check(daemon.base, "-m", "alerts", "--alert", "none") == (OK, silent)
+
+
 # --- invalid arguments and answers ----------------------------------------------------------------------
 
 
@@ -158,7 +185,9 @@ def test_a_device_is_active_or_unknown(daemon: Daemon, netifyd: StandIn) -> None
         (["-w", "@"], "--warning: '@' is not a range"),
         (["-w", "1,2"], "--warning: '1,2' is not a range"),
         (["-m", "rate", "-c", "1,2,3"], "--critical: '1,2,3': expected a range, or two"),
-        (["-m", "rats"], "--mode: 'rats' is not one of ready, rate, traffic, device"),
+        (["-m", "rats"], "--mode: 'rats' is not one of ready, rate, traffic, device, alerts"),
+        (["--alert", "x"], "--alert: not for --mode ready"),
+        (["-m", "alerts", "-w", "1"], "--warning and --critical: not for --mode alerts"),
         (["-m", "device"], "--device: needed for --mode device"),
         (["--device", "02:00:00:00:00:01"], "--device: not for --mode ready"),
         (["-m", "rate", "--device", "status"], "--device: 'status' is neither a MAC nor an IP address"),

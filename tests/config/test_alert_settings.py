@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-import pytest
-from config_problems import problem
+import re
+from typing import Any
 
-from netify_agent.config.alerts import HealthAlert, QuietHours, RateAlert, ReceiverName
-from netify_agent.config.notify import SmtpReceiver
+import pytest
+from config_problems import known_keys, problem, problems
+
+from netify_agent.config.alerts import (
+    Alert,
+    HealthAlert,
+    NewDeviceAlert,
+    QuietHours,
+    RateAlert,
+    Reference,
+    RiskAlert,
+    SilentAlert,
+)
+from netify_agent.config.notify import (
+    AlertmanagerReceiver,
+    NtfyReceiver,
+    Receiver,
+    SmtpReceiver,
+    WebhookReceiver,
+)
 from netify_agent.config.settings import parse
 
 WEBHOOK = "type: webhook, url: 'https://h/x'"
@@ -29,7 +47,7 @@ notify:
     )
     assert settings.alerts == {
         "busy": RateAlert(
-            *("critical", QuietHours(22 * 60, 7 * 60), (ReceiverName("mail"),)),
+            *("critical", QuietHours(22 * 60, 7 * 60), (Reference("mail"),)),
             *(2_500_000, 600, "down", "each"),
         ),
         "agent": HealthAlert(),
@@ -66,6 +84,19 @@ notify:
         (
             "kind: rate, above: 1 bit/s, device: x",
             "alerts.a.device: expected a MAC address, or the IP address",
+        ),
+        ("kind: rate, above: 1 bit/s, group: a/b", "alerts.a.group: expected a name of 1 to 63 letters"),
+        (
+            "kind: rate, above: 1 bit/s, group: kids",
+            "alerts.a.group: expected each, or a group of groups (and there is none), found 'kids'",
+        ),
+        (
+            "kind: rate, above: 1 bit/s, group: each, device: each",
+            "alerts.a.group: expected one of device and group, found both",
+        ),
+        (
+            "kind: rate, above: 1 bit/s, group: each, application: each",
+            "alerts.a.application: expected the tag of an application beside group: each",
         ),
         ("kind: rate, above: 1 bit/s, application: ''", "alerts.a.application: expected the tag of an"),
         (
@@ -119,6 +150,38 @@ def test_a_problem_of_a_receiver_names_its_key_and_no_secret(keys: str, expected
     found = problem(f"notify: {{a: {{{keys}}}}}")
     assert found.startswith(f"f.yaml:1: {expected}")
     assert "s3cr3t" not in found
+
+
+def every_key(section: type[Any], classes: tuple[type[Any], ...]) -> list[tuple[str, str, str]]:
+    """Each key of each kind or type, with the kind or type."""
+    return [
+        (section.__name__, next(filter(None, (getattr(cls, "kind", ""), getattr(cls, "type", "")))), key)
+        for cls in classes
+        for key in sorted(known_keys(cls))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("of", "variant", "key"),
+    [
+        *every_key(Alert, (RateAlert, NewDeviceAlert, SilentAlert, RiskAlert, HealthAlert)),
+        *every_key(Receiver, (AlertmanagerReceiver, WebhookReceiver, NtfyReceiver, SmtpReceiver)),
+    ],
+)
+def test_each_key_refuses_what_it_can_not_be_with_file_line_and_key(of: str, variant: str, key: str) -> None:
+    name, discriminator = ("alerts", "kind") if of == "Alert" else ("notify", "type")
+    text = f"{name}:\n  a:\n    {discriminator}: {variant}\n    {key}: {{x: 1}}\n"
+    found = [one for one in problems(text) if f" {name}.a.{key}: " in one]
+    assert len(found) == 1
+    assert re.match(rf"f\.yaml:4: {name}\.a\.{key}: expected .+, found ", found[0]), found
+
+
+def test_an_unknown_group_is_named_with_its_line() -> None:
+    text = "groups: {kids: []}\nalerts:\n  a:\n    kind: rate\n    above: 1 bit/s\n    group: kid\n"
+    expected = "alerts.a.group: expected each, or a group of groups (kids), found 'kid'"
+    assert problem(text) == f"f.yaml:6: {expected}"
+    assert parse(text.replace("kid\n", "kids\n"), "f").alerts
+    assert parse(text.replace("group: kid\n", "group: each\n"), "f").alerts
 
 
 def test_an_unknown_receiver_is_named_with_its_line() -> None:

@@ -50,6 +50,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         Resolution(300, 172800, "5m"),
         Resolution(3600, 2678400, "1h"),
         Resolution(86400, 34560000, "1d"),
+        Resolution(2629746, 157680000, "1mo"),
     )
     assert settings.devices == DeviceSettings(10_000, 34560000, ())
     assert settings.names.vendors == "/usr/share/ieee-data"
@@ -133,6 +134,9 @@ def test_a_gateway_without_a_name_takes_the_host_name(
         "rediss://h/1?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
         "rediss://h?db=1&ssl_cert_reqs=none&ssl_check_hostname=false",
         "rediss://:s3cr3t@redis.example:6380",
+        "redis+sentinel://u:s3cr3t@h:26379,[::1]:26379/mymaster/2",
+        "redis+cluster://h:7000,h:7001",
+        "rediss+cluster://:s3cr3t@h:7000/0?ssl_ca_certs=/ca.pem",
         "unix:///run/redis.sock",
         "unix:///run/redis.sock?db=2",
         "unix://:s3cr3t@/run/redis.sock?db=2",

@@ -117,7 +117,7 @@ from netify_agent.config.settings import (
         ),
         (
             "redis: {tls: {ca_file: /ca.pem}}",
-            "redis.tls: expected a redis.url that begins with rediss://, found 'redis://127.0.0.1:6379/0'",
+            "redis.tls: expected a redis.url that begins with rediss, found 'redis://127.0.0.1:6379/0'",
         ),
         (
             "redis: {url: 'rediss://h', tls: {key: /k.pem}}",
@@ -162,7 +162,7 @@ from netify_agent.config.settings import (
         ),
         ("history: {}", "history: expected 1 to 6 resolutions, found 0"),
         (
-            "history: {1m: 7m, 2m: 7m, 3m: 7m, 4m: 7m, 5m: 7m, 6m: 7m, 7m: 7m}",
+            "history: {1m: 2h, 2m: 2h, 4m: 2h, 8m: 2h, 16m: 2h, 32m: 2h, 64m: 2h}",
             "history: expected 1 to 6 resolutions",
         ),
         (
@@ -191,7 +191,19 @@ from netify_agent.config.settings import (
         ),
         (
             "history: {5m: 2d, 7m: 2d}",
-            "history.7m: expected a multiple of the shortest resolution, 5m, found '7m'",
+            "history.7m: expected a multiple of the next shorter resolution, 5m, found '7m'",
+        ),
+        (
+            "history: {5m: 2d, 20m: 2d, 30m: 2d}",
+            "history.30m: expected a multiple of the next shorter resolution, 20m, found '30m'",
+        ),
+        (
+            "history: {7d: 1y, 1mo: 5y}",
+            "history.1mo: expected a multiple of the next shorter resolution, 7d, found '1mo'",
+        ),
+        (
+            "history: {1y: 2y}",
+            "history.1y: expected a duration such as 90s, 5m, 1h or 31d, from 1m to 36500d",
         ),
         (
             "history: {5m: 2d, 300s: 2d}",

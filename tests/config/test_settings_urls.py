@@ -121,11 +121,13 @@ def test_an_invalid_redis_url_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("redis+sentinel://h:26379/mymaster/0", "Sentinel and Cluster are not supported yet"),
-        ("rediss+sentinel://h", "Sentinel and Cluster are not supported yet"),
-        ("sentinel://h", "Sentinel and Cluster are not supported yet"),
-        ("redis-sentinel://h", "Sentinel and Cluster are not supported yet"),
-        ("redis+cluster://h", "Sentinel and Cluster are not supported yet"),
+        ("redis+sentinel://h:26379", "the name of the service after the addresses"),
+        ("rediss+sentinel://h/m", "redis+sentinel://host:port,host:port/service/db, each address"),
+        ("sentinel://h", "redis+sentinel://host:port,host:port/service/db"),
+        ("redis-sentinel://h", "redis+sentinel://host:port,host:port/service/db"),
+        ("redis+cluster://h", "redis+cluster://host:port,host:port, each address"),
+        ("redis+cluster://h:1/3", "no database but 0"),
+        ("redis+cluster://h:1,h:1", "each host:port once"),
         ("redis://:pa#ss@h:6379/0", "'#' in the password as %23 (percent-encoded), or redis.password_file"),
         ("rediss://u:pa/ss@h", "'/' in the password as %2F"),
         ("redis://:pa?ss@h", "'?' in the password as %3F"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import redis
 from daemon_answers import ALL_WELL, both_directions
 from records import flow_record, stats_record, status_record
+from service_manager import command
 from store_book import check_entries
 from support import (
     WAIT_S,
@@ -20,6 +21,7 @@ from support import (
     StandIn,
     eventually,
     framed,
+    free_port,
 )
 
 from netify_agent.store.client import connect
@@ -65,6 +67,26 @@ def test_redis_absent_at_the_start_costs_nothing(
     eventually(lambda: daemon.get("/readyz")[0] == 200, "the agent finds Redis")
     daemon.flushed()
     assert both_directions(daemon.get("/")[1]) == (1000, {"02:00:00:00:00:01": 1000})
+
+
+def test_sentinels_that_do_not_answer_are_named_everywhere_without_the_password(
+    daemon: Daemon, netifyd: StandIn
+) -> None:
+    place = f"127.0.0.1:{free_port()}"
+    daemon.settings["redis"] = {"url": f"redis+sentinel://ann:hunter2@{place}/netify/0"}
+    daemon.write_config()
+    daemon.start()
+    said = f"no Sentinel answers: {place}: "
+    eventually(lambda: said in str(daemon.get("/readyz")[1]["checks"]["redis"]), "/readyz says so")
+    status = str(daemon.get("/status")[1])
+    assert said in status
+    done = command("check", "--config", str(daemon.config))
+    assert done.returncode == 1
+    assert f"WRONG redis: redis+sentinel://***@{place}/netify/0: {said}" in done.stdout
+    log = daemon.log.read_text()
+    assert f"retrying: {said}" in log
+    for text in (status, done.stdout, done.stderr, log):
+        assert "hunter2" not in text
 
 
 def test_redis_that_is_loading_is_named_and_waited_for(

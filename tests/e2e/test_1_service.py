@@ -32,6 +32,22 @@ listener._connect = wedged
 """
 
 
+# A receiver of notifications on the gateway: it appends their headers and bodies to a file.
+_RECEIVER = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Receiver(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open("/opt/told", "ab") as file:
+            file.write(self.headers["Authorization"].encode() + b" " + body + b"\\n")
+        self.send_response(200)
+        self.end_headers()
+
+HTTPServer(("127.0.0.1", 8099), Receiver).serve_forever()
+"""
+
+
 def resolve(machine: Machine) -> dict[str, dict[str, int]]:
     """The totals, once two flushes have gone by and they do not change."""
     before = machine.totals()
@@ -112,6 +128,36 @@ def test_start_stop_restart_reload(machine: Machine, figures: dict[str, str]) ->
     eventually(lambda: machine.get("/status")["interval"] == 1, "the reload is done")
     assert machine.pid == pid
     eventually(machine.well, "all is well after a reload")
+
+
+def test_the_hardened_service_reaches_its_receivers(machine: Machine, figures: dict[str, str]) -> None:
+    config = machine.root / CONFIG
+    right = config.read_text()
+    (machine.root / "opt/receiver.py").write_text(_RECEIVER)
+    hosts = machine.root / "etc/hosts"  # the machine has no DNS, so this also shows that names are looked up
+    hosts.write_text((hosts.read_text() if hosts.exists() else "") + "127.0.0.1 receiver.example\n")
+    (machine.root / "opt/token").write_text("t0k3n\n")
+    (machine.root / "opt/token").chmod(0o600)  # systemd alone reads it
+    rule = "gone: {kind: silent, device: '02:00:00:00:00:99', for: 1m}"
+    hook = "hook: {type: webhook, url: 'http://receiver.example:8099/'}"
+    alerts = re.sub("(?m)^alerts: .*$", f"alerts: {{{rule}}}", right)
+    config.write_text(re.sub("(?m)^notify: .*$", f"notify: {{{hook}}}", alerts))
+    try:
+        machine.sh("systemd-run --quiet --unit=receiver /usr/bin/python3 /opt/receiver.py")
+        machine.drop_in(UNIT, "[Service]\nLoadCredential=notify-hook-token:/opt/token")
+        machine.run("systemctl", "restart", UNIT)
+        told = machine.root / "opt/told"
+        eventually(lambda: told.exists() and '"gone"' in told.read_text(), "the receiver is told", 120)
+        assert told.read_text().startswith("Bearer t0k3n {")
+        text = machine.out("systemd-analyze", "--no-pager", "security", UNIT)
+        exposure = float(text.rpartition("level for")[2].split(":")[1].split()[0])
+        figures[f"exposure of {UNIT} with receivers"] = str(exposure)
+        assert exposure <= 1.2
+    finally:
+        config.write_text(right)
+        machine.sh(f"rm -rf /run/systemd/system/{UNIT}.d; systemctl daemon-reload; systemctl restart {UNIT}")
+        machine.sh("systemctl stop receiver")
+    eventually(machine.well, "all is well without them")
 
 
 def test_a_broken_configuration_keeps_the_old_at_reload_and_fails_clearly_at_start(machine: Machine) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from flusher_rig import Rig
+from redis_topologies import RedisCluster, SentinelService
 from store_book import (
     Book,
 )
-from support import Proxy, RedisServer
+from support import Proxy, RedisServer, short_directory
 
 from netify_agent.store.client import connect
 
@@ -42,3 +43,27 @@ def proxy(directory: Path, redis_server: RedisServer) -> Iterator[Proxy]:
     between = Proxy(directory / "proxy.sock", redis_server.socket)
     yield between
     between.close()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RedisCluster]:
+    """A Redis Cluster of three masters. A test that changes it leaves it working."""
+    with short_directory() as path:
+        made = RedisCluster(path)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.kill()
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[SentinelService]:
+    """A master with a replica and three Sentinels. A test that changes it leaves it working."""
+    with short_directory() as path:
+        made = SentinelService(path)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.kill()

@@ -163,6 +163,7 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
     pool.connection_class = Counting
 
     history = HistoryReader(book.reader.client, "gw1", HISTORY)
+    past(history, LAPTOP, 300, [0])  # connects
 
     def count(call: Callable[[], Any]) -> int:
         nonlocal trips

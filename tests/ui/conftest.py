@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alert_receivers import hook
 from store_book import Book
-from support import Daemon, RedisServer, StandIn, eventually, short_directory
+from support import Daemon, RedisServer, StandIn, eventually, free_port, short_directory
 
 BROWSER = os.environ.get("NETIFY_AGENT_BROWSER")
 collect_ignore_glob = [] if BROWSER else ["test_*.py"]
@@ -116,6 +118,18 @@ def live(
         netifyd.close()
 
 
+def alerts(daemon: Daemon, query: str) -> list[Any]:
+    """The alerts of ``/alerts``."""
+    found: list[Any] = daemon.get(f"/alerts?{query}")[1]["alerts"]
+    return found
+
+
+def told(alert: dict[str, Any]) -> Any:
+    """What became of the latest notification of an alert for ``phone``."""
+    (phone,) = [one for one in alert["notifications"] if one["receiver"] == "phone"]
+    return phone[alert["status"]]
+
+
 @pytest.fixture(scope="session")
 def network() -> Iterator[Daemon]:
     """Twenty simulated devices with two hours of history. The name of one is HTML."""
@@ -143,10 +157,29 @@ def office() -> Iterator[Daemon]:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Daemon]:
-    """A home with a month of history and live traffic."""
-    with own_redis() as (directory, redis):
+    """A home with a month of history, live traffic, groups and alerts: two are active, one is resolved.
+
+    The receiver ``phone`` takes notifications, the receiver ``away`` refuses connections.
+    """
+    with own_redis() as (directory, redis), hook() as phone:
         book = Book(redis.url, "home")
         scene.fill_month(book, time.time())
         book.writer.release()
-        with live(directory, redis, scene.HomeTraffic, 10_000_000, gateway="home", interval=2) as daemon:
+        settings = {
+            "groups": scene.GROUPS,
+            "alerts": dict(scene.ALERTS),
+            "notify": {
+                "phone": {"type": "webhook", "url": phone.url},
+                "away": {"type": "webhook", "url": f"http://127.0.0.1:{free_port()}/"},
+            },
+        }
+        with live(
+            directory, redis, scene.HomeTraffic, 10_000_000, gateway="home", interval=2, **settings
+        ) as daemon:
+            eventually(lambda: len(alerts(daemon, "active=true")) == 3, "alerts fire")
+            del daemon.settings["alerts"]["busy"]
+            daemon.write_config()
+            daemon.signal(signal.SIGHUP)
+            eventually(lambda: alerts(daemon, "active=false"), "one is resolved")
+            eventually(lambda: {told(one) for one in alerts(daemon, "")} == {"sent"}, "the phone knows")
             yield daemon

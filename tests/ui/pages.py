@@ -16,6 +16,7 @@ VIEWS = {
     "application": "applications/netify.netflix",
     "flows": "activity",
     "risks": "activity/risks",
+    "alerts": "alerts",
 }
 #: Selector of an element that exists only in this view, once its data is loaded.
 LOADED = {
@@ -26,6 +27,7 @@ LOADED = {
     "application": ".crumb ~ .page-content tbody th",
     "flows": ".page > .sheet .flows tbody th",
     "risks": ".note ~ .page-content .risks li",
+    "alerts": ".page-content:not([hidden]) .panel:last-child tbody th",
 }
 
 

@@ -66,7 +66,7 @@ HOME = (
         Usage("netify.netflix", 29, TLS, "ipv4-c012.oca.nflxvideo.net", 7.4 * M, 180 * K, (18, 24), 2520),
         Usage("netify.youtube", 29, QUIC, "rr4---sn-4g5e6nsz.googlevideo.com", 4.1 * M, 90 * K, (7, 9)),
         Usage("netify.samsung-tv", 0, HTTP, "cdn.samsungcloudsolution.com", 12 * K, 3 * K, (6, 24), 300,
-              ((14,), 10)))),
+              ((10,), 10)))),
     Device("anna-laptop", "a8:7c:f8:10:42:d1", "192.168.1.31", (
         Usage("netify.zoom", 0, RTP, "zoomams183mmr.ams.zoom.us", 2.2 * M, 1.9 * M, (9, 17), 1140),
         Usage("netify.office-365", 0, TLS, "outlook.office365.com", 220 * K, 60 * K, (8, 18), 900),
@@ -86,9 +86,9 @@ HOME = (
     Device("nas", "00:11:32:aa:04:19", "192.168.1.10", (
         Usage("Unknown", 0, TLS, "backup.example.net", 30 * K, 2.4 * M, (2, 5)),
         Usage("netify.ubuntu", 0, HTTP, "archive.ubuntu.com", 300 * K, 8 * K, (3, 4)),
-        Usage("Unknown", 0, SSH, "", 4 * K, 9 * K, (0, 24), 5400, ((16, 42), 110)))),
+        Usage("Unknown", 0, SSH, "", 4 * K, 9 * K, (0, 24), 5400, ((25, 42), 110)))),
     Device("axis-door-1", "b8:a4:4f:61:0c:2e", "192.168.1.61", (
-        Usage("Unknown", 0, TLS, "video.cam.example.com", 9 * K, 640 * K, (0, 24), 86400, ((30, 37), 150)),)),
+        Usage("Unknown", 0, TLS, "video.cam.example.com", 9 * K, 640 * K, (0, 24), 86400, ((30, 35), 150)),)),
     Device("hue-bridge", "ec:b5:fa:03:5f:aa", "192.168.1.62", (
         Usage("netify.philips-hue", 0, MQTTS, "ws.meethue.com", 2 * K, 2 * K, (0, 24), 9000),)),
     Device("Sonos-kitchen", "48:a6:b8:19:33:71", "192.168.1.63", (
@@ -102,6 +102,17 @@ HOME = (
     Device(None, None, "10.8.0.2", (
         Usage("netify.google", 0, QUIC, "mail.google.com", 70 * K, 20 * K, (9, 20), 600),)),
 )  # fmt: skip
+
+
+GROUPS = {
+    "kids": ["PS5-*", "Xbox-*", "da:a1:19:4b:60:e3"],
+    "work": ["anna-laptop", "bens-MacBook", "nas"],
+    "backup": ["nas"],
+}
+ALERTS = {
+    "risky": {"kind": "risk", "score": 100, "severity": "critical"},
+    "busy": {"kind": "rate", "above": "1 Mbit/s", "for": "1s"},
+}
 
 
 def _digest(*parts: object) -> str:

@@ -54,7 +54,7 @@ def test_the_risks_page_names_every_risk(home: Daemon, open_view: OpenView) -> N
     levels = page.locator(".risks .level").all_inner_texts()
     assert dict(zip(page.locator(".risk-name").all_inner_texts(), levels, strict=True)) == severities
     # Names are text: they are read without a mouse.
-    assert "Self-signed certificate" in page.locator("td .risk-cell").first.inner_text()
+    assert "Expired certificate" in page.locator("td .risk-cell").first.inner_text()
     assert page.locator("td [title*=certificate]").count() == 0
     assert page.locator("td .risk").first.inner_text().startswith("High 1")
     assert page.locator(".risks").get_by_role("link", name="axis-door-1").first.is_visible()

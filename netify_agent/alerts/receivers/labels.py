@@ -17,6 +17,7 @@ def labels_of(alert: Alert, gateway: str) -> Labels:
         "kind": alert.kind,
         "severity": alert.severity,
         "device": alert.device,
+        "group": alert.group,
         "application": alert.application,
         "check": alert.check,
         "grouped": "true" if alert.grouped else None,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from netify_agent.alerts.alert import Alert
-from netify_agent.api.documents import Documents, rfc3339
+from netify_agent.alerts.alert import FIRING, RESOLVED, Alert, told
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.services import Services
@@ -23,9 +22,33 @@ def routes(services: Services) -> list[Route]:
         active = request["active"]
         found = [one for one in services.alerts() if active is None or (one.resolved_at is None) == active]
         page = paging.page(found, request, _SORT_KEYS, lambda alert: alert.id)
-        elements = [_alert(documents, one) for one in page.elements]
-        head = documents.head(int(time.time() * 1000))
+        at_ms = int(time.time() * 1000)
+        elements = [
+            {**documents.alert(one), "notifications": notifications(one, at_ms)} for one in page.elements
+        ]
+        head = documents.head(at_ms)
         return paging.list_document(head, "alerts", elements, page, request)
+
+    def notifications(alert: Alert, at_ms: int) -> list[Document]:
+        """Each receiver with what became of its notifications. None: it is not to be told, or not yet."""
+        receivers = services.settings.notify
+        was_held = alert.resolved_at is not None and alert.held_until > alert.resolved_at
+
+        def outcome(receiver: str, status: str) -> str | None:
+            if told(receiver, status) in alert.sent:
+                return "sent"
+            if told(receiver, status) in alert.failed:
+                return "failed"
+            if was_held or receiver not in receivers:
+                return None
+            if status == FIRING:
+                return "held" if alert.held_until > at_ms else "waiting"
+            return "waiting" if alert.resolved_at and receivers[receiver].sends_resolved else None
+
+        return [
+            {"receiver": one, "firing": outcome(one, FIRING), "resolved": outcome(one, RESOLVED)}
+            for one in alert.receivers
+        ]
 
     return [
         Route(
@@ -41,24 +64,3 @@ def routes(services: Services) -> list[Route]:
             table=Table("alerts", schemas.ALERT, ("id",)),
         )
     ]
-
-
-def _alert(documents: Documents, alert: Alert) -> Document:
-    """An element of ``alerts``."""
-    return {
-        "id": alert.id,
-        "alert": alert.name,
-        "kind": alert.kind,
-        "severity": alert.severity,
-        "status": alert.status,
-        "summary": alert.summary(documents.device_name),
-        "device": alert.device,
-        "device_name": documents.device_name(alert.device) if alert.device else None,
-        "application": alert.application,
-        "check": alert.check,
-        "grouped": alert.grouped,
-        "count": alert.count,
-        "value": alert.value,
-        "started_at": rfc3339(alert.started_at),
-        "resolved_at": rfc3339(alert.resolved_at),
-    }

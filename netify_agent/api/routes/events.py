@@ -1,8 +1,9 @@
-"""``/events``: what each flush changed, as server-sent events (WHATWG HTML, "Server-sent events").
+"""``/events``: what flushes changed, and alerts, as server-sent events (WHATWG HTML, "Server-sent events").
 
 The store is read once per flush for all clients. A client that missed flushes gets their changes in one
-event. Each stream occupies a thread of the web server, so the number of streams is limited and each ends
-after a while; clients reconnect and resume where they were.
+event. An alert comes before the event of the flush that made it known, without an id, so that a client which
+resumes after an earlier flush gets it again. Each stream occupies a thread of the web server, so the number
+of streams is limited and each ends after a while; clients reconnect and resume where they were.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 
+from netify_agent.alerts.alert import Alert
 from netify_agent.api.flush_log import FlushLog, Span
 from netify_agent.api.http import parameters
 from netify_agent.api.http.limits import EVENT_CLIENTS
@@ -46,7 +48,7 @@ def routes(services: Services) -> list[Route]:
         changes = reader.changes(changed, since_ms, span.at_ms, documents.quiet_ms)
         return documents.changes(changes, devices=devices)
 
-    events = Events(services.flush_log, read, services.event_limits)
+    events = Events(services.flush_log, read, documents.alert, services.event_limits)
 
     def answer(request: Request) -> Reply:
         environ = request.environ
@@ -63,7 +65,7 @@ def routes(services: Services) -> list[Route]:
         Route(
             "/events",
             "events",
-            "The changes of each flush, as server-sent events.",
+            "The changes of each flush, and alerts that fire or are resolved, as server-sent events.",
             answer,
             parameters=(
                 parameters.flag("devices", True, "Whether events list the changed devices, or only totals."),
@@ -79,16 +81,22 @@ class Events:
     """The event streams of one gateway. Thread-safe."""
 
     def __init__(
-        self, flush_log: FlushLog, read: Callable[[Span, bool], Document], limits: EventLimits
+        self,
+        flush_log: FlushLog,
+        read: Callable[[Span, bool], Document],
+        describe: Callable[[Alert], Document],
+        limits: EventLimits,
     ) -> None:
         """No stream is open yet.
 
         :param read: builds the document of some flushes, with or without the list of devices. Its
             ``sequence`` is the last flush in the store, which may be later than the span's. Raises
             StoreError.
+        :param describe: builds the document of an alert.
         """
         self._flush_log = flush_log
         self._read = read
+        self._describe = describe
         self._limits = limits
         self._lock = threading.Lock()  # guards the encoded events; held while the store is read
         # Sequence number, and the data of its events, with and without devices.
@@ -109,26 +117,36 @@ class Events:
         position = _sequence(last_event_id)
         if position is not None and not self._flush_log.is_known(position):
             position = _UNKNOWN
-        body = self._follow(position, self._flush_log.generation, devices)
+        known_alerts = self._flush_log.alerts_before(position or None)
+        body = self._follow(position, known_alerts, self._flush_log.generation, devices)
         return Stream(_compressed(body) if compress else body, self._flush_log.leave)
 
-    def _follow(self, position: int | None, generation: int, devices: bool) -> Iterator[bytes]:
+    def _follow(
+        self, position: int | None, known_alerts: int, generation: int, devices: bool
+    ) -> Iterator[bytes]:
         """The body of one stream, which is not compressed.
 
         :param position: the last flush that the client knows; None for a new client.
+        :param known_alerts: number of the last alert that it knows.
         :param generation: of the flush log when the client came.
         """
         log = self._flush_log
         end = time.monotonic() + self._limits.stream_s
         examined: int | None = None  # the last flush that was sent, found unchanged or not readable
         yield b"retry: %d\n\n" % RETRY_MS
-        while log.wait(examined, generation, self._limits.heartbeat_s) and time.monotonic() < end:
+        while (
+            log.wait(examined, known_alerts, generation, self._limits.heartbeat_s) and time.monotonic() < end
+        ):
             latest = log.latest
+            span = latest if position is None else log.since(position)
+            known_alerts, alerts = log.alerts_after(known_alerts)  # after the flushes: all of theirs are here
+            for alert in alerts:
+                yield b"event: alert\ndata: %s\n" % encode(self._describe(alert))
             if latest is None or latest.sequence == examined:
-                yield b":\n\n"
+                if not alerts:
+                    yield b":\n\n"
                 continue
             examined = latest.sequence
-            span = latest if position is None else log.since(position)
             name = "flush" if span else "reset"
             if span is None:
                 span = Span(latest.sequence, None, latest.at_ms, frozenset())

@@ -87,7 +87,8 @@ def periods_of(request: Request, resolution: Resolution, calendar: Calendar) -> 
     if request["to"] is not None and since > to:
         raise bad_parameter("from", given, "a time that is not after 'to'")
     earliest = now - resolution.keep_s
-    since, until = max(since, earliest - step, 0), min(to, now) + 1
+    since = max(since, earliest - step, 0)
+    since, until = calendar.period(step, since).start, min(to, now) + 1
     many = until - since > (MAX_BUCKETS + 2) * (step + DAY_S * (step >= DAY_S))
     periods = [] if many else calendar.periods(step, since, until)
     if many or len(periods) > MAX_BUCKETS:

@@ -313,6 +313,7 @@ STATUS = record(
                 "inconsistency": TEXT_OR_NULL,
             },
         ),
+        "alerts": record(None, {"configured": POSITIVE, "active": POSITIVE}),
         "receivers": listing(
             record(
                 "Receiver",
@@ -331,26 +332,33 @@ STATUS = record(
     },
 )
 
-ALERT = record(
-    "Alert",
+_ALERT = {
+    "id": TEXT,
+    "alert": TEXT,
+    "kind": {"enum": ["rate", "new_device", "silent", "risk", "health"]},
+    "severity": {"enum": ["info", "warning", "critical"]},
+    "status": {"enum": ["firing", "resolved"]},
+    "summary": TEXT,
+    "device": {**DEVICE_NAME, "type": ["string", "null"]},
+    "device_name": TEXT_OR_NULL,
+    "group": TEXT_OR_NULL,
+    "application": TEXT_OR_NULL,
+    "check": TEXT_OR_NULL,
+    "grouped": FLAG,
+    "count": POSITIVE,
+    "value": _COUNT_OR_NULL,
+    "started_at": TIME_OR_NULL,
+    "resolved_at": TIME_OR_NULL,
+}
+NOTIFICATION = record(
+    None,
     {
-        "id": TEXT,
-        "alert": TEXT,
-        "kind": {"enum": ["rate", "new_device", "silent", "risk", "health"]},
-        "severity": {"enum": ["info", "warning", "critical"]},
-        "status": {"enum": ["firing", "resolved"]},
-        "summary": TEXT,
-        "device": {**DEVICE_NAME, "type": ["string", "null"]},
-        "device_name": TEXT_OR_NULL,
-        "application": TEXT_OR_NULL,
-        "check": TEXT_OR_NULL,
-        "grouped": FLAG,
-        "count": POSITIVE,
-        "value": _COUNT_OR_NULL,
-        "started_at": TIME_OR_NULL,
-        "resolved_at": TIME_OR_NULL,
+        "receiver": TEXT,
+        "firing": {"enum": ["held", "waiting", "sent", "failed", None]},
+        "resolved": {"enum": ["waiting", "sent", "failed", None]},
     },
 )
+ALERT = record("Alert", {**_ALERT, "notifications": listing(NOTIFICATION)})
 ALERTS = page("Alerts", "alerts", ALERT)
 
 CHANGES = record(
@@ -378,18 +386,19 @@ CHANGES = record(
     },
     optional=("devices",),
 )
-# One event. OpenAPI 3.1 cannot describe a stream of events.
+# One event; those of alerts have no id. OpenAPI 3.1 cannot describe a stream of events.
 EVENT = record(
     "Event",
     {
         "id": {"type": "string", "pattern": "^[0-9]+$"},
-        "event": {"enum": ["flush", "reset"]},
+        "event": {"enum": ["flush", "reset", "alert"]},
         "data": {
             "type": "string",
             "contentMediaType": "application/json",
-            "contentSchema": CHANGES,
+            "contentSchema": {"oneOf": [CHANGES, record("AlertEvent", _ALERT)]},
         },
     },
+    optional=("id",),
 )
 
 PROBLEM = {

@@ -31,7 +31,7 @@ async function* events(response, onData) {
   }
 }
 
-/** Calls `onFlush(flush)` after each flush; `flush` is null if what changed is unknown. */
+/** Calls `onFlush(flush)` after each flush and alert; `flush` is null if what changed is unknown. */
 export class Live {
   constructor(onFlush) {
     this.onFlush = onFlush;
@@ -92,6 +92,10 @@ export class Live {
       });
       this.mode = 'stream';
       for await (const { event, id, data } of events(response, restartTimer)) {
+        if (event === 'alert') {
+          this.onFlush(null);
+          continue;
+        }
         this.lastId = id;
         const flush = JSON.parse(data);
         this.interval = flush.interval;

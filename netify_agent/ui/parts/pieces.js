@@ -106,12 +106,16 @@ export function searchField(label, placeholder, oninput) {
   };
 }
 
-/** A cell with a device's state, name, vendor and IP address. */
+/** A cell with a device's state and name, its vendor or that its MAC address is made up, its IP address and groups. */
 export function deviceCell() {
   const lines = twoLines((device) => ({
     href: deviceHref(deviceId(device)),
     title: deviceLabel(device),
-    below: [device.vendor, device.name === null && device.mac === null ? null : device.ip].filter(Boolean).join(' · '),
+    below: [
+      device.vendor ?? (device.randomized ? 'Randomised MAC' : null),
+      device.name === null && device.mac === null ? null : device.ip,
+      ...device.groups,
+    ].filter(Boolean).join(' · '),
   }));
   const dot = h('span', { class: 'dot' });
   const badge = h('span', { class: 'badge' }, 'New');

@@ -29,7 +29,7 @@ export class Application {
       onsort: () => navigate({ sort: this.table.sortText }),
       columns: [
         { id: 'name', label: 'Device', style: 'main', compare: (a, b) => compareText(a.name ?? a.device, b.name ?? b.device),
-          cell: () => twoLines((row) => ({ href: deviceHref(row.device), title: row.name ?? row.device, below: row.name ? row.device : '' })) },
+          cell: () => twoLines((row) => ({ href: deviceHref(row.device), title: row.name ?? row.device, below: [row.name ? row.device : null, ...row.groups].filter(Boolean).join(' · ') })) },
         nowColumn(), downColumn(), upColumn(), totalColumn(),
         timeColumn('first_seen', 'First used'), timeColumn('last_seen', 'Last used'),
       ],

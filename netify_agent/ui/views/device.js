@@ -132,10 +132,13 @@ export class Device {
     setText(this.protocolsTitle, `Protocols${since}`);
     setText(this.lead, [device.vendor, device.active ? 'Active' : 'Inactive', isNew(device) ? 'New: first seen within the last 24 hours' : null].filter(Boolean).join(' · '));
     const mac = device.mac && (device.randomized ? `${device.mac} (randomised)` : device.mac);
-    const rows = [['MAC address', mac], ['IP address', device.ips.join(', ')], ['Interface', device.interface]];
+    const rows = [
+      ['MAC address', mac], ['IP address', device.ips.join(', ')], ['Interface', device.interface],
+      [device.groups.length > 1 ? 'Groups' : 'Group', groupLinks(device.groups)],
+    ];
     const times = [['First seen', device.first_seen], ['Last seen', device.last_seen]];
     this.identity.replaceChildren(
-      ...rows.filter(([, text]) => text).map(([name, text]) => h('div', {}, h('dt', {}, name), h('dd', {}, text))),
+      ...rows.filter(([, value]) => value).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
       ...times.map(([name, text]) => h('div', {}, h('dt', {}, name), h('dd', {}, timeNode(text)))));
   }
 
@@ -180,6 +183,12 @@ function inPeriod(buckets, applications) {
     }
   }
   return [...used.values()];
+}
+
+/** Links to the devices of each group; null without groups. */
+function groupLinks(groups) {
+  return groups.length ? h('span', { class: 'links' }, ...groups.map((name) =>
+    h('a', { href: address('devices', '', { group: name }) }, h('bdi', {}, name)))) : null;
 }
 
 function legendItem() {

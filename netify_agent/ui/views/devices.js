@@ -7,9 +7,10 @@ import { h, setText, show } from '../parts/dom.js';
 import { bytesFigure, compareText, count, deviceId, deviceLabel, plural } from '../parts/format.js';
 import { Period, PeriodControl } from '../parts/period.js';
 import { deviceCell, downUp, emptyNote, listOrNote, searchField } from '../parts/pieces.js';
+import { field, fillSelect, groupChoices } from '../parts/select.js';
 import { Table } from '../parts/table.js';
 
-const FIELDS = 'mac,ip,name,vendor,first_seen,last_seen,active,bytes_up,bytes_down,rate_up,rate_down';
+const FIELDS = 'mac,ip,name,groups,vendor,randomized,first_seen,last_seen,active,bytes_up,bytes_down,rate_up,rate_down';
 const FULL_REFRESH_MS = 60_000; // flushes do not list devices that became inactive
 
 /** The Devices page. */
@@ -24,6 +25,8 @@ export class Devices {
     this.summary = h('p', { class: 'lead', role: 'status' }, '\u00a0');
     this.search = searchField('Search devices', 'Name, vendor, MAC or IP address', (text) => navigate({ q: text }));
     this.active = h('input', { type: 'checkbox', onchange: () => navigate({ active: this.active.checked ? 'true' : null }) });
+    this.group = h('select', { id: 'group', onchange: () => navigate({ group: this.group.value }) });
+    this.groupField = field('Group', this.group);
     this.curveLabel = h('span', {});
     this.table = new Table({
       caption: 'Devices', key: deviceId, sort: { id: 'rate', descending: true },
@@ -42,9 +45,9 @@ export class Devices {
     this.empty = emptyNote('No devices yet', 'Devices appear as soon as they send traffic.');
     this.noMatch = emptyNote('No devices match these filters', 'You can search by name, vendor, MAC or IP address.');
     this.node = h('div', { class: 'page' }, h('h1', {}, 'Devices'), this.summary,
-      h('div', { class: 'tools' }, this.search.node, h('label', { class: 'check' }, this.active, 'Active only'), this.control.node),
+      h('div', { class: 'tools' }, this.search.node, this.groupField, h('label', { class: 'check' }, this.active, 'Active only'), this.control.node),
       this.table.node, this.empty, this.noMatch, this.balance.node);
-    for (const node of [this.empty, this.noMatch, this.balance.node]) show(node, false);
+    for (const node of [this.groupField, this.empty, this.noMatch, this.balance.node]) show(node, false);
   }
 
   close() {
@@ -82,7 +85,12 @@ export class Devices {
   show(byUser) {
     const search = this.search.input.value.trim().toLowerCase();
     const all = [...this.devices.values()];
+    const group = this.route.get('group') || null;
+    const groups = groupChoices(all);
+    fillSelect(this.group, 'All groups', group, groups);
+    show(this.groupField, groups.length > 0 || group !== null);
     const found = all.filter((device) => (!this.active.checked || device.active)
+      && (group === null || device.groups.includes(group))
       && (!search || [device.name, device.vendor, device.mac, device.ip].some((text) => text !== null && text.toLowerCase().includes(search))));
     if (byUser) this.table.reset(found);
     else this.table.set(found);

@@ -4,6 +4,7 @@ import { get } from '../agent/api.js';
 import { h, setText, show } from '../parts/dom.js';
 import { count, deviceId, deviceLabel, plural } from '../parts/format.js';
 import { emptyNote, listOrNote } from '../parts/pieces.js';
+import { field, fillSelect, groupChoices } from '../parts/select.js';
 import { HIGH, MEDIUM } from '../parts/severity.js';
 import { Table } from '../parts/table.js';
 import { activityTabs } from './activity_tabs.js';
@@ -23,16 +24,17 @@ export class Flows {
     this.flows = [];
     this.next = null;
     this.readAt = -Infinity;
-    this.choices = { device: [], application: [], active: STATES, min_risk: RISKS };
+    this.choices = { device: [], group: [], application: [], active: STATES, min_risk: RISKS };
     this.summary = h('p', { class: 'lead', role: 'status' }, '\u00a0');
     const select = (name) => h('select', { id: name, onchange: (event) => navigate({ [name]: event.target.value }) });
     this.selects = Object.fromEntries(Object.keys(this.choices).map((name) => [name, select(name)]));
+    this.groupField = field('Group', this.selects.group);
     this.table = new Table({ caption: 'Flows, most recent first', key: (flow) => `${flow.digest} ${flow.endpoint}`, style: 'flows', columns: FLOW_COLUMNS,
       onview: (flows) => this.onView(flows), onsort: () => navigate({ sort: this.table.sortText }) });
     this.more = h('button', { type: 'button', class: 'quiet', onclick: () => this.readMore() }, 'Show more');
     this.noMatch = emptyNote('No flows match these filters', 'Flows are listed while live and for one hour after they end.');
     this.node = h('div', { class: 'page' }, h('h1', {}, 'Flows'), activityTabs('flows'), this.summary,
-      h('div', { class: 'tools' }, field('Device', this.selects.device), field('Application', this.selects.application),
+      h('div', { class: 'tools' }, field('Device', this.selects.device), this.groupField, field('Application', this.selects.application),
         field('State', this.selects.active), field('Risk', this.selects.min_risk)),
       this.table.node, this.more, this.noMatch);
     show(this.more, false);
@@ -48,6 +50,7 @@ export class Flows {
     const number = route.get('min_risk') ?? '';
     const filters = {
       device: route.get('device') || null,
+      group: route.get('group') || null,
       application: route.get('application') || null,
       active: ['true', 'false'].includes(route.get('active')) ? route.get('active') : null,
       min_risk: /^\d{1,5}$/.test(number) && Number(number) ? number : null,
@@ -61,16 +64,18 @@ export class Flows {
   }
 
   fillSelects() {
-    const all = { device: 'All devices', application: 'All applications', active: 'Live and ended', min_risk: 'With or without' };
+    const all = { device: 'All devices', group: 'All groups', application: 'All applications', active: 'Live and ended', min_risk: 'With or without' };
     for (const [name, select] of Object.entries(this.selects)) fillSelect(select, all[name], this.filters[name], this.choices[name]);
+    show(this.groupField, this.choices.group.length > 0 || this.filters.group !== null);
   }
 
   async readChoices() {
     try {
       const [network, { applications }] = await Promise.all([
-        get('', { fields: 'mac,ip,name', sort: 'name' }), get('applications', { fields: 'tag,name', sort: 'name', limit: MAX_LIMIT }),
+        get('', { fields: 'mac,ip,name,groups', sort: 'name' }), get('applications', { fields: 'tag,name', sort: 'name', limit: MAX_LIMIT }),
       ]);
       this.choices.device = network.devices.map((each) => [deviceId(each), deviceLabel(each)]);
+      this.choices.group = groupChoices(network.devices);
       this.choices.application = applications.map((application) => [application.tag, application.name]);
       this.fillSelects();
       this.show();
@@ -131,18 +136,4 @@ export class Flows {
   onView(flows) {
     if (flows.length && flows.at(-1) === this.table.items.at(-1) && window.scrollY > 0) this.readMore();
   }
-}
-
-function field(label, control) {
-  return h('div', { class: 'field' }, h('label', { for: control.id }, label), control);
-}
-
-/** Fill a select element, unless it has these choices. A selected value that is not among them is kept. */
-function fillSelect(select, allLabel, selected, choices) {
-  const isKnown = choices.some(([value]) => value === selected);
-  const options = [['', allLabel], ...(selected !== null && !isKnown ? [[selected, selected]] : []), ...choices];
-  const shown = JSON.stringify(options);
-  if (select.shown !== shown) select.replaceChildren(...options.map(([value, text]) => h('option', { value }, text)));
-  select.shown = shown;
-  select.value = selected ?? '';
 }
