@@ -23,7 +23,6 @@ from netify_agent.api.http.app import Api
 from netify_agent.api.http.limits import WebLimits
 from netify_agent.api.http.server import WebServer
 from netify_agent.api.services import EventLimits, Services
-from netify_agent.config.calendar import Calendar
 from netify_agent.config.settings import (
     CalendarSettings,
     Endpoint,
@@ -50,6 +49,7 @@ HISTORY = (
     Resolution(300, 2 * 86400, "5m"),
     Resolution(3600, 31 * 86400, "1h"),
 )
+UTC = CalendarSettings("UTC")
 
 
 @dataclass
@@ -93,6 +93,8 @@ class Scene:
     gateway: str = GATEWAY
     requests: int = 0  # begun so far
     limits: WebLimits = field(default_factory=WebLimits)
+    calendar: CalendarSettings = UTC
+    history: tuple[Resolution, ...] = HISTORY
 
     def start(self) -> None:
         settings = Settings(
@@ -100,8 +102,8 @@ class Scene:
             interval_s=15,
             web=self.web,
             metrics=self.metrics,
-            history=HISTORY,
-            calendar=CalendarSettings("UTC"),
+            history=self.history,
+            calendar=self.calendar,
         )
         reader = StoreReader(self.book.client, self.gateway)
         self.status = Status(settings, self.writing, self.book.accountant, reader)
@@ -177,22 +179,30 @@ def a_directory(path: Path) -> Directory:
     )
 
 
-def a_scene(url: str, path: Path, web: WebSettings | None = None, gateway: str = "gw-of-one-test") -> Scene:
-    book = Book(url, gateway, history=HistorySteps.of(HISTORY, Calendar()))
+def a_scene(
+    url: str,
+    path: Path,
+    web: WebSettings | None = None,
+    gateway: str = "gw-of-one-test",
+    calendar: CalendarSettings = UTC,
+    history: tuple[Resolution, ...] = HISTORY,
+) -> Scene:
+    book = Book(url, gateway, history=HistorySteps.of(history, calendar.calendar()))
     directory = a_directory(path)
     directory.refresh()
     listen = Endpoint("tcp", host="127.0.0.1", port=free_port())
-    return Scene(book, web or WebSettings(listen=listen), directory, gateway=gateway)
+    web = web or WebSettings(listen=listen)
+    return Scene(book, web, directory, gateway=gateway, calendar=calendar, history=history)
 
 
 @contextmanager
-def emptied(url: str, gateway: str = "gw-of-one-test") -> Iterator[Scene]:
+def emptied(url: str, gateway: str = "gw-of-one-test", **settings: Any) -> Iterator[Scene]:
     """A scene with an empty store. Its server is not started."""
     client = connect(url, None)
     for key in client.scan_iter(f"netify:{{{gateway}}}:*", count=1000):
         client.delete(key)
     with short_directory() as path:
-        yield a_scene(url, path, gateway=gateway)
+        yield a_scene(url, path, gateway=gateway, **settings)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from netify_agent.api.http.problems import Problem, bad_parameter
 from netify_agent.api.http.route import Document, OtherResponse, Request, Route, Table
 from netify_agent.api.period_usage import BESIDE, KINDS, PeriodUsage, Selection, link_bytes
 from netify_agent.api.services import Services
-from netify_agent.api.spec import schemas
+from netify_agent.api.spec import period_schemas
 from netify_agent.config.calendar import DAY_S, MONTH_S, WEEK_S, Calendar, Period
 from netify_agent.enrich.applications import display_name
 from netify_agent.store.history_record import NO_SHARE, Share
@@ -120,10 +120,10 @@ def routes(services: Services) -> list[Route]:
                 parameters.device(in_path=False),
                 parameters.group(directory.group_names),
                 parameters.text("application", "Only traffic of this application (its tag)."),
-                *paging.parameters(sort_keys, LIMIT, schemas.USAGE_ROW),
+                *paging.parameters(sort_keys, LIMIT, period_schemas.USAGE_ROW),
             ),
-            schema=schemas.USAGE,
-            table=Table("usage", schemas.USAGE_ROW, ("key", "name")),
+            schema=period_schemas.USAGE,
+            table=Table("usage", period_schemas.USAGE_ROW, ("key", "name")),
             cached=True,
             others={404: OtherResponse("No such device has been seen.")},
         )

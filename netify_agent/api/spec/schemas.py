@@ -144,42 +144,6 @@ CATEGORY = record(
 )
 CATEGORIES = page("Categories", "categories", CATEGORY)
 
-_BYTES = {"bytes_up": COUNT, "bytes_down": COUNT, "local_up": COUNT, "local_down": COUNT}
-USED_BYTES = record("UsedBytes", _BYTES)
-USED_BYTES_OR_NULL: Schema = {"anyOf": [USED_BYTES, {"type": "null"}]}
-USED_PERIOD = record(
-    "UsedPeriod", dict.fromkeys(("start", "end", "covered_start", "covered_end"), TIME_OR_NULL)
-)
-USAGE_ROW = record(
-    "UsageRow",
-    {
-        "key": {
-            "type": ["string", "null"],
-            "description": "Device, group, tag, category or interface; null for what belongs to none.",
-        },
-        "name": TEXT_OR_NULL,
-        **_BYTES,
-        "share": {
-            "type": ["number", "null"],
-            "description": "Part of the bytes of `totals`, both without local ones; null if there are none.",
-        },
-        "previous": USED_BYTES_OR_NULL,
-    },
-)
-USAGE = page(
-    "Usage",
-    "usage",
-    USAGE_ROW,
-    {
-        "by": TEXT,
-        "period": USED_PERIOD,
-        "previous_period": {"anyOf": [USED_PERIOD, {"type": "null"}]},
-        "timezone": TEXT,
-        "totals": record("UsageTotals", {**_BYTES, "previous": USED_BYTES_OR_NULL}),
-        **dict.fromkeys(("unattributed", "local", "forgotten"), USED_BYTES_OR_NULL),
-    },
-)
-
 _PORT_OR_NULL: Schema = {"type": ["integer", "null"], "minimum": 1, "maximum": 65535}
 FLOW = record(
     "Flow",
