@@ -2,7 +2,7 @@
 
 A device's bytes are counted at the device, also those of a flow between two devices, which the gateway counts
 once. So the sum over the devices, less the local bytes that are counted twice, plus what belongs to no
-device, is the gateway's total. docs/usage.md has the equation.
+device, is the gateway's total. docs/api.md has the equation.
 """
 
 from __future__ import annotations
