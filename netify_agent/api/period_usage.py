@@ -37,6 +37,11 @@ class Selection:
     whole: bool
     application: str | None
 
+    @property
+    def is_gateway(self) -> bool:
+        """Nothing is left out."""
+        return self.whole and self.application is None
+
 
 @dataclass
 class Usage:
@@ -46,7 +51,8 @@ class Usage:
         steps are kept.
     :ivar total: of the selection. Rows may overlap, so it is not always the sum of the rows.
     :ivar rows: by key; rows without traffic are left out.
-    :ivar beside: the series of :data:`BESIDE` by name; None if the selection is not the whole gateway.
+    :ivar beside: the series of :data:`BESIDE` by name; None if something is left out: they are
+        not counted by device or application.
     """
 
     covered: Period
@@ -89,25 +95,28 @@ class PeriodUsage:
             covered,
             used.get(GATEWAY, NO_SHARE) if selection.whole else sum_of(devices.values()),
             rows,
-            _beside(used) if selection.whole else None,
+            _beside(used) if selection.is_gateway else None,
         )
 
     def _groups(self, device: str) -> Sequence[Key]:
         return self._directory.groups(device, (), self._directory.name(device, (), None)) or (None,)
 
     def _by_application(self, selection: Selection, by: str, period: Period, flush: FlushStamp) -> Usage:
-        series = [GATEWAY, *BESIDE.values()] if selection.whole else selection.devices
+        series = [GATEWAY] if selection.whole else selection.devices
         answer = self._history.shares(series, period.start, period.end, flush)
         wanted = {
             name: {tag: share for tag, share in shares.items() if selection.application in (None, tag)}
             for name, shares in answer.shares.items()
         }
         rows: dict[Key, Share] = {}
-        for shares in [wanted.get(GATEWAY, {})] if selection.whole else wanted.values():
+        for shares in wanted.values():
             for tag, share in shares.items():
                 add(rows, tag if by == "application" else self._category(tag), share)
-        beside = {name: sum_of(wanted.get(series, {}).values()) for name, series in BESIDE.items()}
-        return Usage(answer.period, sum_of(rows.values()), rows, beside if selection.whole else None)
+        beside = None
+        if selection.is_gateway:
+            _, used = self._used(list(BESIDE.values()), None, period, flush)
+            beside = _beside(used)
+        return Usage(answer.period, sum_of(rows.values()), rows, beside)
 
     def _category(self, tag: str) -> Key:
         return self._directory.application(tag, self._categories.get(tag))[1]

@@ -15,6 +15,7 @@ from api_server import Scene, assert_problem, emptied, served
 from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
 from support import RedisServer
 
+from netify_agent.api.period_usage import BESIDE
 from netify_agent.config.calendar import DAY_S, MONTH_S, WEEK_S, Period
 from netify_agent.config.settings import CalendarSettings
 from netify_agent.config.types import DEFAULT_HISTORY
@@ -173,6 +174,9 @@ def check(known: Known, query: str, period: Period) -> None:
         assert parts + beside == total[name]
     by_application = get(f"/usage?by=application&{query}")
     assert rows_of(by_application) == known.sums(period, at_gateway(lambda moved: moved.application))
+    assert [by_application[name] for name in BESIDE] == [by_device[name] for name in BESIDE]
+    counted_twice = known.sums(period, lambda moved, device: [""] if device == moved.peer else [])
+    assert by_device["local"] == counted_twice.get("", zero())
     by_interface = get(f"/usage?by=interface&{query}")
     assert rows_of(by_interface) == known.sums(period, at_gateway(lambda moved: moved.interface))
     buckets = get(f"/history?resolution=1d&from={period.start}&to={period.end - 1}")["buckets"]
@@ -214,6 +218,7 @@ def test_filters_name_devices_groups_and_applications(known: Known) -> None:
     of_phone = get(f"/usage?by=application&device={PHONE}&{MONTH}")
     assert of_phone["usage"] == of_kids["usage"]
     who = get(f"/usage?application={NETFLIX}&{MONTH}")
+    assert who["forgotten"] is None
     assert rows_of(who) == known.sums(period, lambda moved, device: [device], application=NETFLIX)
     assert (
         bytes_of(who["totals"]) == known.sums(period, at_gateway(lambda moved: ""), application=NETFLIX)[""]
