@@ -18,10 +18,6 @@ from alert_receivers import hook
 from store_book import Book
 from support import Daemon, RedisServer, StandIn, eventually, free_port, short_directory
 
-from netify_agent.config.settings import CalendarSettings
-from netify_agent.config.types import DEFAULT_HISTORY
-from netify_agent.store.history_steps import HistorySteps
-
 BROWSER = os.environ.get("NETIFY_AGENT_BROWSER")
 collect_ignore_glob = [] if BROWSER else ["test_*.py"]
 
@@ -166,12 +162,10 @@ def home() -> Iterator[Daemon]:
     The receiver ``phone`` takes notifications, the receiver ``away`` refuses connections.
     """
     with own_redis() as (directory, redis), hook() as phone:
-        zone = CalendarSettings("Europe/Berlin")  # as the browser's
-        book = Book(redis.url, "home", history=HistorySteps.of(DEFAULT_HISTORY, zone.calendar()))
+        book = Book(redis.url, "home")
         scene.fill_month(book, time.time())
         book.writer.release()
         settings = {
-            "calendar": {"timezone": zone.timezone},
             "groups": scene.GROUPS,
             "alerts": dict(scene.ALERTS),
             "notify": {

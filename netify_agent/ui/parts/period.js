@@ -24,7 +24,7 @@ const STEPS = [
   { resolution: '1d', step: DAY, most: 400, kept: Infinity },
 ];
 
-const UNITS = { [5 * MINUTE]: '5 minutes', [15 * MINUTE]: '15 minutes', [HOUR]: 'hour', [DAY]: 'day' };
+const UNITS = { [5 * MINUTE]: '5 minutes', [15 * MINUTE]: '15 minutes', [HOUR]: 'hour', [DAY]: 'day (UTC)' };
 
 /** The name of the range that a route selects, `day` by default, or null if it selects a time from and to. */
 function rangeOf(route) {
@@ -46,22 +46,21 @@ export class Period {
     if (this.isLive) {
       const { title, resolution, step, bars } = RANGES[name];
       Object.assign(this, { title, resolution, step, length: bars });
-      this.isDays = step === DAY;
-      this.first = this.isDays ? midnight(now(), 1 - bars) : Math.floor(now() / step) * step - (bars - 1) * step;
+      this.first = Math.floor(now() / step) * step - (bars - 1) * step;
     } else {
       const { from, to } = between(route);
       const { resolution, step } = STEPS.find((each) => now() - from < each.kept && (to - from) / each.step <= each.most)
         ?? STEPS.at(-1);
       Object.assign(this, { resolution, step });
-      this.isDays = step === DAY;
-      this.first = this.isDays ? midnight(from) : Math.floor(from / step) * step;
-      this.length = Math.min(Math.max(this.place(to - 1) + 1, 1), 1000);
+      this.first = Math.floor(from / step) * step;
+      this.length = Math.min(Math.max(Math.ceil((to - this.first) / step), 1), 1000);
       this.title = `${dayAndTime.format(this.first)} – ${dayAndTime.format(this.end)}`;
     }
+    this.isDays = this.step === DAY;
   }
 
   get end() {
-    return this.start(this.length);
+    return this.first + this.length * this.step;
   }
 
   /** Query parameters of a history request. */
@@ -77,19 +76,12 @@ export class Period {
 
   /** The bar that is still growing, or null. */
   get running() {
-    const index = this.place(now());
+    const index = Math.floor((now() - this.first) / this.step);
     return index >= 0 && index < this.length ? index : null;
   }
 
-  /** Which bar a time belongs to, if the bars went on without end. */
-  place(time) {
-    return this.isDays ? Math.round((midnight(time) - this.first) / DAY) : Math.floor((time - this.first) / this.step);
-  }
-
-  /** A day of the gateway's calendar has the date of its middle, so that the browser may be in another time zone. */
   index(bucket) {
-    const [start, end] = [Date.parse(bucket.start), Date.parse(bucket.end)];
-    const index = this.place(this.isDays ? (start + end) / 2 : start);
+    const index = Math.floor((Date.parse(bucket.start) - this.first) / this.step);
     return index >= 0 && index < this.length ? index : null;
   }
 
@@ -119,24 +111,24 @@ export class Period {
 
   /** Start of bar `index`, in milliseconds since the epoch. */
   start(index) {
-    return this.isDays ? midnight(this.first, index) : this.first + index * this.step;
+    return this.first + index * this.step;
   }
 
-  /** The time of bar `index` as text. */
+  /** The time of bar `index` as text. Days are in UTC, as in the API. */
   name(index) {
     const start = this.start(index);
     const soFar = index === this.running ? ', so far' : '';
-    if (this.isDays) return `${day.format(start)}${soFar}`;
+    if (this.isDays) return `${utcDay.format(start)} (UTC)${soFar}`;
     return `${dayAndTime.format(start)} – ${time.format(start + this.step)}${soFar}`;
   }
 
   /** The time axis label of bar `index`, or null for none. */
   tick(index) {
     const start = this.start(index);
-    if (this.isDays) return date.format(start);
-    const at = new Date(start);
-    if (this.length * this.step > 2 * DAY) return at.getHours() === 0 ? weekday.format(start) : null;
-    if (this.length > 48 && (at.getMinutes() !== 0 || at.getHours() % 3 !== 0)) return null;
+    if (this.isDays) return utcDate.format(start);
+    const date = new Date(start);
+    if (this.length * this.step > 2 * DAY) return date.getHours() === 0 ? weekday.format(start) : null;
+    if (this.length > 48 && (date.getMinutes() !== 0 || date.getHours() % 3 !== 0)) return null;
     return time.format(start);
   }
 }
@@ -158,14 +150,8 @@ const options = { hour: '2-digit', minute: '2-digit' };
 const time = new Intl.DateTimeFormat('en-GB', options);
 const dayAndTime = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', ...options });
 const weekday = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric' });
-const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
-const day = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short' });
-
-/** The start of the day of `time` in the browser's time zone, or of a day `days` later. */
-function midnight(time, days = 0) {
-  const at = new Date(time);
-  return new Date(at.getFullYear(), at.getMonth(), at.getDate() + days).getTime();
-}
+const utcDate = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' });
+const utcDay = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', timeZone: 'UTC' });
 
 /** The text of a datetime-local input, in the browser's time zone. */
 function localText(milliseconds) {
