@@ -212,7 +212,7 @@ def of_schema_3(gateway: Gateway, moved: Moved, steps: tuple[int, ...] = (300, H
                     gateway.client.hincrby(key, "bd" + suffix, down)
                 gateway.client.expire(key, KEEP_S[step])
     gateway.client.hset(KEYS.meta, "schema", 3)
-    gateway.client.hdel(KEYS.meta, "history_due", "history_since", "history_numbers")
+    gateway.client.delete(KEYS.history)
     gateway.moved += moved
 
 
@@ -290,3 +290,15 @@ def test_a_redis_that_lost_flushes_gets_them_again_with_their_history(redis_url:
 def everything_packed(gateway: Gateway) -> dict[bytes, bytes]:
     raw = undecoded(gateway.client)
     return {key: raw.get(key) for key in everything_of_chunks(gateway)}
+
+
+def test_a_store_that_loses_meta_alone_goes_on_with_its_history(redis_url: str) -> None:
+    gateway = Gateway(redis_url)
+    at = BEGIN
+    for number in range(300):
+        at += 300
+        if number % 40 == 39:
+            gateway.client.delete(KEYS.meta)
+        gateway.flush(at, (LAPTOP, NETFLIX, 1, number))
+    gateway.check(BEGIN, at + 1)
+    assert len([key for key in everything(gateway.client) if ":history:open:" in key]) <= 2 * 3
