@@ -21,7 +21,7 @@ def routes(services: Services) -> list[Route]:
     """The routes of the history of the gateway and of a device."""
     resolutions = {resolution.name: resolution for resolution in services.settings.history}
     documents, reader = services.documents, services.reader
-    steps = HistorySteps.of(services.settings.history, services.settings.calendar.calendar())
+    steps = HistorySteps.of(services.settings.history, services.settings.calendar.calendar)
     history = HistoryReader(reader.client, services.settings.gateway, steps)
 
     def of_device(request: Request) -> Document:
