@@ -228,7 +228,7 @@ class CalendarSettings:
 
     @cached_property
     def calendar(self) -> Calendar:
-        """The calendar. Its zone is read from the system once; :func:`load` does, so that it cannot fail later.
+        """The calendar. :func:`load` reads its zone from the system, once, so that it cannot fail later.
 
         :raises LookupError: if the system has no such zone.
         """

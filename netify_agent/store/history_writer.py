@@ -8,8 +8,8 @@ ended. It handles a part of them, so that all is done in the first half of the n
 * A chunk's fresh records are summed up to a record of the next longer step, which is appended to its own
   chunk. The chunk is written again as a block, and expires.
 
-The hash ``history`` lists the units with due series, and a set for each unit lists the series. The writer keeps nothing
-in memory: a Redis that went back to an older state goes on from what it holds.
+The hash ``history`` lists the units with due series, and a set for each unit lists the series. The writer
+keeps nothing in memory: a Redis that went back to an older state goes on from what it holds.
 """
 
 from __future__ import annotations
