@@ -187,7 +187,7 @@ def a_scene(
     calendar: CalendarSettings = UTC,
     history: tuple[Resolution, ...] = HISTORY,
 ) -> Scene:
-    book = Book(url, gateway, history=HistorySteps.of(history, calendar.calendar()))
+    book = Book(url, gateway, history=HistorySteps.of(history, calendar.calendar))
     directory = a_directory(path)
     directory.refresh()
     listen = Endpoint("tcp", host="127.0.0.1", port=free_port())

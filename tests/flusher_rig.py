@@ -94,7 +94,7 @@ class Rig:
         """Wait until all that was fed before is in Redis: a flush may be under way already."""
         before = self.writer.status.flushes
         eventually(lambda: self.writer.status.flushes >= before + 2 or self.error, "two more flushes")
-        assert self.error is None
+        assert self.error is None, repr(self.error)
 
     def stop(self) -> None:
         self._stop.set()

@@ -74,6 +74,11 @@ class Node:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         eventually(self._answers, f"{self.place} answers")
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not killed."""
+        return self._process is not None
+
     def _answers(self) -> bool:
         with suppress(redis.ConnectionError, redis.BusyLoadingError):
             return bool(self.ask("PING"))
@@ -210,7 +215,7 @@ class RedisCluster:
         raise AssertionError(f"slot {slot} has no owner")
 
     def masters(self) -> list[Node]:
-        running = [node for node in self.nodes if node._process is not None]
+        running = [node for node in self.nodes if node.runs]
         return [node for node in running if node.client.info("replication")["role"] == "master"]
 
     def kill(self) -> None:

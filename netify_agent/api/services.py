@@ -66,7 +66,7 @@ class Services:
     @cached_property
     def history(self) -> HistoryReader:
         """Reads the history by the configured steps and calendar."""
-        steps = HistorySteps.of(self.settings.history, self.settings.calendar.calendar())
+        steps = HistorySteps.of(self.settings.history, self.settings.calendar.calendar)
         return HistoryReader(self.reader.client, self.settings.gateway, steps)
 
     def last_flush(self) -> FlushStamp:

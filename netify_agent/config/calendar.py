@@ -55,8 +55,11 @@ def load_zone(name: str) -> tuple[str, tzinfo]:
     _, found, linked = str(_LOCALTIME.resolve()).rpartition("/zoneinfo/")
     if found:
         return linked, _zone(linked)
-    with _LOCALTIME.open("rb") as file:
-        return "local", ZoneInfo.from_file(file, key="local")
+    try:
+        with _LOCALTIME.open("rb") as file:
+            return "local", ZoneInfo.from_file(file, key="local")
+    except (ValueError, OSError) as error:
+        raise LookupError(f"a time zone in {_LOCALTIME}: {error}") from None
 
 
 def _zone(name: str) -> tzinfo:

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import yaml
 
@@ -225,8 +226,12 @@ class CalendarSettings:
     month_starts_on: int = field(default=1, metadata=reads(yaml_reader.integer(1, 31)))
     week_starts_on: int = field(default=0, metadata=reads(parsed(types.weekday)))
 
+    @cached_property
     def calendar(self) -> Calendar:
-        """Build the calendar; ``local`` is read from the system. Raises LookupError if that zone is gone."""
+        """The calendar. :func:`load` reads its zone from the system, once, so that it cannot fail later.
+
+        :raises LookupError: if the system has no such zone.
+        """
         return Calendar(*load_zone(self.timezone), self.month_starts_on, self.week_starts_on)
 
 
@@ -340,7 +345,9 @@ class Settings:
     web: WebSettings = field(default=WebSettings(), metadata=reads(section(WebSettings, _safe_web)))
     metrics: MetricsSettings = field(default=MetricsSettings(), metadata=reads(section(MetricsSettings)))
     history: tuple[Resolution, ...] = field(default=types.DEFAULT_HISTORY, metadata=reads(types.history))
-    calendar: CalendarSettings = field(default=CalendarSettings(), metadata=reads(section(CalendarSettings)))
+    calendar: CalendarSettings = field(
+        default_factory=CalendarSettings, metadata=reads(section(CalendarSettings))
+    )
     devices: DeviceSettings = field(default=DeviceSettings(), metadata=reads(section(DeviceSettings)))
     names: NameSettings = field(default=NameSettings(), metadata=reads(section(NameSettings)))
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=reads(_groups))
@@ -369,4 +376,10 @@ def parse(text: str, source: str) -> Settings:
 
 def load(path: str | None) -> Settings:
     """Read settings from a file; None gives the defaults. Raises ConfigError with all problems."""
-    return Settings() if path is None else parse(secrets.text_of_file(path), path)
+    settings = Settings() if path is None else parse(secrets.text_of_file(path), path)
+    try:
+        settings.calendar.calendar  # noqa: B018 (reads the zone)
+    except LookupError as error:
+        problem = f"calendar.timezone: expected {error.args[0]}"
+        raise ConfigError(f"{path}: {problem}" if path else problem) from None
+    return settings

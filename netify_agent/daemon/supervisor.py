@@ -114,7 +114,7 @@ class Supervisor:
                 start=lambda name, body: self._worker(name, body, self._limits.notify_s),
                 announce=self._flush_log.announce,
             )
-            steps = HistorySteps.of(settings.history, settings.calendar.calendar())
+            steps = HistorySteps.of(settings.history, settings.calendar.calendar)
             self._store = StoreWriter(
                 *(client, settings.gateway, steps),
                 settings.devices.forget_after_s,

@@ -205,7 +205,7 @@ class HistoryReader:
     def _state(self, flush: FlushStamp | None, applications: bool) -> _State:
         keys = self._keys
         query = Query(self._client, keys, flush)
-        fields = query.hmget(keys.meta, ["history_due", "history_since"])
+        fields = query.hmget(keys.history, ["due", "since"])
         unmigrated = query.smembers(keys.unmigrated)
         numbers = query.hgetall(keys.history_applications) if applications else None
         stamp = query.run()

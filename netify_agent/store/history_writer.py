@@ -8,8 +8,8 @@ ended. It handles a part of them, so that all is done in the first half of the n
 * A chunk's fresh records are summed up to a record of the next longer step, which is appended to its own
   chunk. The chunk is written again as a block, and expires.
 
-``meta`` lists the units with due series, and a set for each unit lists the series. The writer keeps nothing
-in memory: a Redis that went back to an older state goes on from what it holds.
+The hash ``history`` lists the units with due series, and a set for each unit lists the series. The writer
+keeps nothing in memory: a Redis that went back to an older state goes on from what it holds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from netify_agent.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
-_FIELDS = ("history_due", "history_since", "history_numbers")  # of ``meta``
+_FIELDS = ("due", "since", "numbers")  # of the hash ``history``
 DAMAGED = "history_damaged"  # in the hash ``counters``: chunks that could not be read
 
 
@@ -106,7 +106,7 @@ class HistoryWriter:
         :param dropped: devices to be dropped.
         """
         keys = self._keys
-        stored = tuple(pipe.hmget(keys.meta, _FIELDS))
+        stored = tuple(pipe.hmget(keys.history, _FIELDS))
         due = {(step, start) for step, start in json.loads(stored[0] or "[]")}
         unmigrated = pipe.smembers(keys.unmigrated)
         at = clock.at_ms // 1000 if clock.steady_ms >= DAY_MS else None
@@ -190,7 +190,7 @@ class HistoryWriter:
             if value is not None and value != before
         }
         if changed:
-            pipe.hset(self._keys.meta, mapping=changed)
+            pipe.hset(self._keys.history, mapping=changed)
 
     # -- what is due -----------------------------------------------------------------------------------------
 

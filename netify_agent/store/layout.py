@@ -56,6 +56,8 @@ class Keys:
     :ivar forget: sorted set: device that is to be forgotten by the deadline of the request, Redis' clock, ms.
     :ivar counters: hash: the accounting's own counters, by name.
     :ivar categories: hash: application to netifyd's category id.
+    :ivar history: hash: which parts of packed history are due, since when each step is complete, and how many
+        numbers applications have.
     :ivar history_applications: hash: application to its number in packed history.
     :ivar history_series: set: the series that are neither the gateway's nor a device's.
     :ivar unmigrated: set: devices, and the gateway, whose history is still in the form of schema 3.
@@ -83,6 +85,7 @@ class Keys:
         self.left_out = self._prefix + "left-out"
         self.counters = self._prefix + "counters"
         self.categories = self._prefix + "categories"
+        self.history = self._prefix + "history"
         self.history_applications = self._prefix + "history:applications"
         self.history_series = self._prefix + "history:series"
         self.unmigrated = self._prefix + "history:unmigrated"

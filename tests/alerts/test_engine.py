@@ -41,7 +41,7 @@ class Gateway:
 
     def configure(self, text: str) -> None:
         settings = parse(text, "f")
-        self.engine.configure(settings.alerts, settings.notify, settings.calendar.calendar())
+        self.engine.configure(settings.alerts, settings.notify, settings.calendar.calendar)
 
     @property
     def at_ms(self) -> int:

@@ -99,7 +99,14 @@ def metrics_of_alerts(scene: Scene) -> set[str]:
     no_thread: Any = lambda name, body: None  # noqa: E731
     out = Exposition()
     with changed(scene.status, settings=settings):
-        Alerting(settings, store, scene.status, name_of=lambda device: None, start=no_thread).expose(out)
+        Alerting(
+            settings,
+            store,
+            scene.status,
+            directory=lambda: scene.directory,
+            start=no_thread,
+            announce=lambda alerts: None,
+        ).expose(out)
     return set(re.findall("(?m)^# TYPE ([^ ]+)", out.body().decode()))
 
 

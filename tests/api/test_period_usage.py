@@ -46,7 +46,7 @@ class Known:
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
         self.moved: list[Moved] = []
-        self.calendar = scene.calendar.calendar()
+        self.calendar = scene.calendar.calendar
         self.last = 0
 
     def fill(self, seed: int) -> None:

@@ -141,6 +141,10 @@ def test_the_local_zone_is_that_of_the_machine(monkeypatch: pytest.MonkeyPatch, 
     (folder / "Berlin").write_bytes(b"")
     link.symlink_to(folder / "Berlin")
     assert load_zone("local")[0] == "Europe/Berlin"
+    link.unlink()
+    link.write_bytes(b"no zone")
+    with pytest.raises(LookupError, match="a time zone in "):
+        load_zone("local")
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlim", "../etc/passwd", "Mars/Base", "Europe"])

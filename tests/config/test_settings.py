@@ -83,7 +83,7 @@ names: {vendors: /v, hosts: [], ethers: [/e], leases: [/l*, /m], reverse_dns: tr
 """,
         "f.yaml",
     )
-    assert settings.calendar.calendar() == Calendar("Asia/Kathmandu", ZoneInfo("Asia/Kathmandu"), 31, 6)
+    assert settings.calendar.calendar == Calendar("Asia/Kathmandu", ZoneInfo("Asia/Kathmandu"), 31, 6)
     assert (settings.gateway, settings.interval_s, settings.log_level) == ("Gw-1.lan_x", 3600, "debug")
     assert settings.netifyd.endpoints == (
         Endpoint("unix", path="/run/n.sock"),

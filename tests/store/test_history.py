@@ -9,16 +9,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE, everything
-from support import RedisServer
+from support import Proxy, RedisServer
 
 from netify_agent.accounting.batch import Batch, Row
 from netify_agent.config.calendar import DAY_S, HOUR_S, MONTH_S, Calendar
 from netify_agent.netifyd.flow_record import Key
-from netify_agent.store.client import connect, undecoded
+from netify_agent.store.client import StoreError, connect, undecoded
 from netify_agent.store.flush import Flush
 from netify_agent.store.history_reader import HistoryReader
-from netify_agent.store.history_record import NO_VOLUME, Share, Volume, add_volumes
+from netify_agent.store.history_record import NO_VOLUME, Share, Volume, add_volumes, decode
 from netify_agent.store.history_steps import HistorySteps
+from netify_agent.store.history_writer import HistoryLimits
 from netify_agent.store.layout import FORGOTTEN, GATEWAY, INTERFACE, SCHEMA, Keys
 from netify_agent.store.transaction import Sent
 from netify_agent.store.writer import StoreWriter
@@ -37,9 +38,10 @@ def calendar(zone: str) -> Calendar:
 class Gateway:
     """A store that is written flush by flush, and what was written."""
 
-    def __init__(self, url: str, zone: str = "UTC") -> None:
+    def __init__(self, url: str, zone: str = "UTC", through: str | None = None) -> None:
+        """``through``: the agents write by this URL."""
         self.client = connect(url, None)
-        self.url = url
+        self.written = connect(through or url, None)
         self.moved: Moved = []
         self.sequence = 0
         self.start(zone)
@@ -47,7 +49,8 @@ class Gateway:
     def start(self, zone: str) -> None:
         """Start another agent, with a calendar of ``zone``."""
         self.steps = HistorySteps(KEEP_S, calendar(zone))
-        self.writer = StoreWriter(self.client, "gw1", self.steps, AGE // 1000)
+        limits = HistoryLimits(migration_s=0)  # one device in each flush
+        self.writer = StoreWriter(self.written, "gw1", self.steps, AGE // 1000, history_limits=limits)
         self.sequence = self.writer.claim().sequence
         self.reader = HistoryReader(self.client, "gw1", self.steps)
 
@@ -61,7 +64,10 @@ class Gateway:
             row.bytes_down += down
             self.moved.append((bucket, device, application, up, down))
         self.sequence += 1
-        return self.writer.apply(Flush(self.sequence, batch, at * 1000, every_s * 1000))
+        return self.apply(Flush(self.sequence, batch, at * 1000, every_s * 1000))
+
+    def apply(self, flush: Flush) -> Sent:
+        return self.writer.apply(flush)
 
     def truth(self, series: str, step: int) -> dict[int, Volume]:
         """Volume of each period with traffic."""
@@ -212,7 +218,7 @@ def of_schema_3(gateway: Gateway, moved: Moved, steps: tuple[int, ...] = (300, H
                     gateway.client.hincrby(key, "bd" + suffix, down)
                 gateway.client.expire(key, KEEP_S[step])
     gateway.client.hset(KEYS.meta, "schema", 3)
-    gateway.client.hdel(KEYS.meta, "history_due", "history_since", "history_numbers")
+    gateway.client.delete(KEYS.history)
     gateway.moved += moved
 
 
@@ -253,8 +259,7 @@ def test_history_of_schema_3_becomes_packed_while_it_is_read(redis_url: str, zon
     assert gateway.client.hget(KEYS.meta, "schema") == str(SCHEMA)
 
 
-def test_an_agent_that_dies_at_any_flush_loses_nothing(redis_url: str) -> None:
-    """Each flush is attempted by an agent that never learns whether it was applied."""
+def test_an_agent_that_restarts_after_each_flush_loses_nothing(redis_url: str) -> None:
     gateway = Gateway(redis_url)
     at = BEGIN
     for number in range(150):
@@ -287,6 +292,93 @@ def test_a_redis_that_lost_flushes_gets_them_again_with_their_history(redis_url:
     gateway.check(BEGIN, at + 1)
 
 
-def everything_packed(gateway: Gateway) -> dict[bytes, bytes]:
+def everything_packed(gateway: Gateway) -> dict[str, bytes]:
     raw = undecoded(gateway.client)
     return {key: raw.get(key) for key in everything_of_chunks(gateway)}
+
+
+def test_a_store_that_loses_meta_alone_goes_on_with_its_history(redis_url: str) -> None:
+    gateway = Gateway(redis_url)
+    at = BEGIN
+    for number in range(300):
+        at += 300
+        if number % 40 == 39:
+            gateway.client.delete(KEYS.meta)
+        gateway.flush(at, (LAPTOP, NETFLIX, 1, number))
+    gateway.check(BEGIN, at + 1)
+    assert len([key for key in everything(gateway.client) if ":history:open:" in key]) <= 2 * 3
+
+
+class Interrupted(Gateway):
+    """Each flush fails at first: its reply is lost, or a part of it does not arrive. Many agents die."""
+
+    def __init__(self, url: str, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.chance = random.Random(3)
+        self.deaths = 0
+        super().__init__(url, through=proxy.url)
+
+    def apply(self, flush: Flush) -> Sent:
+        self.proxy.break_next(self.chance.choice(["swallow", "cut"]))
+        with pytest.raises(StoreError):
+            self.writer.apply(flush)
+        if self.chance.random() < 0.4:
+            self.deaths += 1
+            self.start("UTC")
+            if self.sequence == flush.sequence:
+                return Sent(0, b"")
+            self.sequence = flush.sequence
+        return self.writer.apply(flush)
+
+
+def test_closing_summing_up_and_migration_happen_once_however_often_a_flush_fails(
+    redis_server: RedisServer, proxy: Proxy
+) -> None:
+    end = 1_777_500_000  # 29 April 2026
+    moved = [(at, LAPTOP, NETFLIX, 1, 2) for at in range(end - 9000 * 300, end, 15_000)]
+    moved = [(at - at % 300, *rest) for at, *rest in moved]  # type: ignore[misc]
+
+    def written(gateway: Gateway) -> dict[str, object]:
+        gateway.client.zadd(KEYS.devices, {LAPTOP: end * 1000, PHONE: end * 1000})
+        of_schema_3(gateway, moved)
+        gateway.start("UTC")
+        assert gateway.client.scard(KEYS.unmigrated) == 3
+        at = end
+        for number in range(160):
+            at += 1800
+            gateway.flush(at, (LAPTOP, NETFLIX, 1, number), (PHONE, YOUTUBE, number, 1), every_s=1800)
+        assert not gateway.client.exists(KEYS.unmigrated)
+        assert gateway.stored(GATEWAY, MONTH_S, BEGIN, at + 1) == gateway.truth(GATEWAY, MONTH_S)
+        packed = everything_packed(gateway)
+        others = everything(gateway.client)
+        history = {key: value for key, value in others.items() if ":history" in key and ":chunk:" not in key}
+        gateway.client.flushall()
+        return {**packed, **history}
+
+    undisturbed = written(Gateway(redis_server.url))
+    interrupted = Interrupted(redis_server.url, proxy)
+    assert written(interrupted) == undisturbed
+    assert proxy.broken == 160
+    assert interrupted.deaths > 40
+    steps = {int(key.split(":")[4]) for key in undisturbed if ":chunk:" in key}
+    assert steps == set(KEEP_S)
+
+
+@pytest.mark.parametrize("off_s", [-500 * DAY_S, 0, 500 * DAY_S])
+def test_a_chunk_expires_once_it_is_summed_up_however_wrong_the_clock_is(redis_url: str, off_s: int) -> None:
+    gateway = Gateway(redis_url)
+    raw = undecoded(gateway.client)
+    for begin in (BEGIN, BEGIN + 3 * DAY_S + off_s):
+        for number in range(140):
+            gateway.flush(begin + 1800 * number, (LAPTOP, NETFLIX, 1, 1), every_s=1800)
+        expiring = 0
+        for key in everything_of_chunks(gateway):
+            step, start = (int(part) for part in key.split(":")[4:6])
+            ttl = raw.ttl(key)
+            if decode(raw.get(key), start).fresh:
+                assert ttl == -1, key
+            else:
+                length = gateway.steps.chunk_length(step)
+                assert length - 600 <= ttl <= length + KEEP_S[step], key
+                expiring += 1
+        assert expiring > 100

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import datetime
+from datetime import datetime, timezone
+from zoneinfo import ZoneInfo
 
+import pytest
 from pages import OpenView
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 from support import Daemon, eventually
+
+from netify_agent.config.calendar import DAY_S, Calendar
 
 TV = "devices/e8:5b:5b:31:7a:02"
 SUMS = "() => [...document.querySelectorAll('.readout data')].map((figure) => Number(figure.value))"
@@ -93,6 +97,45 @@ def test_the_table_beside_a_chart_has_its_figures(home: Daemon, open_view: OpenV
         return [[bucket["bytes_down"], bucket["bytes_up"]] for bucket in reversed(buckets)]
 
     eventually(lambda: page.evaluate(cells) == expected() and len(expected()) == 31, "a row for each day")
+
+
+@pytest.mark.parametrize(
+    ("zone", "name"),
+    [("Europe/Berlin", r"\w{3},? \d+ \w{3,4}"), ("Asia/Kathmandu", r".*(19:15|20:15) – .*(19:15|20:15)")],
+)
+def test_days_are_those_of_the_gateway(home: Daemon, open_view: OpenView, zone: str, name: str) -> None:
+    """The browser is in Berlin. Days that do not begin at its midnight are shown with their times."""
+    at_now = int(time.time())
+    periods = Calendar(zone, ZoneInfo(zone)).periods(DAY_S, at_now - 40 * DAY_S, at_now + 1)
+    buckets = [
+        {
+            **{side: datetime.fromtimestamp(moment, timezone.utc).isoformat() for side, moment in sides},
+            "bytes_down": number,
+            "bytes_up": 1,
+            "packets_down": 1,
+            "packets_up": 1,
+        }
+        for number, period in enumerate(periods, 100)
+        if number % 7 or number == 100 + len(periods) - 1  # some days have no traffic
+        for sides in [period._asdict().items()]
+    ]
+
+    def answer(route: Route) -> None:
+        route.fulfill(json={**route.fetch().json(), "buckets": buckets})
+
+    page = open_view(home, "?range=day")
+    drawn(page)
+    page.route("**/history?resolution=1d*", answer)
+    page.get_by_role("link", name="Month", exact=True).click()
+    page.get_by_text("Last 31 days", exact=True).wait_for()
+    assert page.locator(".unit").inner_text() == "Data per day"
+    page.get_by_text("Show as table").click()
+    read = """() => [...document.querySelectorAll('.as-table tbody tr')].map((row) =>
+        [row.cells[0].textContent, row.querySelector('data') && Number(row.querySelector('data').value)])"""
+    last = 100 + len(periods) - 1
+    expected = [number if number % 7 or number == last else None for number in range(last, last - 31, -1)]
+    eventually(lambda: [value for _, value in page.evaluate(read)] == expected, "a row for each day")
+    assert all(re.fullmatch(name + "(, so far)?", row) for row, _ in page.evaluate(read))
 
 
 def test_an_application_keeps_its_colour(home: Daemon, open_view: OpenView) -> None:

@@ -48,7 +48,7 @@ def routes(services: Services) -> list[Route]:
     def answer(request: Request) -> Document:
         by = request["by"]
         known = services.reader.known()
-        calendar = services.settings.calendar.calendar()
+        calendar = services.settings.calendar.calendar
         period = requested_period(request, calendar, known.flush.at_ms // 1000)
         usage = PeriodUsage(services.history, directory, known.categories)
         selection = selected(request, known.devices)

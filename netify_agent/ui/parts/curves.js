@@ -82,6 +82,7 @@ export class Curves {
     let values = null;
     try {
       const history = await get(`${devicePath(id)}/history`, period.parameters, signal);
+      period.align(history.buckets);
       values = period.sum(history.buckets, (bucket) => bucket.bytes_up + bucket.bytes_down);
     } catch {
       // The sparkline stays empty. Other requests report what is wrong with the API.

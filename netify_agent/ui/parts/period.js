@@ -24,7 +24,7 @@ const STEPS = [
   { resolution: '1d', step: DAY, most: 400, kept: Infinity },
 ];
 
-const UNITS = { [5 * MINUTE]: '5 minutes', [15 * MINUTE]: '15 minutes', [HOUR]: 'hour', [DAY]: 'day (UTC)' };
+const UNITS = { [5 * MINUTE]: '5 minutes', [15 * MINUTE]: '15 minutes', [HOUR]: 'hour', [DAY]: 'day' };
 
 /** The name of the range that a route selects, `day` by default, or null if it selects a time from and to. */
 function rangeOf(route) {
@@ -38,35 +38,63 @@ function between(route) {
   return from > 0 && to > from && to < 8.64e15 ? { from, to } : null;
 }
 
-/** The period that a route selects, as bars. A range ends now; `isLive` says so. */
+/**
+ * The period that a route selects, as bars. A range ends now; `isLive` says so. Where hours and days begin is known
+ * from the buckets of the first answer: see `align`.
+ */
 export class Period {
   constructor(route) {
     const name = rangeOf(route);
     this.isLive = name !== null;
+    this.buckets = new Map(); // by bar: where its bucket begins and ends; not of bars that are made of several
     if (this.isLive) {
       const { title, resolution, step, bars } = RANGES[name];
       Object.assign(this, { title, resolution, step, length: bars });
       this.first = Math.floor(now() / step) * step - (bars - 1) * step;
+      this.from = this.hasBucketPerBar ? this.first - step : this.first;
     } else {
       const { from, to } = between(route);
       const { resolution, step } = STEPS.find((each) => now() - from < each.kept && (to - from) / each.step <= each.most)
         ?? STEPS.at(-1);
-      Object.assign(this, { resolution, step });
+      Object.assign(this, { resolution, step, from, to });
       this.first = Math.floor(from / step) * step;
       this.length = Math.min(Math.max(Math.ceil((to - this.first) / step), 1), 1000);
-      this.title = `${dayAndTime.format(this.first)} – ${dayAndTime.format(this.end)}`;
+      this.title = `${dayAndTime.format(from)} – ${dayAndTime.format(to)}`;
     }
     this.isDays = this.step === DAY;
   }
 
+  /** Whether a bar is one bucket of the API, which may begin anywhere. Others begin at multiples of their length. */
+  get hasBucketPerBar() {
+    return this.step >= HOUR;
+  }
+
   get end() {
-    return this.first + this.length * this.step;
+    return this.start(this.length);
   }
 
   /** Query parameters of a history request. */
   get parameters() {
-    const to = this.isLive ? {} : { to: Math.max(this.end / 1000 - 1, this.first / 1000) };
-    return { resolution: this.resolution, from: this.first / 1000, ...to };
+    const to = this.isLive ? {} : { to: Math.max(this.to / 1000 - 1, this.from / 1000) };
+    return { resolution: this.resolution, from: this.from / 1000, ...to };
+  }
+
+  /** Move the bars to where the API's hours and days begin. `buckets`: of an answer, oldest first. */
+  align(buckets) {
+    if (!this.hasBucketPerBar || !buckets.length) return;
+    const { step } = this;
+    if (this.isLive) {
+      const { start, end } = times(buckets.at(-1));
+      const since = now() < end ? 0 : Math.max(Math.floor((now() - start) / step), 0); // bars without traffic
+      this.first = start + (since - this.length + 1) * step;
+    } else {
+      const { start } = times(buckets[0]);
+      this.first = start - Math.max(Math.ceil((start - this.from) / step), 0) * step;
+      const tolerance = this.isDays ? 2 * HOUR : 0; // a day may be longer than 24 hours
+      const last = Math.floor((middle(buckets.at(-1)) - this.first) / step);
+      this.length = Math.min(Math.max(Math.ceil((this.to - this.first - tolerance) / step), last + 1, 1), 1000);
+    }
+    this.buckets = new Map(buckets.map((bucket) => [this.index(bucket), times(bucket)]));
   }
 
   /** What one bar covers, such as `15 minutes`. */
@@ -76,12 +104,14 @@ export class Period {
 
   /** The bar that is still growing, or null. */
   get running() {
+    if (this.isLive) return this.length - 1;
     const index = Math.floor((now() - this.first) / this.step);
     return index >= 0 && index < this.length ? index : null;
   }
 
+  /** The bar that a bucket belongs to, or null: that of its middle, because not all days have 24 hours. */
   index(bucket) {
-    const index = Math.floor((Date.parse(bucket.start) - this.first) / this.step);
+    const index = Math.floor((middle(bucket) - this.first) / this.step);
     return index >= 0 && index < this.length ? index : null;
   }
 
@@ -111,35 +141,45 @@ export class Period {
 
   /** Start of bar `index`, in milliseconds since the epoch. */
   start(index) {
-    return this.first + index * this.step;
+    return this.buckets.get(index)?.start ?? this.buckets.get(index - 1)?.end ?? this.first + index * this.step;
   }
 
-  /** The time of bar `index` as text. Days are in UTC, as in the API. */
+  /** The time of bar `index` as text. Days are the gateway's: if they do not begin at midnight here, it says when. */
   name(index) {
     const start = this.start(index);
+    const end = this.start(index + 1);
     const soFar = index === this.running ? ', so far' : '';
-    if (this.isDays) return `${utcDay.format(start)} (UTC)${soFar}`;
-    return `${dayAndTime.format(start)} – ${time.format(start + this.step)}${soFar}`;
+    if (this.isDays && time.format(start) === '00:00') return `${day.format(start)}${soFar}`;
+    return `${dayAndTime.format(start)} – ${(this.isDays ? dayAndTime : time).format(end)}${soFar}`;
   }
 
   /** The time axis label of bar `index`, or null for none. */
   tick(index) {
     const start = this.start(index);
-    if (this.isDays) return utcDate.format(start);
-    const date = new Date(start);
-    if (this.length * this.step > 2 * DAY) return date.getHours() === 0 ? weekday.format(start) : null;
-    if (this.length > 48 && (date.getMinutes() !== 0 || date.getHours() % 3 !== 0)) return null;
+    if (this.isDays) return date.format(start + this.step / 2);
+    const local = new Date(start);
+    if (this.length * this.step > 2 * DAY) return local.getHours() === 0 ? weekday.format(start) : null;
+    if (this.length > 48 && (local.getMinutes() !== 0 || local.getHours() % 3 !== 0)) return null;
     return time.format(start);
   }
 }
 
+const times = (bucket) => ({ start: Date.parse(bucket.start), end: Date.parse(bucket.end) });
+
+function middle(bucket) {
+  const { start, end } = times(bucket);
+  return (start + end) / 2;
+}
+
 /**
- * The history at `path` for a period. If the gateway does not store the resolution, there are no buckets and
- * `problem` is the reason; the rest of the view still works.
+ * The history at `path` for a period, whose bars it aligns. If the gateway does not store the resolution, there are no
+ * buckets and `problem` is the reason; the rest of the view still works.
  */
 export async function readHistory(path, period, more = {}) {
   try {
-    return await get(path, { ...period.parameters, ...more });
+    const history = await get(path, { ...period.parameters, ...more });
+    period.align(history.buckets);
+    return { ...history, buckets: history.buckets.filter((bucket) => period.index(bucket) !== null) };
   } catch (error) {
     if (error.status !== 400) throw error;
     return { buckets: [], problem: `No history for this range: ${error.message}` };
@@ -150,8 +190,8 @@ const options = { hour: '2-digit', minute: '2-digit' };
 const time = new Intl.DateTimeFormat('en-GB', options);
 const dayAndTime = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', ...options });
 const weekday = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric' });
-const utcDate = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' });
-const utcDay = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short', timeZone: 'UTC' });
+const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
+const day = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short' });
 
 /** The text of a datetime-local input, in the browser's time zone. */
 function localText(milliseconds) {
@@ -191,7 +231,7 @@ export class PeriodControl {
     }
     setAttribute(this.custom, 'data-current', selected === null);
     const period = new Period(route);
-    this.from.value = localText(period.first);
-    this.to.value = localText(period.end);
+    this.from.value = localText(period.isLive ? period.first : period.from);
+    this.to.value = localText(period.isLive ? period.end : period.to);
   }
 }
