@@ -83,6 +83,11 @@ class Rig:
         self._thread.start()
         return self
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not stopped, and did not fail."""
+        return self._thread.is_alive()
+
     def feed(self, *records: Record) -> None:
         with self._lock:
             self.accountant.feed(records, SOURCE)

@@ -14,7 +14,8 @@ from support import eventually, free_port
 from netify_agent.config.settings import TlsSettings
 from netify_agent.store.topology import SLOTS
 
-NODE_TIMEOUT_MS = 1000
+#: A master that is silent for this long is replaced. A busy machine may give a process no turn for a second.
+NODE_TIMEOUT_MS = 3000
 _HOST = "127.0.0.1"
 
 
@@ -74,11 +75,6 @@ class Node:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         eventually(self._answers, f"{self.place} answers")
 
-    @property
-    def runs(self) -> bool:
-        """Whether it was started and not killed."""
-        return self._process is not None
-
     def _answers(self) -> bool:
         with suppress(redis.ConnectionError, redis.BusyLoadingError):
             return bool(self.ask("PING"))
@@ -87,9 +83,26 @@ class Node:
     def ask(self, *command: Any) -> Any:
         return self.client.execute_command(*command)
 
-    def signal(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and neither killed nor ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def replication(self) -> dict[str, Any]:
+        """INFO replication; empty if there is no answer: a node closes connections when its role changes."""
+        with suppress(redis.ConnectionError, redis.BusyLoadingError):
+            return dict(self.client.info("replication"))
+        return {}
+
+    def role(self) -> str | None:
+        """``master`` or ``slave``; None if there is no answer."""
+        return self.replication().get("role")
+
+    def has_replica(self) -> bool:
+        """Whether it is a master, and its one replica is connected."""
+        found = self.replication()
+        replica = found.get("slave0", {})
+        return found.get("role") == "master" and replica.get("state") == "online"
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -111,8 +124,8 @@ class SentinelService:
                 sentinel=(
                     f"bind {_HOST}\ndir {directory}\nlogfile {directory}/sentinel-PORT.log\n"
                     f"sentinel monitor {service} {_HOST} {self.master.port} 2\n"
-                    f"sentinel down-after-milliseconds {service} 500\n"
-                    f"sentinel failover-timeout {service} 3000\n"
+                    f"sentinel down-after-milliseconds {service} {NODE_TIMEOUT_MS}\n"
+                    f"sentinel failover-timeout {service} 6000\n"
                 ),
                 tls=tls,
             )
@@ -126,19 +139,26 @@ class SentinelService:
     def start(self) -> None:
         for node in self.nodes:
             node.start()
-        eventually(
-            lambda: self.master.client.info("replication").get("slave0", {}).get("state") == "online",
-            "the replica is connected",
-        )
+        eventually(self.master.has_replica, "the replica is connected")
         for sentinel in self.sentinels:
             eventually(lambda s=sentinel: self._knows_all(s), "the Sentinels know each other and the replica")
+
+    def settle(self) -> None:
+        """Wait until all Sentinels name one master, which has its replica."""
+        eventually(self._is_settled, "all Sentinels name one master, which has its replica")
+
+    def _is_settled(self) -> bool:
+        named = {self.master_port(sentinel) for sentinel in self.sentinels}
+        masters = [node for node in (self.master, self.replica) if node.port in named]
+        return len(named) == 1 and masters[0].has_replica()
 
     def _knows_all(self, sentinel: Node) -> bool:
         reply = sentinel.client.sentinel_masters()[self.service]
         return reply["num-other-sentinels"] == 2 and reply["num-slaves"] == 1
 
-    def master_port(self) -> int:
-        found = self.sentinels[0].ask("SENTINEL", "get-master-addr-by-name", self.service)
+    def master_port(self, sentinel: Node | None = None) -> int:
+        """The port of the master according to a Sentinel; None: the first one."""
+        found = (sentinel or self.sentinels[0]).ask("SENTINEL", "get-master-addr-by-name", self.service)
         return int(found[1])
 
     def kill(self) -> None:
@@ -174,11 +194,24 @@ class RedisCluster:
         for node in self.nodes:
             eventually(lambda n=node: self.state(n) == "ok", "the cluster is up")
             eventually(lambda n=node: len(self.slots(n)) == self._masters, "all nodes know all masters")
-        for replica in replicas:
-            eventually(
-                lambda r=replica: r.client.info("replication").get("master_link_status") == "up",
-                "the replicas are connected",
-            )
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until all nodes agree on the owners of slots, each of which has its replica."""
+        eventually(self._is_settled, "all nodes agree, and each master has its replica")
+
+    def _is_settled(self) -> bool:
+        views = {self._owners(node) for node in self.nodes}
+        if len(views) != 1 or any(self.state(node) != "ok" for node in self.nodes):
+            return False
+        ports = {port for _, _, port in next(iter(views))}
+        owners = [node for node in self.nodes if node.port in ports]
+        masters = [node for node in self.nodes if node.role() == "master"]
+        return owners == masters and all(node.has_replica() for node in owners)
+
+    def _owners(self, node: Node) -> tuple[tuple[int, int, int], ...]:
+        """First slot, last slot and port of their master, according to a node."""
+        return tuple(sorted((first, last, master[1]) for first, last, master, *_ in self.slots(node)))
 
     def _known(self, node: Node) -> int:
         text = self._raw(node, "CLUSTER", "NODES")
@@ -206,17 +239,20 @@ class RedisCluster:
         return list(self._raw(node, "CLUSTER", "SLOTS"))
 
     def owner(self, slot: int) -> Node:
-        """The owner of a slot, according to the nodes that run: at least two of them agree."""
-        for node in self.nodes:
+        """The owner of a slot, once all nodes that run agree on it."""
+        owner: Node = eventually(lambda: self._agreed_owner(slot), f"all nodes know the owner of slot {slot}")
+        return owner
+
+    def _agreed_owner(self, slot: int) -> Node | None:
+        ports = set()
+        for node in (one for one in self.nodes if one.runs):
             with suppress(redis.ConnectionError):
-                for first, last, master, *_ in self.slots(node):
-                    if first <= slot <= last:
-                        return next(one for one in self.nodes if one.port == master[1])
-        raise AssertionError(f"slot {slot} has no owner")
+                found = [port for first, last, port in self._owners(node) if first <= slot <= last]
+                ports.add(found[0] if found else 0)
+        return next((one for one in self.nodes if {one.port} == ports), None)
 
     def masters(self) -> list[Node]:
-        running = [node for node in self.nodes if node.runs]
-        return [node for node in running if node.client.info("replication")["role"] == "master"]
+        return [node for node in self.nodes if node.runs and node.role() == "master"]
 
     def kill(self) -> None:
         for node in self.nodes:

@@ -45,6 +45,13 @@ def alerts(daemon: Daemon, query: str = "") -> list[dict[str, Any]]:
     return found
 
 
+def wait_for_outcome(daemon: Daemon, firing: str, resolved: str | None) -> None:
+    """Wait until /alerts says so of the one alert, and Redis holds it."""
+    expected = [{"receiver": "hook", "firing": firing, "resolved": resolved}]
+    eventually(lambda: [one["notifications"] for one in alerts(daemon)] == [expected], "the alert says so")
+    daemon.flushed()
+
+
 def metrics(daemon: Daemon) -> str:
     with urllib.request.urlopen(daemon.base + "/metrics") as answer:
         text: str = answer.read().decode()
@@ -60,9 +67,8 @@ def test_an_alert_fires_and_resolves_once_over_kills(
     (alert,) = eventually(lambda: alerts(daemon, "?active=true"), "it fires")
     assert (alert["alert"], alert["device"], alert["status"]) == ("new", LAPTOP, "firing")
     eventually(lambda: len(receiver.requests) == 1, "the receiver is told")
-    daemon.flushed()
+    wait_for_outcome(daemon, "sent", None)
     (alert,) = alerts(daemon)
-    assert alert["notifications"] == [{"receiver": "hook", "firing": "sent", "resolved": None}]
     daemon.kill()
     daemon.start()
     eventually(lambda: alerts(daemon) == [alert], "the same alert still fires")
@@ -73,7 +79,7 @@ def test_an_alert_fires_and_resolves_once_over_kills(
     (resolved,) = eventually(lambda: alerts(daemon, "?active=false"), "it resolves with its rule")
     assert resolved["id"] == alert["id"]
     eventually(lambda: len(receiver.requests) == 2, "the receiver is told")
-    daemon.flushed()
+    wait_for_outcome(daemon, "sent", "sent")
     (resolved,) = alerts(daemon, "?active=false")
     daemon.kill()
     daemon.start()
@@ -105,8 +111,7 @@ def test_a_receiver_that_was_away_is_told_after_a_kill(
     daemon.start()
     eventually(lambda: receiver.requests, "the receiver is told")
     assert receiver.documents[0]["status"] == "firing"
-    sent = [{"receiver": "hook", "firing": "sent", "resolved": None}]
-    eventually(lambda: alerts(daemon)[0]["notifications"] == sent, "the alert says so")
+    wait_for_outcome(daemon, "sent", None)
     assert daemon.get("/status")[1]["alerts"] == {"configured": 1, "active": 1}
     daemon.flushed()
     assert daemon.get("/status")[1]["receivers"][0]["waiting"] == 0
@@ -160,7 +165,7 @@ def test_a_redis_that_is_restored_to_older_data_repeats_no_alert_and_loses_none(
     backup = files_of(redis_server)
     appear(netifyd, daemon)
     eventually(lambda: receiver.requests, "the receiver is told")
-    daemon.flushed()
+    wait_for_outcome(daemon, "sent", None)
     (alert,) = alerts(daemon, "?active=true")
     restore(redis_server, backup)
     eventually(lambda: daemon.get("/status")[1]["flushes"]["repeated"], "the lost flushes are applied again")

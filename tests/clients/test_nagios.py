@@ -148,7 +148,7 @@ def test_a_device_is_active_or_unknown(daemon: Daemon, netifyd: StandIn) -> None
 
 def test_alerts_have_the_state_of_their_severity(daemon: Daemon, netifyd: StandIn) -> None:
     def configure(**severities: str) -> None:
-        new = {"kind": "silent", "device": "02:00:00:00:00:99", "for": "1m"}
+        new = {"kind": "silent", "device": "02:00:00:00:00:99", "for": "1h"}
         rules = {
             name: {"kind": "new_device", "learn": "0s", "severity": one} for name, one in severities.items()
         }

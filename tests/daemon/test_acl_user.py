@@ -7,7 +7,7 @@ from typing import Any
 
 from records import FLOW, account, flow_record, stats_record
 from service_manager import command
-from support import Daemon, RedisServer, StandIn, eventually, framed
+from support import WAIT_S, Daemon, RedisServer, StandIn, eventually, framed
 
 from netify_agent.store.client import connect
 
@@ -33,7 +33,7 @@ def test_the_user_suffices_for_every_route_alert_and_command(
     assert len(paths) > 15
     for path in paths:
         address = daemon.base + path.format(device=DEVICE, tag="netify.netflix")
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address, timeout=WAIT_S) as answer:
             assert answer.status == 200, path
 
     assert command("forget", "--config", str(daemon.config), DEVICE).returncode == 0

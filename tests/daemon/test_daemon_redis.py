@@ -83,8 +83,8 @@ def test_sentinels_that_do_not_answer_are_named_everywhere_without_the_password(
     done = command("check", "--config", str(daemon.config))
     assert done.returncode == 1
     assert f"WRONG redis: redis+sentinel://***@{place}/netify/0: {said}" in done.stdout
+    eventually(lambda: f"retrying: {said}" in daemon.log.read_text(), "the log says so")
     log = daemon.log.read_text()
-    assert f"retrying: {said}" in log
     for text in (status, done.stdout, done.stderr, log):
         assert "hunter2" not in text
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 from flusher_rig import Rig
@@ -15,6 +16,8 @@ from store_book import (
 from support import Proxy, RedisServer, short_directory
 
 from netify_agent.store.client import connect
+
+Topology = TypeVar("Topology", RedisCluster, SentinelService)
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def rigs() -> Iterator[Callable[..., Rig]]:
 
     yield make
     for rig in made:
-        if rig._thread.is_alive():
+        if rig.runs:
             rig.stop()
 
 
@@ -45,25 +48,63 @@ def proxy(directory: Path, redis_server: RedisServer) -> Iterator[Proxy]:
     between.close()
 
 
+class Kept(Generic[Topology]):
+    """A topology that tests share as long as none of them fails."""
+
+    def __init__(self, make: Callable[[Path], Topology]) -> None:
+        self._make = make
+        self._stack = ExitStack()
+        self._made: Topology | None = None
+
+    def get(self) -> Topology:
+        """The topology, settled: an earlier test may have killed a node and started it again."""
+        if self._made is None:
+            made = self._make(self._stack.enter_context(short_directory()))
+            self._stack.callback(made.kill)
+            made.start()
+            self._made = made
+        self._made.settle()
+        return self._made
+
+    def drop(self) -> None:
+        """End it. The next test gets a new one."""
+        self._made = None
+        self._stack.close()
+
+    def lend(self, session: pytest.Session) -> Iterator[Topology]:
+        """For a fixture of one test: what a failed test leaves behind breaks no other."""
+        failed = session.testsfailed
+        try:
+            made = self.get()
+        except BaseException:
+            self.drop()
+            raise
+        yield made
+        if session.testsfailed != failed:
+            self.drop()
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[RedisCluster]:
+def kept_cluster() -> Iterator[Kept[RedisCluster]]:
+    kept = Kept(RedisCluster)
+    yield kept
+    kept.drop()
+
+
+@pytest.fixture(scope="session")
+def kept_service() -> Iterator[Kept[SentinelService]]:
+    kept = Kept(SentinelService)
+    yield kept
+    kept.drop()
+
+
+@pytest.fixture
+def cluster(kept_cluster: Kept[RedisCluster], request: pytest.FixtureRequest) -> Iterator[RedisCluster]:
     """A Redis Cluster of three masters. A test that changes it leaves it working."""
-    with short_directory() as path:
-        made = RedisCluster(path)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.kill()
+    yield from kept_cluster.lend(request.session)
 
 
-@pytest.fixture(scope="session")
-def service() -> Iterator[SentinelService]:
+@pytest.fixture
+def service(kept_service: Kept[SentinelService], request: pytest.FixtureRequest) -> Iterator[SentinelService]:
     """A master with a replica and three Sentinels. A test that changes it leaves it working."""
-    with short_directory() as path:
-        made = SentinelService(path)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.kill()
+    yield from kept_service.lend(request.session)
