@@ -79,6 +79,10 @@ def connect(
         # Not an option of from_url: in redis-py 3.5 the URL overrides it, even without a password.
         client.connection_pool.connection_kwargs["password"] = password
     pool = client.connection_pool
+    if given.is_tls and not pool.connection_kwargs.get("password"):
+        # CLIENT SETNAME, whose reply is read at once, as that of AUTH is. A server of TLS 1.3 sends session
+        # tickets before it, which redis-py 8.1 with hiredis takes for replies that nobody asked for.
+        pool.connection_kwargs["client_name"] = "netify-agent"
     search = pool.connection_class, dict(pool.connection_kwargs)
     owner: Owner | None = None
     if given.topology == "sentinel":

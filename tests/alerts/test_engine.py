@@ -1,110 +1,19 @@
-"""Alerts fire once and resolve once, whatever wobbles, floods or restarts."""
+"""Alerts fire once and resolve once, whatever wobbles or floods."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+from alert_gateway import BUSY, LAPTOP, NEW, PHONE, TABLET, Gateway, flushes, gateway_rate, said
 
 from netify_agent.accounting.batch import Batch, FlowState
-from netify_agent.alerts.alert import Alert
-from netify_agent.alerts.clock import RunClock
-from netify_agent.alerts.engine import GROUP_FROM, AlertEngine, Released
-from netify_agent.alerts.rules import Facts
-from netify_agent.alerts.state import MAX_QUEUED, MAX_RESOLVED, Stored
-from netify_agent.config.settings import parse
+from netify_agent.alerts.engine import GROUP_FROM
+from netify_agent.alerts.state import MAX_QUEUED, MAX_RESOLVED
 from netify_agent.netifyd.flow_record import Key
-
-START_MS = 1_796_000_000_000
-INTERVAL_MS = 15_000
-PHONE = "notify: {phone: {type: ntfy, url: 'http://127.0.0.1/x'}}"
-LAPTOP, TABLET = "02:00:00:00:00:01", "02:00:00:00:00:02"
-
-
-class Gateway:
-    """An engine with a clock of its own, and tables as Redis would hold them."""
-
-    def __init__(self, text: str, *, new: bool = False) -> None:
-        self.text = text
-        self.elapsed_s = 0.0
-        self.tables: dict[str, dict[str, str]] = {"alerts": {}, "state": {}, "outbox": {}}
-        self.sequence = 0 if new else 7
-        self.devices: list[str] = []
-        self.start()
-
-    def start(self) -> list[str]:
-        """Start the agent; returns the keys of notifications that are still to be sent."""
-        self.engine = AlertEngine("gw1", RunClock(lambda: self.elapsed_s))
-        self.configure(self.text)
-        notifications, _ = self.engine.restore(Stored(**self.tables), self.sequence, self.devices)
-        return [one.key for one in notifications]
-
-    def configure(self, text: str) -> None:
-        settings = parse(text, "f")
-        self.engine.configure(settings.alerts, settings.notify, settings.calendar.calendar())
-
-    @property
-    def at_ms(self) -> int:
-        return START_MS + int(self.elapsed_s * 1000)
-
-    def evaluate(self, **facts: Any) -> None:
-        self.elapsed_s += INTERVAL_MS / 1000
-        rates = facts.pop("rates", {})
-        devices = facts.pop("devices", [])
-        self.devices = sorted({*self.devices, *devices})
-        self.engine.evaluate(
-            Facts(
-                self.at_ms,
-                batch=facts.pop("batch", Batch(0)),
-                elapsed_ms=INTERVAL_MS,
-                devices=devices,
-                rates=lambda name: rates.get(name, ((0, 0), {})),
-                moving=rates,
-                **facts,
-            )
-        )
-
-    def store(self) -> Released:
-        """Redis takes the flush."""
-        changes, replace = self.engine.changes(self.sequence + 1)
-        if replace:
-            self.tables = {"alerts": {}, "state": {}, "outbox": {}}
-        for (table, name), value in changes.items():
-            if value is None:
-                self.tables[table].pop(name, None)
-            else:
-                self.tables[table][name] = value
-        self.sequence += 1
-        return self.engine.applied(self.sequence)
-
-    def flush(self, **facts: Any) -> list[str]:
-        """One flush; returns what was announced, as ``firing subject``."""
-        self.evaluate(**facts)
-        return [said(one) for one in self.store().alerts]
-
-
-def said(alert: Alert) -> str:
-    subject = (
-        alert.device
-        or alert.group
-        or alert.application
-        or alert.check
-        or ("group" if alert.grouped else "gateway")
-    )
-    return f"{alert.status} {subject}"
-
-
-def gateway_rate(up: int, down: int = 0) -> dict[str, Any]:
-    return {"": ((up, down), {})}
-
-
-def flushes(gateway: Gateway, count: int, **facts: Any) -> list[str]:
-    return [line for _ in range(count) for line in gateway.flush(**facts)]
-
 
 GROUPS = "groups: {kids: [], all: []}"
 IN = {LAPTOP: ["kids", "all"], TABLET: ["kids"]}
-BUSY = "alerts: {busy: {kind: rate, above: 1 Mbit/s, for: 1m}}"
 
 
 def test_a_rate_fires_after_its_time_and_resolves_after_the_same_time() -> None:
@@ -178,9 +87,6 @@ def test_an_alert_names_its_group_and_application() -> None:
     (alert,) = gateway.engine.known_alerts
     assert (alert.group, alert.application, alert.device) == ("kids", "a", None)
     assert alert.summary() == "a of group kids: 2 bit/s, above 1 bit/s for 15 s"
-
-
-NEW = "alerts: {new: {kind: new_device, resolve_after: 1h, learn: 0s}}\n" + PHONE
 
 
 def test_a_new_device_fires_once() -> None:
@@ -278,129 +184,6 @@ def test_lost_flushes_are_told_once() -> None:
     assert gateway.flush(checks={"lost": "Redis lost 3 flushes for good"}) == ["firing lost"]
     assert flushes(gateway, 239, checks={"lost": None}) == []
     assert flushes(gateway, 2, checks={"lost": None}) == ["resolved lost"]
-
-
-# -- restarts --------------------------------------------------------------------------------------
-
-
-def test_a_restart_neither_repeats_nor_forgets() -> None:
-    gateway = Gateway(BUSY + "\n" + PHONE)
-    said_so_far = []
-    for rate in (2_000_000, 0):
-        for _ in range(8):
-            said_so_far += gateway.flush(rates=gateway_rate(rate))
-            gateway.start()  # killed after each flush
-    assert said_so_far == ["firing gateway", "resolved gateway"]
-    assert len(gateway.tables["alerts"]) == 1
-
-
-def test_what_redis_did_not_take_was_not_announced() -> None:
-    gateway = Gateway(NEW)
-    gateway.evaluate(devices=[LAPTOP])
-    assert gateway.engine.release() == Released([], [])  # killed before the flush
-    gateway.devices = []
-    gateway.start()
-    assert gateway.flush(devices=[LAPTOP]) == [f"firing {LAPTOP}"]
-
-
-def test_a_flush_that_is_tried_again_stores_the_same() -> None:
-    gateway = Gateway(NEW)
-    gateway.evaluate(devices=[LAPTOP])
-    changes, _ = gateway.engine.changes(gateway.sequence + 1)
-    before = dict(changes)
-    gateway.evaluate(batch=None, checks={})  # Redis is away
-    assert changes == before
-    assert [said(one) for one in gateway.store().alerts] == [f"firing {LAPTOP}"]
-
-
-def test_a_redis_that_lost_flushes_gets_everything_again() -> None:
-    gateway = Gateway(NEW)
-    gateway.flush(devices=[LAPTOP])
-    kept = {name: dict(table) for name, table in gateway.tables.items()}
-    gateway.tables = {"alerts": {"x": "y"}, "state": {}, "outbox": {}}
-    gateway.sequence -= 4
-    assert gateway.flush(devices=[LAPTOP]) == []
-    assert gateway.tables["alerts"] == kept["alerts"]
-    assert gateway.tables["outbox"] == kept["outbox"]
-    gateway.start()
-    assert flushes(gateway, 240) == [f"resolved {LAPTOP}"]
-
-
-def test_undelivered_notifications_survive_and_delivered_ones_do_not() -> None:
-    gateway = Gateway(NEW)
-    gateway.flush(devices=[LAPTOP])
-    (key,) = gateway.start()
-    assert key == f"{gateway.engine.known_alerts[0].id}-firing"
-    gateway.engine.settle([(f"phone:{key}", True)])
-    gateway.flush()
-    assert gateway.start() == []
-
-
-def test_what_became_of_notifications_is_kept_with_the_alert() -> None:
-    gateway = Gateway(NEW)
-    gateway.flush(devices=[LAPTOP, TABLET])
-    taken, lost = (one.id for one in gateway.engine.known_alerts)
-    gateway.engine.settle([(f"phone:{taken}-firing", True), (f"phone:{lost}-firing", False)])
-
-    def outcomes() -> dict[str, Any]:
-        return {one.id: (one.sent, one.failed) for one in gateway.engine.known_alerts}
-
-    expected = {taken: (("phone:firing",), ()), lost: ((), ("phone:firing",))}
-    assert outcomes() == expected
-    gateway.flush()
-    gateway.start()
-    assert outcomes() == expected
-
-
-def test_an_outcome_known_before_the_next_announcement_is_kept() -> None:
-    gateway = Gateway(NEW)
-    gateway.flush(devices=[LAPTOP])
-    (alert,) = gateway.engine.known_alerts
-    gateway.configure(PHONE)
-    gateway.evaluate()  # resolves it, with the next flush
-    gateway.engine.settle([(f"phone:{alert.id}-firing", True)])
-    assert [said(one) for one in gateway.store().alerts] == [f"resolved {LAPTOP}"]
-    assert gateway.engine.known_alerts[0].sent == ("phone:firing",)
-
-
-def test_damaged_entries_are_left_out() -> None:
-    gateway = Gateway(NEW)
-    gateway.flush(devices=[LAPTOP])
-    (ident,) = gateway.tables["alerts"]
-    gateway.tables["alerts"]["bad"] = "[]"
-    gateway.tables["state"]["new:x"] = '[1,null,"gone"]'
-    gateway.tables["outbox"]["phone:y"] = "{}"
-    gateway.start()
-    assert [one.id for one in gateway.engine.known_alerts] == [ident]
-    gateway.flush()
-    assert "bad" not in gateway.tables["alerts"]
-    assert "new:x" not in gateway.tables["state"]
-
-
-def test_alerts_of_a_removed_rule_are_resolved() -> None:
-    gateway = Gateway(NEW)
-    gateway.flush(devices=[LAPTOP])
-    gateway.configure(PHONE)
-    assert gateway.flush() == [f"resolved {LAPTOP}"]
-    assert gateway.flush(devices=[TABLET]) == []
-
-
-def test_notifications_for_a_removed_receiver_are_dropped() -> None:
-    gateway = Gateway(NEW)
-    gateway.flush(devices=[LAPTOP])
-    gateway.configure(NEW.replace("phone", "other"))
-    gateway.flush()
-    assert gateway.tables["outbox"] == {}
-
-
-def test_a_named_receiver_alone_is_told() -> None:
-    text = NEW.replace("learn: 0s", "learn: 0s, notify: [b]").replace(
-        "{phone: {type: ntfy, url: 'http://127.0.0.1/x'}}",
-        "{a: {type: ntfy, url: 'http://127.0.0.1/x'}, b: {type: ntfy, url: 'http://127.0.0.1/y'}}",
-    )
-    gateway = Gateway(text)
-    gateway.flush(devices=[LAPTOP])
-    assert [name.partition(":")[0] for name in gateway.tables["outbox"]] == ["b"]
 
 
 # -- bounds and quiet hours ------------------------------------------------------------------------

@@ -159,6 +159,19 @@ def test_what_a_receiver_says_beside_its_status_changes_nothing(server: Hook) ->
     assert len(server.requests) == 1
 
 
+def test_without_memory_for_a_thread_nothing_is_sent_and_no_thread_ends(
+    server: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    one = a_sender(f"type: webhook, url: '{server.url}'")
+    with monkeypatch.context() as patch, pytest.raises(NotSent, match="can't start new thread"):
+        patch.setattr(threading.Thread, "start", start)
+        send(one)
+    assert server.attempts == 0
+
+
 def test_a_stop_ends_a_conversation(server: Hook) -> None:
     server.behaviour = "hang"
     stop = threading.Event()

@@ -38,12 +38,14 @@ def test_a_long_table_gives_its_width_to_the_columns_that_are_shown(
 def test_phones_show_totals(office: Daemon, open_view: OpenView) -> None:
     page = open_view(office, "devices?q=device-77", 390)
     page.get_by_text("1 of 300 devices").wait_for()
-    [device] = office.get("/?search=device-77")[1]["devices"]
     shown = page.locator("td.narrow data:visible")
-    assert [int(one.get_attribute("value") or 0) for one in shown.all()] == [
-        device["bytes_down"],
-        device["bytes_up"],
-    ]
+
+    def are_shown() -> bool:
+        [device] = office.get("/?search=device-77")[1]["devices"]
+        totals = shown.evaluate_all("(figures) => figures.map((one) => Number(one.value))")
+        return bool(totals == [device["bytes_down"], device["bytes_up"]])
+
+    eventually(are_shown, "the totals of the device, which grow")
 
 
 def test_flows_are_sorted_among_all_not_among_the_loaded(office: Daemon, open_view: OpenView) -> None:

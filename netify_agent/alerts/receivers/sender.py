@@ -74,7 +74,7 @@ def time_limit(connected: Callable[[], socket.socket | None], stop: threading.Ev
     A time-out of the socket alone does not end a conversation with a peer that sends a byte now and then.
 
     :param connected: returns the socket, None before it is connected.
-    :raises NotSent: in place of the error that the shutdown caused.
+    :raises NotSent: in place of the error that the shutdown caused, and without a thread that watches.
     """
     done = threading.Event()
     ended: list[str] = []
@@ -91,7 +91,10 @@ def time_limit(connected: Callable[[], socket.socket | None], stop: threading.Ev
                     return
 
     watcher = threading.Thread(target=watch, name="notify watch", daemon=True)
-    watcher.start()
+    try:
+        watcher.start()
+    except (RuntimeError, MemoryError) as error:  # sent later: the accounting must not end for it
+        raise NotSent(f"no conversation without a time limit: {reason_of(error)}") from error
     try:
         yield
     except NotSent:
