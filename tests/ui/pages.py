@@ -31,6 +31,11 @@ LOADED = {
 }
 
 
+def address(page: Page) -> str:
+    """The address as the browser has it now. ``page.url`` is the latest that Playwright was told of."""
+    return str(page.evaluate("location.href"))
+
+
 def wait_until_loaded(page: Page, view: str) -> None:
     page.locator(LOADED[view]).first.wait_for(state="attached")
     page.locator("#health[data-state=ok]").wait_for()

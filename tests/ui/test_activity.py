@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from figures import ROWS, get, sizes, wait_for_equal
-from pages import OpenView
+from pages import OpenView, address
 from playwright.sync_api import Page
 from support import Daemon
 
@@ -35,7 +35,7 @@ def test_flows_are_filtered_by_device_application_state_and_risk(home: Daemon, o
     wait_for_equal(lambda: shown_flows(page), lambda: flows(home, query), "the flows of an application")
     page.get_by_label("Risk").select_option(label="Any risk")
     page.get_by_text("No flows match these filters").wait_for()
-    assert f"device={mac.replace(':', '%3A')}" in page.url
+    assert f"device={mac.replace(':', '%3A')}" in address(page)
 
 
 def test_the_risks_page_names_every_risk(home: Daemon, open_view: OpenView) -> None:

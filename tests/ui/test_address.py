@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pages import OpenView
+from pages import OpenView, address, wait_until_loaded
 from playwright.sync_api import Page
 from support import Daemon, eventually
 
 
 def query(page: Page) -> dict[str, str]:
-    return dict(part.split("=", 1) for part in page.url.partition("?")[2].split("&") if part)
+    return dict(part.split("=", 1) for part in address(page).partition("?")[2].split("&") if part)
 
 
 def rows(page: Page) -> list[str]:
@@ -17,6 +17,7 @@ def rows(page: Page) -> list[str]:
 
 def test_search_sort_and_filters_are_in_the_address(home: Daemon, open_view: OpenView) -> None:
     page = open_view(home, "devices")
+    wait_until_loaded(page, "devices")
     page.get_by_role("searchbox").fill("a")
     page.get_by_role("button", name="Device", exact=True).click()
     page.get_by_label("Active only").check()
@@ -33,6 +34,7 @@ def test_search_sort_and_filters_are_in_the_address(home: Daemon, open_view: Ope
 
 def test_they_survive_a_change_of_the_period_and_the_back_button(home: Daemon, open_view: OpenView) -> None:
     page = open_view(home, "devices")
+    wait_until_loaded(page, "devices")
     page.get_by_role("searchbox").fill("anna")
     page.get_by_role("button", name="Device", exact=True).click()
     page.evaluate("document.querySelector('[type=search]').marked = true")

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from figures import get
-from pages import OpenView
+from pages import OpenView, address
 from playwright.sync_api import Page, Route
 from support import Daemon, RedisServer, StandIn, eventually
 
@@ -44,7 +44,7 @@ def test_resolved_alerts_are_the_history(home: Daemon, open_view: OpenView) -> N
     assert row[0] == f"{resolved['summary']} busy"
     assert row[1:3] == ["Warning", "phone: delivered away: waiting"]
     page.get_by_role("button", name="Lasted").click()
-    assert page.url.endswith("#/alerts?sort=-lasted")
+    assert address(page).endswith("#/alerts?sort=-lasted")
 
 
 def test_receivers_say_what_is_wrong(home: Daemon, open_view: OpenView) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from figures import ROWS, STATS, SUMS, by_name, get, label, rates, sizes, wait_for_equal
-from pages import OpenView
+from pages import OpenView, wait_until_loaded
 from playwright.sync_api import Route
 from support import Daemon, eventually
 
@@ -91,6 +91,7 @@ def test_devices_are_found_by_name_vendor_mac_and_ip(home: Daemon, open_view: Op
 def test_a_column_header_sorts_the_table(home: Daemon, open_view: OpenView) -> None:
     page = open_view(home, "devices")
     names = [label(device) for device in get(home, "/")["devices"]]
+    wait_until_loaded(page, "devices")
     header = page.get_by_role("columnheader", name="Device")
     page.get_by_role("button", name="Device").click()
     page.mouse.move(0, 0)
