@@ -42,9 +42,10 @@ def check_conformance(base: str, directory: Path, certificate: str = "", token: 
         # Requests that are too long have their own statuses.
         [checks]
         negative_data_rejection.expected-statuses = [400, 403, 404, 405, 406, 414, 431]
-        # OpenAPI cannot express that `from` comes before `to`, nor the maximum number of steps.
+        # OpenAPI cannot express that `from` comes before `to`, nor the maximum number of steps, nor which
+        # parameters exclude each other or need one another (`since` of `/` a `limit`).
         [[operations]]
-        include-path-regex = "/history$"
+        include-path-regex = "^/$|/(history|usage)$"
         checks.positive_data_acceptance.expected-statuses = ["2xx", 304, 400, 404]
         """
     )
