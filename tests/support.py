@@ -28,7 +28,7 @@ import pytest
 from netify_agent.config.settings import TlsSettings
 
 CAPTURES = Path(__file__).parents[2] / "shared" / "captures"
-WAIT_S = 60.0  # how long a test waits for what must happen; generous, for slow machines
+WAIT_S = 120.0  # how long a test waits for what must happen; generous, for slow machines
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
