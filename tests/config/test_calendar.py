@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from netify_agent.config import calendar
 from netify_agent.config.calendar import DAY_S, HOUR_S, MONTH_S, WEEK_S, Calendar, load_zone
+from netify_agent.config.settings import ConfigError, load
 
 ZONES = (
     "UTC",
@@ -151,3 +152,23 @@ def test_the_local_zone_is_that_of_the_machine(monkeypatch: pytest.MonkeyPatch, 
 def test_an_unknown_zone_is_named(name: str) -> None:
     with pytest.raises(LookupError, match=name):
         load_zone(name)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_zone_of_the_machine_that_its_database_lacks_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    monkeypatch.setenv("TZ", "Mars/Base")
+    file = tmp_path / "netify-agent.yaml"
+    file.write_text("interval: 15\n")
+    told = "calendar.timezone: expected a time zone of the system's database, such as Europe/Berlin; it"
+    with pytest.raises(ConfigError) as error:
+        load(str(file) if named else None)
+    assert str(error.value).startswith(f"{file}: {told}" if named else told)
+
+
+def test_a_zone_that_was_read_stays_when_the_system_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    settings = load(None)
+    monkeypatch.setenv("TZ", "Mars/Base")
+    assert settings.calendar.calendar.zone_name == "Europe/Berlin"

@@ -9,7 +9,6 @@ from config_problems import problem, problems
 
 from netify_agent.config.settings import (
     ConfigError,
-    load,
     parse,
 )
 
@@ -397,23 +396,3 @@ def test_a_conflict_is_not_reported_for_an_invalid_key() -> None:
 def test_long_values_and_keys_are_shortened() -> None:
     assert len(problem(f"log_level: {'x' * 5000}")) < 150
     assert len(problem(f"devices: {{{'x' * 500}: 1}}")) < 150
-
-
-@pytest.mark.parametrize("named", [True, False])
-def test_a_zone_of_the_machine_that_its_database_lacks_is_a_problem(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
-) -> None:
-    monkeypatch.setenv("TZ", "Mars/Base")
-    file = tmp_path / "netify-agent.yaml"
-    file.write_text("interval: 15\n")
-    told = "calendar.timezone: expected a time zone of the system's database, such as Europe/Berlin; it"
-    with pytest.raises(ConfigError) as error:
-        load(str(file) if named else None)
-    assert str(error.value).startswith(f"{file}: {told}" if named else told)
-
-
-def test_a_zone_that_was_read_stays_when_the_system_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    settings = load(None)
-    monkeypatch.setenv("TZ", "Mars/Base")
-    assert settings.calendar.calendar.zone_name == "Europe/Berlin"
