@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from flusher_rig import IMPATIENT, Rig
 from redis_topologies import Node, RedisCluster, SentinelService, SlotMove
 from store_book import LAPTOP, PHONE, Book, check_entries, counts, device_counts, everything
-from support import eventually
+from support import WAIT_S, eventually
 
 from netify_agent.store.client import StoreError, StoreRefused
 from netify_agent.store.topology import slot_of
@@ -47,12 +48,25 @@ class Deployment:
         """Ask for a failover in which both nodes live, and wait for its end."""
         before, after = self.owner(), self.replica()
         if isinstance(self._made, RedisCluster):
-            after.ask("CLUSTER", "FAILOVER")
+            self._fail_over_to(after)
         else:
             eventually(self._start_failover, "a Sentinel starts the failover")
         eventually(lambda: self.owner() is after, f"{after.place} replaces {before.place}")
         # Until a Sentinel demotes it, the old master takes flushes, which are then lost.
         eventually(lambda: before.role() == "slave", f"{before.place} follows")
+
+    def _fail_over_to(self, replica: Node) -> None:
+        """Make ``replica`` the master of its shard.
+
+        Redis drops a manual failover after 5 s without a message (CLUSTER_MF_TIMEOUT of its cluster.c), for
+        example when the other masters have voted for this shard just before. A new command starts another one.
+        """
+        end = time.monotonic() + WAIT_S
+        while replica.role() != "master" and time.monotonic() < end:
+            replica.ask("CLUSTER", "FAILOVER")
+            again = time.monotonic() + 6
+            while replica.role() != "master" and time.monotonic() < again:
+                time.sleep(0.02)
 
     def _start_failover(self) -> bool:
         assert isinstance(self._made, SentinelService)
