@@ -59,7 +59,7 @@ class Deployment:
         """Make ``replica`` the master of its shard.
 
         Redis drops a manual failover after 5 s without a message (CLUSTER_MF_TIMEOUT of its cluster.c), for
-        example when the other masters have voted for this shard just before. A new command starts another one.
+        example when the other masters have just voted for this shard. A new command starts another one.
         """
         end = time.monotonic() + WAIT_S
         while replica.role() != "master" and time.monotonic() < end:
