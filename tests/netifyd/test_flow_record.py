@@ -1,4 +1,4 @@
-"""What a flow record says about whose flow it is; and that hostile text leaves here tamed (trap 10)."""
+"""What a flow record says about whose flow it is; and that hostile text leaves here tamed."""
 
 from __future__ import annotations
 
