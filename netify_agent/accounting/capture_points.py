@@ -7,7 +7,7 @@ with two digests: one with the address of the device, and one with the address o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from netify_agent.netifyd.agent_status import Interface
@@ -64,10 +64,12 @@ class CapturePoints:
     """The capture points of one netifyd.
 
     :ivar watches_internal: it watches an internal interface.
+    :ivar on_internal: called when that is learned: what external interfaces saw is counted twice from then on.
     """
 
     def __init__(self, rules: CaptureRules) -> None:
         self._rules = rules
+        self.on_internal: Callable[[], None] = lambda: None
         self.watches_internal = False
         # Decisions by the record's ``interface`` and by whether its ``internal`` is true, or false.
         self._known: dict[tuple[object, bool, bool], Place] = {}
@@ -111,7 +113,7 @@ class CapturePoints:
         :param interface: the record's ``interface``; :param internal: its ``internal``, both unchecked.
         :param fields: the ``flow`` object of a description; None if there is none yet.
         """
-        if not isinstance(interface, str):
+        if type(interface) is not str:
             interface = None
         found = self._known.get((interface, internal is True, internal is False))
         if found is None:
@@ -158,6 +160,7 @@ class CapturePoints:
         if not self.watches_internal:
             self.watches_internal = True
             self._known.clear()
+            self.on_internal()
 
     def _is_own(self, fields: Mapping[str, Any]) -> bool:
         """Whether an external flow is proven to be the gateway's own, which no internal interface sees.
