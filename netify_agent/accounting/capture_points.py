@@ -64,7 +64,7 @@ class CapturePoints:
     """The capture points of one netifyd.
 
     :ivar watches_internal: it watches an internal interface.
-    :ivar on_internal: called when that is learned: what external interfaces saw is counted twice from then on.
+    :ivar on_internal: called when that is learned: what external interfaces saw is then counted twice.
     """
 
     def __init__(self, rules: CaptureRules) -> None:
