@@ -164,7 +164,7 @@ class Alerting:
         settings, self._next = self._next, None
         if settings is not None:
             self._engine.configure(settings.alerts, settings.notify, settings.calendar.calendar)
-        self._engine.settle([self._outcomes.popleft() for _ in range(len(self._outcomes))])
+        self._engine.take_outcomes([self._outcomes.popleft() for _ in range(len(self._outcomes))])
 
     def _checks(self) -> dict[str, str | None]:
         """The checks of the agent's health."""
