@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import redis
 from store_book import Book, Record
 
 from netify_agent.accounting.accountant import Accountant
@@ -84,6 +85,19 @@ class PlanGateway:
         netifyd, at_ms = self.book.netifyd, self.book.at_ms
         self.start(at_ms // 1000)
         self.book.netifyd, self.book.at_ms = netifyd, at_ms
+
+    def saved(self) -> dict[bytes, bytes]:
+        """All keys of the gateway."""
+        raw = redis.Redis.from_url(self.url)
+        return {key: raw.dump(key) for key in raw.scan_iter(f"netify:{{{GATEWAY}}}:*", count=1000)}
+
+    def lose(self, saved: dict[bytes, bytes]) -> None:
+        """Redis lost the flushes since :meth:`saved`, and the agent can't repeat them."""
+        raw = redis.Redis.from_url(self.url)
+        raw.delete(*raw.scan_iter(f"netify:{{{GATEWAY}}}:*", count=1000))
+        for key, data in saved.items():
+            raw.restore(key, 0, data)
+        self.book.sequence = self.book.reader.last_flush().sequence
 
     def configure(self, text: str) -> None:
         """Reload another configuration."""

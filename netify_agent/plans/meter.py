@@ -195,6 +195,9 @@ class PlanMeter:
         """Read the tables that are missing or of another period or category. Raises StoreError."""
         wanted = {_selection_of(plan): plan for plan in self._plans.values()}
         self._tables = {one: table for one, table in self._tables.items() if one in wanted}
+        if not wanted:
+            self._categories = None
+            return
         devices: list[str] | None = None
         if self._categories is None:
             known = self._reader.known()
