@@ -4,8 +4,9 @@ import { get } from '../agent/api.js';
 import { downColumn, nowColumn, timeColumn, totalColumn, upColumn } from '../parts/columns.js';
 import { h, setText, show } from '../parts/dom.js';
 import { bytesFigure, compareText, date, nowLabel, rateFigure, words } from '../parts/format.js';
-import { Period, PeriodControl, readHistory } from '../parts/period.js';
+import { readHistory, readPeriod } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
+import { PeriodControl } from '../parts/period_control.js';
 import { deviceHref, emptyNote, labelled, panel, stat, twoLines } from '../parts/pieces.js';
 import { Table } from '../parts/table.js';
 import { address } from '../route.js';
@@ -60,7 +61,8 @@ export class Application {
   }
 
   async refresh() {
-    const period = new Period(this.route);
+    const period = await readPeriod(this.route);
+    this.control.show(period);
     let responses;
     try {
       responses = await Promise.all([

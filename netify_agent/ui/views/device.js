@@ -7,8 +7,9 @@ import { KeyedList, h, setText, show } from '../parts/dom.js';
 import {
   bytesFigure, compareText, date, deviceLabel, isNew, nowLabel, plural, rateFigure, words,
 } from '../parts/format.js';
-import { Period, PeriodControl, readHistory } from '../parts/period.js';
+import { readHistory, readPeriod } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
+import { PeriodControl } from '../parts/period_control.js';
 import { applicationHref, emptyNote, labelled, listOrNote, panel, stat, timeNode, twoLines } from '../parts/pieces.js';
 import { Table } from '../parts/table.js';
 import { address } from '../route.js';
@@ -89,7 +90,8 @@ export class Device {
   }
 
   async refresh() {
-    const period = new Period(this.route);
+    const period = await readPeriod(this.route);
+    this.control.show(period);
     let responses;
     try {
       responses = await Promise.all([
