@@ -16,6 +16,7 @@ const BALANCE = {
   rows: ['', 'Rows of this list'],
   forgotten: ['+', 'Forgotten devices', 'removed from the list of devices after a long silence'],
   unattributed: ['+', 'Without a device', 'netifyd did not say whose connections these were'],
+  local: ['−', 'Between devices', 'counted for both of them'],
   repeated: ['−', 'In several groups', 'counted in each of them'],
   totals: ['=', 'Gateway', 'without local traffic'],
 };
@@ -124,13 +125,19 @@ export class Usage {
     const isShown = (by === 'device' || by === 'group') && usage.usage.length > 0 && usage.usage.length === usage.total;
     show(this.balance.node, isShown);
     if (!isShown) return;
-    const part = Object.fromEntries(['forgotten', 'unattributed', 'totals'].map((name) => [name, rowOf(usage[name])]));
-    const rows = { bytes_down: 0, bytes_up: 0 };
-    for (const row of usage.usage.map(rowOf)) for (const side of ['bytes_down', 'bytes_up']) rows[side] += row[side];
+    const names = ['forgotten', 'unattributed', 'local', 'totals'];
+    const part = Object.fromEntries(names.map((name) => [name, rowOf(usage[name])]));
+    const rows = sumOf(usage.usage.map(rowOf));
     const repeated = Object.fromEntries(['bytes_down', 'bytes_up'].map((side) => [side,
-      rows[side] + part.forgotten[side] + part.unattributed[side] - part.totals[side]]));
-    this.balance.update({ rows, ...part, repeated: total(repeated) > 0 ? repeated : null });
+      rows[side] + part.forgotten[side] + part.unattributed[side] - part.local[side] - part.totals[side]]));
+    const unlessZero = (row) => (total(row) === 0 ? null : row);
+    this.balance.update({ rows, ...part, local: unlessZero(part.local), repeated: unlessZero(repeated) });
   }
+}
+
+function sumOf(rows) {
+  const sum = (side) => rows.reduce((all, row) => all + row[side], 0);
+  return { bytes_down: sum('bytes_down'), bytes_up: sum('bytes_up') };
 }
 
 /** `Thu 1 Oct, 00:00 – Fri 30 Oct, 07:15`, in the browser's time zone. */
