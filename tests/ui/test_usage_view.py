@@ -52,7 +52,7 @@ def change(row: dict[str, Any]) -> str:
     if not used:
         return "Ended"
     if used / before >= 10:
-        return f"{int(used / before + 0.5):,}×"
+        return f"{int(used / before + 0.5)}×" if used / before < 100 else "> 100×"
     percent = int(100 * (used / before - 1) + (0.5 if used >= before else -0.5))
     return f"{percent:+}%".replace("-", "−") if percent else "±0%"
 
@@ -62,7 +62,7 @@ def shown_row(row: dict[str, Any], none: str | None) -> list[Any]:
     name = none if row["key"] is None else row["name"] or row["key"]
     return [
         name.replace("-", " ") if none == "Without a category" and name else name,
-        "< 1%" if 0 < percent < 1 else f"{int(percent + 0.5)}%",
+        "< 1%" if percent < 1 and sum(without_local(row)) else f"{int(percent + 0.5)}%",
         change(row),
         *without_local(row),
         row["local_up"] + row["local_down"],
@@ -136,7 +136,7 @@ def test_the_current_period_is_compared_with_as_much_of_the_one_before(
     assert document["previous_period"]["end"] < document["period"]["start"]
     page.get_by_text("This month, so far").wait_for()
     label = page.locator(".stat").last.locator("dt")
-    eventually(lambda: label.inner_text().startswith("Compared with "), "it says what it is compared with")
+    eventually(lambda: label.inner_text().startswith("vs. "), "it says what it is compared with")
     # Days ahead are empty: they are not zero, and not without data.
     page.get_by_role("slider").press("End")
     assert "No data" not in page.locator(".readout").inner_text()

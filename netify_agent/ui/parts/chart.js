@@ -107,7 +107,7 @@ export class Chart {
       return h('tr', {}, h('th', { scope: 'row' }, this.name(index)), ...columns.map((layer) => {
         if (layer === this.line ? layer.values[index] === null : !this.isKnown(index)) return h('td', { class: 'figure' }, 'No data');
         const { node, update } = bytesFigure();
-        update(layer.values[index]);
+        if (layer === this.line || this.running === null || index <= this.running) update(layer.values[index]);
         return h('td', { class: 'figure' }, node);
       }));
     }));

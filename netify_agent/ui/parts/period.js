@@ -86,6 +86,7 @@ export class Period {
   constructor({ range, period = null, from, to, zone }, most = Infinity, bars = null) {
     this.isLive = range !== undefined;
     this.kind = period;
+    this.zone = zone;
     this.buckets = new Map(); // by bar: where its bucket begins and ends; not of bars that are made of several
     if (this.isLive) {
       const { title, resolution, step, bars: length } = RANGES[range];
@@ -246,13 +247,29 @@ const weekday = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numer
 const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
 const day = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short' });
 
-/** Format a moment in the gateway's time zone; in the browser's if that does not know it. */
+/** A format of moments in the gateway's time zone; in the browser's if the browser does not know it. */
 function inZone(options, zone) {
   try {
     return new Intl.DateTimeFormat('en-GB', { ...options, timeZone: zone });
   } catch {
     return new Intl.DateTimeFormat('en-GB', options);
   }
+}
+
+/**
+ * A stretch of time, such as `1 Oct – 31 Oct` or `30 Nov, 10:00 – 12:35`, in the gateway's time zone. Its name follows
+ * if it is not the browser's.
+ */
+export function between(from, to, zone) {
+  const format = inZone({ day: 'numeric', month: 'short' }, zone);
+  const clock = inZone(options, zone);
+  const [first, last] = [from, to - 1].map((moment) => format.format(moment));
+  const isDays = [from, to].every((moment) => clock.format(moment) === '00:00');
+  const hasOther = format.resolvedOptions().timeZone !== time.resolvedOptions().timeZone;
+  const suffix = hasOther ? ` (${zone})` : '';
+  if (isDays) return `${first === last ? first : `${first} – ${last}`}${suffix}`;
+  const end = first === last ? clock.format(to) : `${last}, ${clock.format(to)}`;
+  return `${first}, ${clock.format(from)} – ${end}${suffix}`;
 }
 
 /** The name of a calendar period, such as `This month`, `October 2026` or `Mon 2 Nov – Sun 8 Nov`. */

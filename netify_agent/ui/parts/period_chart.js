@@ -20,7 +20,9 @@ export class PeriodChart {
       describe: (index) => this.describe(index),
       tick: (index) => this.period.tick(index),
       name: (index) => this.period.name(index),
-      onzoom: (first, last) => navigate(zoomParameters(this.period, first, last)),
+      onzoom: (first, last) => {
+        if (!this.period.isAhead(first)) navigate(zoomParameters(this.period, first, last));
+      },
     });
     this.node = this.chart.node;
   }

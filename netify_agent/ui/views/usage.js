@@ -4,7 +4,7 @@ import { get } from '../agent/api.js';
 import { csvLink } from '../parts/csv_link.js';
 import { h, setAttribute, setText, show } from '../parts/dom.js';
 import { bytesFigure, figure } from '../parts/format.js';
-import { periodParameters, readHistory, readPeriod, readPeriodBefore } from '../parts/period.js';
+import { between, periodParameters, readHistory, readPeriod, readPeriodBefore } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { Balance, emptyNote, labelled, listOrNote, panel, stat } from '../parts/pieces.js';
@@ -32,6 +32,7 @@ export class Usage {
     this.control = new PeriodControl(navigate);
     this.figures = { down: bytesFigure('down'), up: bytesFigure('up'), local: bytesFigure(), change: figure() };
     this.changeLabel = h('span', {}, 'Change');
+    this.chartTitle = h('span', {}, 'Traffic');
     this.chart = new PeriodChart({ label: 'Traffic in the period', height: 240, navigate });
     this.before = h('p', { class: 'unit before-key' }, 'Period before');
     this.tabs = Object.entries(KINDS).map(([by, { label }]) => [by, h('a', {}, label)]);
@@ -48,7 +49,7 @@ export class Usage {
           stat('Upload', labelled('up', '', this.figures.up.node)),
           stat('Local traffic', this.figures.local.node),
           stat(this.changeLabel, this.figures.change.node)),
-        panel('Traffic', null, this.chart.node, this.before),
+        panel(this.chartTitle, this.before, this.chart.node),
         panel('Used by', this.csv.node, h('nav', { class: 'tabs', 'aria-label': 'Ranking' }, ...this.tabs.map(([, link]) => link)),
           this.compared, this.ranking.node, this.empty),
         this.balance.node));
@@ -87,22 +88,26 @@ export class Usage {
     this.control.show(period);
     this.csv.update('usage', { ...parameters, format: 'csv' });
     setText(this.lead, leadText(period, usage));
-    this.showFigures(usage);
+    this.showFigures(usage, historyBefore);
     this.drawChart(period, history, before, historyBefore);
     this.ranking.set(by, usage, route);
     listOrNote(this.ranking.node, this.empty, usage.usage.length === 0);
     this.showBalance(by, usage);
   }
 
-  showFigures({ totals, previous_period: before }) {
+  showFigures({ totals, previous_period: used, timezone }, { buckets }) {
     const all = rowOf(totals);
     this.figures.down.update(all.bytes_down);
     this.figures.up.update(all.bytes_up);
     this.figures.local.update(all.local);
     this.figures.change.update(total(all) - all.before, () => changeText(all), 'bytes');
-    const text = `Compared with ${between(before.covered_start, before.covered_end)}`;
-    setText(this.changeLabel, text);
-    setText(this.compared, `Without local traffic. ${text}.`);
+    const before = covered(used, timezone);
+    setText(this.changeLabel, `vs. ${before}`);
+    const begin = buckets.length ? Date.parse(buckets[0].start) : null;
+    const isLate = begin !== null && begin > Date.parse(used.covered_start);
+    setText(this.compared, ['Without local traffic.', `Before and change: ${before}.`,
+      isLate ? `That period has data from ${between(begin, Date.parse(used.end), timezone)} only.` : null].filter(Boolean).join(' '));
+    setText(this.chartTitle, all.local ? 'Traffic, with local traffic' : 'Traffic');
   }
 
   drawChart(period, history, before, historyBefore) {
@@ -140,14 +145,9 @@ function sumOf(rows) {
   return { bytes_down: sum('bytes_down'), bytes_up: sum('bytes_up') };
 }
 
-/** `Thu 1 Oct, 00:00 – Fri 30 Oct, 07:15`, in the browser's time zone. */
-function between(start, end) {
-  return `${moment.format(Date.parse(start))} – ${moment.format(Date.parse(end))}`;
-}
+const covered = ({ covered_start, covered_end }, zone) => between(Date.parse(covered_start), Date.parse(covered_end), zone);
 
-const moment = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
-
-function leadText(period, { period: used }) {
-  const times = between(used.covered_start, used.covered_end);
+function leadText(period, { period: used, timezone }) {
+  const times = covered(used, timezone);
   return period.kind ? `${period.title}${period.isCurrent ? ', so far' : ''} · ${times}` : times;
 }

@@ -2,7 +2,7 @@
 
 import { downColumn, totalColumn, upColumn } from '../parts/columns.js';
 import { h, setText } from '../parts/dom.js';
-import { bytesFigure, compareText, count, words } from '../parts/format.js';
+import { bytesFigure, compareText, words } from '../parts/format.js';
 import { periodParameters } from '../parts/period.js';
 import { twoLines } from '../parts/pieces.js';
 import { Table } from '../parts/table.js';
@@ -34,13 +34,14 @@ export function rowOf(row) {
 
 const total = (row) => row.bytes_down + row.bytes_up;
 
-/** The change against the period before: `+12%`, `4.2×`, `New`, `Ended`, or a dash. */
+/** The change against the period before: `+12%`, `14×`, `New`, `Ended`, or a dash. */
 export function changeText(row) {
   if (row.before === null || (row.before === 0 && total(row) === 0)) return '–';
   if (row.before === 0) return 'New';
   if (total(row) === 0) return 'Ended';
   const ratio = total(row) / row.before;
-  if (ratio >= 10) return `${count(Math.round(ratio))}×`;
+  if (ratio >= 100) return '> 100×';
+  if (ratio >= 10) return `${Math.round(ratio)}×`;
   const percent = Math.round(100 * (ratio - 1));
   return percent === 0 ? '±0%' : `${percent > 0 ? '+' : '−'}${Math.abs(percent)}%`;
 }
@@ -114,7 +115,7 @@ function shareCell() {
     node: h('span', {}, text, h('span', { class: 'share-bar', 'aria-hidden': 'true' }, bar)),
     update(row) {
       const percent = row.share === null ? null : 100 * row.share;
-      setText(text, percent === null ? '–' : percent > 0 && percent < 1 ? '< 1%' : `${Math.round(percent)}%`);
+      setText(text, percent === null ? '–' : percent < 1 && total(row) > 0 ? '< 1%' : `${Math.round(percent)}%`);
       bar.style.width = `${Math.min(Math.max(percent ?? 0, 0), 100)}%`;
     },
   };
