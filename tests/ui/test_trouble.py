@@ -40,9 +40,7 @@ def wait_for_download(page: Page, value: int) -> None:
     eventually(lambda: download(page).get_attribute("value") == str(value), f"the page shows {value} bytes")
 
 
-def test_each_flush_is_shown(
-    daemon: Daemon, netifyd: StandIn, records: Netifyd, open_view: OpenView
-) -> None:
+def test_each_flush_is_shown(daemon: Daemon, netifyd: StandIn, records: Netifyd, open_view: OpenView) -> None:
     daemon.settings["interval"] = 4
     daemon.write_config()
     daemon.start()

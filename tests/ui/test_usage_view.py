@@ -1,4 +1,4 @@
-"""The Usage page: periods of the gateway's calendar, the period before, rankings, CSV, and how lists add up."""
+"""The Usage page: calendar periods, the period before, rankings, CSV, and how lists add up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pages import OpenView, address, wait_until_loaded
 from playwright.sync_api import Page
 from support import Daemon, eventually
 
-STATS = """() => [...document.querySelectorAll('.stat data')].slice(0, 3).map((figure) => Number(figure.value))"""
+STATS = """() => [...document.querySelectorAll('.stat data')].slice(0, 3)
+    .map((figure) => Number(figure.value))"""
 ROWS = """() => [...document.querySelectorAll('.usage .sheet tbody tr:not(.space)')].map((row) => [
     row.querySelector('.name').textContent, row.querySelector('.share span').textContent,
     row.querySelector('.change').textContent,
@@ -140,6 +141,19 @@ def test_the_current_period_is_compared_with_as_much_of_the_one_before(
     # Days ahead are empty: they are not zero, and not without data.
     page.get_by_role("slider").press("End")
     assert "No data" not in page.locator(".readout").inner_text()
+
+
+def test_what_is_ahead_is_not_shown_in_detail(home: Daemon, open_view: OpenView) -> None:
+    """The last hour of this week, unless it has begun."""
+    page = open_view(home, "?period=week")
+    page.locator(".plot path[d^=M]").first.wait_for(state="attached")
+    slider = page.get_by_role("slider")
+    slider.press("End")
+    has_begun = "so far" in page.locator(".readout").inner_text()
+    shown = address(page)
+    slider.press("Enter")
+    slider.press("Home")
+    assert has_begun or address(page) == shown
 
 
 def test_lists_add_up(office: Daemon, open_view: OpenView) -> None:

@@ -25,6 +25,7 @@ def test_an_application_page_shows_the_figures_of_the_api(network: Daemon, open_
         }
 
     wait_for_equal(lambda: page.evaluate(STATS), stats, "the application's figures")
+
     def users() -> list[list[Any]]:
         begin = (int(page.evaluate("Date.now()")) // 1000 // 900 - 95) * 900
         usage = get(network, f"/usage?application={tag}&from={begin}&limit=1000")["usage"]

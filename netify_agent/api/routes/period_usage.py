@@ -164,8 +164,8 @@ def requested_period(request: Request, calendar: Calendar, now: int) -> Period:
 def period_before(request: Request, calendar: Calendar, period: Period, now: int) -> Period:
     """The period of the same kind, or of the same length, that ends where ``period`` starts.
 
-    :param now: seconds since the epoch. With ``to_date``, no more of the period before is taken than has passed
-        of ``period``.
+    :param now: seconds since the epoch. With ``to_date``, no more of the period before is taken than has
+        passed of ``period``.
     """
     if request["from"] is None:
         before = calendar.period(PERIODS[request["period"] or "month"], period.start - 1)

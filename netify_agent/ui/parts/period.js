@@ -256,20 +256,19 @@ function inZone(options, zone) {
   }
 }
 
-/**
- * A stretch of time, such as `1 Oct – 31 Oct` or `30 Nov, 10:00 – 12:35`, in the gateway's time zone. Its name follows
- * if it is not the browser's.
- */
+/** A stretch of time, such as `1 Oct – 31 Oct` or `30 Nov, 10:00 – 12:35`, in the gateway's time zone. */
 export function between(from, to, zone) {
   const format = inZone({ day: 'numeric', month: 'short' }, zone);
   const clock = inZone(options, zone);
   const [first, last] = [from, to - 1].map((moment) => format.format(moment));
   const isDays = [from, to].every((moment) => clock.format(moment) === '00:00');
-  const hasOther = format.resolvedOptions().timeZone !== time.resolvedOptions().timeZone;
-  const suffix = hasOther ? ` (${zone})` : '';
-  if (isDays) return `${first === last ? first : `${first} – ${last}`}${suffix}`;
-  const end = first === last ? clock.format(to) : `${last}, ${clock.format(to)}`;
-  return `${first}, ${clock.format(from)} – ${end}${suffix}`;
+  if (isDays) return first === last ? first : `${first} – ${last}`;
+  return `${first}, ${clock.format(from)} – ${first === last ? '' : `${last}, `}${clock.format(to)}`;
+}
+
+/** Whether the gateway's time zone is not the browser's. */
+export function isOtherZone(zone) {
+  return inZone(options, zone).resolvedOptions().timeZone !== time.resolvedOptions().timeZone;
 }
 
 /** The name of a calendar period, such as `This month`, `October 2026` or `Mon 2 Nov – Sun 8 Nov`. */

@@ -38,7 +38,7 @@ export class PeriodControl {
       h('button', { type: 'submit', class: 'quiet' }, 'Show')));
     this.to.addEventListener('input', () => this.to.setCustomValidity(''));
     this.node = h('nav', { class: 'ranges', 'aria-label': 'Time range' },
-      this.back, ...this.links.map(([, link]) => link), this.details, this.forward);
+      this.back, this.forward, ...this.links.map(([, link]) => link), this.details);
   }
 
   /** Show what `route` selects. All other parameters of the address stay. */

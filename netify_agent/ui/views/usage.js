@@ -4,7 +4,7 @@ import { get } from '../agent/api.js';
 import { csvLink } from '../parts/csv_link.js';
 import { h, setAttribute, setText, show } from '../parts/dom.js';
 import { bytesFigure, figure } from '../parts/format.js';
-import { between, periodParameters, readHistory, readPeriod, readPeriodBefore } from '../parts/period.js';
+import { between, isOtherZone, periodParameters, readHistory, readPeriod, readPeriodBefore } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { Balance, emptyNote, labelled, listOrNote, panel, stat } from '../parts/pieces.js';
@@ -106,7 +106,7 @@ export class Usage {
     const begin = buckets.length ? Date.parse(buckets[0].start) : null;
     const isLate = begin !== null && begin > Date.parse(used.covered_start);
     setText(this.compared, ['Without local traffic.', `Before and change: ${before}.`,
-      isLate ? `That period has data from ${between(begin, Date.parse(used.end), timezone)} only.` : null].filter(Boolean).join(' '));
+      isLate ? `That period has data from ${between(begin, Date.parse(used.covered_end), timezone)} only.` : null].filter(Boolean).join(' '));
     setText(this.chartTitle, all.local ? 'Traffic, with local traffic' : 'Traffic');
   }
 
@@ -148,6 +148,6 @@ function sumOf(rows) {
 const covered = ({ covered_start, covered_end }, zone) => between(Date.parse(covered_start), Date.parse(covered_end), zone);
 
 function leadText(period, { period: used, timezone }) {
-  const times = covered(used, timezone);
+  const times = `${covered(used, timezone)}${isOtherZone(timezone) ? ` (${timezone})` : ''}`;
   return period.kind ? `${period.title}${period.isCurrent ? ', so far' : ''} · ${times}` : times;
 }

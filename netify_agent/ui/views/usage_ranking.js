@@ -59,7 +59,7 @@ export class Ranking {
       columns: [
         { id: 'name', label: this.label, style: 'main', compare: (a, b) => compareText(a.title, b.title),
           cell: () => twoLines((row) => ({ href: row.href, title: row.title, below: row.below })) },
-        { id: 'share', label: 'Share', style: 'figure share', descending: true, compare: (a, b) => total(a) - total(b), cell: shareCell },
+        { id: 'share', label: 'Share', style: 'figure middle share', descending: true, compare: (a, b) => total(a) - total(b), cell: shareCell },
         downColumn(), upColumn(), totalColumn(),
         bytesColumn('local', 'Local', 'wide'), bytesColumn('before', 'Before', 'wide'),
         { id: 'change', label: 'Change', style: 'figure change', descending: true, compare: (a, b) => Math.sign(ratio(a) - ratio(b)) || 0, cell: changeCell },
