@@ -1,7 +1,7 @@
 """The plans of one world: figures that equal the history to the byte, thresholds that are told once.
 
-Here plans must equal ``/usage``. That the history adds up to the totals, and these to the truth, is checked in
-``history`` and ``delivered``.
+Here plans must equal ``/usage``. That the history adds up to the totals is checked in ``history``, and that
+these are true in ``delivered``.
 """
 
 from __future__ import annotations
