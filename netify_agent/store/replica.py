@@ -14,7 +14,6 @@ comparison what to send. See docs/fleet.md.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import re
@@ -78,7 +77,8 @@ class Message:
     :ivar at_ms: the gateway's clock at the flush that the contents belong to, milliseconds since the epoch.
     :ivar elapsed_ms: the time since the flush before.
     :ivar items: id to the content of items that changed, and of the head.
-    :ivar ttl_s: id of a ``chunk:`` item to the time that it is kept from now on; absent: until further notice.
+    :ivar ttl_s: id of a ``chunk:`` item that is closed to the time that it is kept from now on; others are
+        kept until they are closed.
     :ivar gone: ids of items that no longer exist.
     """
 
@@ -90,11 +90,18 @@ class Message:
     ttl_s: dict[str, int] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
 
+    def digest(self, item: str) -> str:
+        """The digest of one of ``items``. It changes with the content, and when a chunk is closed."""
+        return self.items[item].digest() + ("-closed" if item in self.ttl_s else "")
+
     def encode(self) -> bytes:
         """The message as JSON in UTF-8."""
         document = {
             "version": VERSION,
-            **{name: getattr(self, name) for name in ("base", "position", "at_ms", "elapsed_ms", "ttl_s", "gone")},
+            **{
+                name: getattr(self, name)
+                for name in ("base", "position", "at_ms", "elapsed_ms", "ttl_s", "gone")
+            },
             "items": {name: content.document() for name, content in self.items.items()},
         }
         return json.dumps(document, separators=(",", ":")).encode()
@@ -187,7 +194,9 @@ def decode(data: bytes) -> Message:
             {_item(name): min(max(_integer(ttl), 1), _MAX_TTL_S) for name, ttl in _pairs(document["ttl_s"])},
             [_item(name) for name in _texts(document["gone"])],
         )
-    except (KeyError, UnicodeError, RecursionError, json.JSONDecodeError, binascii.Error) as error:
+    except Invalid:
+        raise
+    except (KeyError, ValueError, RecursionError) as error:
         raise Invalid(f"expected a message, found something else ({error})") from None
     if not _POSITION.fullmatch(message.position) or (message.base and not _POSITION.fullmatch(message.base)):
         raise Invalid("expected positions of 32 hexadecimal digits")
@@ -204,10 +213,7 @@ def _content(item: str, document: Any) -> Content:
             for name, members in _pairs(document["scores"])
         },
         {name: _texts(members) for name, members in _pairs(document["sets"])},
-        {
-            name: base64.b64decode(_text(data), validate=True)
-            for name, data in _pairs(document["chunks"])
-        },
+        {name: base64.b64decode(_text(data), validate=True) for name, data in _pairs(document["chunks"])},
     )
     known = places(_NO_KEYS, item)
     if known is None:

@@ -1,7 +1,7 @@
 """Writes a gateway's messages at a collector. The keys are those of the gateway's own store.
 
 A message is applied in one transaction, together with the digests of its items and the position. It is
-applied only to the position that it names, so a message that comes twice, late or out of order changes nothing.
+applied only to the position that it names. A message that comes twice, late or out of order changes nothing.
 """
 
 from __future__ import annotations
@@ -117,10 +117,9 @@ class _Writing:
                 pipe.zadd(keys.chunks(unit[0]), {str(unit[1]): unit[1]})
         if gone:
             pipe.hdel(keys.copy_items, *gone)
-        pipe.hset(
-            keys.copy_items,
-            mapping={name: content.digest() for name, content in message.items.items()},
-        )
+        digests = {name: message.digest(name) for name in message.items if name != HEAD}
+        if digests:
+            pipe.hset(keys.copy_items, mapping=digests)
         # Readers take a number of a flush: each message is one for them.
         pipe.hincrby(keys.meta, "seq", 1)
         pipe.hset(

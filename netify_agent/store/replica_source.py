@@ -28,7 +28,7 @@ class ReplicaSource:
     ) -> None:
         """Sends nothing yet.
 
-        :param max_history: bytes of closed chunks in a message; the other changed chunks are for the next one.
+        :param max_history: bytes of closed chunks in a message. The next one has the other changed chunks.
         """
         self._client = client
         self._undecoded = undecoded(client)
@@ -61,21 +61,22 @@ class ReplicaSource:
         for unit in units:
             name = unit_item(unit)
             content = self._unit(flush, unit, series)
-            digest = content.digest()
+            is_closed = unit[0] != OPEN and unit not in due
+            digest = content.digest() + ("-closed" if is_closed else "")
             if digest == known.get(name):
                 digests[name] = digest
                 continue
             more = sum(map(len, content.chunks.values()))
-            if unit not in due and size and size + more > self._max_history:
+            if is_closed and size and size + more > self._max_history:
                 complete = False
                 if name in known:
                     digests[name] = known[name]  # an older state; sent with one of the next messages
                 continue
-            size += more if unit not in due else 0
             digests[name], items[name] = digest, content
-            if unit[0] != OPEN and unit not in due:
+            if is_closed:
+                size += more
                 ttl_s[name] = self._steps.ttl(*unit, at)
-        gone = sorted(known.keys() - digests.keys() - {HEAD})
+        gone = sorted(known.keys() - digests.keys())
         position = secrets.token_hex(16)
         return Message(base, position, flush.at_ms, elapsed_ms, items, ttl_s, gone), digests, complete
 
