@@ -2,7 +2,8 @@
 
 The copied part of a store is divided into *items*. An item is the absolute content of a few keys:
 
-* ``head``: the gateway's own rows, the state of the history, the list of devices; in every message,
+* ``head``: the gateway's own rows, the state of the history, the list of devices, and those settings of the
+  gateway that its answers depend on; in every message,
 * ``device:<device>``: the rows of a device,
 * ``open:<start>``: the open buckets of all series,
 * ``chunk:<step>:<start>``: the chunks of all series, as they are stored.
@@ -159,6 +160,7 @@ def places(keys: Keys, item: str) -> Places | None:
                 "categories": keys.categories,
                 "history": keys.history,
                 "numbers": keys.history_applications,
+                "settings": keys.copy_settings,
             },
             {"devices": keys.devices},
             {"series": keys.history_series},
@@ -231,7 +233,7 @@ def _content(item: str, document: Any) -> Content:
     if not fitting:
         raise Invalid(f"expected the keys of {item[:100]}, found others")
     for name, fields in content.hashes.items():
-        if name not in ("rates", "history"):
+        if name not in ("rates", "history", "settings"):
             _check_counters(item, name, fields)
     _check_head(content)
     return content

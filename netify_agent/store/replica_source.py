@@ -13,7 +13,7 @@ from netify_agent.store.query import FlushStamp, Query, retry_when_flushed
 from netify_agent.store.replica import HEAD, Content, Message, device_item, places, unit_item
 
 _ROWS_AT_ONCE = 100  # devices in one round trip
-MAX_HISTORY = 1 << 20  # bytes of chunks in one message, unless a single item has more
+MAX_HISTORY = 1 << 18  # bytes of chunks in one message, unless a single item has more
 
 
 class NotYet(StoreError):
@@ -24,9 +24,16 @@ class ReplicaSource:
     """The store of one gateway. Raises :class:`~netify_agent.store.client.StoreError`."""
 
     def __init__(
-        self, client: Client, gateway: str, steps: HistorySteps, max_history: int = MAX_HISTORY
+        self,
+        client: Client,
+        gateway: str,
+        steps: HistorySteps,
+        settings: Mapping[str, str],
+        max_history: int = MAX_HISTORY,
     ) -> None:
         """Sends nothing yet.
+
+        :param settings: what the head says of the gateway's settings.
 
         :param max_history: bytes of closed chunks in a message. The next one has the other changed chunks.
         """
@@ -34,6 +41,7 @@ class ReplicaSource:
         self._undecoded = undecoded(client)
         self._keys = Keys(gateway)
         self._steps = steps
+        self._settings = dict(settings)
         self._max_history = max_history
 
     @retry_when_flushed
@@ -99,6 +107,7 @@ class ReplicaSource:
             {name: dict(result.value) for name, result in scores.items()},
             {name: sorted(result.value) for name, result in sets.items()},
         )
+        content.hashes["settings"] = self._settings
         due = {(step, start) for step, start in json.loads(content.hashes["history"].get("due", "[]"))}
         return content, due, flush, int(elapsed.value or 0)
 

@@ -26,7 +26,16 @@ BEGIN = 1_790_000_100  # a multiple of 300
 KEYS = Keys("gw1")
 #: What is not copied: single flows, alerts, and what only the writer of a store needs.
 OWN = (
-    *(KEYS.meta, KEYS.copy, KEYS.copy_items, KEYS.counters, KEYS.left_out, KEYS.forget, KEYS.unmigrated),
+    *(
+        KEYS.meta,
+        KEYS.copy,
+        KEYS.copy_settings,
+        KEYS.copy_items,
+        KEYS.counters,
+        KEYS.left_out,
+        KEYS.forget,
+        KEYS.unmigrated,
+    ),
     *(KEYS.alerts, KEYS.alert_state, KEYS.alert_outbox),
     *("netify:{gw1}:flows", "netify:{gw1}:index:", "netify:{gw1}:history:due:"),
 )
@@ -35,11 +44,11 @@ OWN = (
 class Line:
     """A gateway, a collector in another database, and the line between them."""
 
-    def __init__(self, server: RedisServer, max_history: int = 1 << 20) -> None:
+    def __init__(self, server: RedisServer, max_history: int = 1 << 18) -> None:
         connect(server.url, None).flushall()
         self.book = Book(server.url, "gw1", history=STEPS, forget_after_s=DAY_S)
         self.book.accountant = Accountant(200_000, BEGIN)  # its first bucket is not today's
-        self.source = ReplicaSource(self.book.client, "gw1", STEPS, max_history)
+        self.source = ReplicaSource(self.book.client, "gw1", STEPS, {"interval": "15"}, max_history)
         self.client = connect(server.url.replace("db=0", "db=1"), None)
         self.sink = ReplicaSink(lambda gateway: self.client)
         self.at = BEGIN
