@@ -15,6 +15,7 @@ import yaml
 from netify_agent.config import device_types, redis_url, secrets, types, yaml_reader
 from netify_agent.config.alerts import EACH, Alerts, RateAlert, read_alerts
 from netify_agent.config.calendar import Calendar, load_zone
+from netify_agent.config.fleet import FleetSettings, read_fleet
 from netify_agent.config.notify import Receivers, read_receivers
 from netify_agent.config.types import Endpoint, Resolution
 from netify_agent.config.yaml_reader import ConfigError, parsed, reads, section
@@ -23,6 +24,7 @@ __all__ = [
     "ConfigError",
     "DeviceSettings",
     "Endpoint",
+    "FleetSettings",
     "MetricsSettings",
     "NameSettings",
     "NetifydSettings",
@@ -177,7 +179,8 @@ class TlsSettings:
     key: str | None = field(default=None, metadata=reads(_no_path))
 
 
-def _both_or_none(tls: TlsSettings) -> yaml_reader.Conflict | None:
+def both_or_none(tls: TlsSettings) -> yaml_reader.Conflict | None:
+    """Check that a certificate has a key, and a key a certificate."""
     if (tls.certificate is None) == (tls.key is None):
         return None
     given, absent = ("certificate", "key") if tls.key is None else ("key", "certificate")
@@ -199,7 +202,7 @@ class WebSettings:
     hosts: tuple[str, ...] = field(default=(), metadata=reads(yaml_reader.list_of(parsed(types.host_header))))
     allow_unauthenticated: bool = field(default=False, metadata=reads(yaml_reader.boolean))
     tokens_file: str | None = field(default=None, metadata=reads(_no_path))
-    tls: TlsSettings = field(default=TlsSettings(), metadata=reads(section(TlsSettings, _both_or_none)))
+    tls: TlsSettings = field(default=TlsSettings(), metadata=reads(section(TlsSettings, both_or_none)))
     cors_origins: tuple[str, ...] = field(
         default=(), metadata=reads(yaml_reader.list_of(parsed(types.origin)))
     )
@@ -299,7 +302,8 @@ class NameSettings:
     categories: str = field(default="/etc/netify.d/netify-categories.json", metadata=reads(_path))
 
 
-def _consistent_redis(redis: RedisSettings) -> yaml_reader.Conflict | None:
+def consistent_redis(redis: RedisSettings) -> yaml_reader.Conflict | None:
+    """Check for two passwords, and for files of TLS without TLS."""
     url = redis_url.read(redis.url)
     if redis.password_file is not None and url.has_password:
         text = "expected one password, found one in redis.url too"
@@ -340,7 +344,7 @@ class Settings:
         default=NetifydSettings(), metadata=reads(section(NetifydSettings, _safe_sinks))
     )
     redis: RedisSettings = field(
-        default=RedisSettings(), metadata=reads(section(RedisSettings, _consistent_redis))
+        default=RedisSettings(), metadata=reads(section(RedisSettings, consistent_redis))
     )
     web: WebSettings = field(default=WebSettings(), metadata=reads(section(WebSettings, _safe_web)))
     metrics: MetricsSettings = field(default=MetricsSettings(), metadata=reads(section(MetricsSettings)))
@@ -351,6 +355,7 @@ class Settings:
     devices: DeviceSettings = field(default=DeviceSettings(), metadata=reads(section(DeviceSettings)))
     names: NameSettings = field(default=NameSettings(), metadata=reads(section(NameSettings)))
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=reads(_groups))
+    fleet: FleetSettings = field(default=FleetSettings(), metadata=reads(read_fleet))
     alerts: Alerts = field(default_factory=dict, metadata=reads(read_alerts))
     notify: Receivers = field(default_factory=dict, metadata=reads(read_receivers))
 
