@@ -353,7 +353,7 @@ class Supervisor:
         self._directory.max_devices = 2 * new.devices.max
         with self._lock:
             self._accountant.max_flows = new.netifyd.max_flows
-            self._accountant.setcapture_rules(capture_rules(new))
+            self._accountant.set_capture_rules(capture_rules(new))
             self._accountant.devices.max = new.devices.max
             if new.devices.by_ip != old.devices.by_ip:
                 self._accountant.identity.by_ip = ByIp(new.devices.by_ip)
