@@ -82,6 +82,10 @@ class Forwarder:
                 except (NotForwarded, StoreError) as error:
                     self._failed(str(error))
                     wait_s = min(wait_s, _RETRY_S)
+                except Exception as error:  # whatever a collector answers, the agent goes on
+                    log.exception("fleet: the exchange failed")
+                    self._failed(f"internal error: {type(error).__name__}")
+                    wait_s = min(wait_s, _RETRY_S)
                 due = time.monotonic() + wait_s
             stop.wait(_TICK_S)
 

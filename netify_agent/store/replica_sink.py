@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from netify_agent.store.client import Client, StoreError
+from netify_agent.store.client import Client, StoreError, StoreRefused
 from netify_agent.store.errors import reason
 from netify_agent.store.layout import GATEWAY, OPEN, SCHEMA, Keys
 from netify_agent.store.query import Query
@@ -63,6 +63,8 @@ class ReplicaSink:
         """
         keys = Keys(gateway)
         with _errors(), watching(self._client_of(gateway), keys.copy) as pipe:
+            if pipe.hget(keys.meta, "writer"):
+                raise StoreRefused(f"an agent writes gateway '{gateway}' in this database: use another one")
             had = pipe.hget(keys.copy, _ID) or ""
             if had == message.position:
                 return

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import pytest
 from collector_run import GATEWAYS, CollectorRun
 from records import flow_record, stats_record
-from support import Daemon, RedisServer, StandIn, certificate, eventually, framed
+from support import WAIT_S, Daemon, RedisServer, StandIn, certificate, eventually, framed, free_port
 
 from netify_agent.store.client import connect
 
@@ -89,6 +92,11 @@ def test_the_collector_answers_as_the_gateway_does(gateway: Gateway, collector: 
     assert status["error"] is None and status["bytes_sent"] > 0
     (row,) = [row for row in collector.get("/gateways")[1]["gateways"] if row["gateway"] == "gw1"]
     assert row["last_contact"] is not None
+    with urllib.request.urlopen(gateway.daemon.base + "/metrics", timeout=WAIT_S) as answer:
+        metrics = answer.read().decode()
+    sent = re.search(r"^netify_agent_fleet_sent_bytes_total ([0-9]+)$", metrics, re.M)
+    assert sent is not None and int(sent[1]) >= status["bytes_sent"]
+    assert "\nnetify_agent_fleet_complete 1\n" in metrics
     assert gateway.daemon.stop() == 0
 
 
@@ -127,6 +135,38 @@ def test_restarts_of_both_and_a_lost_redis_change_no_figure(
     eventually(lambda: collector.get("/gateways/gw1/")[0] == 200, "the copy is back")
     gateway.forwarded()
     check_equal(gateway, collector)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"no HTTP at all",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"position":1,"items":2}',
+        b'HTTP/1.1 401 Unauthorized\r\nContent-Length: 26\r\n\r\n{"detail":"not your token"}',
+        b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{",
+    ],
+)
+def test_no_answer_of_a_collector_ends_the_agent(
+    directory: Path, redis_server: RedisServer, netifyd: StandIn, answer: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        gateway = Gateway(directory, redis_server.url, netifyd, f"http://127.0.0.1:{server.getsockname()[1]}")
+        gateway.start()
+        try:
+            client, _ = server.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(answer)
+            eventually(lambda: gateway.fleet()["error"], "a failed exchange")
+            gateway.move()
+            assert gateway.daemon.get("/")[1]["devices"][0]["bytes_down"] == 1000
+            assert "Traceback" not in gateway.daemon.log.read_text()
+            assert gateway.daemon.stop() == 0
+        finally:
+            if gateway.daemon.exited() is None:
+                gateway.daemon.kill()
 
 
 def test_a_collector_with_https_and_its_own_authority(

@@ -12,7 +12,7 @@ from support import RedisServer
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.config.calendar import DAY_S, HOUR_S
-from netify_agent.store.client import connect
+from netify_agent.store.client import StoreRefused, connect
 from netify_agent.store.history_reader import HistoryReader
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys
@@ -177,6 +177,15 @@ def test_history_comes_in_parts_with_the_newest_first(shared_redis: RedisServer)
     assert totals.gateway == line.book.reader.snapshot().gateway
     assert line.send() >= len([start for start in starts if (300, start) not in due]) - 1
     line.check()
+
+
+def test_a_store_that_an_agent_writes_is_not_overwritten(line: Line) -> None:
+    line.move((LAPTOP, NETFLIX, 1, 2))
+    message, _ = line.message()
+    before = everything(line.book.client)
+    with pytest.raises(StoreRefused, match="an agent writes gateway 'gw1'"):
+        ReplicaSink(lambda gateway: line.book.client).apply("gw1", message)
+    assert everything(line.book.client) == before
 
 
 def test_closed_chunks_expire_at_the_collector_too(line: Line) -> None:
