@@ -13,8 +13,8 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
-from typing import Any
 
 from netify_agent.accounting.batch import MAX_ENDED, MAX_IPV4, MAX_IPV6, Batch, FlowState, SourceState
 from netify_agent.accounting.batch_builder import BatchBuilder
@@ -27,7 +27,6 @@ from netify_agent.accounting.flow_accounting import FlowAccounting, Record
 from netify_agent.accounting.flow_id import digest_of
 from netify_agent.accounting.flow_table import FlowTable, is_another_flow, is_digest
 from netify_agent.netifyd.agent_status import AgentStatus, read_agent_status, read_interfaces, read_neighbours
-from netify_agent.netifyd.flow_record import device_id, host_address, short_text
 from netify_agent.netifyd.records import DESCRIPTION_TYPES
 
 _COUNTERS = frozenset(("flow_stats", "flow_purge"))
@@ -148,6 +147,7 @@ class Accountant:
         :param source: URL of the endpoint they came from.
         """
         table, taken = self._table(source), self.records
+        live, tag = table.live, table.tag
         change, describe, count = self._builder.change, self._flows.describe, self._flows.count
         for record in records:
             kind = record["type"]
@@ -155,8 +155,9 @@ class Accountant:
             if kind in _OF_FLOWS:
                 fields = record.get("flow")
                 digest = fields.get("digest") if type(fields) is dict else None
-                name = digest + table.tag if type(digest) is str else ""
-                if name not in table.live and not is_digest(digest):
+                name = digest + tag if type(digest) is str else ""
+                flow = live.get(name)
+                if flow is None and not is_digest(digest):
                     self.rejected[f"{kind} without digest"] += 1
                     continue
                 assert type(fields) is dict
@@ -164,7 +165,9 @@ class Accountant:
                 table.sequence = self._sequence
                 if "digest_prev" in fields:
                     table.rename(name, fields["digest_prev"])
-                flow = table.live.get(name) or table.find(name)
+                    flow = live.get(name)
+                if flow is None:
+                    flow = table.find(name)
                 if flow is not None:
                     change(flow)
                 if kind in _COUNTERS:
@@ -173,10 +176,10 @@ class Accountant:
                     describe(table, name, flow, fields, record)
             elif kind == "agent_status":
                 self._take_status(table, read_agent_status(record))
-                self._learn_interfaces(table, read_interfaces(record))
+                table.capture_points.learn(read_interfaces(record))
                 self._take_neighbours(table, record)
             elif kind == "interfaces":
-                self._learn_interfaces(table, read_interfaces(record))
+                table.capture_points.learn(read_interfaces(record))
             elif kind == "endpoints":
                 self._take_neighbours(table, record)
         self._moves.follow_macs()
@@ -339,6 +342,7 @@ class Accountant:
         table = self._tables.get(source)
         if table is None:
             table = self._tables[source] = FlowTable(source, self._builder, self._rules, self._max_ended)
+            table.capture_points.on_internal = partial(self._flows.leave_out_external, table)
             if self._restored:
                 table.baseline.restore(self._stored_sources.get(source))
                 table.baseline.go_on()
@@ -375,21 +379,11 @@ class Accountant:
             self._new_connections.discard(table.source)
             table.expire()
 
-    def _learn_interfaces(self, table: FlowTable, interfaces: Mapping[str, Any]) -> None:
-        before = table.capture_points.watches_internal
-        table.capture_points.learn(interfaces)
-        if table.capture_points.watches_internal and not before:
-            self._flows.leave_out_external(table)
-
     def _take_neighbours(self, table: FlowTable, record: Record) -> None:
         """Learn IP addresses of devices, as netifyd lists them by MAC."""
         neighbours = read_neighbours(record)
         self.identity.learn_list(table.source, neighbours)
-        for mac, ips in neighbours.items():
-            device = device_id(short_text(mac), None)
-            if device is None or device not in self.devices:
-                continue
-            for ip in ips[: MAX_IPV4 + MAX_IPV6]:
-                address = host_address(short_text(ip))
-                if address is not None:
+        for device, addresses in neighbours.items():
+            if device in self.devices.known:
+                for address in addresses[: MAX_IPV4 + MAX_IPV6]:
                     self._builder.note(device).remember(address, 0)

@@ -225,6 +225,8 @@ class BatchBuilder:
         Totals move whole. History moves what was counted in the open bucket: a closed bucket stays as it was,
         so that no bucket ever holds a negative count.
         """
+        if flow.key is key and flow.peer is peer and flow.capture == capture:
+            return  # keys are shared, so this is the usual way that nothing changes
         batch = self._batch
         if flow.key != key or flow.peer != peer or (flow.capture == LEFT_OUT) != (capture == LEFT_OUT):
             recent, older = flow.in_bucket(batch.bucket), flow.before_bucket(batch.bucket)

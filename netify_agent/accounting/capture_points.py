@@ -7,11 +7,11 @@ with two digests: one with the address of the device, and one with the address o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from netify_agent.netifyd.agent_status import Interface
-from netify_agent.netifyd.flow_record import clean
+from netify_agent.netifyd.flow_record import clean, flag, host_address, short_text
 
 #: The flow counts.
 COUNTED = 0
@@ -64,13 +64,15 @@ class CapturePoints:
     """The capture points of one netifyd.
 
     :ivar watches_internal: it watches an internal interface.
+    :ivar on_internal: called when that is learned: what external interfaces saw is then counted twice.
     """
 
     def __init__(self, rules: CaptureRules) -> None:
         self._rules = rules
+        self.on_internal: Callable[[], None] = lambda: None
         self.watches_internal = False
-        # Decisions by the record's ``interface`` and by whether its ``internal`` is true, or false.
-        self._known: dict[tuple[object, bool, bool], Place] = {}
+        # Decisions by the record's ``interface`` and ``internal``.
+        self._known: dict[tuple[object, bool | None], Place] = {}
         self._interfaces: dict[str, Interface] = {}
         self._own_addresses: frozenset[str] = frozenset()
         self._external: dict[str, bool] = {}  # by name, as the flows' own ``internal`` says
@@ -111,15 +113,16 @@ class CapturePoints:
         :param interface: the record's ``interface``; :param internal: its ``internal``, both unchecked.
         :param fields: the ``flow`` object of a description; None if there is none yet.
         """
-        if not isinstance(interface, str):
+        if type(interface) is not str:
             interface = None
-        found = self._known.get((interface, internal is True, internal is False))
+        inside = flag(internal)
+        found = self._known.get((interface, inside))
         if found is None:
             name = clean(interface)
-            capture = self._decide(name or "", internal if isinstance(internal, bool) else None)
+            capture = self._decide(name or "", inside)
             found = Place(capture, self._listed(name))
             if len(self._known) < _MAX_INTERFACES:
-                self._known[interface, internal is True, internal is False] = found
+                self._known[interface, inside] = found
         if found.capture != COUNTED and fields is not None and not any(self.rules) and self._is_own(fields):
             return found._replace(capture=COUNTED)
         return found
@@ -158,6 +161,7 @@ class CapturePoints:
         if not self.watches_internal:
             self.watches_internal = True
             self._known.clear()
+            self.on_internal()
 
     def _is_own(self, fields: Mapping[str, Any]) -> bool:
         """Whether an external flow is proven to be the gateway's own, which no internal interface sees.
@@ -165,10 +169,9 @@ class CapturePoints:
         Without connection tracking netifyd can't know of NAT: then nothing is proven.
         """
         return (
-            fields.get("ip_nat") is False
+            flag(fields.get("ip_nat")) is False
             and isinstance(fields.get("conntrack"), Mapping)
-            and isinstance(address := fields.get("local_ip"), str)
-            and address.lower() in self._own_addresses
+            and host_address(short_text(fields.get("local_ip"))) in self._own_addresses
         )
 
     def points(self) -> list[CapturePoint]:

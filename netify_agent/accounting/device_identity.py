@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 from netify_agent.accounting.device_table import DeviceTable
 from netify_agent.netifyd.flow_record import (
@@ -20,11 +19,9 @@ from netify_agent.netifyd.flow_record import (
     device_id,
     host_address,
     row_key,
-    short_text,
 )
 
 MAX_LEARNED = 32_768  # IP addresses with a remembered MAC address; about 250 bytes each
-_MAX_LISTED = 64  # IP addresses read per MAC address of a list
 # A MAC address with more IP addresses than these is a router's, which hides the hosts behind it.
 _HOST_IPV4 = 8
 _HOST_IPV6 = 64
@@ -94,8 +91,12 @@ class DeviceIdentity:
             and not self.by_ip
         ):
             # Nothing to decide: devices that have a MAC address and a row of their own.
+            learned = self._learned
             for device, ip in description.addresses:
-                self.learn(source, ip, device)
+                if learned.get((source, ip)) == device:
+                    learned.move_to_end((source, ip))
+                else:
+                    self.learn(source, ip, device)
             return description
         local_ip, other_ip = details.local_ip, details.other_ip
         if peer is not None and peer.device == key.device == local_ip:
@@ -157,22 +158,22 @@ class DeviceIdentity:
         if len(self._learned) > MAX_LEARNED:
             self._count(*self._learned.popitem(last=False), -1)
 
-    def learn_list(self, source: str, devices: Mapping[Any, object]) -> None:
-        """Learn from netifyd's list of MAC addresses and their IP addresses. The values may be of any type.
+    def learn_list(self, source: str, devices: Mapping[str, Collection[str]]) -> None:
+        """Learn from netifyd's list of MAC addresses and their IP addresses.
 
         The list still has earlier owners of an address, so an address with two owners is ignored.
         """
         owners: dict[str, str | None] = {}
-        for mac, ips in devices.items():
-            device = device_id(short_text(mac), None)
-            if device is None or not isinstance(ips, list):
-                continue
-            for text in ips[:_MAX_LISTED]:
-                ip = host_address(short_text(text))
-                if ip is not None:
-                    owners[ip] = device if owners.get(ip, device) == device else None
+        for device, ips in devices.items():
+            for ip in ips:
+                owners[ip] = device if owners.get(ip, device) == device else None
+        learned = self._learned
         for ip, owner in owners.items():
-            if owner is not None:
+            if owner is None:
+                continue
+            if learned.get((source, ip)) == owner:
+                learned.move_to_end((source, ip))
+            else:
                 self.learn(source, ip, owner)
 
     def set_neighbours(self, neighbours: Mapping[str, str], sources: Collection[str]) -> None:

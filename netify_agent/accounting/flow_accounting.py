@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Any
 
 from netify_agent.accounting.batch_builder import BatchBuilder
-from netify_agent.accounting.capture_points import EXTERNAL, LEFT_OUT, Place
+from netify_agent.accounting.capture_points import EXTERNAL, LEFT_OUT
 from netify_agent.accounting.device_identity import DeviceIdentity
 from netify_agent.accounting.flow import Flow, split
 from netify_agent.accounting.flow_table import FlowTable, is_another_flow
@@ -55,7 +55,9 @@ class FlowAccounting:
         :param name: the flow id of the record.
         :param flow: the flow that is known under ``name``, if any; its change is announced.
         """
-        capture, interface = self._place(table, record, fields)
+        capture, interface = table.capture_points.place(
+            record.get("interface"), record.get("internal"), fields
+        )
         description = describe(fields, interface)
         if capture != LEFT_OUT:
             description = self._identity.assign(description, table.source)
@@ -65,14 +67,16 @@ class FlowAccounting:
             self._builder.counters["records_repeated"] += 1
             return  # an earlier detection of a flow that has been refined under a new digest since
         begins = flow is None or _is_later_flow(flow, description)
-        if _is_folded(description) and (begins or not _is_folded(flow)):
+        key, peer = description.key, description.peer
+        is_folded = key.device == OTHER_DEVICE or (peer is not None and peer.device == OTHER_DEVICE)
+        if is_folded and (begins or not _is_folded(flow)):
             self._builder.counters["flows_folded"] += 1
         if flow is None or begins:
             totals = -1, -1
             if flow is not None and flow.id == name and flow.last_seen >= first_seen and not flow.purged:
                 # Counters of the new flow may have come before its description: they count once.
                 totals = flow.total_bytes, flow.total_packets
-            flow = self._begin(table, name, flow, description.key, description.peer, capture)
+            flow = self._begin(table, name, flow, key, peer, capture)
             flow.total_bytes, flow.total_packets = totals
         flow.sequence = table.sequence
         if first_seen:
@@ -104,12 +108,15 @@ class FlowAccounting:
         key, peer = description.key, description.peer
         interface = description.details.interface
         note = self._builder.note
+        local = None
         if key.device is not None:
-            note(key.device).interface = interface if key.device != OTHER_DEVICE else None
+            local = note(key.device)
+            local.interface = interface if key.device != OTHER_DEVICE else None
         if peer is not None and peer.device is not None:
             note(peer.device).interface = interface if peer.device != OTHER_DEVICE else None
         for device, ip in description.addresses:
-            note(device).remember(ip, description.last_seen)
+            known = local if local is not None and device == key.device else note(device)
+            known.remember(ip, description.last_seen)
         for device, name in description.hints:
             note(device).hint = name
         if description.category:
@@ -130,7 +137,7 @@ class FlowAccounting:
         purge = record["type"] == "flow_purge"
         table.baseline.hear(seen)
         if flow is None:
-            capture, interface = self._place(table, record, None)
+            capture, interface = table.capture_points.place(record.get("interface"), record.get("internal"))
             key = UNDESCRIBED if interface is None else row_key(*UNDESCRIBED[:3], interface)
             flow = self._begin(table, name, None, key, None, capture)
         if total < 0:  # the record has none: what was known before and the interval
@@ -217,15 +224,6 @@ class FlowAccounting:
             self._builder.change(flow)
             self._builder.move(flow, flow.key, flow.peer, LEFT_OUT)
 
-    def _place(self, table: FlowTable, record: Record, fields: dict[str, Any] | None) -> Place:
-        """Decide where a flow was captured, and whether it counts."""
-        points = table.capture_points
-        before = points.watches_internal
-        place = points.place(record.get("interface"), record.get("internal"), fields)
-        if points.watches_internal and not before:
-            self.leave_out_external(table)
-        return place
-
 
 def _meaning(flow: Flow, total: int, interval: int, seen: int) -> _Meaning:
     """Decide what a record says whose total did not grow, or whose flow has ended.
@@ -276,7 +274,7 @@ def _is_later_flow(flow: Flow, description: Description) -> bool:
     )
 
 
-def _is_folded(flow: Flow | Description | None) -> bool:
+def _is_folded(flow: Flow | None) -> bool:
     """Whether one of its sides is a device without a row of its own."""
     if flow is None:
         return False

@@ -7,6 +7,7 @@ start of the next one. The periods of one step cover time without gap or overlap
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone, tzinfo
@@ -147,25 +148,57 @@ class Calendar:
         first = today - timedelta((today.toordinal() - 1 - self.week_starts_on) % days)
         return self._days(first, first + timedelta(days))
 
-    def _wall_moments(self, wall_s: int) -> list[int]:
-        """The moments at which the wall clock shows ``wall_s``, seconds since 1970 on that clock.
+    def _wall(self, at: int) -> int:
+        """What the wall clock shows at ``at``, in seconds since 1970 on that clock."""
+        return int((self._local(at).replace(tzinfo=None) - _EPOCH).total_seconds())
 
-        One; two if the clock is set back over it. If the clock skips it: when that happens, and another.
+    def _wall_moments(self, wall_s: int) -> list[int]:
+        """The moments at which the wall clock shows ``wall_s``; if it skips it, the moment when it does so.
+
+        Two if the clock is set back over it, else one.
         """
         shown = (_EPOCH + timedelta(seconds=wall_s)).replace(tzinfo=self.zone)
-        return [int(shown.replace(fold=fold).timestamp()) for fold in (0, 1)]
+        first, second = (int(shown.replace(fold=fold).timestamp()) for fold in (0, 1))
+        if first <= second:
+            return [first, second]
+        # Skipped: the zone reads it by the offset before and by the one after the clock is set forward.
+        between = range(second, first)
+        return [second + bisect_left(between, wall_s, key=self._wall)]
 
     def _step_start(self, step_s: int, at: int) -> int:
-        shown = int((self._local(at).replace(tzinfo=None) - _EPOCH).total_seconds())
+        start = self._shown_start(step_s, at)
+        # A clock that was set back shows a time before the period's start again.
+        while (rest := start + step_s - self._wall(start) % step_s) <= at:
+            later = self._shown_start(step_s, rest)
+            if not start < later <= at:
+                break
+            start = later
+        return start
+
+    def _shown_start(self, step_s: int, at: int) -> int:
+        """The last moment until ``at`` at which the clock showed the multiple that precedes what it shows."""
+        shown = self._wall(at)
         return max(moment for moment in self._wall_moments(shown - shown % step_s) if moment <= at)
 
     def _step(self, step_s: int, at: int) -> Period:
+        offsets = {self._local(moment).utcoffset() for moment in (at - step_s, at, at + step_s)}
+        if len(offsets) == 1:
+            start = at - self._wall(at) % step_s
+            return Period(start, start + step_s)
+        return self._step_around_change(step_s, at)
+
+    def _step_around_change(self, step_s: int, at: int) -> Period:
         start = self._step_start(step_s, at)
-        shown = int((self._local(start).replace(tzinfo=None) - _EPOCH).total_seconds())
-        shown -= shown % step_s
-        later = sorted({*self._wall_moments(shown), *self._wall_moments(shown + step_s)})
-        is_start = (moment for moment in later if moment > at and self._step_start(step_s, moment) == moment)
-        return Period(start, next(is_start))
+        shown = self._wall(start)
+        into = shown % step_s
+        # Unless the clock is set meanwhile, the period ends when the rest of the step has passed. If it is
+        # set back, another may begin earlier, where the clock shows again what it has shown.
+        passed = self._step_start(step_s, start + step_s - into)
+        later = [passed, *self._wall_moments(shown - into), *self._wall_moments(shown - into + step_s)]
+        return Period(
+            start,
+            min(moment for moment in later if moment > at and self._step_start(step_s, moment) == moment),
+        )
 
 
 def _month_after(year: int, month: int, count: int) -> tuple[int, int]:

@@ -83,16 +83,20 @@ def mac_of_client_id(identifier: bytes) -> str | None:
 
 
 def clean_ip(text: str) -> str | None:
-    """Return an IP address as RFC 5952 and netifyd write it; None for anything else."""
+    """Return an IP address as RFC 5952 and netifyd write it; None for anything else.
+
+    An IPv4 address in IPv6 (`::ffff:192.0.2.1`) is returned as that IPv4 address.
+    """
     text = text.strip()
     try:  # faster than ipaddress
         return socket.inet_ntop(socket.AF_INET, socket.inet_pton(socket.AF_INET, text))
     except (OSError, ValueError):
         pass
     try:
-        return str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def is_host_address(ip: str) -> bool:

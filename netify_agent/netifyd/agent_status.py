@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from netify_agent.netifyd.flow_record import clean, device_id, short_text, timestamp
+from netify_agent.netifyd.flow_record import clean, device_id, host_address, short_text, timestamp
 
 #: Causes of packet loss, with netifyd's field for each: the kernel's ring buffer, netifyd's queue, libpcap.
 DROPS = {"capture": "capture_dropped", "queue": "queue_dropped", "pcap": "pcap_drop"}
@@ -18,6 +18,7 @@ MAX_INTERFACES = 64
 _MAX_UPTIME_S = 1 << 42
 _MAX_COUNT = 1 << 53  # above, Prometheus' 64-bit floats are no longer exact
 _MAX_INTERFACE_ADDRESSES = 64
+_MAX_ADDRESSES = 64  # read of a MAC address
 
 
 class Interface(NamedTuple):
@@ -121,12 +122,25 @@ def read_interfaces(record: Mapping[str, Any]) -> dict[str, Interface]:
     return found
 
 
-def read_neighbours(record: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Read MAC to unchecked IP addresses: ``devices`` of ``agent_status``, or v5's ``endpoints`` record."""
+def read_neighbours(record: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Read the IP addresses of MAC addresses: ``devices`` of ``agent_status``, or a v5 ``endpoints`` record.
+
+    :returns: devices and addresses in canonical form, without group addresses; at most 64 addresses a device.
+    """
     devices = record.get("devices") if record["type"] == "agent_status" else record
+    neighbours: dict[str, list[str]] = {}
     if not isinstance(devices, Mapping):
-        return {}
-    return {mac: ips for mac, ips in devices.items() if isinstance(mac, str) and isinstance(ips, list)}
+        return neighbours
+    for mac, texts in devices.items():
+        device = device_id(short_text(mac), None)
+        if device is None or not isinstance(texts, list):
+            continue
+        addresses = neighbours.setdefault(device, [])
+        for text in texts[:_MAX_ADDRESSES]:
+            address = host_address(short_text(text))
+            if address is not None:
+                addresses.append(address)
+    return neighbours
 
 
 def _count(value: object, limit: int = _MAX_COUNT) -> int | None:

@@ -24,7 +24,8 @@ _MAX_TIME = 1 << 42  # May 2109 in milliseconds since the epoch: later times are
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address in IPv6 (RFC 4291, 2.5.5.2)
 # Older netifyd puts a number before the tag: 10910.netify.google-chat.
 _NUMBERED = re.compile(r"\A[0-9]+\.(?=[A-Za-z])")
-_UNKNOWN_NAME = re.compile(r"(?:[0-9]+\.)?(?:netify\.)?unknown", re.IGNORECASE)
+# netifyd 4.4.5 says Unknown, v5 netify.unclassified (ND_APP_UNKNOWN_TAG of its nd-apps.hpp).
+_UNKNOWN_NAME = re.compile(r"(?:[0-9]+\.)?(?:netify\.)?(?:unknown|unclassified)", re.IGNORECASE)
 _DHCP_CLIENT_PORTS = (68, 546)  # a tuple, because the compared value may be unhashable
 #: Fields of a record that are looked up as they are.
 _TEXTS = (
@@ -156,7 +157,7 @@ def _read(flow: dict[str, Any], interface: Any) -> Description:
             other_ip,
             number(get("other_port"), 65535),
             other_type,
-            origin if isinstance(origin := get("local_origin"), bool) else None,
+            flag(get("local_origin")),
             _host(flow),
             risks,
         ),
@@ -270,6 +271,11 @@ def number(value: object, highest: int) -> int | None:
     return value if type(value) is int and 0 < value <= highest else None
 
 
+def flag(value: object) -> bool | None:
+    """Return ``value`` if it is a boolean or, as in netifyd v3, 0 or 1 in its place; else None."""
+    return bool(value) if type(value) in (bool, int) and value in (0, 1) else None
+
+
 def short_text(value: object) -> str | None:
     """Return ``value`` if it may be an address, else None. The length limit keeps the caches below small."""
     return value if isinstance(value, str) and len(value) <= _MAX_ADDRESS else None
@@ -279,11 +285,12 @@ def short_text(value: object) -> str | None:
 def device_id(mac: str | None, ip: str | None) -> str | None:
     """Return the name of a device: its MAC address, else its IP address (rule 8, no MAC address).
 
+    :param mac: with colons or hyphens.
     :returns: MAC in lower case with colons, or the IP address as inet_ntop(3) prints it. None without a
         valid address, and for multicast or broadcast addresses.
     """
     if mac is not None:
-        mac = mac.lower()
+        mac = mac.lower().replace("-", ":")
         if mac != _NO_MAC and _MAC.fullmatch(mac):
             return None if int(mac[1], 16) & 1 else mac  # the group bit (IEEE 802, 8.2.2)
     return host_address(ip)
@@ -310,20 +317,20 @@ def host_address(ip: str | None) -> str | None:
     packed = _packed(ip)
     if packed is None or not any(packed):
         return None
-    v4 = packed[12:] if packed.startswith(_MAPPED) else packed
-    if len(v4) == 4:
-        return None if 224 <= v4[0] < 240 or v4 in (b"\xff" * 4, bytes(4)) else _spelled(packed)
+    if len(packed) == 4:
+        return None if 224 <= packed[0] < 240 or packed == b"\xff" * 4 else _spelled(packed)
     return None if packed[0] == 0xFF else _spelled(packed)
 
 
 def _packed(ip: str | None) -> bytes | None:
-    """Return the address as 4 or 16 bytes, None if it is invalid."""
+    """Return the address as 4 or 16 bytes, None if it is invalid. An IPv4 address in IPv6 has 4."""
     if ip is None:
         return None
     try:
-        return inet_pton(AF_INET6 if ":" in ip else AF_INET, ip)
+        packed = inet_pton(AF_INET6 if ":" in ip else AF_INET, ip)
     except (OSError, ValueError):  # ValueError: it has a NUL, or is no text
         return None
+    return packed[12:] if packed.startswith(_MAPPED) else packed
 
 
 def _spelled(packed: bytes) -> str:

@@ -38,6 +38,18 @@ _MEANINGS = (
         r"NOPERM|no permissions",
         "Redis denies this user a command or a key (NOPERM): see netify-agent acl",
     ),
+    (
+        r"MASTERDOWN|Link with MASTER is down",
+        "this Redis is a replica without its primary (MASTERDOWN): redis.url must name the primary, or its "
+        "Sentinels",
+    ),
+    (
+        r"protected mode",
+        "Redis accepts this machine only with a password (DENIED, protected mode): set one, or bind and "
+        "protected-mode, in redis.conf",
+    ),
+    (r"busy running a script", "Redis is busy with a script of another client (BUSY)"),
+    (r"max number of clients", "Redis has no room for another connection: raise its maxclients"),
     (r"NOREPLICAS", "Redis refuses writes because too few replicas are connected (NOREPLICAS)"),
     (
         r"certificate required|CERTIFICATE_REQUIRED|EOF occurred in violation of protocol",

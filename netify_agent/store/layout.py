@@ -64,6 +64,7 @@ class Keys:
     :ivar alerts: hash: id to an alert, firing or resolved.
     :ivar alert_state: hash: what the rules of alerts remember, by rule and subject.
     :ivar alert_outbox: hash: notifications that were not delivered yet, by receiver, alert and status.
+    :ivar plans: hash: which thresholds of plans are passed, by plan, threshold and whom.
     :ivar copy: hash, at a collector only: the position of the copy, and when it was received.
     :ivar copy_settings: hash, at a collector only: the settings of the gateway that its answers depend on.
     :ivar copy_items: hash, at a collector only: item of the copy to its digest.
@@ -95,6 +96,7 @@ class Keys:
         self.alerts = self._prefix + "alerts"
         self.alert_state = self._prefix + "alerts:state"
         self.alert_outbox = self._prefix + "alerts:outbox"
+        self.plans = self._prefix + "plans"
         self.copy = self._prefix + "copy"
         self.copy_settings = self._prefix + "copy:settings"
         self.copy_items = self._prefix + "copy:items"

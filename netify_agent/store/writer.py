@@ -155,6 +155,8 @@ class StoreWriter:
                 return self._sent
             self.growth = {}
             clock = WallClock.read(pipe, self._keys.meta, flush.at_ms, flush.elapsed_ms)
+            if self._part is not None:
+                self._part.begin(flush)
             requested = self.forget_requests.standing(pipe, flush.forget, self._now_ms)
             due = self.retention.read(pipe, clock, requested)
             before = self._flow_writer.read(pipe, flush.batch, clock, due.requested)
@@ -266,6 +268,8 @@ class StoreWriter:
                 self._queue_device(pipe, change, flush)
                 self.growth[change.name] = change.lasting.total[:4]
             self._queue_history(pipe, work, change)
+            if self._part is not None:
+                self._part.add(change)
             rates[change.name] = self._window.add(change.name, change.fresh)
         rates = self._queue_rates(pipe, rates)
         pipe.grow(self._keys.unattributed, "", summary.unattributed)
@@ -286,7 +290,7 @@ class StoreWriter:
         self._dropped = [*silent, *self.retention.queue_requested(pipe, due)]
         self.growth.update((device, due.shrinkage(device)) for device in self._dropped)
         if self._part is not None:
-            self._part.queue(pipe, FlushFacts(flush, summary.devices, rates))
+            self._part.queue(pipe, FlushFacts(flush, summary.devices, rates, self._dropped))
 
     def _queue_meta(self, pipe: Transaction, flush: Flush, clock: WallClock) -> None:
         meta: dict[str, str | int] = {

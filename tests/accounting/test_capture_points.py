@@ -26,6 +26,13 @@ def outside(digest: str, **fields: Any) -> Any:
     return {**flow(digest, **fields), "interface": "wan", "internal": False}
 
 
+def with_numbers(record: Any) -> Any:
+    """The record as netifyd v3 writes it: 0 and 1 for false and true."""
+    if isinstance(record, dict):
+        return {key: with_numbers(value) for key, value in record.items()}
+    return int(record) if isinstance(record, bool) else record
+
+
 def check_one_device(store: ReferenceStore) -> None:
     assert (store.gateway, store.device()) == ((10, 20), (10, 20))
     assert store.device(ROUTER_MAC) == (0, 0)
@@ -73,6 +80,17 @@ def test_traffic_of_the_gateway_itself_counts_where_conntrack_proves_it(
 
     assert (store.gateway, store.device(ROUTER_MAC)) == ((11, 22), (1, 2))
     assert store.left_out[:2] == [4, 5]
+
+
+def test_version_3_says_with_numbers_where_a_packet_was_seen(store: ReferenceStore) -> None:
+    own = {"ip_nat": False, "conntrack": {"id": 1}, "local_ip": f"::ffff:{WAN_IP}"}
+    store.feed(status(), *map(with_numbers, (outside("b"), flow("a"))), stats("a", 10, 20, 30))
+    store.feed(with_numbers({**stats("b", 10, 20, 30), "internal": False})).flush()
+    check_one_device(store)
+
+    store.feed(status(interfaces=LAN_AND_WAN), with_numbers(outside("own", **own)), stats("own", 1, 2, 3))
+    store.flush()
+    assert (store.gateway, store.device(ROUTER_MAC)) == ((11, 22), (1, 2))
 
 
 def test_a_netifyd_with_only_external_interfaces_counts_everything(store: ReferenceStore) -> None:

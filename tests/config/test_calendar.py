@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -111,6 +112,41 @@ def test_weeks_begin_on_their_day(starts_on: int, start: str) -> None:
     week = in_zone("Europe/Berlin", week_starts_on=starts_on).week(at("2026-11-29T12:00:00+01:00"))
     assert shown(week.start, "Europe/Berlin")[:10] == start
     assert week.end - week.start == WEEK_S
+
+
+@cache
+def clock_changes(zone: str) -> list[int]:
+    """The moments at which the zone's clock is set in the year from June 2011."""
+    tz, begin = ZoneInfo(zone), at("2011-06-01T00:00:00+00:00")
+    moments = range(begin, begin + 366 * DAY_S, 900)
+    offsets = [datetime.fromtimestamp(moment, tz).utcoffset() for moment in moments]
+    return [
+        moment for moment, (one, other) in zip(moments[1:], pairwise(offsets), strict=True) if one != other
+    ]
+
+
+@pytest.mark.parametrize("zone", [*ZONES, "America/Santiago", "Pacific/Chatham", "Antarctica/Troll"])
+def test_steps_are_those_of_a_clock_that_is_looked_at_each_minute(zone: str) -> None:
+    tz, found = ZoneInfo(zone), in_zone(zone)
+
+    def wall(moment: int) -> float:
+        return datetime.fromtimestamp(moment, tz).replace(tzinfo=timezone.utc).timestamp()
+
+    begin = at("2011-06-01T00:00:00+00:00")
+    for change in range(begin, begin + 366 * DAY_S, 900):
+        if wall(change) - wall(change - 900) == 900:
+            continue
+        for step in (60, 300, 1_800, HOUR_S, 2 * HOUR_S, 3 * HOUR_S):
+            # A period begins where the clock shows a multiple, or skips one.
+            starts = [
+                moment
+                for moment in range(change - 2 * HOUR_S, change + 7 * HOUR_S, 60)
+                if wall(moment) % step == 0 or wall(moment) // step > wall(moment - 1) // step
+            ]
+            for start, end in pairwise(starts):
+                assert found.periods(step, start, end) == [(start, end)]
+                for moment in (start + 1, (start + end) // 2, end - 1):
+                    assert found.period(step, moment) == (start, end)
 
 
 def test_an_hour_that_comes_twice_is_two_periods() -> None:

@@ -49,6 +49,7 @@ def test_a_mac_has_one_spelling(text: str, mac: str | None) -> None:
 
 def test_an_ip_address_has_one_spelling() -> None:
     assert clean_ip("FD00:0:0::1") == "fd00::1"
+    assert clean_ip("::FFFF:192.0.2.1") == clean_ip("::ffff:c000:201") == "192.0.2.1"
     assert clean_ip("1.2.3") is None
 
 

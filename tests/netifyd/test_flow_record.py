@@ -77,8 +77,21 @@ def test_what_is_no_address_names_no_device(ip: Any) -> None:
     assert describe(flow(local_ip=ip)).addresses == ()
 
 
-def test_spellings_of_a_mac_in_either_case_are_one_device() -> None:
-    assert device_id("AA:BB:CC:DD:EE:0F", None) == "aa:bb:cc:dd:ee:0f"
+@pytest.mark.parametrize("mac", ["AA:BB:CC:DD:EE:0F", "aa:bb:cc:dd:ee:0f", "AA-BB-CC-DD-EE-0F"])
+def test_spellings_of_a_mac_are_one_device(mac: str) -> None:
+    assert device_id(mac, "192.168.1.10") == "aa:bb:cc:dd:ee:0f"
+
+
+def test_a_group_written_with_hyphens_is_no_device_either() -> None:
+    assert device_id("01-00-5E-00-00-FB", "192.168.1.10") is None
+
+
+def test_an_ipv4_address_in_ipv6_is_that_ipv4_address() -> None:
+    told = describe(flow(local_mac=None, local_ip="::FFFF:192.168.1.10", other_ip="::ffff:203.0.113.5"))
+
+    assert told.key.device == "192.168.1.10"
+    assert told.addresses == (("192.168.1.10", "192.168.1.10"),)
+    assert (told.details.local_ip, told.details.other_ip) == ("192.168.1.10", "203.0.113.5")
 
 
 @pytest.mark.parametrize(
@@ -91,8 +104,11 @@ def test_spellings_of_a_mac_in_either_case_are_one_device() -> None:
             (name, UNKNOWN)
             for name in ("unknown", "UNKNOWN", "netify.unknown", "0.unknown", "0.netify.Unknown")
         ),
+        *(  # v5
+            (name, UNKNOWN) for name in ("netify.unclassified", "0.netify.unclassified", "Unclassified")
+        ),
         *((name, UNKNOWN) for name in ("", " ", None, 5)),
-        *((name, name) for name in ("1.1.1.1", "9gag", "netify.unknown-tv", "5.")),
+        *((name, name) for name in ("1.1.1.1", "9gag", "netify.unknown-tv", "5.", "netify.unclassified-ads")),
     ],
 )
 def test_an_application_has_one_spelling(name: Any, tag: str) -> None:
@@ -312,12 +328,17 @@ def test_what_is_no_port_or_protocol_is_unknown(value: Any) -> None:
     assert describe(flow(ip_version=6, ip_protocol=255, other_port=65535)).details[1:3] == (6, 255)
 
 
-@pytest.mark.parametrize("value", [None, "", "elsewhere", 1, [], {}, ["local"]])
+@pytest.mark.parametrize("value", [None, "", "elsewhere", 2, 1.0, [], {}, ["local"]])
 def test_a_kind_of_other_side_or_an_origin_that_is_none_is_unknown(value: Any) -> None:
     told = describe(flow(other_type=value, local_origin=value), value)
 
     assert (told.details.other_type, told.details.local_origin) == (None, None)
     assert told.details.interface == ("elsewhere" if value == "elsewhere" else None)
+
+
+@pytest.mark.parametrize(("value", "origin"), [(True, True), (False, False), (1, True), (0, False)])
+def test_an_origin_is_a_boolean_or_in_v3_a_number(value: Any, origin: bool) -> None:
+    assert describe(flow(local_origin=value)).details.local_origin is origin
 
 
 def test_an_address_that_no_host_can_have_is_unknown() -> None:

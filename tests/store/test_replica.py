@@ -36,7 +36,7 @@ OWN = (
         KEYS.forget,
         KEYS.unmigrated,
     ),
-    *(KEYS.alerts, KEYS.alert_state, KEYS.alert_outbox),
+    *(KEYS.alerts, KEYS.alert_state, KEYS.alert_outbox, KEYS.plans),
     *("netify:{gw1}:flows", "netify:{gw1}:index:", "netify:{gw1}:history:due:"),
 )
 

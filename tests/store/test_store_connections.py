@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import redis
+from redis_topologies import Node
 from store_book import (
     LAPTOP,
     Book,
@@ -15,7 +19,7 @@ from store_book import (
     device_counts,
     everything,
 )
-from support import RedisServer, eventually, free_port
+from support import WAIT_S, RedisServer, eventually, free_port
 
 from netify_agent.store.client import StoreError, connect
 from netify_agent.store.history_steps import HistorySteps
@@ -96,6 +100,60 @@ def test_a_refused_connection_is_one_clear_line(directory: Path) -> None:
                 call()
             assert "\n" not in str(error.value)
             assert "hunter2" not in str(error.value)
+
+
+def failure(url: str) -> str:
+    with pytest.raises(StoreError) as error:
+        StoreReader(connect(url, None), "gw1").snapshot()
+    return str(error.value)
+
+
+def test_a_replica_without_its_primary_says_so(directory: Path) -> None:
+    replica = Node(directory)
+    replica.start()
+    replica.ask("CONFIG", "SET", "replica-serve-stale-data", "no")
+    replica.ask("REPLICAOF", "127.0.0.1", free_port())
+    try:
+        assert "replica without its primary (MASTERDOWN)" in failure(replica.url)
+    finally:
+        replica.kill()
+
+
+def test_a_redis_without_room_for_a_connection_says_so(directory: Path) -> None:
+    node = Node(directory)
+    node.start()
+    try:
+        first = connect(node.url, None)
+        first.config_set("maxclients", 1)
+        assert "raise its maxclients" in failure(node.url)
+        first.config_set("maxclients", 100)
+    finally:
+        node.kill()
+
+
+def test_a_redis_that_runs_a_script_says_so(directory: Path) -> None:
+    node = Node(directory, "--lua-time-limit", "1")
+    node.start()
+    try:
+        endless = threading.Thread(target=run_forever, args=(node.url,))
+        endless.start()
+        eventually(lambda: "(BUSY)" in failure_or_none(node.url), "a script keeps Redis busy")
+    finally:
+        node.kill()
+    endless.join()
+
+
+def run_forever(url: str) -> None:
+    with suppress(redis.RedisError):
+        connect(url, None, timeout_s=WAIT_S).eval("while true do end", 0)
+
+
+def failure_or_none(url: str) -> str:
+    try:
+        StoreReader(connect(url, None), "gw1").snapshot()
+    except StoreError as error:
+        return str(error)
+    return ""
 
 
 def test_a_redis_that_does_not_answer_times_out(directory: Path) -> None:

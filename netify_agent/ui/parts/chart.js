@@ -40,6 +40,7 @@ export class Chart {
     this.onzoom = onzoom;
     this.known = null;
     this.running = null;
+    this.line = null;
     this.anchor = null; // where a selection of several steps began
     this.tick = tick;
     this.height = height;
@@ -79,10 +80,11 @@ export class Chart {
 
   /**
    * `steps`: their number. `known`: for each step, whether there is data; null if there is for all. `running`: the
-   * step that is still growing, or null. `unit`: what a step covers.
+   * step that is still growing, or null. `unit`: what a step covers. `line`: `{label, values}`, drawn as a line above
+   * the zero line; a value may be null.
    */
-  set(steps, layers, { known = null, running = null, unit = '' } = {}) {
-    Object.assign(this, { steps, layers, known, running });
+  set(steps, layers, { known = null, running = null, unit = '', line = null } = {}) {
+    Object.assign(this, { steps, layers, known, running, line });
     setText(this.unit, unit && `Data per ${unit}`);
     if (this.selected !== null && this.selected >= steps) this.selected = null;
     if (this.anchor !== null && this.anchor >= steps) this.anchor = null;
@@ -97,14 +99,15 @@ export class Chart {
   /** Fill the table, if it is open: one row per step, latest first. */
   fillTable() {
     if (!this.table.open) return;
+    const columns = this.line ? [...this.layers, this.line] : this.layers;
     this.head.replaceChildren(h('th', { scope: 'col' }, 'Time'),
-      ...this.layers.map((layer) => h('th', { scope: 'col', class: 'figure' }, h('bdi', {}, layer.label))));
+      ...columns.map((layer) => h('th', { scope: 'col', class: 'figure' }, h('bdi', {}, layer.label))));
     this.rows.replaceChildren(...Array.from({ length: this.steps }, (_, back) => {
       const index = this.steps - 1 - back;
-      return h('tr', {}, h('th', { scope: 'row' }, this.name(index)), ...this.layers.map((layer) => {
-        if (!this.isKnown(index)) return h('td', { class: 'figure' }, 'No data');
+      return h('tr', {}, h('th', { scope: 'row' }, this.name(index)), ...columns.map((layer) => {
+        if (layer === this.line ? layer.values[index] === null : !this.isKnown(index)) return h('td', { class: 'figure' }, 'No data');
         const { node, update } = bytesFigure();
-        update(layer.values[index]);
+        if (layer === this.line || this.running === null || index <= this.running) update(layer.values[index]);
         return h('td', { class: 'figure' }, node);
       }));
     }));
@@ -193,7 +196,7 @@ export class Chart {
       }
       return highest;
     };
-    const above = maximum(false);
+    const above = Math.max(maximum(false), ...(this.line?.values ?? []));
     const below = maximum(true);
     const plotHeight = height - TOP - BOTTOM;
     let scale = above + below ? plotHeight / (above + below) : 0;
@@ -210,6 +213,7 @@ export class Chart {
     this.svg.append(this.marker);
     const heights = [new Float64Array(steps), new Float64Array(steps)];
     for (const layer of layers) this.drawLayer(layer, barWidth, zero, scale, heights[layer.below ? 1 : 0]);
+    if (this.line) this.drawLine(zero, scale);
     this.svg.append(s('line', { class: 'zero', x1: LEFT, x2: width, y1: zero, y2: zero }));
     this.drawTimeAxis(barWidth);
     this.showSelection();
@@ -231,6 +235,18 @@ export class Chart {
       else path += bar;
     }
     this.svg.append(s('path', { class: layer.style, d: path }));
+  }
+
+  /** Draw the line, as one level for each step. */
+  drawLine(zero, scale) {
+    let path = '';
+    this.line.values.forEach((value, index) => {
+      if (value === null) return;
+      const y = (zero - value * scale).toFixed(1);
+      const isJoined = index > 0 && this.line.values[index - 1] !== null;
+      path += `${isJoined ? 'L' : 'M'}${this.x(index).toFixed(1)} ${y}H${this.x(index + 1).toFixed(1)}`;
+    });
+    this.svg.append(s('path', { class: 'before', d: path }));
   }
 
   /** Hatch the steps without data. */
