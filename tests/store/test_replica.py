@@ -247,6 +247,7 @@ def test_a_message_is_read() -> None:
         forged(items={HEAD: {**HEADLESS, "hashes": {"categories": {"netify.x": "one"}}}}),
         forged(items={HEAD: {**HEADLESS, "hashes": {"rates": {"": "[[1,2],{}"}}}}),
         forged(items={HEAD: {**HEADLESS, "hashes": {"rates": {"": "[[1],{}]"}}}}),
+        forged(items={HEAD: {**HEADLESS, "hashes": {"rates": {"": "[[1,NaN],{}]"}}}}),
         forged(items={HEAD: {**HEADLESS, "hashes": {"history": {"due": "[[300]]"}}}}),
         forged(items={HEAD: {**HEADLESS, "chunks": {"": "AA=="}}}),
         forged(items={HEAD: HEADLESS, "chunk:300:0": {**HEADLESS, "hashes": {"x": {}}}}),
