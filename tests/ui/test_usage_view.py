@@ -259,3 +259,37 @@ def test_an_earlier_address_of_a_week_or_month_still_works(home: Daemon, open_vi
     page = open_view(home, "?range=month")
     page.locator(".readout").get_by_text("This month", exact=True).wait_for()
     assert page.locator(".ranges [aria-current]").inner_text() == "Month"
+
+
+def test_plans_have_the_figures_of_the_api(home: Daemon, open_view: OpenView) -> None:
+    """They grow with each flush. They are compared with the answer that the page received last."""
+    page = open_view(home, "overview")
+    answers: list[dict[str, Any]] = []
+    page.on("response", lambda one: answers.append(one.json()) if "/plans" in one.url else None)
+    page.goto(f"{home.base}/ui/#/usage")
+    page.locator(".plans li").nth(1).wait_for()
+    read = """() => [...document.querySelectorAll('.plans li')].map((plan) => [
+        plan.querySelector('.name').textContent, plan.querySelector('.outlook').textContent,
+        ...[...plan.querySelectorAll('data')].map((figure) => Number(figure.value))])"""
+
+    def is_shown() -> bool:
+        shown = page.evaluate(read)
+        return any(
+            [[name, used, limit] for name, _, used, limit in shown]
+            == [[plan["plan"], plan["used"], plan["limit"]] for plan in answer["plans"]]
+            for answer in answers
+        )
+
+    eventually(is_shown, "the plans as the API has them")
+    for _, outlook, _, _ in page.evaluate(read):
+        assert re.search(r"^\d+% used, \d+% of the period over · .* left · (forecast|too early)", outlook)
+    assert page.locator(".level-label").inner_html() == "uplink: limit per day"
+    page.get_by_role("link", name="Week", exact=True).click()
+    page.get_by_text("This week, so far").wait_for()
+    eventually(lambda: page.locator(".level-label").count() == 0, "a week has no plan")
+
+
+def test_without_plans_there_is_no_list_of_plans(office: Daemon, open_view: OpenView) -> None:
+    page = open_view(office, "usage")
+    wait_until_loaded(page, "usage")
+    assert page.get_by_role("heading", name="Plans, current period").is_hidden()

@@ -29,15 +29,15 @@ export class PeriodChart {
 
   /**
    * `down`, `up`: bytes per bar. `known`: whether there is data for each bar. `problem`: why there is none, or null.
-   * `layers`: what to draw, as in `Chart`; without them, down above and up below the zero line. `line`: of another
-   * period, as in `Chart`.
+   * `layers`: what to draw, as in `Chart`; without them, down above and up below the zero line. `line` (of another
+   * period) and `level`: as in `Chart`.
    */
-  draw(period, { down, up, known, problem = null, layers = null, line = null }) {
+  draw(period, { down, up, known, problem = null, layers = null, line = null, level = null }) {
     Object.assign(this, { period, down, up, problem, layers, line });
     this.chart.set(period.length, layers ?? [
       { label: 'Download', style: 'down', values: down },
       { label: 'Upload', style: 'up', values: up, below: true },
-    ], { known, running: period.running, unit: period.unit, line });
+    ], { known, running: period.running, unit: period.unit, line, level });
   }
 
   describe(index) {

@@ -8,10 +8,12 @@ import { between, isOtherZone, periodParameters, readHistory, readPeriod, readPe
 import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { Balance, emptyNote, labelled, listOrNote, panel, stat } from '../parts/pieces.js';
+import { PlanList } from './plan_list.js';
 import { changeText, KINDS, Ranking, rowOf } from './usage_ranking.js';
 
 const MOST_BARS = 48; // a month in days, a week in days, a day in hours
 const LIMIT = 10_000; // the maximum of the API
+const MOST_PLANS = 12; // shown; those with the largest share
 const BALANCE = {
   rows: ['', 'Rows of this list'],
   forgotten: ['+', 'Forgotten devices', 'removed from the list of devices after a long silence'],
@@ -39,6 +41,7 @@ export class Usage {
     this.csv = csvLink('Download CSV');
     this.compared = h('p', { class: 'note' });
     this.ranking = new Ranking(navigate);
+    this.plans = new PlanList();
     this.empty = emptyNote('No traffic in this period');
     this.balance = new Balance('How the list adds up', BALANCE);
     this.node = h('div', { class: 'page usage' }, h('h1', {}, 'Usage'), this.lead,
@@ -49,6 +52,7 @@ export class Usage {
           stat('Upload', labelled('up', '', this.figures.up.node)),
           stat('Local traffic', this.figures.local.node),
           stat(this.changeLabel, this.figures.change.node)),
+        this.plans.node,
         panel(this.chartTitle, this.before, this.chart.node),
         panel('Used by', this.csv.node, h('nav', { class: 'tabs', 'aria-label': 'Ranking' }, ...this.tabs.map(([, link]) => link)),
           this.compared, this.ranking.node, this.empty),
@@ -82,14 +86,15 @@ export class Usage {
     const before = await readPeriodBefore(period, MOST_BARS);
     const [history, historyBefore] = await Promise.all([readHistory('history', period), readHistory('history', before)]);
     const parameters = { by, ...period.usageParameters, previous: true, to_date: true, limit: LIMIT };
-    const usage = await get('usage', parameters);
+    const [usage, plans] = await Promise.all([get('usage', parameters), get('plans', { limit: MOST_PLANS })]);
     if (selection !== this.selection) return; // the user has moved on; another refresh follows
     this.shown = selection;
     this.control.show(period);
     this.csv.update('usage', { ...parameters, format: 'csv' });
     setText(this.lead, leadText(period, usage));
     this.showFigures(usage, historyBefore);
-    this.drawChart(period, history, before, historyBefore);
+    this.plans.set(plans);
+    this.drawChart(period, history, before, historyBefore, allowance(plans.plans, period));
     this.ranking.set(by, usage, route);
     listOrNote(this.ranking.node, this.empty, usage.usage.length === 0);
     this.showBalance(by, usage);
@@ -110,7 +115,8 @@ export class Usage {
     setText(this.chartTitle, all.local ? 'Traffic, with local traffic' : 'Traffic');
   }
 
-  drawChart(period, history, before, historyBefore) {
+  /** `level`: of `Chart`. */
+  drawChart(period, history, before, historyBefore, level) {
     const known = before.known(historyBefore.buckets);
     const sums = before.sum(historyBefore.buckets, total);
     const values = Array.from({ length: period.length }, (_, index) => (known[index] ? sums[index] : null));
@@ -121,6 +127,7 @@ export class Usage {
       down, up, known: period.known(history.buckets), problem: history.problem,
       layers: [{ label: 'Download', style: 'down', values: down }, { label: 'Upload', style: 'up', values: up }],
       line: hasLine ? { label: 'Before', values } : null,
+      level,
     });
     show(this.before, hasLine);
   }
@@ -138,6 +145,13 @@ export class Usage {
     const unlessZero = (row) => (total(row) === 0 ? null : row);
     this.balance.update({ rows, ...part, local: unlessZero(part.local), repeated: unlessZero(repeated) });
   }
+}
+
+/** What a plan of all traffic allows for each bar of its period, as a level of the chart; null without such a plan. */
+function allowance(plans, period) {
+  const plan = plans.find((each) => each.per === period.kind && each.direction === 'both'
+    && [each.device, each.group, each.application, each.category].every((scope) => scope === null));
+  return plan ? { label: `${plan.plan}: limit per ${period.unit}`, value: plan.limit / period.length } : null;
 }
 
 function sumOf(rows) {
