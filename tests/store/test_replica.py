@@ -7,6 +7,7 @@ import random
 from typing import Any
 
 import pytest
+from redis_topologies import RedisCluster
 from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE, Book, everything
 from support import RedisServer
 
@@ -259,3 +260,17 @@ def test_a_message_is_read() -> None:
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(Invalid):
         decode(data)
+
+
+def test_a_copy_in_a_cluster_has_each_gateway_where_its_slot_is(line: Line, cluster: RedisCluster) -> None:
+    clients = {name: connect(cluster.url, None, gateway=name) for name in ("gw1", "gw2", "gw3")}
+    line.sink = ReplicaSink(clients.__getitem__)
+    for _ in range(3):
+        line.move((LAPTOP, NETFLIX, 1, 2), (PHONE, YOUTUBE, 3, 4), seconds=300)
+        for name, client in clients.items():
+            position = line.sink.position(name)
+            message, _, complete = line.source.message(*position)
+            line.sink.apply(name, message)
+            assert complete and line.sink.position(name).position == message.position
+            snapshot = StoreReader(client, name).snapshot()
+            assert snapshot.gateway == line.book.reader.snapshot().gateway
