@@ -8,7 +8,7 @@ from netify_agent.accounting.batch import Batch
 from netify_agent.alerts.alert import Alert
 from netify_agent.alerts.clock import RunClock
 from netify_agent.alerts.engine import AlertEngine, Released
-from netify_agent.alerts.rules import Facts
+from netify_agent.alerts.rule import Facts
 from netify_agent.alerts.state import Stored
 from netify_agent.config.settings import parse
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from store_book import NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE, Book
+from store_book import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE, Book
 from support import free_port, short_directory
 
 from netify_agent.api.flush_log import FlushLog
@@ -23,6 +23,8 @@ from netify_agent.api.http.app import Api
 from netify_agent.api.http.limits import WebLimits
 from netify_agent.api.http.server import WebServer
 from netify_agent.api.services import EventLimits, Services
+from netify_agent.config.calendar import Period
+from netify_agent.config.plans import Plans
 from netify_agent.config.settings import (
     CalendarSettings,
     Endpoint,
@@ -30,11 +32,13 @@ from netify_agent.config.settings import (
     Resolution,
     Settings,
     WebSettings,
+    parse,
 )
 from netify_agent.daemon.metrics import expose
 from netify_agent.daemon.status import Status
 from netify_agent.enrich import Directory
 from netify_agent.netifyd.listener import ListenerStatus
+from netify_agent.plans.standing import PlanStanding, Standings
 from netify_agent.store.client import connect
 from netify_agent.store.flush import Flush
 from netify_agent.store.flusher import FlusherStatus
@@ -50,6 +54,33 @@ HISTORY = (
     Resolution(3600, 31 * 86400, "1h"),
 )
 UTC = CalendarSettings("UTC")
+PLANS = parse(
+    """
+    groups: {kids: []}
+    plans:
+      uplink: {limit: 10 kB, per: month}
+      kids: {limit: 100 GB, per: day, group: kids, category: streaming-media, local: true, warn_at: []}
+      each: {limit: 1 kB, per: week, device: each, direction: up, warn_at: {50%: info, 100%: warning}}
+    """,
+    "plans.yaml",
+).plans
+_NOVEMBER, _WEEK = Period(1_793_491_200, 1_796_083_200), Period(1_795_996_800, 1_796_601_600)
+#: Of 30 November 2026, 12:00 UTC, a day without traffic of the group.
+STANDINGS = Standings(
+    7,
+    1_796_040_000_000,
+    {
+        "uplink": PlanStanding(
+            *("uplink", PLANS["uplink"], _NOVEMBER, {"": 9_501}),
+            {75: {"": 1_795_000_000_000}, 90: {"": 1_796_040_000_000}, 100: {}},
+        ),
+        "kids": PlanStanding("kids", PLANS["kids"], Period(1_795_996_800, 1_796_083_200), {"kids": 0}, {}),
+        "each": PlanStanding(
+            *("each", PLANS["each"], _WEEK, {LAPTOP: 1_200, TUNNEL: 300}),
+            {50: {LAPTOP: 1_796_000_000_000}, 100: {LAPTOP: 1_796_000_000_001}},
+        ),
+    },
+)
 
 
 @dataclass
@@ -94,6 +125,7 @@ class Scene:
     requests: int = 0  # begun so far
     limits: WebLimits = field(default_factory=WebLimits)
     calendar: CalendarSettings = UTC
+    plans: Plans = field(default_factory=lambda: PLANS)
     history: tuple[Resolution, ...] = HISTORY
 
     def start(self) -> None:
@@ -104,6 +136,7 @@ class Scene:
             metrics=self.metrics,
             history=self.history,
             calendar=self.calendar,
+            plans=self.plans,
         )
         reader = StoreReader(self.book.client, self.gateway)
         self.status = Status(settings, self.writing, self.book.accountant, reader)
@@ -120,6 +153,7 @@ class Scene:
             self.writing,
             lambda out, redis_up: expose(self.status, out, redis_up),
             self.event_limits,
+            plans=lambda: STANDINGS,
         )
         self.book.on_flush = self.log
         self.api = Api(self.parts, Access(self.web, self.web.tokens()))

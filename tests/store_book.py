@@ -13,6 +13,7 @@ from netify_agent.store.client import connect
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_reader import FlowReader, RiskRow
 from netify_agent.store.flow_writer import FlowWriterLimits
+from netify_agent.store.flush import FlushPart
 from netify_agent.store.history_reader import HistoryReader
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys
@@ -105,7 +106,10 @@ class Book:
         flow_limits: FlowWriterLimits | None = None,
         retention_limits: RetentionLimits | None = None,
         max_devices: int = 10_000,
+        part: FlushPart | None = None,
+        bucket: int | None = None,
     ) -> None:
+        """``bucket``: the history bucket of the first flush; None: that of now."""
         self.url = url
         self.on_flush: Callable[[Flush], None] = lambda flush: None
         self.client = connect(url, None, gateway=gateway)
@@ -121,11 +125,12 @@ class Book:
             flow_limits=flow_limits,
             retention_limits=retention_limits,
             max_devices=max_devices,
+            part=part,
         )
         self.history = HistoryReader(self.client, gateway, history or HISTORY)
         self.restored = self.writer.claim()
         self.sequence = self.restored.sequence
-        self.bucket = int(time.time()) // 300 * 300
+        self.bucket = int(time.time()) // 300 * 300 if bucket is None else bucket
         self.accountant = Accountant(200_000, self.bucket, max_devices=max_devices)
         self.at_ms = 0
         self.accountant.restore(self.restored.flows, self.restored.sources, self.restored.devices)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from netify_agent.alerts.alert import Alert, Notification, alert_id, told
 from netify_agent.alerts.clock import RunClock
 from netify_agent.alerts.quiet import quiet_until
-from netify_agent.alerts.rules import Facts, Rule, rule_of
+from netify_agent.alerts.rule import Facts, Rule
+from netify_agent.alerts.rules import rule_of
 from netify_agent.alerts.state import AlertState, Changes, Condition, Stored, clock_of
 from netify_agent.config import alerts as config
 from netify_agent.config.calendar import Calendar

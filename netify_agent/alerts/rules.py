@@ -1,19 +1,17 @@
 """What is wrong, by the rules of the configuration: from facts to subjects. No I/O, no state.
 
-A subject is what one alert is about: a device, a group, an application, an endpoint or a check; empty: the
-gateway.
-To add a kind, write a class with the members of :class:`Rule`, and add it to :func:`rule_of`.
+To add a kind, write a class with the members of :class:`~netify_agent.alerts.rule.Rule`, and add it to
+:func:`rule_of`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from netify_agent.accounting.batch import Batch
 from netify_agent.accounting.capture_points import LEFT_OUT
 from netify_agent.alerts.alert import COUNT, WHO
+from netify_agent.alerts.rule import Facts, Found, Pair, Rule, Subject
 from netify_agent.config.alerts import (
     EACH,
     NETIFYD,
@@ -24,89 +22,11 @@ from netify_agent.config.alerts import (
     RiskAlert,
     SilentAlert,
 )
+from netify_agent.config.plans import PlanAlert
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 
 LOST_FOR_S = 3600  # how long an alert about lost flushes lasts
 _CLEAR_PERCENT = 90  # a rate alert resolves below this part of its bound
-
-Pair = tuple[int, int]  # bit/s up, down
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known when rules are evaluated.
-
-    :ivar at_ms: our clock, milliseconds since the epoch.
-    :ivar checks: each check of the agent's health with what is wrong, or None.
-    :ivar endpoints: endpoint of netifyd to whether it sent records since the last evaluation.
-    :ivar batch: the changes of the flush; None if no flush is possible, so that only checks are known.
-    :ivar elapsed_ms: time that the flush covers, milliseconds.
-    :ivar devices: devices that it changes; :ivar new_devices: those of them that were not known.
-    :ivar store_age_s: how long a store that was new has been written; None: it was not new.
-    :ivar rates: returns the rates of a device, or of the gateway (empty name): its own, and by application.
-    :ivar moving: names of all that have a rate.
-    :ivar groups: returns the groups of a device.
-    """
-
-    at_ms: int
-    checks: Mapping[str, str | None] = field(default_factory=dict)
-    endpoints: Mapping[str, bool] = field(default_factory=dict)
-    batch: Batch | None = None
-    elapsed_ms: int = 0
-    store_age_s: int | None = None
-    devices: Collection[str] = ()
-    new_devices: Collection[str] = ()
-    rates: Callable[[str], tuple[Pair, Mapping[str, Pair]]] = lambda name: ((0, 0), {})
-    moving: Collection[str] = ()
-    groups: Callable[[str], Collection[str]] = lambda device: ()
-
-
-class Subject(NamedTuple):
-    """The parts of a subject, as far as it has them."""
-
-    device: str | None = None
-    application: str | None = None
-    check: str | None = None
-    group: str | None = None
-
-
-@dataclass
-class Found:
-    """The subjects with which something is wrong.
-
-    :ivar breaching: subject to what was measured; None if nothing was.
-    :ivar holding: subjects that are between the bound and where an alert resolves.
-    """
-
-    breaching: dict[str, int | None] = field(default_factory=dict)
-    holding: set[str] = field(default_factory=set)
-
-
-class Rule(Protocol):
-    """One alert of the configuration."""
-
-    @property
-    def settings(self) -> Alert:
-        """Its settings."""
-
-    @property
-    def needs_flush(self) -> bool:
-        """Whether it is evaluated with a flush only."""
-
-    def find(self, facts: Facts) -> Found:
-        """What is wrong."""
-
-    def times(self, subject: str) -> tuple[int, int]:
-        """How long a subject must be wrong until the alert fires, and well until it resolves; seconds."""
-
-    def parts(self, subject: str) -> Subject:
-        """The parts of a subject."""
-
-    def text(self, subject: str, value: int | None, facts: Facts) -> str:
-        """What happened; see :class:`~netify_agent.alerts.alert.Alert`."""
-
-    def group_text(self) -> str:
-        """What happened to many subjects, with :data:`COUNT`."""
 
 
 @dataclass(frozen=True)
@@ -130,15 +50,20 @@ class RateRule:
 
     def _rates(self, facts: Facts) -> Iterable[tuple[str, Pair]]:
         device, application = self.settings.device, self.settings.application
-        if self.settings.group is not None:
+        if self.settings.group is not None and device is None:
             yield from _rates_of_groups(facts, self.settings.group.name, application)
             return
-        for owner in _single_devices(facts) if device == EACH else (device or "",):
+        for owner in self._each_device(facts) if device == EACH else (device or "",):
             total, by_application = facts.rates(owner)
             if application == EACH:
                 yield from by_application.items()
             else:
                 yield owner, total if application is None else by_application.get(application, (0, 0))
+
+    def _each_device(self, facts: Facts) -> Iterable[str]:
+        """The devices that are watched one by one: all of them, or those of a group."""
+        group = self.settings.group
+        return (one for one in _single_devices(facts) if group is None or group.name in facts.groups(one))
 
     def _chosen(self, pair: Pair) -> int:
         return {"both": sum(pair), "up": pair[0], "down": pair[1]}[self.settings.direction]
@@ -152,7 +77,7 @@ class RateRule:
         device, group, application = self.settings.device, self.settings.group, self.settings.application
         if application == EACH:
             return Subject(device, subject, group=group.name if group else None)
-        if group is not None:
+        if group is not None and device is None:
             return Subject(None, application, group=subject)
         return Subject(subject if device == EACH else device, application)
 
@@ -162,7 +87,7 @@ class RateRule:
 
     def group_text(self) -> str:
         """The bound."""
-        of = "groups" if self.settings.group is not None else "devices"
+        of = "groups" if self.settings.group is not None and self.settings.device is None else "devices"
         of = "applications" if self.settings.application == EACH else of
         return f"{COUNT} {of} above {self._bound()}{self._direction()}"
 
@@ -325,6 +250,48 @@ class HealthRule:
         return f"{COUNT} checks fail"
 
 
+@dataclass(frozen=True)
+class PlanRule:
+    """A threshold of a plan that is passed. A subject is since when, and who: each period has its own."""
+
+    settings: PlanAlert
+    needs_flush = True
+
+    def find(self, facts: Facts) -> Found:
+        """Who passed it."""
+        passed = facts.passed(self.settings.plan_name, self.settings.threshold)
+        return Found(
+            {f"{since}:{who}": facts.used(self.settings.plan_name, who) for who, since in passed.items()}
+        )
+
+    def times(self, subject: str) -> tuple[int, int]:
+        """Fires and resolves at once: a threshold stays passed until the period ends."""
+        return 0, 0
+
+    def parts(self, subject: str) -> Subject:
+        """A device, a group or the gateway, and the application, as the plan has it."""
+        plan, who = self.settings.plan, subject.partition(":")[2]
+        if plan.device is not None:
+            return Subject(who, plan.application, group=None)
+        return Subject(None, plan.application, group=who or None)
+
+    def text(self, subject: str, value: int | None, facts: Facts) -> str:
+        """What was used, of what."""
+        used = "used" if value is None else f"used {spell_amount(value)},"
+        return f"plan {self.settings.plan_name}: {WHO} {used} {self._part()}"
+
+    def group_text(self) -> str:
+        """The threshold."""
+        return f"plan {self.settings.plan_name}: {COUNT} devices used {self._part()}"
+
+    def _part(self) -> str:
+        plan = self.settings.plan
+        direction = "" if plan.direction == "both" else f" {plan.direction}"
+        category = "" if plan.category is None else f" with {plan.category}"
+        limit = f"{spell_amount(plan.limit)}{direction} a {plan.per}"
+        return f"{self.settings.threshold} % or more of {limit}{category}"
+
+
 def rule_of(settings: Alert) -> Rule:
     """The rule of an alert of the configuration."""
     if isinstance(settings, RateAlert):
@@ -335,6 +302,8 @@ def rule_of(settings: Alert) -> Rule:
         return SilentNetifydRule(settings) if settings.device == NETIFYD else SilentDeviceRule(settings)
     if isinstance(settings, RiskAlert):
         return RiskRule(settings)
+    if isinstance(settings, PlanAlert):
+        return PlanRule(settings)
     assert isinstance(settings, HealthAlert)
     return HealthRule(settings)
 
@@ -369,6 +338,14 @@ def spell_rate(rate: int) -> str:
         if rate >= factor:
             return f"{rate / factor:.3g} {unit}" if rate < 1000 * factor else f"{rate // factor} {unit}"
     return f"{rate} bit/s"
+
+
+def spell_amount(count: int) -> str:
+    """Bytes with their unit: ``92.1 GB``."""
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 1000)):
+        if count >= factor:
+            return f"{count / factor:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{count} B"
 
 
 def spell_time(seconds: int) -> str:

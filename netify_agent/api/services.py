@@ -13,6 +13,7 @@ from netify_agent.api.exposition import Exposition
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.config.settings import Settings
 from netify_agent.enrich import Directory
+from netify_agent.plans.standing import Standings
 from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.history_reader import HistoryReader
 from netify_agent.store.history_steps import HistorySteps
@@ -43,6 +44,7 @@ class Services:
     :ivar flush_log: the latest flushes of this process.
     :ivar flusher: how flushing goes in this process.
     :ivar alerts: returns all alerts, the latest first.
+    :ivar plans: returns how the plans stand after the last flush of this process; None before the first.
     :ivar add_agent_metrics: adds the daemon's own metrics. The second argument says whether Redis answers.
     """
 
@@ -57,6 +59,7 @@ class Services:
     add_agent_metrics: Callable[[Exposition, bool], None]
     event_limits: EventLimits = EventLimits()
     alerts: Callable[[], Sequence[Alert]] = tuple
+    plans: Callable[[], Standings | None] = lambda: None
 
     @property
     def documents(self) -> Documents:

@@ -89,7 +89,9 @@ def application(text: str) -> str:
     return text
 
 
-def _reference(parse: Callable[[str], str]) -> yaml_reader.Reader[Reference]:
+def reference(parse: Callable[[str], str]) -> yaml_reader.Reader[Reference]:
+    """Return a reader of a name that ``parse`` accepts."""
+
     def read(node: yaml.Node) -> Reference:
         return Reference(parsed(parse)(node), yaml_reader.line_of(node))
 
@@ -113,7 +115,7 @@ class Alert:
     severity: str = field(default="warning", metadata=reads(parsed(one_of(*SEVERITIES))))
     quiet: QuietHours | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(quiet_hours))))
     notify: tuple[Reference, ...] | None = field(
-        default=None, metadata=reads(yaml_reader.optional(yaml_reader.list_of(_reference(types.plain_name))))
+        default=None, metadata=reads(yaml_reader.optional(yaml_reader.list_of(reference(types.plain_name))))
     )
 
 
@@ -122,6 +124,7 @@ class RateAlert(Alert):
     """A rate above ``above`` bit/s for ``for_s`` seconds, of gateway, device, group or application.
 
     :ivar device: its name, :data:`EACH`, or None for all together; ``group`` and ``application`` likewise.
+        A ``group`` beside :data:`EACH` limits the devices to those of the group.
     """
 
     kind = "rate"
@@ -130,18 +133,18 @@ class RateAlert(Alert):
     for_s: int = field(default=300, metadata=reads(_duration(1), "for"))
     direction: str = field(default="both", metadata=reads(parsed(one_of(*DIRECTIONS))))
     device: str | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(device_or(EACH)))))
-    group: Reference | None = field(
-        default=None, metadata=reads(yaml_reader.optional(_reference(group_name)))
-    )
+    group: Reference | None = field(default=None, metadata=reads(yaml_reader.optional(reference(group_name))))
     application: str | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(application))))
 
 
 def _one_subject(alert: RateAlert) -> Conflict | None:
-    if alert.device is not None and alert.group is not None:
-        return Conflict(("group", "device"), "expected one of device and group, found both")
+    group = alert.group and alert.group.name
+    if alert.device is not None and group is not None and (alert.device != EACH or group == EACH):
+        text = "expected one of device and group, found both (only device: each takes the name of a group)"
+        return Conflict(("group", "device"), text)
     if alert.application != EACH:
         return None
-    for key, name in (("device", alert.device), ("group", alert.group and alert.group.name)):
+    for key, name in (("device", alert.device), ("group", group)):
         if name == EACH:
             text = f"expected the tag of an application beside {key}: each"
             return Conflict(("application", key), text)

@@ -59,6 +59,13 @@ def group_name(text: str) -> str:
     return text
 
 
+def new_group(text: str) -> str:
+    """Read the name of a group that is defined. ``each`` stands for all of them. Raises Expected."""
+    if text == "each":
+        raise Expected("a name other than each")
+    return group_name(text)
+
+
 def group_member(text: str) -> str:
     """Read a member of a group: a MAC address, an address or network, or a shell pattern of device names.
 

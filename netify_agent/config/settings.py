@@ -13,9 +13,11 @@ from functools import cached_property
 import yaml
 
 from netify_agent.config import device_types, redis_url, secrets, types, yaml_reader
-from netify_agent.config.alerts import EACH, Alerts, RateAlert, read_alerts
+from netify_agent.config.alerts import Alerts, read_alerts
 from netify_agent.config.calendar import Calendar, load_zone
+from netify_agent.config.consistency import conflict_of
 from netify_agent.config.notify import Receivers, read_receivers
+from netify_agent.config.plans import Plans, alerts_of, read_plans
 from netify_agent.config.types import Endpoint, Resolution
 from netify_agent.config.yaml_reader import ConfigError, parsed, reads, section
 
@@ -251,7 +253,7 @@ _device_names = yaml_reader.mapping_of(
 )
 #: Name of each group to its members: MAC addresses, networks and patterns of names.
 _groups = yaml_reader.mapping_of(
-    parsed(device_types.group_name),
+    parsed(device_types.new_group),
     yaml_reader.list_of(parsed(device_types.group_member, any_scalar=True)),
     "groups with lists of their members",
     device_types.MAX_GROUPS,
@@ -351,27 +353,25 @@ class Settings:
     devices: DeviceSettings = field(default=DeviceSettings(), metadata=reads(section(DeviceSettings)))
     names: NameSettings = field(default=NameSettings(), metadata=reads(section(NameSettings)))
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=reads(_groups))
+    plans: Plans = field(default_factory=dict, metadata=reads(read_plans))
     alerts: Alerts = field(default_factory=dict, metadata=reads(read_alerts))
     notify: Receivers = field(default_factory=dict, metadata=reads(read_receivers))
 
+    @property
+    def watched(self) -> Alerts:
+        """All alerts by name: those of ``alerts:``, and one for each threshold of each plan."""
+        return {**self.alerts, **alerts_of(self.plans)}
 
-def _known_names(settings: Settings) -> yaml_reader.Conflict | None:
-    """Check that each receiver and group that an alert names exists."""
-    for name, alert in settings.alerts.items():
-        group = alert.group if isinstance(alert, RateAlert) else None
-        used = [(group, "group", "each, or a group of groups", {EACH, *settings.groups})] if group else []
-        used += [(one, "notify", "a receiver of notify", set(settings.notify)) for one in alert.notify or ()]
-        for reference, key, what, known in used:
-            if reference.name not in known:
-                names = ", ".join(sorted(known - {EACH})) or "and there is none"
-                text = f"expected {what} ({names}), found '{reference.name}'"
-                return yaml_reader.Conflict(("alerts",), text, reference.line, f"alerts.{name}.{key}")
-    return None
+
+def _consistent(settings: Settings) -> yaml_reader.Conflict | None:
+    return conflict_of(
+        settings.alerts, settings.plans, set(settings.groups), set(settings.notify), settings.history
+    )
 
 
 def parse(text: str, source: str) -> Settings:
     """Read settings from YAML text; ``source`` names it in errors. Raises ConfigError with all problems."""
-    return yaml_reader.read_document(text, source, section(Settings, _known_names))
+    return yaml_reader.read_document(text, source, section(Settings, _consistent))
 
 
 def load(path: str | None) -> Settings:

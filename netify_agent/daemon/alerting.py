@@ -1,4 +1,4 @@
-"""Connects the alerts to the rest of the daemon: flushes in; journal, API and receivers out.
+"""Connects alerts and plans to the rest of the daemon: flushes in; journal, API and receivers out.
 
 The engine belongs to the writer's thread. Others read only what it has announced.
 """
@@ -19,16 +19,25 @@ from netify_agent.alerts.delivery import Delivery
 from netify_agent.alerts.engine import AlertEngine, Released
 from netify_agent.alerts.receivers import senders_of
 from netify_agent.alerts.receivers.sender import Sender
-from netify_agent.alerts.rules import Facts
+from netify_agent.alerts.rule import Facts
 from netify_agent.alerts.state import Changes, Stored
 from netify_agent.api.documents import rfc3339
 from netify_agent.api.exposition import Exposition
 from netify_agent.config.settings import Settings
+from netify_agent.daemon.plan_metrics import expose_plans
 from netify_agent.daemon.status import Status
 from netify_agent.daemon.worker import Body, Worker
 from netify_agent.enrich import Directory
+from netify_agent.plans.meter import PlanMeter
+from netify_agent.plans.standing import PlanStanding, Standings
+from netify_agent.plans.thresholds import TABLE, Thresholds
 from netify_agent.store.alert_store import AlertStore
+from netify_agent.store.client import Client
+from netify_agent.store.deltas import Change
 from netify_agent.store.flush import Flush, FlushFacts, Restored
+from netify_agent.store.history_reader import HistoryReader
+from netify_agent.store.history_steps import HistorySteps
+from netify_agent.store.reader import StoreReader
 from netify_agent.store.rows import decode_rates
 from netify_agent.store.transaction import Transaction
 
@@ -38,7 +47,7 @@ _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "critical": logging
 
 
 class Alerting:
-    """The alerts of the daemon. It is the part of each flush that stores them.
+    """The alerts and plans of the daemon. It is the part of each flush that stores their state.
 
     :ivar workers: the threads of the receivers.
     """
@@ -46,7 +55,8 @@ class Alerting:
     def __init__(
         self,
         settings: Settings,
-        store: AlertStore,
+        client: Client,
+        reader: StoreReader,
         status: Status,
         directory: Callable[[], Directory],
         start: Callable[[str, Body], Worker],
@@ -54,13 +64,20 @@ class Alerting:
     ) -> None:
         """Starts nothing yet. Raises ConfigError if a secret can't be read.
 
+        :param client: to Redis, of the writer; :param reader: reads the same store.
         :param directory: returns the names and groups of devices.
         :param start: starts a thread with this name and body.
         :param announce: called with alerts that fired or were resolved.
         """
         self._clock = RunClock()
         self._engine = AlertEngine(settings.gateway, self._clock)
-        self._store = store
+        self._store = AlertStore(client, settings.gateway)
+        steps = HistorySteps.of(settings.history, settings.calendar.calendar)
+        history = HistoryReader(reader.client, settings.gateway, steps)
+        self._meter = PlanMeter(reader, history, directory)
+        self._thresholds = Thresholds()
+        self._plans = settings.plans
+        self._standings: Standings | None = None  # replaced, never changed
         self._gateway = settings.gateway
         self._status = status
         status.alerts, status.receivers = self.summary, self.document
@@ -121,18 +138,31 @@ class Alerting:
 
     def opened(self, restored: Restored) -> None:
         """The store was opened. Raises StoreError."""
-        stored = Stored(**self._store.read())
+        tables = self._store.read()
+        damaged_plans = self._thresholds.restore(tables.pop(TABLE))
         self._prepare()
-        notifications, damaged = self._engine.restore(stored, restored.sequence, restored.devices)
+        notifications, damaged = self._engine.restore(Stored(**tables), restored.sequence, restored.devices)
+        damaged += damaged_plans
         if damaged:
-            log.warning("%d damaged entries of alerts in Redis are left out", damaged)
+            log.warning("%d damaged entries of alerts and plans in Redis are left out", damaged)
         self._pass_on(Released([], notifications))
+
+    def begin(self, flush: Flush) -> None:
+        """The flush is about to be written."""
+        if flush.batch is not self._batch:
+            self._prepare()
+        self._meter.begin(flush)
+
+    def add(self, change: Change) -> None:
+        """The flush changes one device, or the gateway, by this much."""
+        self._meter.add(change)
 
     def queue(self, pipe: Transaction, facts: FlushFacts) -> None:
         """Evaluate the rules, once for each batch, and store what changed."""
         flush = facts.flush
         if flush.batch is not self._batch:
-            self._prepare()
+            used = self._meter.used(facts.dropped)
+            self._thresholds.evaluate(self._plans, used, flush.at_ms, facts.dropped)
             rates = lru_cache(maxsize=1)(lambda name: decode_rates(facts.rates.get(name)))
             self._engine.evaluate(
                 Facts(
@@ -141,16 +171,32 @@ class Alerting:
                     rates=rates,
                     moving=facts.rates,
                     groups=lru_cache(maxsize=None)(self._groups_of),
+                    passed=self._thresholds.passed,
+                    used=lambda plan, who: used[plan][1].get(who) if plan in used else None,
                 )
             )
             self._batch = flush.batch
-            self._changes = self._engine.changes(flush.sequence)
+            changes, lost = self._engine.changes(flush.sequence)
+            self._changes = {**changes, **self._thresholds.changes(everything=lost)}, lost
         changes, replace = self._changes
         self._store.queue(pipe, changes, replace=replace)
 
     def flushed(self, flush: Flush, forgotten: list[str]) -> None:
         """Redis holds the flush: announce what it caused."""
         self._batch = None
+        self._meter.applied(flush.sequence, forgotten)
+        self._thresholds.stored()
+        self._standings = Standings(
+            flush.sequence,
+            flush.at_ms,
+            {
+                name: PlanStanding(
+                    *(name, self._plans[name], period, used),
+                    {one: self._thresholds.passed(name, one) for one in self._plans[name].warn_at},
+                )
+                for name, (period, used) in self._meter.used().items()
+            },
+        )
         self._pass_on(self._engine.applied(flush.sequence, forgotten))
 
     def failed(self) -> None:
@@ -163,7 +209,9 @@ class Alerting:
         """Take over what other threads left."""
         settings, self._next = self._next, None
         if settings is not None:
-            self._engine.configure(settings.alerts, settings.notify, settings.calendar.calendar)
+            self._engine.configure(settings.watched, settings.notify, settings.calendar.calendar)
+            self._meter.configure(settings.plans)
+            self._plans = settings.plans
         self._engine.settle([self._outcomes.popleft() for _ in range(len(self._outcomes))])
 
     def _checks(self) -> dict[str, str | None]:
@@ -209,10 +257,14 @@ class Alerting:
         """All alerts that were announced, the latest first."""
         return self._engine.known_alerts
 
+    def plans(self) -> Standings | None:
+        """How the plans stand after the last flush of this process; None before the first."""
+        return self._standings
+
     def summary(self) -> dict[str, int]:
         """``alerts`` of ``/status``."""
         active = sum(one.resolved_at is None for one in self._engine.known_alerts)
-        return {"configured": len(self._status.settings.alerts), "active": active}
+        return {"configured": len(self._status.settings.watched), "active": active}
 
     def document(self) -> list[dict[str, Any]]:
         """The receivers, for ``/status``."""
@@ -228,7 +280,7 @@ class Alerting:
 
     def expose(self, out: Exposition) -> None:
         """Add the metrics. There are as many series as alerts and receivers in the configuration."""
-        settings = self._status.settings.alerts
+        settings = self._status.settings.watched
         active = self._engine.active_by_rule()
         out.family(
             "netify_alert_active",
@@ -239,6 +291,7 @@ class Alerting:
                 for name, one in settings.items()
             ],
         )
+        expose_plans(out, self._standings, self._status.settings.metrics.devices)
         deliveries = list(self._deliveries.values())
         for name, help_text, field in (
             ("notifications_sent", "Notifications that a receiver took.", "sent"),

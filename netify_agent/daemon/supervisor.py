@@ -35,7 +35,6 @@ from netify_agent.daemon.signals import SignalQueue
 from netify_agent.daemon.status import Status
 from netify_agent.daemon.worker import Body, Worker
 from netify_agent.enrich import Directory
-from netify_agent.store.alert_store import AlertStore
 from netify_agent.store.audit import SumAudit
 from netify_agent.store.client import StoreError, StoreTaken, connect
 from netify_agent.store.flush import Flush, Restored
@@ -109,7 +108,7 @@ class Supervisor:
             self._directory = self._new_directory(settings)
             self._status = Status(settings, self._flusher_status, self._accountant, self._reader)
             self._alerting = Alerting(
-                *(settings, AlertStore(client, settings.gateway), self._status),
+                *(settings, client, self._reader, self._status),
                 directory=lambda: self._directory,
                 start=lambda name, body: self._worker(name, body, self._limits.notify_s),
                 announce=self._flush_log.announce,
@@ -236,6 +235,7 @@ class Supervisor:
             self._writer.status,
             self._expose,
             alerts=self._alerting.alerts,
+            plans=self._alerting.plans,
         )
         return Api(parts, access)
 
@@ -249,13 +249,13 @@ class Supervisor:
 
     def _flushed(self, flush: Flush) -> None:
         """Pass the devices of ``flush`` to the directory and wake the clients of ``/events``."""
-        self._alerting.flushed(flush, self._store.dropped_devices())
         if self._filled is not self._directory:
             self._fill_directory()
         for device, note in flush.batch.devices.items():
             used = sorted(filter(note.addresses.get, note.addresses), key=note.addresses.__getitem__)
             listed = [ip for ip, seen in note.addresses.items() if not seen]
             self._directory.note(device, used[::-1], note.hint, listed)
+        self._alerting.flushed(flush, self._store.dropped_devices())
         changed = flush.batch.changed_devices().union(self._store.dropped_devices())
         self._flush_log.applied(flush.sequence, flush.at_ms, changed, self._store.moving_devices())
 

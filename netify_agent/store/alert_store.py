@@ -1,4 +1,4 @@
-"""Stores and reads the state of the alerts: three hashes, whose fields the package ``alerts`` defines."""
+"""Stores and reads the state of alerts and plans: hashes, whose fields ``alerts`` and ``plans`` define."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ _AT_ONCE = 500  # fields of one command
 
 
 class AlertStore:
-    """The alerts of one gateway in Redis."""
+    """The state of the alerts and plans of one gateway in Redis."""
 
     def __init__(self, client: Client, gateway: str) -> None:
         keys = Keys(gateway)
         self._client = client
-        self._keys = {"alerts": keys.alerts, "state": keys.alert_state, "outbox": keys.alert_outbox}
+        self._keys = {
+            "alerts": keys.alerts,
+            "state": keys.alert_state,
+            "outbox": keys.alert_outbox,
+            "plans": keys.plans,
+        }
 
     def read(self) -> dict[str, dict[str, str]]:
-        """All fields by table: ``alerts``, ``state`` and ``outbox``. Raises StoreError."""
+        """All fields by table: ``alerts``, ``state``, ``outbox`` and ``plans``. Raises StoreError."""
         with store_errors(), self._client.pipeline(transaction=False) as pipe:
             for key in self._keys.values():
                 pipe.hgetall(key)

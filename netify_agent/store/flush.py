@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from netify_agent.accounting.batch import Batch, FlowState, SourceState
+from netify_agent.store.deltas import Change
 from netify_agent.store.transaction import Transaction
 
 
@@ -58,18 +59,30 @@ class FlushFacts:
     :ivar devices: devices that it changes.
     :ivar rates: rates after it, of devices and the gateway (empty name), for
         :func:`~netify_agent.store.rows.decode_rates`.
+    :ivar dropped: devices that it drops.
     """
 
     flush: Flush
     devices: Collection[str]
     rates: Mapping[str, str]
+    dropped: Collection[str] = ()
 
 
 class FlushPart(Protocol):
-    """Adds commands of another package to the transaction of each flush."""
+    """Adds commands of another package to the transaction of each flush.
+
+    The methods are called in the order in which they stand here, all of them again if the flush is attempted
+    again.
+    """
+
+    def begin(self, flush: Flush) -> None:
+        """The flush is about to be written. Redis holds the one before, and may be read."""
+
+    def add(self, change: Change) -> None:
+        """The flush changes one device, or the gateway, by this much."""
 
     def queue(self, pipe: Transaction, facts: FlushFacts) -> None:
-        """Queue commands. Called again, with the same batch, if the flush is attempted again.
+        """Queue commands.
 
         The commands must not depend on the attempt: an earlier one may be the one that Redis executed.
         """

@@ -64,6 +64,7 @@ class Keys:
     :ivar alerts: hash: id to an alert, firing or resolved.
     :ivar alert_state: hash: what the rules of alerts remember, by rule and subject.
     :ivar alert_outbox: hash: notifications that were not delivered yet, by receiver, alert and status.
+    :ivar plans: hash: which thresholds of plans are passed, by plan, threshold and whom.
     :ivar lasting: a store in use has at least one of these keys besides ``meta``.
     """
 
@@ -92,6 +93,7 @@ class Keys:
         self.alerts = self._prefix + "alerts"
         self.alert_state = self._prefix + "alerts:state"
         self.alert_outbox = self._prefix + "alerts:outbox"
+        self.plans = self._prefix + "plans"
         self.lasting = (
             *(self.devices, self.flows, self.counters, self.unattributed, self.rates),
             *(self.totals(GATEWAY), self.applications(GATEWAY), self.protocols(GATEWAY)),

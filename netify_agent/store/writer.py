@@ -157,6 +157,8 @@ class StoreWriter:
                 return self._sent
             self.growth = {}
             clock = WallClock.read(pipe, self._keys.meta, flush.at_ms, flush.elapsed_ms)
+            if self._part is not None:
+                self._part.begin(flush)
             requested = self.forget_requests.standing(pipe, flush.forget, self._now_ms)
             due = self.retention.read(pipe, clock, requested)
             before = self._flow_writer.read(pipe, flush.batch, clock, due.requested)
@@ -274,6 +276,8 @@ class StoreWriter:
                 self._queue_device(pipe, change, flush)
                 self.growth[change.name] = change.lasting.total[:4]
             self._queue_history(pipe, work, change)
+            if self._part is not None:
+                self._part.add(change)
             rates[change.name] = self._window.add(change.name, change.fresh)
             first_seen[change.name] = change.first_seen
         rates = self._queue_rates(pipe, rates)
@@ -295,7 +299,7 @@ class StoreWriter:
         self._dropped = [*silent, *self.retention.queue_requested(pipe, due)]
         self.growth.update((device, due.shrinkage(device)) for device in self._dropped)
         if self._part is not None:
-            self._part.queue(pipe, FlushFacts(flush, summary.devices, rates))
+            self._part.queue(pipe, FlushFacts(flush, summary.devices, rates, self._dropped))
         for device in self._dropped:
             first_seen.pop(device, None)
         return first_seen

@@ -18,6 +18,7 @@ const SAVE_SCROLL_MS = 150;
 // The overview loads with the page. The other views load when they are opened.
 const VIEWS = {
   overview: async () => Overview,
+  usage: async () => (await import('./views/usage.js')).Usage,
   devices: async (route) => (route.name
     ? (await import('./views/device.js')).Device
     : (await import('./views/devices.js')).Devices),

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_server import Scene, a_scene, changed
+from api_server import STANDINGS, Scene, a_scene, changed
 from metric_samples import CODE, DOCS, scrape, value, values
-from store_book import SOURCE
+from store_book import LAPTOP, SOURCE
 from support import RedisServer
 
 from netify_agent import __version__
 from netify_agent.api.exposition import Exposition
 from netify_agent.config.settings import parse
 from netify_agent.daemon.alerting import Alerting
+from netify_agent.daemon.plan_metrics import expose_plans
 from netify_agent.netifyd.health import InterfaceCounters, NetifydStatus
-from netify_agent.store.alert_store import AlertStore
 from netify_agent.store.layout import Keys
 
 # -- the agent and netifyd -------------------------------------------------------------------------
@@ -90,23 +90,21 @@ def test_the_agent_and_netifyd_are_told(scene: Scene) -> None:
 
 
 def metrics_of_alerts(scene: Scene) -> set[str]:
-    """Names of the metrics that a daemon with an alert and a receiver adds."""
+    """Names of the metrics that a daemon with an alert, a receiver and plans adds."""
     settings = parse(
         "alerts: {new: {kind: new_device}}\nnotify: {hook: {type: webhook, url: http://127.0.0.1:1/}}",
         "f.yaml",
     )
-    store = AlertStore(scene.book.client, settings.gateway)
     no_thread: Any = lambda name, body: None  # noqa: E731
     out = Exposition()
     with changed(scene.status, settings=settings):
         Alerting(
-            settings,
-            store,
-            scene.status,
+            *(settings, scene.book.client, scene.parts.reader, scene.status),
             directory=lambda: scene.directory,
             start=no_thread,
             announce=lambda alerts: None,
         ).expose(out)
+        expose_plans(out, STANDINGS, 1)
     return set(re.findall("(?m)^# TYPE ([^ ]+)", out.body().decode()))
 
 
@@ -120,6 +118,24 @@ def test_the_reference_names_every_metric(scene: Scene) -> None:
         assert set(scrape(scene)) | metrics_of_alerts(scene) == documented
     scene.book.accountant.rejected.clear()
     scene.directory.configure({}, {})
+
+
+def test_metrics_of_plans_are_bounded() -> None:
+    out = Exposition()
+    expose_plans(out, STANDINGS, 1)
+    text = out.body().decode()
+    used = re.findall("(?m)^netify_plan_used_bytes(.*)", text)
+    assert used == [
+        '{plan="uplink",device=""} 9501',
+        '{plan="kids",device=""} 0',
+        f'{{plan="each",device="{LAPTOP}"}} 1200',
+    ]
+    assert 'netify_plan_limit_bytes{plan="uplink"} 10000' in text
+    assert 'netify_plan_period_end_timestamp_seconds{plan="uplink"} 1796083200' in text
+    assert 'netify_plan_forecast_bytes{plan="kids",device=""} 0' in text
+    nothing = Exposition()
+    expose_plans(nothing, None, 1)
+    assert nothing.body() == b""
 
 
 def test_records_that_could_not_be_used_are_told_by_reason(own: Scene) -> None:

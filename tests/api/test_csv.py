@@ -21,7 +21,8 @@ from netify_agent.api.http.route import Table
 from netify_agent.api.spec import schemas
 from netify_agent.api.spec.schemas import COUNT, TEXT, TEXT_OR_NULL, listing, record
 
-PATHS = [*LISTS, "/flows", "/history", f"/{LAPTOP}/history", f"/{LAPTOP}"]
+OTHER_LISTS = {"/flows": "flows", "/plans": "plans", "/plans/each": "plans"}
+PATHS = [*LISTS, *OTHER_LISTS, "/history", f"/{LAPTOP}/history", f"/{LAPTOP}"]
 #: Path, nested list and the columns that stand before it.
 NESTED = [
     ("/", "applications", ("mac", "ip", "name")),
@@ -56,7 +57,11 @@ def cell(value: Any) -> str:
 
 
 def elements_of(document: Any, path: str) -> list[Any]:
-    key = LISTS.get(path) or {"/flows": "flows"}.get(path) or ("buckets" if "history" in path else None)
+    key = (
+        LISTS.get(path)
+        or {"/flows": "flows", "/plans": "plans", "/plans/each": "plans"}.get(path)
+        or ("buckets" if "history" in path else None)
+    )
     return [document] if key is None else document[key]  # type: ignore[no-any-return]
 
 

@@ -13,7 +13,7 @@ from api_server import TIME, Answer, Scene
 from jsonschema import Draft202012Validator
 from store_book import LAPTOP, NETFLIX
 
-PLACES = {"device": LAPTOP, "tag": NETFLIX}
+PLACES = {"device": LAPTOP, "tag": NETFLIX, "plan": "each"}
 DOCS = Path(__file__).parents[2] / "docs/api.md"
 
 

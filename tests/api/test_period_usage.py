@@ -297,6 +297,25 @@ def test_the_period_before_stands_beside_each_row(known: Known) -> None:
     assert known.scene.get(f"/usage?{MONTH}")["previous_period"] is None
 
 
+def test_a_period_to_date_is_compared_with_as_much_of_the_one_before(known: Known) -> None:
+    document = known.scene.get("/usage?previous=true&to_date=true")
+    current = known.calendar.month(known.last)
+    before = known.calendar.month(current.start - 1)
+    assert current.end > known.last
+    period = document["previous_period"]
+    begin, end, covered = (
+        int(datetime.fromisoformat(period[name].replace("Z", "+00:00")).timestamp())
+        for name in ("start", "end", "covered_end")
+    )
+    assert (begin, end) == (before.start, before.start + known.last - current.start)
+    expected = known.sums(Period(begin, covered), lambda moved, device: [device])
+    assert {row["key"]: row["previous"] for row in document["usage"]} == {
+        row["key"]: expected.get(row["key"], zero()) for row in document["usage"]
+    }
+    whole = "previous=true&to_date=true"
+    assert known.scene.get(f"/usage?{whole}&{MONTH}") == known.scene.get(f"/usage?previous=true&{MONTH}")
+
+
 def test_rows_are_ranked_by_what_passed_the_link(known: Known) -> None:
     document = known.scene.get(f"/usage?{MONTH}")
     link = [

@@ -157,7 +157,7 @@ def office() -> Iterator[Daemon]:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Daemon]:
-    """A home with a month of history, live traffic, groups and alerts: two are active, one is resolved.
+    """A home with a month of history, live traffic, groups, plans and alerts: two alerts are active, one is resolved.
 
     The receiver ``phone`` takes notifications, the receiver ``away`` refuses connections.
     """
@@ -167,6 +167,7 @@ def home() -> Iterator[Daemon]:
         book.writer.release()
         settings = {
             "groups": scene.GROUPS,
+            "plans": scene.PLANS,
             "alerts": dict(scene.ALERTS),
             "notify": {
                 "phone": {"type": "webhook", "url": phone.url},

@@ -10,6 +10,7 @@ from support import Daemon
 #: URL hash of each view; the device is of the simulated home.
 VIEWS = {
     "overview": "",
+    "usage": "usage",
     "devices": "devices",
     "device": "devices/e8:5b:5b:31:7a:02",
     "applications": "applications",
@@ -21,6 +22,7 @@ VIEWS = {
 #: Selector of an element that exists only in this view, once its data is loaded.
 LOADED = {
     "overview": ".ranking li",
+    "usage": ".usage .sheet tbody th",
     "devices": "td.curve svg",
     "device": ".identity ~ .page-content .flows tbody th",
     "applications": "td.users .links",

@@ -109,6 +109,10 @@ GROUPS = {
     "work": ["anna-laptop", "bens-MacBook", "nas"],
     "backup": ["nas"],
 }
+PLANS = {
+    "uplink": {"limit": "3 TB", "per": "month"},
+    "kids-day": {"limit": "150 GB", "per": "day", "group": "kids", "direction": "down"},
+}
 ALERTS = {
     "risky": {"kind": "risk", "score": 100, "severity": "critical"},
     "busy": {"kind": "rate", "above": "1 Mbit/s", "for": "1s"},

@@ -39,8 +39,8 @@ def test_they_survive_a_change_of_the_period_and_the_back_button(home: Daemon, o
     page.get_by_role("button", name="Device", exact=True).click()
     page.evaluate("document.querySelector('[type=search]').marked = true")
     page.get_by_role("link", name="Week", exact=True).click()
-    page.get_by_text("Last 7 days").wait_for()
-    assert query(page) == {"q": "anna", "sort": "name", "range": "week"}
+    page.get_by_text("This week").wait_for()
+    assert query(page) == {"q": "anna", "sort": "name", "period": "week"}
     assert rows(page) == ["anna-laptop", "annas-iPhone"]
     # The page was not built anew.
     assert page.evaluate("document.querySelector('[type=search]').marked")
@@ -49,7 +49,7 @@ def test_they_survive_a_change_of_the_period_and_the_back_button(home: Daemon, o
     page.go_back()
     page.get_by_role("heading", level=1, name="Devices").wait_for()
     eventually(lambda: rows(page) == ["anna-laptop", "annas-iPhone"], "the search is restored")
-    assert query(page) == {"q": "anna", "sort": "name", "range": "week"}
+    assert query(page) == {"q": "anna", "sort": "name", "period": "week"}
     page.go_back()
     page.get_by_text("Last 24 hours").wait_for()
     assert query(page) == {"q": "anna", "sort": "name"}

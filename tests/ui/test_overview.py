@@ -80,9 +80,23 @@ def test_a_tile_leads_to_what_it_counts(home: Daemon, open_view: OpenView, tile:
     )
 
 
+@pytest.mark.parametrize(("name", "resolution"), [("day", "5m"), ("week", "1h"), ("month", "1d")])
+def test_a_calendar_period_shows_the_sums_of_its_history(
+    home: Daemon, open_view: OpenView, name: str, resolution: str
+) -> None:
+    page = open_view(home, f"?period={name}")
+
+    def expected() -> list[int]:
+        begin = get(home, f"/usage?period={name}&limit=1")["period"]["start"]
+        buckets = get(home, f"/history?resolution={resolution}&from={begin}")["buckets"]
+        return [sum(bucket[side] for bucket in buckets) for side in ("bytes_down", "bytes_up")]
+
+    wait_for_equal(lambda: page.evaluate(SUMS), expected, f"the sums of the {name}")
+
+
 @pytest.mark.parametrize(
     ("name", "resolution", "step", "bars"),
-    [("hour", "5m", 300, 12), ("day", "5m", 900, 96), ("week", "1h", 3600, 168), ("month", "1d", 86400, 31)],
+    [("hour", "5m", 300, 12), ("day", "5m", 900, 96)],
 )
 def test_a_range_shows_the_sums_of_its_history(
     home: Daemon, open_view: OpenView, name: str, resolution: str, step: int, bars: int

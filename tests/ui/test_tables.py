@@ -12,15 +12,15 @@ from support import Daemon, eventually
 
 WIDTHS = """() => {
     const visible = (cell) => cell.getClientRects().length > 0;
-    const heads = [...document.querySelectorAll('main > .page > .sheet th[scope=col]')].filter(visible);
+    const heads = [...document.querySelectorAll('main .sheet th[scope=col]')].filter(visible);
     return {
-        table: document.querySelector('main > .page > .sheet table').getBoundingClientRect().width,
+        table: document.querySelector('main .sheet table').getBoundingClientRect().width,
         columns: heads.map((cell) => cell.getBoundingClientRect().width),
         page: document.documentElement.scrollWidth};
 }"""
 
 
-@pytest.mark.parametrize("view", ["devices", "activity"])
+@pytest.mark.parametrize("view", ["devices", "activity", "usage"])
 @pytest.mark.parametrize("width", [390, 768, 1440])
 def test_a_long_table_gives_its_width_to_the_columns_that_are_shown(
     office: Daemon, open_view: OpenView, width: int, view: str

@@ -40,9 +40,7 @@ def wait_for_download(page: Page, value: int) -> None:
     eventually(lambda: download(page).get_attribute("value") == str(value), f"the page shows {value} bytes")
 
 
-def test_a_flush_is_shown_before_the_next_one(
-    daemon: Daemon, netifyd: StandIn, records: Netifyd, open_view: OpenView
-) -> None:
+def test_each_flush_is_shown(daemon: Daemon, netifyd: StandIn, records: Netifyd, open_view: OpenView) -> None:
     daemon.settings["interval"] = 4
     daemon.write_config()
     daemon.start()
@@ -53,16 +51,7 @@ def test_a_flush_is_shown_before_the_next_one(
     wait_for_download(page, 5000)
     for total, more in ((5100, 100), (5300, 200), (5600, 300)):
         send(netifyd, records.stats("a", 0, more))
-
-        def flush_with_total(total: int = total) -> int:
-            """The number of the flush that contains the new bytes, or 0."""
-            devices = daemon.get("/")[1]["devices"]
-            sequence = daemon.get("/status")[1]["flushes"]["sequence"]
-            return int(sequence) if devices[0]["bytes_down"] == total else 0
-
-        flush = eventually(flush_with_total, "the API has the new bytes")
         wait_for_download(page, total)
-        assert daemon.get("/status")[1]["flushes"]["sequence"] <= flush + 1
     assert "Live" in page.locator("#foot").inner_text()
 
 

@@ -25,13 +25,21 @@ def test_an_application_page_shows_the_figures_of_the_api(network: Daemon, open_
         }
 
     wait_for_equal(lambda: page.evaluate(STATS), stats, "the application's figures")
+
+    def users() -> list[list[Any]]:
+        begin = (int(page.evaluate("Date.now()")) // 1000 // 900 - 95) * 900
+        usage = get(network, f"/usage?application={tag}&from={begin}&limit=1000")["usage"]
+        used = {row["key"]: sizes(row) for row in usage}
+        return sorted(
+            [one["name"] or one["device"], *rates(one), *used.get(one["device"], [0, 0])]
+            for one in get(network, f"/applications/{tag}?limit=1000")["devices"]
+            if one["device"] in used or any(rates(one))
+        )
+
     wait_for_equal(
         lambda: sorted([row["name"], *row["figures"]] for row in page.evaluate(ROWS, "main")),
-        lambda: sorted(
-            [one["name"] or one["device"], *rates(one), *sizes(one)]
-            for one in get(network, f"/applications/{tag}?limit=1000")["devices"]
-        ),
-        "its devices",
+        users,
+        "the devices of the last 24 hours",
     )
 
     def of_the_day() -> list[int]:
@@ -157,11 +165,10 @@ def test_a_device_page_shows_the_figures_of_the_api(network: Daemon, open_view: 
 
 def test_the_chart_of_a_device_shows_its_applications(home: Daemon, open_view: OpenView) -> None:
     mac = "e8:5b:5b:31:7a:02"
-    page = open_view(home, f"devices/{mac}?range=week")
+    page = open_view(home, f"devices/{mac}?period=week")
 
     def expected() -> dict[str, int]:
-        now = int(page.evaluate("Date.now()")) // 1000
-        begin = now // 3600 * 3600 - 167 * 3600
+        begin = get(home, "/usage?period=week&limit=1")["period"]["start"]
         names = {one["tag"]: one["name"] for one in get(home, f"/{mac}")["applications"]}
         history = get(home, f"/{mac}/history?resolution=1h&from={begin}&applications=true")
         sums: dict[str, int] = {}
@@ -181,7 +188,7 @@ def test_the_chart_of_a_device_shows_its_applications(home: Daemon, open_view: O
     slider.press("ArrowLeft")
     assert slider.get_attribute("aria-valuenow") == "166"
     slider.press("Escape")
-    assert str(slider.get_attribute("aria-valuetext")).startswith("Last 7 days")
+    assert str(slider.get_attribute("aria-valuetext")).startswith("This week")
 
 
 def test_an_unknown_device_is_not_found(network: Daemon, open_view: OpenView) -> None:

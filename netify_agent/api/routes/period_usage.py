@@ -55,7 +55,7 @@ def routes(services: Services) -> list[Route]:
         now = usage.read(selection, by, period, known.flush)
         before = then = None
         if request["previous"]:
-            before = period_before(request, calendar, period)
+            before = period_before(request, calendar, period, known.flush.at_ms // 1000)
             then = usage.read(selection, by, before, known.flush)
         keys = {**now.rows, **(then.rows if then else {})}
         rows = [
@@ -117,6 +117,9 @@ def routes(services: Services) -> list[Route]:
                 parameters.moment("from", "Start of the time, in place of `period`."),
                 parameters.moment("to", "End of the time; if absent, the last flush. Only with `from`."),
                 parameters.flag("previous", False, "Whether to put the period before beside each row."),
+                parameters.flag(
+                    "to_date", False, "Of the period before, only as much as has passed of the period."
+                ),
                 parameters.device(in_path=False),
                 parameters.group(directory.group_names),
                 parameters.text("application", "Only traffic of this application (its tag)."),
@@ -158,11 +161,19 @@ def requested_period(request: Request, calendar: Calendar, now: int) -> Period:
     return Period(since, end)
 
 
-def period_before(request: Request, calendar: Calendar, period: Period) -> Period:
-    """The period of the same kind, or of the same length, that ends where ``period`` starts."""
+def period_before(request: Request, calendar: Calendar, period: Period, now: int) -> Period:
+    """The period of the same kind, or of the same length, that ends where ``period`` starts.
+
+    :param now: seconds since the epoch. With ``to_date``, no more of the period before is taken than has
+        passed of ``period``.
+    """
     if request["from"] is None:
-        return calendar.period(PERIODS[request["period"] or "month"], period.start - 1)
-    return Period(period.start - (period.end - period.start), period.start)
+        before = calendar.period(PERIODS[request["period"] or "month"], period.start - 1)
+    else:
+        before = Period(period.start - (period.end - period.start), period.start)
+    if request["to_date"] and now < period.end:
+        return Period(before.start, min(before.start + max(now - period.start, 1), before.end))
+    return before
 
 
 def period_document(period: Period, covered: Period) -> Document:

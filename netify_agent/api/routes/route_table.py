@@ -14,6 +14,7 @@ from netify_agent.api.routes import (
     history,
     metrics,
     period_usage,
+    plans,
     usage,
 )
 from netify_agent.api.services import Services
@@ -28,6 +29,7 @@ def route_table(services: Services) -> list[Route]:
         *events.routes(services),
         *usage.routes(services),
         *period_usage.routes(services),
+        *plans.routes(services),
         *history.routes(services),
         *flows.routes(services),
         *alerts.routes(services),

@@ -299,7 +299,7 @@ STATUS = record(
 _ALERT = {
     "id": TEXT,
     "alert": TEXT,
-    "kind": {"enum": ["rate", "new_device", "silent", "risk", "health"]},
+    "kind": {"enum": ["rate", "new_device", "silent", "risk", "health", "plan"]},
     "severity": {"enum": ["info", "warning", "critical"]},
     "status": {"enum": ["firing", "resolved"]},
     "summary": TEXT,

@@ -8,6 +8,7 @@ const BOTTOM = 24; // height of the time axis
 const LEFT = 54; // width of the value axis
 const MIN_HEIGHT_BELOW = 14; // pixels below the zero line, if there is anything to show
 const MIN_BAR_HEIGHT = 0.75; // pixels, so that a small value stays visible
+const LEVEL_MAX = 2; // times the highest bar: a level above that would make the bars too small
 const MIN_TICK_DISTANCE = 76; // pixels between labels of the time axis
 
 /** Bytes without trailing zeros: `1.50 GB` becomes `1.5 GB`. */
@@ -40,6 +41,8 @@ export class Chart {
     this.onzoom = onzoom;
     this.known = null;
     this.running = null;
+    this.line = null;
+    this.level = null;
     this.anchor = null; // where a selection of several steps began
     this.tick = tick;
     this.height = height;
@@ -79,10 +82,11 @@ export class Chart {
 
   /**
    * `steps`: their number. `known`: for each step, whether there is data; null if there is for all. `running`: the
-   * step that is still growing, or null. `unit`: what a step covers.
+   * step that is still growing, or null. `unit`: what a step covers. `line`: `{label, values}`, drawn as a line above
+   * the zero line; a value may be null. `level`: `{label, value}`, a line at one value, unless it is far above the bars.
    */
-  set(steps, layers, { known = null, running = null, unit = '' } = {}) {
-    Object.assign(this, { steps, layers, known, running });
+  set(steps, layers, { known = null, running = null, unit = '', line = null, level = null } = {}) {
+    Object.assign(this, { steps, layers, known, running, line, level });
     setText(this.unit, unit && `Data per ${unit}`);
     if (this.selected !== null && this.selected >= steps) this.selected = null;
     if (this.anchor !== null && this.anchor >= steps) this.anchor = null;
@@ -97,14 +101,15 @@ export class Chart {
   /** Fill the table, if it is open: one row per step, latest first. */
   fillTable() {
     if (!this.table.open) return;
+    const columns = this.line ? [...this.layers, this.line] : this.layers;
     this.head.replaceChildren(h('th', { scope: 'col' }, 'Time'),
-      ...this.layers.map((layer) => h('th', { scope: 'col', class: 'figure' }, h('bdi', {}, layer.label))));
+      ...columns.map((layer) => h('th', { scope: 'col', class: 'figure' }, h('bdi', {}, layer.label))));
     this.rows.replaceChildren(...Array.from({ length: this.steps }, (_, back) => {
       const index = this.steps - 1 - back;
-      return h('tr', {}, h('th', { scope: 'row' }, this.name(index)), ...this.layers.map((layer) => {
-        if (!this.isKnown(index)) return h('td', { class: 'figure' }, 'No data');
+      return h('tr', {}, h('th', { scope: 'row' }, this.name(index)), ...columns.map((layer) => {
+        if (layer === this.line ? layer.values[index] === null : !this.isKnown(index)) return h('td', { class: 'figure' }, 'No data');
         const { node, update } = bytesFigure();
-        update(layer.values[index]);
+        if (layer === this.line || this.running === null || index <= this.running) update(layer.values[index]);
         return h('td', { class: 'figure' }, node);
       }));
     }));
@@ -193,7 +198,9 @@ export class Chart {
       }
       return highest;
     };
-    const above = maximum(false);
+    const highest = Math.max(maximum(false), ...(this.line?.values ?? []));
+    const hasLevel = this.level !== null && this.level.value <= LEVEL_MAX * highest;
+    const above = hasLevel ? Math.max(highest, this.level.value) : highest;
     const below = maximum(true);
     const plotHeight = height - TOP - BOTTOM;
     let scale = above + below ? plotHeight / (above + below) : 0;
@@ -210,6 +217,8 @@ export class Chart {
     this.svg.append(this.marker);
     const heights = [new Float64Array(steps), new Float64Array(steps)];
     for (const layer of layers) this.drawLayer(layer, barWidth, zero, scale, heights[layer.below ? 1 : 0]);
+    if (this.line) this.drawLine(zero, scale);
+    if (hasLevel) this.drawLevel(zero - this.level.value * scale);
     this.svg.append(s('line', { class: 'zero', x1: LEFT, x2: width, y1: zero, y2: zero }));
     this.drawTimeAxis(barWidth);
     this.showSelection();
@@ -231,6 +240,24 @@ export class Chart {
       else path += bar;
     }
     this.svg.append(s('path', { class: layer.style, d: path }));
+  }
+
+  /** Draw the line, as one level for each step. */
+  drawLine(zero, scale) {
+    let path = '';
+    this.line.values.forEach((value, index) => {
+      if (value === null) return;
+      const y = (zero - value * scale).toFixed(1);
+      const isJoined = index > 0 && this.line.values[index - 1] !== null;
+      path += `${isJoined ? 'L' : 'M'}${this.x(index).toFixed(1)} ${y}H${this.x(index + 1).toFixed(1)}`;
+    });
+    this.svg.append(s('path', { class: 'before', d: path }));
+  }
+
+  /** Draw the level at `y`, with its label. */
+  drawLevel(y) {
+    this.svg.append(s('line', { class: 'level', x1: LEFT, x2: this.width, y1: y, y2: y }),
+      s('text', { class: 'level-label', x: this.width, y: Math.max(y - 4, 11) }, this.level.label));
   }
 
   /** Hatch the steps without data. */

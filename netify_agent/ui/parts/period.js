@@ -1,20 +1,20 @@
-// The period that a page shows: its place in the address, its bars, and the control that selects it.
+// The period that a page shows: its place in the address, its bounds and its bars.
 
 import { get } from '../agent/api.js';
-import { h, setAttribute } from './dom.js';
 import { now } from './format.js';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** `resolution`: of the API; `step`: milliseconds per bar; `bars`: number of bars. */
+/** Ranges that end now. `resolution`: of the API; `step`: milliseconds per bar; `bars`: number of bars. */
 export const RANGES = {
   hour: { label: 'Hour', title: 'Last hour', resolution: '5m', step: 5 * MINUTE, bars: 12 },
-  day: { label: 'Day', title: 'Last 24 hours', resolution: '5m', step: 15 * MINUTE, bars: 96 },
-  week: { label: 'Week', title: 'Last 7 days', resolution: '1h', step: HOUR, bars: 168 },
-  month: { label: 'Month', title: 'Last 31 days', resolution: '1d', step: DAY, bars: 31 },
+  day: { label: '24 hours', title: 'Last 24 hours', resolution: '5m', step: 15 * MINUTE, bars: 96 },
 };
+
+/** Periods of the gateway's calendar. */
+export const PERIODS = { day: 'Day', week: 'Week', month: 'Month' };
 
 /** Bars of a period between two times: the shortest that is kept for so long and makes no more than `most` bars. */
 const STEPS = [
@@ -26,40 +26,81 @@ const STEPS = [
 
 const UNITS = { [5 * MINUTE]: '5 minutes', [15 * MINUTE]: '15 minutes', [HOUR]: 'hour', [DAY]: 'day' };
 
-/** The name of the range that a route selects, `day` by default, or null if it selects a time from and to. */
-function rangeOf(route) {
-  if (between(route)) return null;
-  return Object.hasOwn(RANGES, route.get('range') ?? '') ? route.get('range') : 'day';
+/**
+ * What a route selects: `{range}`, `{period, at}` (`at`: seconds since the epoch, or null for the current period) or
+ * `{from, to}` in milliseconds since the epoch. By default the current month on the Usage page, elsewhere 24 hours.
+ */
+export function selected(route) {
+  const [from, to] = ['from', 'to'].map((name) => Number(route.get(name) ?? NaN) * 1000);
+  if (from > 0 && to > from && to < 8.64e15) return { from, to };
+  const range = route.get('range') ?? '';
+  if (Object.hasOwn(RANGES, range)) return { range };
+  const period = route.get('period') ?? range; // `range=week` and `range=month` are earlier addresses
+  const at = Number(route.get('at') ?? NaN);
+  if (Object.hasOwn(PERIODS, period)) return { period, at: at > 0 && at * 1000 < now() ? at : null };
+  return route.view === 'usage' ? { period: 'month', at: null } : { range: 'day' };
 }
 
-/** The times from and to that a route selects, in milliseconds since the epoch, or null. */
-function between(route) {
-  const [from, to] = ['from', 'to'].map((name) => Number(route.get(name) ?? NaN) * 1000);
-  return from > 0 && to > from && to < 8.64e15 ? { from, to } : null;
+/** Query parameters of the address that select the same period on another page. */
+export function periodParameters(route) {
+  return Object.fromEntries(['range', 'period', 'at', 'from', 'to'].map((name) => [name, route.get(name)]));
+}
+
+const calendar = new Map(); // periods that the agent was asked for, by kind and moment
+
+/**
+ * Start and end of a period of the gateway's calendar, in milliseconds since the epoch, and the calendar's time zone.
+ * `at`: seconds since the epoch, or null for the current period.
+ */
+async function boundsOf(period, at) {
+  const key = `${period} ${at}`;
+  const known = calendar.get(key);
+  if (known && (at !== null || now() < known.to)) return known;
+  const answer = await get('usage', { by: 'interface', period, at, limit: 1, fields: 'key' });
+  const bounds = { from: Date.parse(answer.period.start), to: Date.parse(answer.period.end), zone: answer.timezone };
+  calendar.set(key, bounds);
+  return bounds;
+}
+
+/** The period that a route selects. `most`: the largest number of bars of a calendar period or a time from and to. */
+export async function readPeriod(route, most = Infinity) {
+  const selection = selected(route);
+  const bounds = selection.period ? await boundsOf(selection.period, selection.at) : null;
+  return new Period({ ...selection, ...bounds }, most);
+}
+
+/** The period before: of the same kind, or of the same length. Its bars have the same length. */
+export async function readPeriodBefore(period, most) {
+  const { kind, from, to } = period;
+  const bounds = kind ? await boundsOf(kind, from / 1000 - 1)
+    : { from: period.start(0) - (period.end - period.start(0)), to: period.start(0) };
+  return new Period({ period: kind, ...bounds }, most, { resolution: period.resolution, step: period.step });
 }
 
 /**
- * The period that a route selects, as bars. A range ends now; `isLive` says so. Where hours and days begin is known
- * from the buckets of the first answer: see `align`.
+ * A period as bars. A range ends now; `isLive` says so. `kind`: day, week or month of the gateway's calendar, or null.
+ * Where hours and days of other periods begin is known from the buckets of the first answer: see `align`.
  */
 export class Period {
-  constructor(route) {
-    const name = rangeOf(route);
-    this.isLive = name !== null;
+  /** `selection`: of `selected`, with the bounds of a calendar period. `bars`: its resolution and step, if given. */
+  constructor({ range, period = null, from, to, zone }, most = Infinity, bars = null) {
+    this.isLive = range !== undefined;
+    this.kind = period;
+    this.zone = zone;
     this.buckets = new Map(); // by bar: where its bucket begins and ends; not of bars that are made of several
     if (this.isLive) {
-      const { title, resolution, step, bars } = RANGES[name];
-      Object.assign(this, { title, resolution, step, length: bars });
-      this.first = Math.floor(now() / step) * step - (bars - 1) * step;
-      this.from = this.hasBucketPerBar ? this.first - step : this.first;
+      const { title, resolution, step, bars: length } = RANGES[range];
+      Object.assign(this, { title, resolution, step, length });
+      this.first = Math.floor(now() / step) * step - (length - 1) * step;
+      this.from = this.first;
     } else {
-      const { from, to } = between(route);
-      const { resolution, step } = STEPS.find((each) => now() - from < each.kept && (to - from) / each.step <= each.most)
-        ?? STEPS.at(-1);
+      const { resolution, step } = bars ?? STEPS.find((each) => now() - from < each.kept
+        && (to - from) / each.step <= Math.min(each.most, most)) ?? STEPS.at(-1);
       Object.assign(this, { resolution, step, from, to });
-      this.first = Math.floor(from / step) * step;
-      this.length = Math.min(Math.max(Math.ceil((to - this.first) / step), 1), 1000);
-      this.title = `${dayAndTime.format(from)} – ${dayAndTime.format(to)}`;
+      this.first = period ? from : Math.floor(from / step) * step;
+      const count = (to - this.first) / step; // not whole where the clock is set
+      this.length = Math.min(Math.max(period ? Math.round(count) : Math.ceil(count), 1), 1000);
+      this.title = period ? calendarTitle(period, from, to, zone) : `${dayAndTime.format(from)} – ${dayAndTime.format(to)}`;
     }
     this.isDays = this.step === DAY;
   }
@@ -79,15 +120,22 @@ export class Period {
     return { resolution: this.resolution, from: this.from / 1000, ...to };
   }
 
+  /** Query parameters of a usage request for what the bars show. Call `align` before. */
+  get usageParameters() {
+    if (this.kind) return { period: this.kind, at: now() < this.to ? null : this.from / 1000 };
+    return { from: this.start(0) / 1000, to: this.isLive || this.end > now() ? null : this.end / 1000 };
+  }
+
+  /** Whether the period has not ended. */
+  get isCurrent() {
+    return this.isLive || now() < this.to;
+  }
+
   /** Move the bars to where the API's hours and days begin. `buckets`: of an answer, oldest first. */
   align(buckets) {
     if (!this.hasBucketPerBar || !buckets.length) return;
-    const { step } = this;
-    if (this.isLive) {
-      const { start, end } = times(buckets.at(-1));
-      const since = now() < end ? 0 : Math.max(Math.floor((now() - start) / step), 0); // bars without traffic
-      this.first = start + (since - this.length + 1) * step;
-    } else {
+    if (!this.kind) {
+      const { step } = this;
       const { start } = times(buckets[0]);
       this.first = start - Math.max(Math.ceil((start - this.from) / step), 0) * step;
       const tolerance = this.isDays ? 2 * HOUR : 0; // a day may be longer than 24 hours
@@ -105,6 +153,7 @@ export class Period {
   /** The bar that is still growing, or null. */
   get running() {
     if (this.isLive) return this.length - 1;
+    if (this.kind && now() >= this.to) return null;
     const index = Math.floor((now() - this.first) / this.step);
     return index >= 0 && index < this.length ? index : null;
   }
@@ -127,7 +176,7 @@ export class Period {
 
   /**
    * Whether there is data for each bar. `buckets` are the gateway's: a gateway without any traffic was not monitored.
-   * The running bar counts as known.
+   * The running bar and those ahead count as known.
    */
   known(buckets) {
     const known = new Array(this.length).fill(false);
@@ -135,8 +184,13 @@ export class Period {
       const index = this.index(bucket);
       if (index !== null) known[index] = true;
     }
-    if (this.running !== null) known[this.running] = true;
+    if (this.running !== null) known.fill(true, this.running);
     return known;
+  }
+
+  /** Whether bar `index` has not begun. */
+  isAhead(index) {
+    return this.running !== null && index > this.running;
   }
 
   /** Start of bar `index`, in milliseconds since the epoch. */
@@ -193,45 +247,43 @@ const weekday = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numer
 const date = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short' });
 const day = new Intl.DateTimeFormat('en-GB', { weekday: 'short', day: 'numeric', month: 'short' });
 
-/** The text of a datetime-local input, in the browser's time zone. */
-function localText(milliseconds) {
-  const date = new Date(milliseconds);
-  return new Date(milliseconds - date.getTimezoneOffset() * MINUTE).toISOString().slice(0, 16);
+/** A format of moments in the gateway's time zone; in the browser's if the browser does not know it. */
+function inZone(options, zone) {
+  try {
+    return new Intl.DateTimeFormat('en-GB', { ...options, timeZone: zone });
+  } catch {
+    return new Intl.DateTimeFormat('en-GB', options);
+  }
 }
 
-/** The control that selects the period: links to the ranges, and any time from and to. */
-export class PeriodControl {
-  constructor(navigate) {
-    this.links = Object.entries(RANGES).map(([name, range]) => [name, h('a', {}, range.label)]);
-    this.from = h('input', { type: 'datetime-local', id: 'from', required: true, step: 300 });
-    this.to = h('input', { type: 'datetime-local', id: 'to', required: true, step: 300 });
-    this.custom = h('summary', {}, 'Custom');
-    this.details = h('details', { class: 'custom' }, this.custom,
-      h('form', { onsubmit: (event) => {
-        event.preventDefault();
-        const [from, to] = [this.from, this.to].map((input) => Date.parse(input.value) / 1000);
-        this.to.setCustomValidity(from < to ? '' : 'The end must be after the start.');
-        if (!this.to.reportValidity()) return;
-        this.details.open = false;
-        navigate({ from, to, range: null });
-      } },
-      h('div', { class: 'field' }, h('label', { for: 'from' }, 'From'), this.from),
-      h('div', { class: 'field' }, h('label', { for: 'to' }, 'To'), this.to),
-      h('button', { type: 'submit', class: 'quiet' }, 'Show')));
-    this.to.addEventListener('input', () => this.to.setCustomValidity(''));
-    this.node = h('nav', { class: 'ranges', 'aria-label': 'Time range' }, ...this.links.map(([, link]) => link), this.details);
-  }
+/** A stretch of time, such as `1 Oct – 31 Oct` or `30 Nov, 10:00 – 12:35`, in the gateway's time zone. */
+export function between(from, to, zone) {
+  const format = inZone({ day: 'numeric', month: 'short' }, zone);
+  const clock = inZone(options, zone);
+  const [first, last] = [from, to - 1].map((moment) => format.format(moment));
+  const isDays = [from, to].every((moment) => clock.format(moment) === '00:00');
+  if (isDays) return first === last ? first : `${first} – ${last}`;
+  return `${first}, ${clock.format(from)} – ${first === last ? '' : `${last}, `}${clock.format(to)}`;
+}
 
-  /** Show what `route` selects. All other parameters of the address stay. */
-  update(route) {
-    const selected = rangeOf(route);
-    for (const [name, link] of this.links) {
-      setAttribute(link, 'href', route.with({ range: name, from: null, to: null }));
-      setAttribute(link, 'aria-current', name === selected ? 'true' : null);
-    }
-    setAttribute(this.custom, 'data-current', selected === null);
-    const period = new Period(route);
-    this.from.value = localText(period.isLive ? period.first : period.from);
-    this.to.value = localText(period.isLive ? period.end : period.to);
-  }
+/** Whether the gateway's time zone is not the browser's. */
+export function isOtherZone(zone) {
+  return inZone(options, zone).resolvedOptions().timeZone !== time.resolvedOptions().timeZone;
+}
+
+/** The name of a calendar period, such as `This month`, `October 2026` or `Mon 2 Nov – Sun 8 Nov`. */
+function calendarTitle(period, from, to, zone) {
+  const format = (moment, options) => inZone(options, zone).format(moment);
+  if (from <= now() && now() < to) return period === 'day' ? 'Today' : `This ${period}`;
+  if (period === 'month' && format(from, { day: 'numeric' }) === '1') return format(from, { month: 'long', year: 'numeric' });
+  const options = { day: 'numeric', month: 'short', ...(period === 'month' ? { year: 'numeric' } : { weekday: 'short' }) };
+  return period === 'day' ? format(from, options) : `${format(from, options)} – ${format(to - 1, options)}`;
+}
+
+/** Parameters of the address that select no period. */
+export const NONE = { range: null, period: null, at: null, from: null, to: null };
+
+/** The period selected by dragging over some bars of `period`, as parameters of the address. */
+export function zoomParameters(period, first, last) {
+  return { ...NONE, from: period.start(first) / 1000, to: period.start(last + 1) / 1000 };
 }

@@ -137,3 +137,24 @@ export function listOrNote(list, note, isEmpty) {
   show(list, !isEmpty);
   show(note, isEmpty);
 }
+
+/** A panel that shows how a list adds up. `lines`: by name, sign, label and, if needed, an explanation. */
+export class Balance {
+  constructor(title, lines) {
+    this.lines = Object.fromEntries(Object.entries(lines).map(([name, [sign, label, detail]]) => {
+      const figures = downUp(bytesFigure);
+      const node = h('div', {}, h('dt', {}, `${sign} ${label}`.trim(), detail && h('span', { class: 'below' }, detail)), h('dd', {}, figures.node));
+      return [name, { figures, node }];
+    }));
+    this.node = h('section', { class: 'panel balance' }, h('div', { class: 'panel-head' }, h('h2', {}, title)),
+      h('dl', {}, ...Object.values(this.lines).map((each) => each.node)));
+  }
+
+  /** `values`: bytes down and up by name of the line; a line without any is hidden. */
+  update(values) {
+    for (const [name, { figures, node }] of Object.entries(this.lines)) {
+      show(node, Boolean(values[name]));
+      if (values[name]) figures.update(values[name].bytes_down, values[name].bytes_up);
+    }
+  }
+}

@@ -4,9 +4,10 @@ import { get } from '../agent/api.js';
 import { downColumn, nowColumn, timeColumn, totalColumn, upColumn } from '../parts/columns.js';
 import { h, setText, show } from '../parts/dom.js';
 import { bytesFigure, compareText, date, nowLabel, rateFigure, words } from '../parts/format.js';
-import { Period, PeriodControl, readHistory } from '../parts/period.js';
+import { periodParameters, readHistory, readPeriod } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
-import { deviceHref, emptyNote, labelled, panel, stat, twoLines } from '../parts/pieces.js';
+import { PeriodControl } from '../parts/period_control.js';
+import { emptyNote, labelled, listOrNote, panel, stat, twoLines } from '../parts/pieces.js';
 import { Table } from '../parts/table.js';
 import { address } from '../route.js';
 
@@ -29,11 +30,14 @@ export class Application {
       onsort: () => navigate({ sort: this.table.sortText }),
       columns: [
         { id: 'name', label: 'Device', style: 'main', compare: (a, b) => compareText(a.name ?? a.device, b.name ?? b.device),
-          cell: () => twoLines((row) => ({ href: deviceHref(row.device), title: row.name ?? row.device, below: [row.name ? row.device : null, ...row.groups].filter(Boolean).join(' · ') })) },
+          cell: () => twoLines((row) => ({ href: address('devices', row.device, periodParameters(this.route)), title: row.name ?? row.device, below: [row.name ? row.device : null, ...row.groups].filter(Boolean).join(' · ') })) },
         nowColumn(), downColumn(), upColumn(), totalColumn(),
         timeColumn('first_seen', 'First used'), timeColumn('last_seen', 'Last used'),
       ],
     });
+    this.devicesTitle = h('span', {}, 'Devices');
+    this.noDevices = emptyNote('No traffic in this period');
+    show(this.noDevices, false);
     this.missing = emptyNote('Application not found', h('a', { href: '#/applications' }, 'All applications'));
     this.content = h('div', { class: 'page-content' },
       h('dl', { class: 'figures' },
@@ -42,7 +46,7 @@ export class Application {
         stat(this.downLabel, labelled('down', '', this.figures.down.node)),
         stat(this.upLabel, labelled('up', '', this.figures.up.node))),
       panel('Traffic', this.control.node, this.chart.node),
-      panel('Devices, in total', h('a', { class: 'more', href: address('activity', '', { application: this.tag }) }, 'Flows'), this.table.node));
+      panel(this.devicesTitle, h('a', { class: 'more', href: address('activity', '', { application: this.tag }) }, 'Flows'), this.table.node, this.noDevices));
     this.node = h('div', { class: 'page' },
       h('p', { class: 'crumb' }, h('a', { href: '#/applications' }, 'Applications')), h('h1', {}, this.name), this.lead,
       this.missing, this.content);
@@ -60,7 +64,8 @@ export class Application {
   }
 
   async refresh() {
-    const period = new Period(this.route);
+    const period = await readPeriod(this.route);
+    this.control.show(period);
     let responses;
     try {
       responses = await Promise.all([
@@ -74,6 +79,7 @@ export class Application {
       return;
     }
     const [{ application, devices }, history] = responses;
+    const { usage } = await get('usage', { application: this.tag, ...period.usageParameters, limit: LIMIT });
     this.title = application.name;
     setText(this.name, application.name);
     setText(this.lead, words(application.category) || '\u00a0');
@@ -84,7 +90,10 @@ export class Application {
     const since = application.first_seen === null ? '' : ` since ${date(Date.parse(application.first_seen))}`;
     setText(this.downLabel, `Download${since}`);
     setText(this.upLabel, `Upload${since}`);
-    this.table.set(devices);
+    const used = inPeriod(devices, usage);
+    setText(this.devicesTitle, `Devices, ${period.title.replace(/^(Last|This|Today)/, (word) => word.toLowerCase())}`);
+    this.table.set(used);
+    listOrNote(this.table.node, this.noDevices, used.length === 0);
     const part = (bucket) => bucket.applications.find((each) => each.tag === this.tag);
     this.chart.draw(period, {
       down: period.sum(history.buckets, (bucket) => part(bucket)?.bytes_down ?? 0),
@@ -93,4 +102,16 @@ export class Application {
       problem: history.problem,
     });
   }
+}
+
+/** The devices that used the application in a period, with the bytes of that, or use it now. `usage`: rows of `/usage`. */
+function inPeriod(devices, usage) {
+  const used = new Map(usage.map((row) => [row.key, row]));
+  const none = { bytes_up: 0, bytes_down: 0 };
+  return devices
+    .filter(({ device, rate_up, rate_down }) => used.has(device) || rate_up + rate_down > 0)
+    .map((row) => {
+      const { bytes_up, bytes_down } = used.get(row.device) ?? none;
+      return { ...row, bytes_up, bytes_down };
+    });
 }

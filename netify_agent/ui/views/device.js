@@ -7,9 +7,10 @@ import { KeyedList, h, setText, show } from '../parts/dom.js';
 import {
   bytesFigure, compareText, date, deviceLabel, isNew, nowLabel, plural, rateFigure, words,
 } from '../parts/format.js';
-import { Period, PeriodControl, readHistory } from '../parts/period.js';
+import { periodParameters, readHistory, readPeriod } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
-import { applicationHref, emptyNote, labelled, listOrNote, panel, stat, timeNode, twoLines } from '../parts/pieces.js';
+import { PeriodControl } from '../parts/period_control.js';
+import { emptyNote, labelled, listOrNote, panel, stat, timeNode, twoLines } from '../parts/pieces.js';
 import { Table } from '../parts/table.js';
 import { address } from '../route.js';
 import { FLOW_COLUMNS, seenFrom } from './flow_columns.js';
@@ -38,7 +39,7 @@ export class Device {
       onsort: () => navigate({ sort: this.applications.sortText }),
       columns: [
         { id: 'name', label: 'Application', style: 'main', compare: (a, b) => compareText(a.name, b.name),
-          cell: () => twoLines((row) => ({ href: applicationHref(row.tag), title: row.name, below: words(row.category) })) },
+          cell: () => twoLines((row) => ({ href: address('applications', row.tag, periodParameters(this.route)), title: row.name, below: words(row.category) })) },
         nowColumn(), downColumn(), upColumn(), totalColumn(),
       ],
     });
@@ -89,7 +90,8 @@ export class Device {
   }
 
   async refresh() {
-    const period = new Period(this.route);
+    const period = await readPeriod(this.route);
+    this.control.show(period);
     let responses;
     try {
       responses = await Promise.all([
@@ -108,7 +110,7 @@ export class Device {
     this.renderDevice(device);
     const used = inPeriod(history.buckets, device.applications);
     this.drawChart(period, history, ofGateway, used);
-    setText(this.applicationsTitle, `Applications, ${period.title.replace(/^Last/, 'last')}`);
+    setText(this.applicationsTitle, `Applications, ${period.title.replace(/^(Last|This|Today)/, (word) => word.toLowerCase())}`);
     this.applications.set(used);
     listOrNote(this.applications.node, this.noApplications, used.length === 0);
     this.protocols.set(device.protocols);

@@ -4,14 +4,23 @@ import { get } from '../agent/api.js';
 import { Curves } from '../parts/curves.js';
 import { downColumn, nowColumn, timeColumn, totalColumn, upColumn } from '../parts/columns.js';
 import { h, setText, show } from '../parts/dom.js';
-import { bytesFigure, compareText, count, deviceId, deviceLabel, plural } from '../parts/format.js';
-import { Period, PeriodControl } from '../parts/period.js';
-import { deviceCell, downUp, emptyNote, listOrNote, searchField } from '../parts/pieces.js';
+import { compareText, count, deviceId, deviceLabel, plural } from '../parts/format.js';
+import { periodParameters, readPeriod } from '../parts/period.js';
+import { PeriodControl } from '../parts/period_control.js';
+import { Balance, deviceCell, emptyNote, listOrNote, searchField } from '../parts/pieces.js';
 import { field, fillSelect, groupChoices } from '../parts/select.js';
 import { Table } from '../parts/table.js';
 
 const FIELDS = 'mac,ip,name,groups,vendor,randomized,first_seen,last_seen,active,bytes_up,bytes_down,rate_up,rate_down';
 const FULL_REFRESH_MS = 60_000; // flushes do not list devices that became inactive
+
+const BALANCE = {
+  devices: ['', 'Devices in this list'],
+  forgotten: ['+', 'Forgotten devices', 'removed from the list after a long silence'],
+  unattributed: ['+', 'Without a device', 'netifyd did not say whose connections these were'],
+  local: ['−', 'Between devices', 'counted for both of them'],
+  totals: ['=', 'Gateway', 'each connection once'],
+};
 
 /** The Devices page. */
 export class Devices {
@@ -41,7 +50,7 @@ export class Devices {
         timeColumn('first_seen', 'First seen'), timeColumn('last_seen', 'Last seen'),
       ],
     });
-    this.balance = new Balance();
+    this.balance = new Balance('How the list adds up', BALANCE);
     this.empty = emptyNote('No devices yet', 'Devices appear as soon as they send traffic.');
     this.noMatch = emptyNote('No devices match these filters', 'You can search by name, vendor, MAC or IP address.');
     this.node = h('div', { class: 'page' }, h('h1', {}, 'Devices'), this.summary,
@@ -58,18 +67,27 @@ export class Devices {
   setRoute(route) {
     this.route = route;
     this.control.update(route);
-    this.curves.setPeriod(new Period(route));
-    setText(this.curveLabel, this.curves.period.title);
     if (this.search.input.value !== (route.get('q') ?? '')) this.search.input.value = route.get('q') ?? '';
     this.active.checked = route.get('active') === 'true';
     if (this.table.sortText !== route.get('sort')) this.table.sortText = route.get('sort');
     if (this.devices.size) this.show(true);
-    return this.devices.size === 0; // what changes is shown from what was read
+    const period = JSON.stringify(periodParameters(route));
+    const isOther = period !== this.period;
+    this.period = period;
+    return isOther || this.devices.size === 0; // all else is shown from what was read
+  }
+
+  /** Show the curves of the period that the route selects. */
+  async showPeriod() {
+    const period = await readPeriod(this.route);
+    this.control.show(period);
+    this.curves.setPeriod(period);
+    setText(this.curveLabel, period.title);
   }
 
   async refresh(flush) {
     const isFresh = Date.now() - this.readAt < FULL_REFRESH_MS;
-    this.curves.setPeriod(new Period(this.route));
+    await this.showPeriod();
     if (flush && isFresh && flush.devices.every((change) => this.devices.has(change.device))) {
       for (const change of flush.devices) Object.assign(this.devices.get(change.device), change);
       this.network = await get('', { limit: 1, fields: 'mac' });
@@ -100,39 +118,13 @@ export class Devices {
       : `${plural(all.length, 'device')}, ${count(active)} active`);
     listOrNote(this.table.node, this.empty, all.length === 0);
     if (all.length) listOrNote(this.table.node, this.noMatch, found.length === 0);
-    if (this.network) this.balance.update(this.network);
+    if (this.network) this.balance.update(added(this.network));
     show(this.balance.node, all.length > 0 && found.length === all.length);
   }
 }
 
-/** How the totals of the devices add up to the gateway's. */
-class Balance {
-  constructor() {
-    const line = (sign, label, detail) => {
-      const figures = downUp(bytesFigure);
-      return {
-        figures,
-        node: h('div', {}, h('dt', {}, `${sign} ${label}`.trim(), detail && h('span', { class: 'below' }, detail)), h('dd', {}, figures.node)),
-      };
-    };
-    this.lines = {
-      devices: line('', 'Devices in this list'),
-      forgotten: line('+', 'Forgotten devices', 'removed from the list after a long silence'),
-      unattributed: line('+', 'Without a device', 'netifyd did not say whose connections these were'),
-      local: line('−', 'Between devices', 'counted for both of them'),
-      totals: line('=', 'Gateway', 'each connection once'),
-    };
-    this.node = h('section', { class: 'panel balance' }, h('div', { class: 'panel-head' }, h('h2', {}, 'How the list adds up')),
-      h('dl', {}, ...Object.values(this.lines).map((each) => each.node)));
-  }
-
-  /** `network`: the document of `/`, whose counters all belong to one flush. */
-  update(network) {
-    const { totals, forgotten, unattributed, local } = network;
-    const devices = (name) => totals[name] - forgotten[name] - unattributed[name] + local[name];
-    this.lines.devices.figures.update(devices('bytes_down'), devices('bytes_up'));
-    for (const [name, counters] of Object.entries({ forgotten, unattributed, local, totals })) {
-      this.lines[name].figures.update(counters.bytes_down, counters.bytes_up);
-    }
-  }
+/** The lines of the balance. `network`: the document of `/`, whose counters all belong to one flush. */
+function added({ totals, forgotten, unattributed, local }) {
+  const devices = (name) => totals[name] - forgotten[name] - unattributed[name] + local[name];
+  return { devices: { bytes_down: devices('bytes_down'), bytes_up: devices('bytes_up') }, forgotten, unattributed, local, totals };
 }

@@ -4,8 +4,9 @@ import { get } from '../agent/api.js';
 import { adviceList } from '../health.js';
 import { KeyedList, h, icon, setAttribute, setText, show } from '../parts/dom.js';
 import { count, deviceId, deviceLabel, duration, figure, now, nowLabel, plural, rate, rateFigure } from '../parts/format.js';
-import { Period, PeriodControl, readHistory } from '../parts/period.js';
+import { readHistory, readPeriod } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
+import { PeriodControl } from '../parts/period_control.js';
 import {
   applicationHref, deviceHref, downUp, emptyNote, labelled, listOrNote, panel, stat, timeNode, twoLines,
 } from '../parts/pieces.js';
@@ -57,7 +58,8 @@ export class Overview {
   }
 
   async refresh() {
-    const period = new Period(this.route);
+    const period = await readPeriod(this.route);
+    this.control.show(period);
     const [network, applications, history, risks] = await Promise.all([
       get('', { sort: 'rate', limit: TOP, since: true }),
       get('applications', { sort: 'rate', limit: TOP, devices_by: 'rate' }),
