@@ -127,6 +127,10 @@ def test_a_message_is_applied_once_and_in_order(
         (gzip.compress(message(history='{"7s": "1d"}').encode()), PACKED, 400),
         (gzip.compress(message(interval="x").encode()), PACKED, 400),
     ],
+    ids=[
+        *("cut", "two members", "empty", "not gzip", "not packed", "a list", "too long"),
+        *("unknown zone", "unknown step", "no interval"),
+    ],
 )
 def test_what_is_no_message_is_refused(
     collector: CollectorRun, collector_redis: RedisServer, body: bytes, headers: dict[str, str], status: int
