@@ -60,6 +60,13 @@ def test_a_wobbling_rate_fires_once() -> None:
         ("group: all", {LAPTOP: ((600_000, 0), {}), TABLET: ((600_000, 0), {})}, None),
         ("group: each", {TABLET: ((900_000, 0), {}), LAPTOP: ((200_000, 0), {})}, "firing kids"),
         ("group: kids", gateway_rate(2_000_000), None),
+        ("device: each, group: all", {one: ((2_000_000, 0), {}) for one in IN}, f"firing {LAPTOP}"),
+        ("device: each, group: kids", {one: ((600_000, 0), {}) for one in IN}, None),
+        (
+            "device: each, group: all, application: a",
+            {one: ((9_000_000, 0), {"a": (2_000_000, 0)}) for one in IN},
+            f"firing {LAPTOP}",
+        ),
         (
             "group: kids, application: a",
             {LAPTOP: ((9_000_000, 0), {"a": (600_000, 0)}), TABLET: ((0, 0), {"a": (400_001, 0)})},

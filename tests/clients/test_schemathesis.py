@@ -9,8 +9,8 @@ from typing import Any
 
 import hostile
 import pytest
-from gateway import GROUPS, Gateway, output, run
-from support import Daemon, StandIn
+from gateway import GROUPS, PLANS, Gateway, output, run
+from support import Daemon, StandIn, framed
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("schemathesis") is None, reason="not installed: schemathesis"
@@ -36,9 +36,12 @@ def check_conformance(base: str, directory: Path, certificate: str = "", token: 
         values = {_toml(devices)}
         [dictionaries.tags]
         values = {_toml(sorted(tags) or ["netify.netflix"])}
+        [dictionaries.plans]
+        values = {_toml(sorted(PLANS))}
         [parameters]
         "path.device" = {{ dictionary = "devices", probability = 0.7 }}
         "path.tag" = {{ dictionary = "tags", probability = 0.7 }}
+        "path.plan" = {{ dictionary = "plans", probability = 0.7 }}
         # Requests that are too long have their own statuses.
         [checks]
         negative_data_rejection.expected-statuses = [400, 403, 404, 405, 406, 414, 431]
@@ -71,6 +74,7 @@ def test_an_empty_store_conforms(daemon: Daemon, netifyd: StandIn, directory: Pa
     daemon.write_config()
     daemon.start()
     netifyd.accept()
+    netifyd.send(framed(b'{"type":"agent_status"}\n'))  # without a record, /readyz would soon answer 503
     daemon.flushed()
     assert daemon.get("/")[1]["devices"] == []
     check_conformance(daemon.base, directory)
