@@ -238,6 +238,7 @@ class Daemon:
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.wrapper: list[str] = []  # a command that makes itself the agent, given as its arguments
+        self.program = ["-m", "netify_agent", "run"]  # what Python runs
         self.trusted: str | None = None  # the file of the one certificate that is trusted
         self.config = directory / "netify-agent.yaml"
         self.log = directory / "agent.log"
@@ -260,7 +261,7 @@ class Daemon:
         """Start it and wait for its API."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.wrapper, sys.executable, "-m", "netify_agent", "run", "--config", str(self.config)],
+                [*self.wrapper, sys.executable, *self.program, "--config", str(self.config)],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **(environment or {})},

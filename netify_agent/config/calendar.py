@@ -181,11 +181,18 @@ class Calendar:
         return max(moment for moment in self._wall_moments(shown - shown % step_s) if moment <= at)
 
     def _step(self, step_s: int, at: int) -> Period:
+        offsets = {self._local(moment).utcoffset() for moment in (at - step_s, at, at + step_s)}
+        if len(offsets) == 1:
+            start = at - self._wall(at) % step_s
+            return Period(start, start + step_s)
+        return self._step_around_change(step_s, at)
+
+    def _step_around_change(self, step_s: int, at: int) -> Period:
         start = self._step_start(step_s, at)
         shown = self._wall(start)
         into = shown % step_s
         # Unless the clock is set meanwhile, the period ends when the rest of the step has passed. If it is
-        # set back, another may begin earlier: where it shows again what it has shown.
+        # set back, another may begin earlier, where the clock shows again what it has shown.
         passed = self._step_start(step_s, start + step_s - into)
         later = [passed, *self._wall_moments(shown - into), *self._wall_moments(shown - into + step_s)]
         return Period(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from netify_agent.enrich.identifiers import clean_name
+from netify_agent.threads import start_thread
 
 #: Seconds until a name is looked up again, and until a failed lookup is repeated.
 NAME_TTL = 3600.0
@@ -90,13 +91,17 @@ class ReverseNames:
     def start(self, ip: str) -> bool:
         """Start the lookup of an address.
 
-        :returns: False, without a lookup, while another one is running.
+        :returns: False, without a lookup, while another one is running, or where no thread can be started.
         """
         with self._lock:
             if self._busy:
                 return False
             self._busy = True
-        threading.Thread(target=self._look_up, args=(ip,), name="reverse-dns", daemon=True).start()
+        try:
+            start_thread(lambda: self._look_up(ip))
+        except (RuntimeError, MemoryError):
+            self._busy = False
+            return False
         return True
 
     def keep_only(self, ips: Collection[str]) -> None:

@@ -4,7 +4,8 @@ Numbers are LEB128: seven bits a byte, lowest first, the high bit set in all byt
 sequence of records and blocks, so two chunks one after the other are a chunk::
 
     record: length of the rest, at least 1
-            flags: 1 local counters are present; 2 all counters are signed (zigzag)
+            flags: 1 local counters are present; 2 all counters are signed (zigzag);
+                   4 the last application has no counters: its bytes are what the others leave of the total
             start: signed, seconds after the start of the chunk
             bytes up, bytes down, packets up, packets down [, local bytes up, local bytes down]
             for each application: its number less that of the one before,
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-_LOCAL, _SIGNED = 1, 2
+_LOCAL, _SIGNED, _REST = 1, 2, 4
 _PLAIN, _DEFLATED = 1, 2
 _LEVEL = 9
 _Name = TypeVar("_Name", int, str)
@@ -120,12 +121,16 @@ def encode(record: Record, origin: int) -> bytes:
         flags |= _LOCAL
     else:
         del numbers[4:]
-    for _, share in shares:
-        numbers += share if flags else share[:2]
+    width = 4 if flags & _LOCAL else 2
+    counted = shares
+    if shares and _rest(record.volume, (share for _, share in shares)) == NO_SHARE:
+        flags |= _REST
+        counted = shares[:-1]
+    for _, share in counted:
+        numbers += share[:width]
     if min(numbers) < 0:
         flags |= _SIGNED
         numbers = [_zigzag(number) for number in numbers]
-    width = 4 if flags & _LOCAL else 2
     at = width + 2
     body = bytearray([flags])
     _put(body, _zigzag(record.start - origin))
@@ -229,7 +234,7 @@ def _head(data: bytes, at: int, origin: int) -> tuple[int, Volume, int]:
                 shift += 7
         numbers.append(number)
     if flags:
-        if flags > _LOCAL | _SIGNED:
+        if flags > _LOCAL | _SIGNED | _REST:
             raise Damaged("a record has unknown flags")
         if flags & _SIGNED:
             numbers = [_unzigzag(number) for number in numbers]
@@ -244,14 +249,29 @@ def _record(data: bytes, at: int, end: int, origin: int) -> Record:
     while at < end:
         more, at = _get(data, at)
         application += more
+        if at == end and flags & _REST:
+            shares[application] = _rest(volume, shares.values())
+            break
         numbers = []
         for _ in range(4 if flags & _LOCAL else 2):
             number, at = _get(data, at)
             numbers.append(_unzigzag(number) if flags & _SIGNED else number)
         shares[application] = Share(*numbers)
-    if at != end:
-        raise Damaged("a record is longer than it says")
+    else:
+        if at != end or flags & _REST:
+            raise Damaged("a record has another length than it says")
     return Record(start, volume, shares)
+
+
+def _rest(volume: Volume, shares: Iterable[Share]) -> Share:
+    """What applications leave of the bytes of a volume."""
+    up, down, _, _, local_up, local_down = volume
+    for share in shares:
+        up -= share[0]
+        down -= share[1]
+        local_up -= share[2]
+        local_down -= share[3]
+    return Share(up, down, local_up, local_down)
 
 
 def _put(into: bytearray, number: int) -> None:

@@ -162,12 +162,12 @@ def test_what_a_receiver_says_beside_its_status_changes_nothing(server: Hook) ->
 def test_without_memory_for_a_thread_nothing_is_sent_and_no_thread_ends(
     server: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(thread: threading.Thread) -> None:
+    def start(body: object) -> None:
         raise RuntimeError("can't start new thread")
 
     one = a_sender(f"type: webhook, url: '{server.url}'")
     with monkeypatch.context() as patch, pytest.raises(NotSent, match="can't start new thread"):
-        patch.setattr(threading.Thread, "start", start)
+        patch.setattr(sender, "start_thread", start)
         send(one)
     assert server.attempts == 0
 

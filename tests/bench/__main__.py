@@ -21,6 +21,7 @@ os.environ["PYTHONPATH"] = str(HERE.parents[1])  # the daemon that is started is
 
 import api  # noqa: E402
 import flush  # noqa: E402
+import history  # noqa: E402
 import ingest  # noqa: E402
 import interference  # noqa: E402
 import memory  # noqa: E402
@@ -28,7 +29,9 @@ import network  # noqa: E402
 import rest  # noqa: E402
 from measure import FULL, HEAD, SMOKE  # noqa: E402
 
-GROUPS = {module.__name__: module for module in (ingest, flush, interference, memory, rest, api, network)}
+GROUPS = {
+    module.__name__: module for module in (ingest, flush, interference, memory, history, rest, api, network)
+}
 
 
 def main() -> int:

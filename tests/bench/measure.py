@@ -15,6 +15,7 @@ class Scale:
     :ivar devices: sizes of the networks, ascending.
     :ivar flows: live flows of the large table; the small one has a hundredth.
     :ivar busy: devices of the network of the rows on flush and API, each with 20 applications.
+    :ivar year: devices, each with 10 applications, and days of the rows on history.
     :ivar interval: seconds between flushes, and of each stretch of load: each holds a flush.
     """
 
@@ -22,11 +23,12 @@ class Scale:
     devices: tuple[int, int, int]
     flows: int
     busy: int
+    year: tuple[int, int]
     interval: int
 
 
-FULL = Scale(5, (100, 1000, 10_000), 100_000, 1000, 5)
-SMOKE = Scale(1, (10, 50, 100), 5000, 50, 1)
+FULL = Scale(5, (100, 1000, 10_000), 100_000, 1000, (100, 365), 5)
+SMOKE = Scale(1, (10, 50, 100), 5000, 50, (3, 4), 1)
 APPLICATIONS = 20
 STREAM_RATE = 5000  # records a second
 

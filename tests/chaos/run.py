@@ -44,6 +44,7 @@ class Outcome(NamedTuple):
     """How a seed went.
 
     :ivar skipped: what could not be done here; :ivar peak_kib: of the agent's resident memory.
+    :ivar buckets: closed ones of its history.
     """
 
     seed: int
@@ -51,6 +52,7 @@ class Outcome(NamedTuple):
     wrong: list[str]
     skipped: list[str]
     peak_kib: int
+    buckets: int
     seconds: float
 
 
@@ -120,7 +122,7 @@ def run(only: str | None, times: int, seed: int) -> Outcome:
             wrong = [f"{error!r}\n{traceback.format_exc()}\n{log}"]
         finally:
             world.close()
-    return Outcome(seed, steps, wrong, skipped, world.peak_kib, time.monotonic() - began)
+    return Outcome(seed, steps, wrong, skipped, world.peak_kib, world.buckets, time.monotonic() - began)
 
 
 def _end(number: int, _frame: object) -> None:
@@ -173,7 +175,7 @@ def main() -> int:
         peak = max(peak, outcome.peak_kib)
         verdict = "FAILED" if outcome.wrong else "ok"
         steps = "; ".join(", while ".join(step) for step in outcome.steps)
-        cost = f"{outcome.seconds:.0f} s, {outcome.peak_kib >> 10} MiB"
+        cost = f"{outcome.seconds:.0f} s, {outcome.peak_kib >> 10} MiB, {outcome.buckets:,} buckets"
         print(f"seed {outcome.seed}: {verdict} in {cost}: {steps}", flush=True)
         for text in outcome.wrong:
             print(f"    {text}", flush=True)

@@ -13,10 +13,12 @@ from typing import Any
 
 from alerts import Alerts
 from delivered import MAX_DEVICES, Delivered
+from history import History, ask
 from netifyd import Netifyd
 from support import Daemon, Proxy, RedisServer, eventually
 
 from netify_agent.store.client import connect
+from netify_agent.store.layout import Keys
 
 MEMORY_KIB = 160 << 10  # bound on the agent's resident memory: some three times what it needs here
 _RESTART_S = 0.3  # the unit's RestartSec, in time lapse
@@ -35,6 +37,7 @@ class World:
     :ivar server: the Redis that holds the accounts; :ivar servers: all that there were.
     :ivar redis_ails: a fault of Redis lasts on while another one strikes.
     :ivar own_disk: whether Redis' files lie on a small disk of their own.
+    :ivar buckets: closed ones of the history at the end.
     :ivar noisy: a traceback in the agent's log is the fault's own doing.
     """
 
@@ -46,6 +49,7 @@ class World:
         self.alerts = Alerts()
         self.noisy = False
         self.peak_kib = 0
+        self.buckets = 0
         self.wall_s = 0  # how far the agent's clock is off, seconds
         self.redis_ails = False
         self._data = directory / "redis"
@@ -62,8 +66,10 @@ class World:
         self.daemon = Daemon(
             *(directory, self.proxy.url, self.netifyd.url, self.twin.url),
             devices={"max": MAX_DEVICES},
+            calendar={"timezone": "UTC"},
             **self.alerts.settings,
         )
+        self.daemon.program = [str(Path(__file__).with_name("short_steps.py"))]
 
     def begin(self) -> None:
         """Start Redis, on a disk of its own where that can be, and the agent."""
@@ -185,9 +191,13 @@ class World:
         log = self.daemon.log.read_text(errors="replace") if self.daemon.log.is_file() else ""
         if "Traceback" in log and not self.noisy:
             wrong.append("a traceback in the log:\n" + log[log.index("Traceback") :][:2000])
+        devices = client.zrange(Keys("gw1").devices, 0, -1)
+        answers = ask(self.daemon, self.chance.sample(devices, min(8, len(devices))))
         if self.daemon.stop() != 0:
             wrong.append(f"the last stop ended with exit code {self.daemon.exited()}")
-        return wrong
+        history = History(client)
+        self.buckets = history.closed
+        return wrong + history.check() + history.check_answers(answers)
 
     def _flows(self) -> list[dict[str, Any]]:
         """All flows that the API lists."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import hostile
 import pytest
-from gateway import ALERTS, GROUPS, Gateway, need
+from gateway import ALERTS, GROUPS, PLANS, Gateway, need
 from prometheus import Prometheus, config_for
 from support import Daemon, RedisServer, StandIn, certificate, eventually, framed, short_directory
 
@@ -23,7 +23,8 @@ def gateway() -> Iterator[Gateway]:
         redis = RedisServer(path)
         redis.start()
         metrics = {"devices": 8, "applications": 10}
-        gateway = Gateway(path, redis, devices=12, metrics=metrics, groups=GROUPS, alerts=ALERTS)
+        settings = {"groups": GROUPS, "alerts": ALERTS, "plans": PLANS}
+        gateway = Gateway(path, redis, devices=12, metrics=metrics, **settings)
         try:
             gateway.start()
             yield gateway

@@ -25,6 +25,11 @@ _STATUS_S = 5.0
 
 #: Conformance needs a group: without one, OpenAPI says that `group` has no valid value.
 ALERTS = {"busy": {"kind": "rate", "above": "900 Gbit/s"}}  # has a metric, but never fires
+PLANS = {  # they are never used up; one of them has a forecast at any time but for an hour on some Mondays
+    "today": {"limit": "900 PB", "per": "day", "warn_at": []},
+    "uplink": {"limit": "900 PB", "per": "month"},
+    "each": {"limit": "900 PB", "per": "week", "device": "each", "warn_at": {"90%": "info"}},
+}
 GROUPS = {"guests": ["guest-*"]}
 
 

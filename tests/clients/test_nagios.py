@@ -18,7 +18,7 @@ from netify_agent import __version__
 
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 # Monitoring Plugins guidelines: 'label'=value[UOM];[warn];[crit];[min];[max]
-PERFDATA = re.compile(r"[a-z_]+=[0-9.]+(s|ms|B|c|);([0-9@~:.]*);([0-9@~:.]*);0")
+PERFDATA = re.compile(r"[A-Za-z0-9._-]+=[0-9.]+(s|ms|B|c|%|);([0-9@~:.]*);([0-9@~:.]*);0")
 
 
 def check(base: str, *words: str) -> tuple[int, str]:
@@ -173,6 +173,32 @@ def test_alerts_have_the_state_of_their_severity(daemon: Daemon, netifyd: StandI
     assert check(daemon.base, "-m", "alerts", "--alert", "none") == (OK, silent)
 
 
+def test_plans_have_the_state_of_their_thresholds(daemon: Daemon, netifyd: StandIn) -> None:
+    daemon.settings["plans"] = {
+        "uplink": {"limit": "2 kB", "per": "month", "warn_at": {"75%": "info", "90%": "warning"}},
+        "each": {"limit": "1 kB", "per": "day", "device": "each"},
+    }
+    daemon.write_config()
+    daemon.start()
+    netifyd.accept()
+    source, device = Netifyd(), "02:00:00:00:00:0a"
+    told = [source.flow("a" * 40, device), source.stats("a" * 40, 600, 900)]
+    netifyd.send(framed(*(json.dumps(record).encode() + b"\n" for record in told)))
+    eventually(lambda: check(daemon.base, "-m", "plans")[0] == CRITICAL, "the device passed its limit")
+    line = check(daemon.base, "-m", "plans")[1]
+    assert line.startswith(f"NETIFY CRITICAL - each ({device}): 150.0% of 1 kB a day used")
+    assert "; uplink: 75.0% of 2 kB a month used" in line
+    assert line.endswith("| each=150%;;;0 uplink=75%;;;0")
+    assert check(daemon.base, "-m", "plans", "--plan", "uplink")[0] == OK
+    assert check(daemon.base, "-m", "plans", "--plan", "uplink", "-w", "70")[0] == WARNING
+    assert check(daemon.base, "-m", "plans", "--plan", "uplink", "-w", "70", "-c", "74.9")[0] == CRITICAL
+    assert check(daemon.base, "-m", "plans", "--device", device.upper().replace(":", "-"))[0] == CRITICAL
+    unused = (OK, "NETIFY OK - no plan is used")
+    assert check(daemon.base, "-m", "plans", "--device", "02:00:00:00:00:0b") == unused
+    code, line = check(daemon.base, "-m", "plans", "--plan", "other", "--device", device)
+    assert (code, "no plan 'other' in the configuration" in line) == (UNKNOWN, True)
+
+
 # --- invalid arguments and answers ----------------------------------------------------------------------
 
 
@@ -185,8 +211,9 @@ def test_alerts_have_the_state_of_their_severity(daemon: Daemon, netifyd: StandI
         (["-w", "@"], "--warning: '@' is not a range"),
         (["-w", "1,2"], "--warning: '1,2' is not a range"),
         (["-m", "rate", "-c", "1,2,3"], "--critical: '1,2,3': expected a range, or two"),
-        (["-m", "rats"], "--mode: 'rats' is not one of ready, rate, traffic, device, alerts"),
+        (["-m", "rats"], "--mode: 'rats' is not one of ready, rate, traffic, device, alerts, plans"),
         (["--alert", "x"], "--alert: not for --mode ready"),
+        (["--plan", "x"], "--plan: not for --mode ready"),
         (["-m", "alerts", "-w", "1"], "--warning and --critical: not for --mode alerts"),
         (["-m", "device"], "--device: needed for --mode device"),
         (["--device", "02:00:00:00:00:01"], "--device: not for --mode ready"),

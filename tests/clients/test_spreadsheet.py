@@ -120,6 +120,7 @@ TABLES = [
     ("/protocols", "protocols", None, ()),
     ("/categories", "categories", None, ()),
     ("/history", "buckets", None, ()),
+    ("/usage?fields=key,name,bytes_up,bytes_down,local_up,local_down,share", "usage", None, ()),
 ]
 
 
@@ -134,7 +135,7 @@ def test_every_cell_is_what_json_says(
     def steady() -> bool:
         """Whether names and vendors were the same before and after the download."""
         documents.append(idle_gateway.get(path))
-        download(f"{idle_gateway.base}{path}?format=csv{rows}", tmp_path)
+        download(f"{idle_gateway.base}{path}{'&' if '?' in path else '?'}format=csv{rows}", tmp_path)
         documents.append(idle_gateway.get(path))
         return bool(documents[-2] == documents[-1])
 

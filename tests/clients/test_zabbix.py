@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 import zabbix
-from gateway import CONTRIB, Gateway, output
+from gateway import CONTRIB, PLANS, Gateway, output
 from support import Daemon, RedisServer, StandIn, eventually, framed, short_directory
 from zabbix import Zabbix
 
@@ -112,13 +112,19 @@ def test_zabbix_collects_the_values_of_the_api(gateway: Gateway, server: Zabbix)
 
     discovered = gateway.get("/")["devices"][: gateway.daemon.settings["metrics"]["devices"]]
     devices = {device["mac"] or device["ip"]: device for device in discovered}
+    severities = {"busy": "2", "each 90%": "1", "uplink 75%": "2", "uplink 90%": "2", "uplink 100%": "4"}
+    count = len(template()["items"]) + 4 * len(devices) + 3 * len(PLANS) + len(severities)
 
     def waiting() -> list[str]:
-        """Keys of items without a value, or a note that devices are not discovered yet."""
+        """Keys of items without a value, or a note that not all are discovered yet."""
         found = items()
-        if len(found) < len(template()["items"]) + 4 * len(devices):
-            return ["devices"]
-        return [key for key, item in found.items() if item["history"] != "0" and item["lastclock"] == "0"]
+        if len(found) < count:
+            return ["discovery"]
+        return [
+            key
+            for key, item in found.items()
+            if item["history"] != "0" and item["lastclock"] == "0" and "forecast" not in key
+        ]
 
     try:
         eventually(lambda: not waiting(), "every item has a value")
@@ -135,7 +141,17 @@ def test_zabbix_collects_the_values_of_the_api(gateway: Gateway, server: Zabbix)
         for name, device in devices.items():
             value = int(found[f"netify.device.bytes[{name},{way}]"]["lastvalue"])
             assert value == device[f"bytes_{way}"]
+    assert len(found) == count
+    plans = gateway.get("/plans")["plans"]
+    for name in PLANS:
+        used = max(row["used"] for row in plans if row["plan"] == name)
+        assert int(found[f"netify.plan.used[{name}]"]["lastvalue"]) == used
+        assert int(found[f"netify.plan.limit[{name}]"]["lastvalue"]) == 9 * 10**17
+    assert any(int(item["lastvalue"]) for key, item in found.items() if "plan.forecast" in key)
     assert set(triggers(server, host).values()) == {"0"}
+    asked = {"hostids": host, "output": ["description", "priority"]}
+    priorities = {one["description"]: one["priority"] for one in server.call("trigger.get", asked)}
+    assert {name: priorities[f"Alert {name} of netify-agent"] for name in severities} == severities
 
 
 def test_outages_of_netifyd_and_redis_are_problems(

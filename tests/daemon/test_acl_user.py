@@ -23,16 +23,17 @@ def test_the_user_suffices_for_every_route_alert_and_command(
     url = redis_server.url.replace("unix://", "unix://netify-agent-gw1:s3cr3t@")
     daemon.settings["redis"] = {"url": url}
     daemon.settings["alerts"] = {"new": {"kind": "new_device", "resolve_after": "1h", "learn": "0s"}}
+    daemon.settings["plans"] = {"each": {"limit": "1 kB", "per": "month", "device": "each"}}
     daemon.write_config()
     daemon.start()
     account(netifyd, daemon)
     daemon.flushed()
-    eventually(lambda: daemon.get("/alerts")[1]["total"], "the alert fires")
+    eventually(lambda: daemon.get("/alerts")[1]["total"] == 4, "the alert and three thresholds fire")
 
     paths = daemon.get("/openapi.json")[1]["paths"]
     assert len(paths) > 15
     for path in paths:
-        address = daemon.base + path.format(device=DEVICE, tag="netify.netflix")
+        address = daemon.base + path.format(device=DEVICE, tag="netify.netflix", plan="each")
         with urllib.request.urlopen(address, timeout=WAIT_S) as answer:
             assert answer.status == 200, path
 

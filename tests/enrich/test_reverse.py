@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from netify_agent.enrich import reverse
 from netify_agent.enrich.reverse import FAILURE_TTL, NAME_TTL, ReverseNames, reverse_name
 
 IP = "192.168.1.2"
@@ -162,3 +163,16 @@ def test_lookups_are_kept_short_where_they_are_wanted(
         check=True,
     )
     assert output.stdout.strip() == expected
+
+
+def test_without_memory_for_a_thread_the_lookup_is_made_later(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(body: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reverse, "start_thread", fails)
+        assert not resolver.cache.start(IP)
+    assert not resolver.cache.is_busy()
+    assert resolver.cache.start(IP)

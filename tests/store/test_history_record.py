@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -28,10 +29,19 @@ SHARES = st.builds(Share, COUNTS, COUNTS, COUNTS, COUNTS).filter(any)
 VOLUMES = st.builds(Volume, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
 STARTS = st.integers(1_700_000_000, 1_900_000_000)
 RECORDS = st.builds(Record, STARTS, VOLUMES, st.dictionaries(st.integers(0, 5000), SHARES, max_size=12))
-LISTS = st.lists(RECORDS, max_size=8)
+SHARED_OUT = RECORDS.map(lambda record: shared_out(record))  # its applications have all of its bytes
+LISTS = st.lists(st.one_of(RECORDS, SHARED_OUT), max_size=8)
 ORIGIN = 1_800_000_000
 KEEP_S = {300: 2 * DAY_S, HOUR_S: 31 * DAY_S, DAY_S: 400 * DAY_S, MONTH_S: 5 * 365 * DAY_S}
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe", "America/St_Johns")
+
+
+def shared_out(record: Record) -> Record:
+    """A record whose volume is the sum of its applications."""
+    up, down, local_up, local_down = (
+        sum(column) for column in zip(*record.applications.values(), Share(), strict=True)
+    )
+    return replace(record, volume=Volume(up, down, *record.volume[2:4], local_up, local_down))
 
 
 @given(LISTS, LISTS)
@@ -53,7 +63,16 @@ def test_two_chunks_one_after_the_other_are_a_chunk(one: list[Record], other: li
     assert twice.fresh == other * 2
 
 
-@given(RECORDS, st.data())
+def test_bytes_of_the_last_application_are_the_rest_of_the_total() -> None:
+    shares = {1: Share(20_000, 30_000), 2: Share(40_000, 50_000), 3: Share(2_000_000, 2_000_001)}
+    rest = Record(ORIGIN, Volume(2_060_000, 2_080_001, 1, 1), shares)
+    more = replace(rest, volume=Volume(2_060_001, 2_080_001, 1, 1))
+    assert len(encode(more, ORIGIN)) - len(encode(rest, ORIGIN)) == 2 * 3
+    assert decode(encode(rest, ORIGIN), ORIGIN).fresh == [rest]
+    assert decode(encode(more, ORIGIN), ORIGIN).fresh == [more]
+
+
+@given(st.one_of(RECORDS, SHARED_OUT), st.data())
 def test_a_chunk_that_is_cut_off_is_damaged(record: Record, data: st.DataObject) -> None:
     for packed in (encode(record, ORIGIN), encode_summed([record], ORIGIN)):
         cut = data.draw(st.integers(1, len(packed) - 1))

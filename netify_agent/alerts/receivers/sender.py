@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from netify_agent.alerts.alert import Alert, Notification
+from netify_agent.threads import start_thread
 
 CONNECT_S = 5.0  # to connect to one address, and for each step of a conversation
 SEND_S = 15.0  # for a whole conversation
@@ -90,9 +91,8 @@ def time_limit(connected: Callable[[], socket.socket | None], stop: threading.Ev
                     shut_down(found)
                     return
 
-    watcher = threading.Thread(target=watch, name="notify watch", daemon=True)
     try:
-        watcher.start()
+        start_thread(watch)
     except (RuntimeError, MemoryError) as error:  # sent later: the accounting must not end for it
         raise NotSent(f"no conversation without a time limit: {reason_of(error)}") from error
     try:
