@@ -46,9 +46,9 @@ class Gateway:
         self.sequence = 0
         self.start(zone)
 
-    def start(self, zone: str, keep_s: dict[int, int] = KEEP_S) -> None:
-        """Start another agent, with a calendar of ``zone``. ``keep_s``: its steps, and how long they are kept."""
-        self.steps = HistorySteps(keep_s, calendar(zone))
+    def start(self, zone: str) -> None:
+        """Start another agent, with a calendar of ``zone``."""
+        self.steps = HistorySteps(KEEP_S, calendar(zone))
         limits = HistoryLimits(migration_s=0)  # one device in each flush
         self.writer = StoreWriter(self.written, "gw1", self.steps, AGE // 1000, history_limits=limits)
         self.sequence = self.writer.claim().sequence
@@ -382,21 +382,3 @@ def test_a_chunk_expires_once_it_is_summed_up_however_wrong_the_clock_is(redis_u
                 assert length - 600 <= ttl <= length + KEEP_S[step], key
                 expiring += 1
         assert expiring > 100
-
-
-def test_a_step_that_the_configuration_adds_is_not_read_before_it_is_complete(redis_url: str) -> None:
-    """Before the first flush, Redis does not say that the new step lacks what came before."""
-    gateway = Gateway(redis_url)
-    gateway.start("UTC", {step: keep_s for step, keep_s in KEEP_S.items() if step != MONTH_S})
-    for number in range(60):
-        gateway.flush(BEGIN + number * HOUR_S, (LAPTOP, NETFLIX, 1, 1000))
-    gateway.start("UTC")
-    month = gateway.steps.calendar.month(BEGIN)
-
-    def moved() -> Volume:
-        return gateway.reader.volumes([GATEWAY], *month).volumes[GATEWAY]
-
-    expected = Volume(60, 60_000)
-    assert moved()[:2] == expected[:2]
-    gateway.flush(BEGIN + 60 * HOUR_S, (LAPTOP, NETFLIX, 1, 1000))
-    assert moved()[:2] == (61, 61_000)
