@@ -157,7 +157,7 @@ def office() -> Iterator[Daemon]:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Daemon]:
-    """A home with a month of history, live traffic, groups, plans and alerts: two are active, one is resolved.
+    """A home with a month of history, live traffic, groups, plans and alerts: two active, one resolved.
 
     The receiver ``phone`` takes notifications, the receiver ``away`` refuses connections.
     """
