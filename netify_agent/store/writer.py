@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
@@ -91,6 +91,8 @@ class StoreWriter:
         self._part = part
         self.retention = Retention(client, self._keys, forget_after_s, max_devices, retention_limits)
         self._window = RateWindow()
+        # Rows of the latest flush, by device: Redis is known to hold when they were first seen.
+        self._first_seen: dict[str, Mapping[str, int]] = {}
         self._moving: set[str] = set()  # devices that have a rate since the last flush
         self._dropped: list[str] = []  # devices dropped by the last flush
         self._sent = Sent(0, b"")  # the latest flush
@@ -167,10 +169,12 @@ class StoreWriter:
             work = self._history.read(pipe, clock, flush.batch.bucket, flush.elapsed_ms, due.devices)
             surplus_ips = surplus(self._client, self._keys, changed)
             with Transaction(pipe.connection) as transaction:
-                self._queue(transaction, flush, summary, clock, due, before, surplus_ips, work)
+                first_seen = self._queue(transaction, flush, summary, clock, due, before, surplus_ips, work)
+                self._first_seen = {}  # until Redis has answered
                 self._sent = transaction.commit()
                 refused = [f"{name} of {key} ({why})" for name, key, why in transaction.refused()]
         _check_refused(flush.sequence, refused)
+        self._first_seen = first_seen
         due.log(self._dropped)
         return self._sent
 
@@ -194,6 +198,8 @@ class StoreWriter:
                 }
                 self._now_ms = milliseconds(*pipe.time())
                 stored, schema, writer = int(found.get("seq", 0)), found.get("schema"), found.get("writer")
+                if writer != self.lease.writer or stored < sequence - 1:
+                    self._first_seen = {}  # this is not what the latest flush left
                 if writer not in (self.lease.writer, self._replaced, None):
                     self.lease.check_lost(found, self._now_ms, self._gateway)
                     self._replaced = writer  # Redis was restored to the state of an earlier agent
@@ -254,13 +260,15 @@ class StoreWriter:
         before: Before,
         surplus_ips: dict[str, list[str]],
         work: Work,
-    ) -> None:
+    ) -> dict[str, Mapping[str, int]]:
+        """Queue all commands; returns the rows that will have their first moment, by device."""
         batch = flush.batch
         self._queue_meta(pipe, flush, clock)
         self.retention.queue_corrections(pipe, due, clock)
         self._history.queue(pipe, work)
         self._window.begin(flush.sequence, flush.elapsed_ms)
         rates: dict[str, str] = {}
+        first_seen: dict[str, Mapping[str, int]] = {}
         for change in summary.changes():
             due.note(change.name, change.lasting)
             self._queue_totals(pipe, change)
@@ -271,6 +279,7 @@ class StoreWriter:
             if self._part is not None:
                 self._part.add(change)
             rates[change.name] = self._window.add(change.name, change.fresh)
+            first_seen[change.name] = change.first_seen
         rates = self._queue_rates(pipe, rates)
         pipe.grow(self._keys.unattributed, "", summary.unattributed)
         pipe.grow(self._keys.mirrored, "", summary.mirrored)
@@ -291,6 +300,9 @@ class StoreWriter:
         self.growth.update((device, due.shrinkage(device)) for device in self._dropped)
         if self._part is not None:
             self._part.queue(pipe, FlushFacts(flush, summary.devices, rates, self._dropped))
+        for device in self._dropped:
+            first_seen.pop(device, None)
+        return first_seen
 
     def _queue_meta(self, pipe: Transaction, flush: Flush, clock: WallClock) -> None:
         meta: dict[str, str | int] = {
@@ -310,7 +322,10 @@ class StoreWriter:
         applications = self._keys.applications(name)
         for tag, sums in tally.applications.items():
             pipe.grow(applications, ":" + tag, sums)
+        known = self._first_seen.get(name, {})
         for tag, first in change.first_seen.items():
+            if tag in known:
+                continue
             pipe.hsetnx(applications, f"{FIRST_SEEN}:{tag}", first)
         if change.last_seen:
             pipe.hset(

@@ -19,6 +19,7 @@ from netify_agent.api.period_usage import BESIDE
 from netify_agent.config.calendar import DAY_S, MONTH_S, WEEK_S, Period
 from netify_agent.config.settings import CalendarSettings
 from netify_agent.config.types import DEFAULT_HISTORY
+from netify_agent.store.forget_requests import ForgetRequests
 
 BEGIN = 1_772_000_000  # 25 February 2026
 DAYS = 70
@@ -184,6 +185,65 @@ def check(known: Known, query: str, period: Period) -> None:
         whole = period.end == known.calendar.day(period.end).start or period.end > known.last
         for name in ("bytes_up", "bytes_down") if whole else ():
             assert sum(bucket[name] for bucket in buckets) == total[name]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kathmandu"])
+def test_sums_stay_those_of_the_history(shared_redis: RedisServer, zone: str) -> None:
+    """While flows are reclassified and devices are forgotten, and with the bucket that is open."""
+    chance, settings = random.Random(zone), {"calendar": CalendarSettings(zone), "history": DEFAULT_HISTORY}
+    with emptied(shared_redis.url, "gw-sums", **settings) as scene, served(scene):
+        book, said, calendar = scene.book, scene.book.netifyd, scene.calendar.calendar
+        requests = ForgetRequests(book.client, "gw-sums")
+        at, known, forgotten = BEGIN, list[str](), 0
+        for number in range(160):
+            at += chance.choice([70, 300, 1800, 4000])
+            book.bucket = book.history.steps.bucket(at)
+            known += [f"flow-{number}"]
+            records = []
+            for flow in chance.sample(known, min(len(known), 4)):
+                if flow == known[-1] or chance.random() < 0.4:  # it is another device's or application's now
+                    device = chance.choice([LAPTOP, PHONE, TUNNEL])
+                    peer = TO_PHONE if device == LAPTOP and chance.random() < 0.3 else {}
+                    records.append(said.flow(flow, device, chance.choice([NETFLIX, YOUTUBE]), **peer))
+                records.append(said.stats(flow, chance.randrange(1 << 20), chance.randrange(1 << 30)))
+            devices = [row.name for row in book.reader.snapshot().devices] if number else []
+            if devices and chance.random() < 0.05:
+                requests.add(chance.choice(devices))
+                forgotten += 1
+            book.flush(*records, at_ms=at * 1000, elapsed_ms=100_000)
+            if number % 20 == 19:
+                since = calendar.period(3600, chance.randrange(BEGIN, at)).start
+                until = calendar.period(3600, chance.randrange(since, at)).end
+                check_sums(scene, f"from={since}&to={until}", f"from={since}&to={until - 1}")
+                check_sums(scene, f"from={since}", f"from={since}")
+        assert forgotten > 3
+
+
+def check_sums(scene: Scene, query: str, of_history: str) -> None:
+    """`/usage` of a period has the sums of the hours that `/history` shows, and they add up."""
+    get = scene.get
+    by_device, by_application = (get(f"/usage?by={by}&{query}") for by in ("device", "application"))
+    hours = f"history?resolution=1h&applications=true&{of_history}"
+    gateway = get(f"/{hours}")["buckets"]
+    applications: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for bucket in gateway:
+        for part in bucket["applications"]:
+            applications[part["tag"]][0] += part["bytes_up"]
+            applications[part["tag"]][1] += part["bytes_down"]
+    assert {row["key"]: [row["bytes_up"], row["bytes_down"]] for row in by_application["usage"]} == {
+        tag: sums for tag, sums in applications.items() if any(sums)
+    }
+    rows = {row["key"]: row for row in by_device["usage"]}
+    for device in [row["mac"] or row["ip"] for row in get("/")["devices"]]:
+        buckets = get(f"/{device}/{hours}")["buckets"]
+        for name in COUNTED[:2]:
+            assert sum(bucket[name] for bucket in buckets) == rows.get(device, zero())[name]
+    for name in COUNTED[:2]:
+        assert sum(bucket[name] for bucket in gateway) == by_device["totals"][name]
+    for name in COUNTED:
+        parts = sum(row[name] for row in rows.values())
+        beside = by_device["unattributed"][name] + by_device["forgotten"][name] - by_device["local"][name]
+        assert parts + beside == by_device["totals"][name]
 
 
 MONTH = "period=month&at=2026-03-20T12:00:00Z"

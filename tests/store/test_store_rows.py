@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+import redis
 from store_book import (
     LAPTOP,
     NETFLIX,
@@ -19,8 +21,11 @@ from store_book import (
 from support import RedisServer
 
 from netify_agent.accounting.batch import MAX_IPV4, MAX_IPV6
-from netify_agent.store.client import connect
+from netify_agent.store.client import StoreError, connect
+from netify_agent.store.flush import Rewound
+from netify_agent.store.forget_requests import ForgetRequests
 from netify_agent.store.layout import Keys
+from netify_agent.store.transaction import Transaction
 
 # -- rows that move, rates, retention --------------------------------------------------------------
 
@@ -95,6 +100,64 @@ def test_first_and_last_seen_span_all_rows_in_any_order(book: Book) -> None:
     row = found.device
     assert (row.first_seen, row.last_seen) == (1000, 9000)
     assert (row.applications[NETFLIX].first_seen, row.applications[NETFLIX].last_seen) == (1000, 9000)
+
+
+def times_written(book: Book) -> int:
+    """How many times Redis was asked to store when something was first seen."""
+    stats: dict[str, Any] = book.client.info("commandstats")
+    return int(stats.get("cmdstat_hsetnx", {"calls": 0})["calls"])
+
+
+def test_when_a_row_was_first_seen_is_not_sent_again_with_the_next_flush(book: Book) -> None:
+    said, sent = book.netifyd, []
+    for records in (
+        (said.flow("a"), said.stats("a", 1, 2)),
+        (said.stats("a", 1, 2),),
+        (said.flow("b", application=YOUTUBE), said.stats("a", 1, 2), said.stats("b", 1, 2)),
+    ):
+        before = times_written(book)
+        book.flush(*records)
+        sent.append(times_written(book) - before)
+    assert sent == [3, 1, 3]  # the device itself; Netflix at device and gateway; YouTube at both
+
+
+@pytest.mark.parametrize("lost", ["device", "store"])
+def test_rows_that_are_gone_get_the_time_of_what_comes_next(book: Book, lost: str) -> None:
+    said = book.netifyd
+    book.flush(said.flow("a"), said.stats("a", 1, 2))
+    book.flush(said.stats("a", 1, 2))
+    if lost == "device":
+        ForgetRequests(book.client, "gw1").add(LAPTOP)
+        book.flush(said.stats("a", 1, 2))
+        book.flush(said.stats("a", 1, 2))
+    else:
+        book.client.flushall()
+        with pytest.raises(Rewound):
+            book.flush(said.stats("a", 1, 2))
+        book.sequence = 0
+        book.flush(said.stats("a", 1, 2))
+    found = book.reader.device(LAPTOP)
+    assert found is not None
+    assert found.device.applications[NETFLIX].first_seen is not None
+
+
+def test_the_time_is_sent_again_if_the_reply_of_a_flush_was_lost(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = book.netifyd
+    book.flush(said.flow("a"), said.stats("a", 1, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(Transaction, "commit", lost_reply)
+        with pytest.raises(StoreError):
+            book.flush(said.stats("a", 1, 2))
+    book.sequence -= 1
+    before = times_written(book)
+    book.flush(said.stats("a", 1, 2))
+    assert times_written(book) - before == 3
+
+
+def lost_reply(transaction: Transaction) -> None:
+    raise redis.ConnectionError("nothing was sent")
 
 
 def test_a_description_of_a_device_without_traffic_is_kept(book: Book) -> None:
