@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ from netify_agent.store.open_bucket import shares_of, volume_of
 from netify_agent.store.query import FlushStamp, Query, Result, retry_when_flushed
 
 log = logging.getLogger(__name__)
+NEVER = sys.maxsize  # after every moment
 
 
 class Bucket(NamedTuple):
@@ -213,10 +215,21 @@ class HistoryReader:
         return _State(
             stamp,
             [(step, start) for step, start in json.loads(due or "[]")],
-            {int(step): start for step, start in json.loads(since or "{}").items()},
+            self._complete(json.loads(since) if since else None),
             unmigrated.value,
             {int(number): name for name, number in numbers.value.items()} if numbers else {},
         )
+
+    def _complete(self, stored: Mapping[str, int] | None) -> dict[int, int]:
+        """From when on each step has records of everything.
+
+        A step that only the configuration has is not complete before the first flush.
+
+        :param stored: what the writer noted; None: nothing yet.
+        """
+        if stored is None:
+            return {}
+        return {step: stored.get(str(step), NEVER) for step in self.steps.all}
 
     def _plan(self, state: _State, since: int, until: int) -> list[Piece]:
         return plan(self.steps, state.complete, since, until, state.flush.at_ms // 1000)

@@ -38,17 +38,19 @@ def calendar(zone: str) -> Calendar:
 class Gateway:
     """A store that is written flush by flush, and what was written."""
 
-    def __init__(self, url: str, zone: str = "UTC", through: str | None = None) -> None:
-        """``through``: the agents write by this URL."""
+    def __init__(
+        self, url: str, zone: str = "UTC", through: str | None = None, keep_s: dict[int, int] = KEEP_S
+    ) -> None:
+        """``through``: the agents write by this URL. ``keep_s``: as for :meth:`start`."""
         self.client = connect(url, None)
         self.written = connect(through or url, None)
         self.moved: Moved = []
         self.sequence = 0
-        self.start(zone)
+        self.start(zone, keep_s)
 
-    def start(self, zone: str) -> None:
-        """Start another agent, with a calendar of ``zone``."""
-        self.steps = HistorySteps(KEEP_S, calendar(zone))
+    def start(self, zone: str, keep_s: dict[int, int] = KEEP_S) -> None:
+        """Start another agent, with a calendar of ``zone``. ``keep_s``: how long each step is kept."""
+        self.steps = HistorySteps(keep_s, calendar(zone))
         limits = HistoryLimits(migration_s=0)  # one device in each flush
         self.writer = StoreWriter(self.written, "gw1", self.steps, AGE // 1000, history_limits=limits)
         self.sequence = self.writer.claim().sequence
@@ -382,3 +384,16 @@ def test_a_chunk_expires_once_it_is_summed_up_however_wrong_the_clock_is(redis_u
                 assert length - 600 <= ttl <= length + KEEP_S[step], key
                 expiring += 1
         assert expiring > 100
+
+
+def test_a_step_that_the_configuration_adds_is_not_read_before_it_is_complete(redis_url: str) -> None:
+    """Before the first flush, Redis does not say that the new step lacks what came before."""
+    gateway = Gateway(redis_url, keep_s={step: kept for step, kept in KEEP_S.items() if step != MONTH_S})
+    month = gateway.steps.calendar.month(1_794_000_000)  # November: a chunk of days begins within it
+    end = month.start + 29 * DAY_S
+    for at in range(month.start - 3 * DAY_S, end, 6 * HOUR_S):
+        gateway.flush(at, (LAPTOP, NETFLIX, 1, 1000))
+    gateway.start("UTC")
+    assert gateway.reader.volumes([GATEWAY], *month).volumes[GATEWAY][:2] == (116, 116_000)
+    gateway.flush(end, (LAPTOP, NETFLIX, 1, 1000))
+    assert gateway.reader.volumes([GATEWAY], *month).volumes[GATEWAY][:2] == (117, 117_000)

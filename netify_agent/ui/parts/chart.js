@@ -257,7 +257,7 @@ export class Chart {
   /** Draw the level at `y`, with its label. */
   drawLevel(y) {
     this.svg.append(s('line', { class: 'level', x1: LEFT, x2: this.width, y1: y, y2: y }),
-      s('text', { class: 'level-label', x: this.width, y: Math.max(y - 4, 11) }, this.level.label));
+      s('text', { class: 'level-label', x: this.width, y: y + 14 }, this.level.label));
   }
 
   /** Hatch the steps without data. */

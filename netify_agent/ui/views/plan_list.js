@@ -56,7 +56,7 @@ function levelOf({ used, limit, forecast }) {
 }
 
 function outlookText({ share, left, elapsed, forecast }) {
-  const percent = (part) => `${Math.floor(100 * part)}%`;
+  const percent = (part) => (part > 0 && part < 0.01 ? '< 1%' : `${Math.floor(100 * part)}%`);
   return [
     `${percent(share)} used, ${percent(elapsed)} of the period over`,
     left < 0 ? `${bytes(-left)} above the limit` : `${bytes(left)} left`,
