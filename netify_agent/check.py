@@ -12,10 +12,12 @@ from netify_agent.alerts.alert import Alert
 from netify_agent.alerts.receivers import sender_of
 from netify_agent.api.http.tls import server_context
 from netify_agent.config.settings import ConfigError, Endpoint, Settings
+from netify_agent.daemon.forwarding import new_forwarder
 from netify_agent.netifyd import advice
 from netify_agent.netifyd.listener import SILENT_ADVICE, Listener, ListenerLimits
 from netify_agent.store.audit import eviction_warning
 from netify_agent.store.client import StoreError, connect
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.query import store_errors
 from netify_agent.store.reader import StoreReader
 
@@ -31,7 +33,7 @@ def check(path: str | None, settings: Settings) -> int:
     print(f"ok    configuration: {path or 'defaults'}")
     results = [_check_redis(settings)]
     streams = [_check_netifyd(endpoint, settings) for endpoint in settings.netifyd.endpoints]
-    results += [*streams, _check_web(settings), *_check_receivers(settings)]
+    results += [*streams, _check_web(settings), *_check_receivers(settings), _check_fleet(settings)]
     if not all(streams):
         print(advice.to_stream_to_a_socket())
     return 0 if all(results) else 1
@@ -47,6 +49,18 @@ def _check_web(settings: Settings) -> bool:
         return _wrong(error)
     asked = f"{len(tokens)} token{'s' * (len(tokens) != 1)} from {web.tokens_path}" if tokens else "no tokens"
     print(f"ok    web: {web.listen}: {'HTTPS' if context else 'HTTP'}, {asked}")
+    return True
+
+
+def _check_fleet(settings: Settings) -> bool:
+    """Read the token and the CA of the forwarder, as the daemon would. Sends nothing."""
+    if settings.fleet.url is None:
+        return True
+    try:
+        new_forwarder(settings, HistorySteps.of(settings.history, settings.calendar.calendar))
+    except ConfigError as error:
+        return _wrong(error)
+    print(f"ok    fleet: {settings.fleet.url}, not tried")
     return True
 
 

@@ -1,4 +1,4 @@
-"""The console command ``netify-agent``: run, check, forget, notify-test, acl, simulate, version."""
+"""The console command ``netify-agent``: run, check, forget, notify-test, acl, collect, simulate, version."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from netify_agent import __version__
 from netify_agent.api.http.parameters import device_name
 from netify_agent.check import check
+from netify_agent.config.collector import load as load_collector
 from netify_agent.config.settings import ConfigError, Settings, load
 from netify_agent.config.types import LOG_LEVELS, plain_name
 from netify_agent.config.yaml_reader import Expected
 from netify_agent.daemon import journal, runtime
+from netify_agent.daemon.collect import CollectorProcess
 from netify_agent.daemon.supervisor import Supervisor
 from netify_agent.forget import forget
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
 from netify_agent.notify_test import notify_test
 from netify_agent.store.acl import rule
 
+COLLECTOR_CONFIG = "/etc/netify-collector.yaml"
 DEFAULT_CONFIG = "/etc/netify-agent.yaml"
 EX_CONFIG = 78  # sysexits.h: something was found in an unconfigured or misconfigured state
 
@@ -51,6 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--log-level", choices=LOG_LEVELS, help="overrides the file's")
     acl = commands.add_parser("acl", help="print the Redis user that a gateway's agent needs")
     acl.add_argument("name", metavar="NAME", type=_gateway_name, help="the gateway's name")
+    collect = commands.add_parser("collect", help="run the collector of a fleet in the foreground")
+    collect.add_argument(
+        "--config",
+        metavar="FILE",
+        default=COLLECTOR_CONFIG,
+        help=f"configuration (default: {COLLECTOR_CONFIG})",
+    )
     simulate = commands.add_parser("simulate", help="stand in for netifyd")
     if (arguments or sys.argv[1:])[:1] == ["simulate"]:
         # Imported only here: the daemon does not use it, and it would cost memory.
@@ -66,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "acl":
         print(f"ACL SETUSER {rule(options.name)}")
         return 0
+    if options.command == "collect":
+        return _collect(options.config)
     try:
         path, settings = _settings(options.config)
     except ConfigError as error:
@@ -81,6 +93,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: print where
     runtime.prepare()
     return Supervisor(path, settings, options.log_level).run()
+
+
+def _collect(path: str) -> int:
+    """Run the collector. Returns the exit code."""
+    try:
+        settings = load_collector(path)
+        collector = CollectorProcess(path, settings)
+    except ConfigError as error:
+        _print_problems(error)
+        return EX_CONFIG
+    journal.set_up(settings.log_level)
+    faulthandler.enable()
+    return collector.run()
 
 
 def _gateway_name(text: str) -> str:

@@ -85,7 +85,7 @@ class Baseline:
             self._begin_process(self._arrived)
         self._start = self._arrived
 
-    def hear(self, at: int) -> None:
+    def note_time(self, at: int) -> None:
         """Note a flow record of netifyd's time ``at`` (0: unknown): it may be the first that ever arrived."""
         if self._epoch is None and at:
             self._epoch, self._guessed = at, True

@@ -62,7 +62,7 @@ class FlowAccounting:
         if capture != LEFT_OUT:
             description = self._identity.assign(description, table.source)
         first_seen, last_seen = description.first_seen, description.last_seen
-        table.baseline.hear(last_seen)
+        table.baseline.note_time(last_seen)
         if flow is not None and flow.id != name and _is_earlier(flow, description):
             self._builder.counters["records_repeated"] += 1
             return  # an earlier detection of a flow that has been refined under a new digest since
@@ -135,7 +135,7 @@ class FlowAccounting:
             return
         up, down, packets_up, packets_down, total, total_packets, seen = counters
         purge = record["type"] == "flow_purge"
-        table.baseline.hear(seen)
+        table.baseline.note_time(seen)
         if flow is None:
             capture, interface = table.capture_points.place(record.get("interface"), record.get("internal"))
             key = UNDESCRIBED if interface is None else row_key(*UNDESCRIBED[:3], interface)

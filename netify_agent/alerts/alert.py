@@ -28,7 +28,7 @@ class Alert:
     :ivar held_until: end of the quiet hours in which it fired; 0: it fired outside of them.
     :ivar receivers: who is told of it.
     :ivar sent, failed: notifications that were delivered and those that were dropped undelivered, as
-        :func:`told` names them.
+        :func:`notification_name` names them.
     """
 
     id: str
@@ -102,7 +102,7 @@ _TYPES: dict[str, type] = {
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def told(receiver: str, status: str) -> str:
+def notification_name(receiver: str, status: str) -> str:
     """Name a notification of one alert: who is told that it has this status."""
     return f"{receiver}:{status}"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from netify_agent.alerts.alert import Alert, Notification, alert_id, told
+from netify_agent.alerts.alert import Alert, Notification, alert_id, notification_name
 from netify_agent.alerts.clock import RunClock
 from netify_agent.alerts.quiet import quiet_until
 from netify_agent.alerts.rule import Facts, Rule
@@ -291,7 +291,7 @@ class AlertEngine:
         self._state.stored()
         return self._release(self._waiting)
 
-    def settle(self, outcomes: Collection[tuple[str, bool]]) -> None:
+    def take_outcomes(self, outcomes: Collection[tuple[str, bool]]) -> None:
         """These notifications, by name, were delivered (True) or given up (False)."""
         for name, delivered in outcomes:
             notification = self._state.queued.get(name)
@@ -306,7 +306,7 @@ class AlertEngine:
         alert = self._state.alerts.get(notification.alert.id)
         if alert is None:
             return
-        one = told(notification.receiver, notification.alert.status)
+        one = notification_name(notification.receiver, notification.alert.status)
         sent, failed = (*alert.sent, one), (*alert.failed, one)
         alert = replace(alert, sent=sent) if delivered else replace(alert, failed=failed)
         self._state.set_alert(alert)

@@ -62,7 +62,7 @@ class EncodedApplications:
     def _head(self, tag: str, category: int) -> str:
         return encoded(self._documents.application_head(tag, category)).decode()[1:-1]
 
-    def kept(self, known: Known) -> dict[str, Json]:
+    def unchanged(self, known: Known) -> dict[str, Json]:
         """The lists of the devices that are unchanged since their lists were encoded."""
         with self._lock:
             if self._known != known:

@@ -40,10 +40,10 @@ class Period(NamedTuple):
         return (self.start + self.end) // 2
 
 
-def load_zone(name: str) -> tuple[str, tzinfo]:
+def load_zone(name: str, localtime: Path = _LOCALTIME) -> tuple[str, tzinfo]:
     """Load a time zone with its IANA name.
 
-    :param name: an IANA name, or ``local``: that of ``TZ``, else of ``/etc/localtime``, else UTC.
+    :param name: an IANA name, or ``local``: that of ``TZ``, else of ``localtime``, else UTC.
     :raises LookupError: if the system's database has no such zone; the message names it.
     """
     if name != "local":
@@ -51,16 +51,16 @@ def load_zone(name: str) -> tuple[str, tzinfo]:
     wanted = os.environ.get("TZ", "").removeprefix(":")
     if wanted:
         return wanted, _zone(wanted)
-    if not _LOCALTIME.exists():
+    if not localtime.exists():
         return "UTC", timezone.utc
-    _, found, linked = str(_LOCALTIME.resolve()).rpartition("/zoneinfo/")
+    _, found, linked = str(localtime.resolve()).rpartition("/zoneinfo/")
     if found:
         return linked, _zone(linked)
     try:
-        with _LOCALTIME.open("rb") as file:
+        with localtime.open("rb") as file:
             return "local", ZoneInfo.from_file(file, key="local")
     except (ValueError, OSError) as error:
-        raise LookupError(f"a time zone in {_LOCALTIME}: {error}") from None
+        raise LookupError(f"a time zone in {localtime}: {error}") from None
 
 
 def _zone(name: str) -> tzinfo:

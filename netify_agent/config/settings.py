@@ -16,6 +16,7 @@ from netify_agent.config import device_types, redis_url, secrets, types, yaml_re
 from netify_agent.config.alerts import Alerts, read_alerts
 from netify_agent.config.calendar import Calendar, load_zone
 from netify_agent.config.consistency import conflict_of
+from netify_agent.config.fleet import FleetSettings, read_fleet
 from netify_agent.config.notify import Receivers, read_receivers
 from netify_agent.config.plans import Plans, alerts_of, read_plans
 from netify_agent.config.types import Endpoint, Resolution
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigError",
     "DeviceSettings",
     "Endpoint",
+    "FleetSettings",
     "MetricsSettings",
     "NameSettings",
     "NetifydSettings",
@@ -179,7 +181,8 @@ class TlsSettings:
     key: str | None = field(default=None, metadata=reads(_no_path))
 
 
-def _both_or_none(tls: TlsSettings) -> yaml_reader.Conflict | None:
+def both_or_none(tls: TlsSettings) -> yaml_reader.Conflict | None:
+    """Check that a certificate has a key, and a key a certificate."""
     if (tls.certificate is None) == (tls.key is None):
         return None
     given, absent = ("certificate", "key") if tls.key is None else ("key", "certificate")
@@ -201,7 +204,7 @@ class WebSettings:
     hosts: tuple[str, ...] = field(default=(), metadata=reads(yaml_reader.list_of(parsed(types.host_header))))
     allow_unauthenticated: bool = field(default=False, metadata=reads(yaml_reader.boolean))
     tokens_file: str | None = field(default=None, metadata=reads(_no_path))
-    tls: TlsSettings = field(default=TlsSettings(), metadata=reads(section(TlsSettings, _both_or_none)))
+    tls: TlsSettings = field(default=TlsSettings(), metadata=reads(section(TlsSettings, both_or_none)))
     cors_origins: tuple[str, ...] = field(
         default=(), metadata=reads(yaml_reader.list_of(parsed(types.origin)))
     )
@@ -301,7 +304,8 @@ class NameSettings:
     categories: str = field(default="/etc/netify.d/netify-categories.json", metadata=reads(_path))
 
 
-def _consistent_redis(redis: RedisSettings) -> yaml_reader.Conflict | None:
+def consistent_redis(redis: RedisSettings) -> yaml_reader.Conflict | None:
+    """Check for two passwords, and for files of TLS without TLS."""
     url = redis_url.read(redis.url)
     if redis.password_file is not None and url.has_password:
         text = "expected one password, found one in redis.url too"
@@ -342,7 +346,7 @@ class Settings:
         default=NetifydSettings(), metadata=reads(section(NetifydSettings, _safe_sinks))
     )
     redis: RedisSettings = field(
-        default=RedisSettings(), metadata=reads(section(RedisSettings, _consistent_redis))
+        default=RedisSettings(), metadata=reads(section(RedisSettings, consistent_redis))
     )
     web: WebSettings = field(default=WebSettings(), metadata=reads(section(WebSettings, _safe_web)))
     metrics: MetricsSettings = field(default=MetricsSettings(), metadata=reads(section(MetricsSettings)))
@@ -354,6 +358,7 @@ class Settings:
     names: NameSettings = field(default=NameSettings(), metadata=reads(section(NameSettings)))
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, metadata=reads(_groups))
     plans: Plans = field(default_factory=dict, metadata=reads(read_plans))
+    fleet: FleetSettings = field(default=FleetSettings(), metadata=reads(read_fleet))
     alerts: Alerts = field(default_factory=dict, metadata=reads(read_alerts))
     notify: Receivers = field(default_factory=dict, metadata=reads(read_receivers))
 

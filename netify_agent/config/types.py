@@ -174,6 +174,20 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
+def collector_url(text: str) -> str:
+    """Read the URL of a collector: ``https://host[:port][/path]``, or ``http://`` to a loopback address.
+
+    Returns it without a slash at its end. Raises Expected.
+    """
+    match = re.fullmatch(r"(https?)://(\[[^]]*:[^]]*]|[^]:[/?#@]+)(?::([0-9]{1,5}))?((?:/[!-~]*)?)", text)
+    host = host_name(match[2].strip("[]")) if match else ""
+    if not match or not host or not 1 <= int(match[3] or 1) <= 65535 or set("?#") & set(match[4]):
+        raise Expected("an URL such as https://collector.example.net")
+    if match[1] == "http" and not Endpoint("tcp", host=host).is_loopback:
+        raise Expected("an URL that begins with https, as its host is no loopback address")
+    return text.rstrip("/")
+
+
 def weekday(text: str) -> int:
     """Read the English name of a weekday; returns 0 for Monday to 6. Raises Expected."""
     if text.lower() not in WEEKDAYS:

@@ -212,7 +212,7 @@ class Alerting:
             self._engine.configure(settings.watched, settings.notify, settings.calendar.calendar)
             self._meter.configure(settings.plans)
             self._plans = settings.plans
-        self._engine.settle([self._outcomes.popleft() for _ in range(len(self._outcomes))])
+        self._engine.take_outcomes([self._outcomes.popleft() for _ in range(len(self._outcomes))])
 
     def _checks(self) -> dict[str, str | None]:
         """The checks of the agent's health."""

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from netify_agent.accounting.accountant import Accountant
-from netify_agent.config.settings import NetifydSettings
+from netify_agent.accounting.capture_points import CaptureRules
+from netify_agent.config.settings import NetifydSettings, Settings
 from netify_agent.daemon.worker import Body, Worker
 from netify_agent.netifyd.http_sink import HttpSink
 from netify_agent.netifyd.listener import Listener, ListenerStatus
@@ -71,3 +72,9 @@ class Listeners:
         end = time.monotonic() + timeout_s
         for worker in self.workers:
             worker.stop(max(end - time.monotonic(), 0), while_waiting)
+
+
+def capture_rules(settings: Settings) -> CaptureRules:
+    """Which of netifyd's interfaces count."""
+    interfaces = settings.netifyd.interfaces
+    return CaptureRules(interfaces.include, interfaces.exclude)

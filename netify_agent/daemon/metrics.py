@@ -13,6 +13,7 @@ import resource
 from netify_agent import __version__
 from netify_agent.api.exposition import Exposition
 from netify_agent.daemon.status import Status
+from netify_agent.fleet.forwarder import ForwarderStatus
 from netify_agent.netifyd.agent_status import DROPS
 from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.netifyd.records import DROP_REASONS
@@ -26,6 +27,7 @@ def expose(status: Status, out: Exposition, redis_up: bool) -> None:
     _process(status, out)
     _records(status, out)
     _flushes(status, out)
+    _fleet(status.forwarder, out)
     ready = redis_up and not any(status.checks(ask_redis=False).values())
     out.single("netify_agent_ready", "gauge", "Whether /readyz would say ready.", int(ready))
     out.single(
@@ -142,6 +144,31 @@ def _flushes(status: Status, out: Exposition) -> None:
             "gauge",
             "When Redis took the latest flush, since the epoch.",
             writer.last_flush,
+        )
+
+
+def _fleet(forwarder: ForwarderStatus | None, out: Exposition) -> None:
+    """The forwarder to a collector; nothing without one."""
+    if forwarder is None:
+        return
+    for name, help_text, count in (
+        ("fleet_messages", "Messages that the collector applied.", forwarder.messages),
+        ("fleet_failures", "Failed exchanges with the collector.", forwarder.failures),
+        ("fleet_sent_bytes", "Compressed bytes of messages to the collector.", forwarder.bytes_sent),
+    ):
+        out.single(f"netify_agent_{name}_total", "counter", help_text, count)
+    out.single(
+        "netify_agent_fleet_complete",
+        "gauge",
+        "Whether the collector had everything after the latest message.",
+        int(forwarder.complete),
+    )
+    if forwarder.last_sent:
+        out.single(
+            "netify_agent_fleet_last_sent_timestamp_seconds",
+            "gauge",
+            "When the collector applied the latest message, since the epoch.",
+            forwarder.last_sent,
         )
 
 

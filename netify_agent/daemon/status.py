@@ -12,6 +12,7 @@ from netify_agent import __version__
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.api.documents import rfc3339
 from netify_agent.config.settings import Settings
+from netify_agent.fleet.forwarder import ForwarderStatus
 from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.store.client import StoreError
 from netify_agent.store.flusher import FlusherStatus
@@ -34,6 +35,7 @@ class Status:
     :ivar listeners: one for each endpoint.
     :ivar started: start of this process, agent's clock, seconds since the epoch.
     :ivar alerts: returns the number of alerts; :ivar receivers: the state of the receivers of notifications.
+    :ivar forwarder: state of the forwarder to a collector; None if there is none.
     :ivar web_queue: number of requests that wait for a thread; :ivar event_clients: of clients of
         ``/events``.
     """
@@ -46,6 +48,7 @@ class Status:
         self.accountant = accountant
         self.listeners: list[ListenerStatus] = []
         self.started = time.time()
+        self.forwarder: ForwarderStatus | None = None
         self.web_queue: Callable[[], int] = lambda: 0
         self.event_clients: Callable[[], int] = lambda: 0
         self.alerts: Callable[[], dict[str, int]] = lambda: {"configured": 0, "active": 0}
@@ -133,6 +136,8 @@ class Status:
             },
             "alerts": self.alerts(),
             "receivers": self.receivers(),
+            "fleet": self.forwarder
+            and {**vars(self.forwarder), "last_sent": _moment(self.forwarder.last_sent)},
             "web": {"queue": self.web_queue(), "event_clients": self.event_clients()},
         }
 

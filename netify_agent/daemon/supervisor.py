@@ -15,7 +15,6 @@ from ssl import SSLContext
 
 from netify_agent import __version__
 from netify_agent.accounting.accountant import Accountant
-from netify_agent.accounting.capture_points import CaptureRules
 from netify_agent.accounting.device_identity import ByIp
 from netify_agent.api.exposition import Exposition
 from netify_agent.api.flush_log import FlushLog
@@ -26,8 +25,9 @@ from netify_agent.api.http.tls import TLS_LIMIT_S, server_context
 from netify_agent.api.services import Services
 from netify_agent.config.settings import ConfigError, Settings, load
 from netify_agent.daemon.alerting import Alerting
+from netify_agent.daemon.forwarding import new_forwarder
 from netify_agent.daemon.limits import SupervisorLimits
-from netify_agent.daemon.listeners import Listeners
+from netify_agent.daemon.listeners import Listeners, capture_rules
 from netify_agent.daemon.liveness import Liveness
 from netify_agent.daemon.metrics import expose
 from netify_agent.daemon.sd_notify import ServiceManager
@@ -47,9 +47,8 @@ from netify_agent.store.writer import StoreWriter
 log = logging.getLogger(__name__)
 
 EX_STORE_TAKEN = 69  # sysexits.h: EX_UNAVAILABLE; the unit's RestartPreventExitStatus lists it
-#: Settings that a reload can't change, because they determine where the data is stored.
-_FIXED = ("gateway", "redis", "history", "calendar")
-
+#: Settings that a reload can't change, because they determine where the data is stored and sent.
+_FIXED = ("gateway", "redis", "history", "calendar", "fleet")
 _DEFAULT_LIMITS = SupervisorLimits()
 
 
@@ -77,7 +76,7 @@ class Supervisor:
         self._signals = SignalQueue()
         self._lock = threading.Lock()  # guards the accountant
         self._accountant = Accountant(
-            settings.netifyd.max_flows, rules=_capture_rules(settings), max_devices=settings.devices.max
+            settings.netifyd.max_flows, rules=capture_rules(settings), max_devices=settings.devices.max
         )
         self._accountant.identity.by_ip = ByIp(settings.devices.by_ip)
         self._flush_log = FlushLog()
@@ -88,6 +87,7 @@ class Supervisor:
         )
         self._web: list[Worker] = []  # the server, and the TLS relay in front of it
         self._names: Worker | None = None
+        self._forwarding: Worker | None = None
         self._filled: Directory | None = None  # has all devices of the store
         self._watchdog_fed = 0.0  # monotonic clock
 
@@ -114,6 +114,7 @@ class Supervisor:
                 announce=self._flush_log.announce,
             )
             steps = HistorySteps.of(settings.history, settings.calendar.calendar)
+            self._forwarder = new_forwarder(settings, steps)
             self._store = StoreWriter(
                 *(client, settings.gateway, steps),
                 settings.devices.forget_after_s,
@@ -144,6 +145,9 @@ class Supervisor:
             return 1
         self._writing = self._worker("writer", self._writer.run, self._limits.writer_s)
         self._start_names()
+        if self._forwarder is not None:
+            self._status.forwarder = self._forwarder.status
+            self._forwarding = self._worker("fleet", self._forwarder.run, self._limits.fleet_s)
         self._status.listeners = self._listeners.start(settings.netifyd, tokens)
         log.info(
             "netify-agent %s: gateway %s, Redis %s, API on %s",
@@ -199,8 +203,8 @@ class Supervisor:
         self._watchdog_fed = now
 
     def _workers(self) -> list[Worker]:
-        workers = [self._writing, *self._listeners.workers, *self._web, *self._alerting.workers, self._names]
-        return [worker for worker in workers if worker is not None]
+        workers = [self._writing, *self._listeners.workers, *self._web, *self._alerting.workers]
+        return [worker for worker in (*workers, self._names, self._forwarding) if worker is not None]
 
     def _worker(self, name: str, body: Body, limit_s: float) -> Worker:
         return Worker(name, body, self._liveness, limit_s)
@@ -297,6 +301,8 @@ class Supervisor:
         self._manager.stopping()
         self._flush_log.close()
         self._alerting.ask_to_stop()  # what is not delivered is in the store
+        if self._forwarding is not None:
+            self._forwarding.ask_to_stop()  # it may wait for the collector, and has nothing to lose
         self._stop_listeners()
         limits = self._limits
         flushed = self._end(self._writing, FlusherLimits().final_flush_s + limits.slow_flush_s)
@@ -347,7 +353,7 @@ class Supervisor:
         self._directory.max_devices = 2 * new.devices.max
         with self._lock:
             self._accountant.max_flows = new.netifyd.max_flows
-            self._accountant.set_capture_rules(_capture_rules(new))
+            self._accountant.set_capture_rules(capture_rules(new))
             self._accountant.devices.max = new.devices.max
             if new.devices.by_ip != old.devices.by_ip:
                 self._accountant.identity.by_ip = ByIp(new.devices.by_ip)
@@ -392,8 +398,3 @@ class Supervisor:
 def _access_and_tls(settings: Settings) -> tuple[Access, SSLContext | None]:
     """Create the access rules, and the TLS context if configured. Raises ConfigError."""
     return Access(settings.web, settings.web.tokens()), server_context(settings.web.tls)
-
-
-def _capture_rules(settings: Settings) -> CaptureRules:
-    interfaces = settings.netifyd.interfaces
-    return CaptureRules(interfaces.include, interfaces.exclude)

@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 #: Longest piece of a line that is returned at once, in bytes. Lines of the known formats are far shorter.
@@ -20,6 +21,18 @@ MAX_LINE = 64 * 1024
 MAX_JSON = 2 * 1024 * 1024
 
 Stamp = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class FileLimits:
+    """How much of a file of names is used.
+
+    :ivar max_bytes: bytes read. Of a larger lease file that is its end, because ISC dhcpd and Kea append.
+    :ivar max_addresses: addresses kept. One gateway serves fewer.
+    """
+
+    max_bytes: int = 16 * 1024 * 1024
+    max_addresses: int = 50_000
 
 
 def stamp(path: str) -> Stamp | None:

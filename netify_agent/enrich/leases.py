@@ -13,21 +13,19 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar
 
-from netify_agent.enrich.files import Stamp, stamp
+from netify_agent.enrich.files import FileLimits, Stamp, stamp
 from netify_agent.enrich.identifiers import clean_ip
 from netify_agent.enrich.lease_formats import KNOWN, Lease, UnknownFormat, is_kea, kea, read_leases
 from netify_agent.enrich.static_files import read_ethers, read_hosts
 
 log = logging.getLogger(__name__)
 
-#: Addresses kept of one file. One gateway serves fewer.
-MAX_ADDRESSES = 50_000
-
 #: How often files are read that change while they are read. The next refresh reads them again.
 _ATTEMPTS = 2
 
 _Row = TypeVar("_Row")
 
+_DEFAULT_LIMITS = FileLimits()
 _KEA_SUFFIXES = (kea.COMPLETED, kea.PREVIOUS, kea.INPUT)
 
 
@@ -53,7 +51,14 @@ class NameFiles:
     use `names`.
     """
 
-    def __init__(self, *, hosts: Sequence[str], leases: Sequence[str], ethers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        hosts: Sequence[str],
+        leases: Sequence[str],
+        ethers: Sequence[str] = (),
+        limits: FileLimits = _DEFAULT_LIMITS,
+    ) -> None:
         """`hosts` and `ethers` are paths, `leases` are glob patterns. Any of these files may be missing.
 
         The files that Kea's lease file clean-up puts beside a lease file are found without being named.
@@ -62,6 +67,7 @@ class NameFiles:
         self._hosts = tuple(hosts)
         self._ethers = tuple(ethers)
         self._leases = tuple(leases)
+        self._limits = limits
         self._stamps: dict[str, Stamp] = {}
         self._complaints: dict[str, str] = {}
 
@@ -122,11 +128,11 @@ class NameFiles:
             leased = in_file | leased
         hosts: dict[str, str] = {}
         for path in self._hosts:
-            for ip, name in islice(self._rows(path, read_hosts), MAX_ADDRESSES):
+            for ip, name in islice(self._rows(path, read_hosts), self._limits.max_addresses):
                 hosts.setdefault(ip, name)
         fixed: dict[str, str] = {}
         for path in self._ethers:
-            for mac, host in islice(self._rows(path, read_ethers), MAX_ADDRESSES):
+            for mac, host in islice(self._rows(path, read_ethers), self._limits.max_addresses):
                 # An IP address refers to its line in a hosts file.
                 if found := hosts.get(host) if clean_ip(host) else host:
                     fixed.setdefault(mac, found)
@@ -138,7 +144,7 @@ class NameFiles:
         for member in self._journal(path):
             for lease in self._rows(member, read_leases):
                 latest.pop(lease.ip, None)
-                if lease.expires > now and len(latest) < MAX_ADDRESSES:
+                if lease.expires > now and len(latest) < self._limits.max_addresses:
                     latest[lease.ip] = lease
         return list(latest.values())
 
@@ -164,13 +170,13 @@ class NameFiles:
                 return True
         return False
 
-    def _rows(self, path: str, read: Callable[[str], Iterator[_Row]]) -> Iterator[_Row]:
+    def _rows(self, path: str, read: Callable[[str, int], Iterator[_Row]]) -> Iterator[_Row]:
         """The rows of a file, none if it is missing. Errors are logged once."""
         if path not in self._stamps:
             return
         complaint = ""
         try:
-            yield from read(path)
+            yield from read(path, self._limits.max_bytes)
         except OSError as error:
             complaint = f"cannot read {path}: {error.strerror}; names in it are not used"
         except UnknownFormat as error:

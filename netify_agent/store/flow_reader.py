@@ -22,7 +22,7 @@ from netify_agent.store.rows import DeviceRow
 
 MAX_SCANNED = 10_000  # flows of an index that are examined for a combination of filters
 FLOWS_OF_DEVICE = 1_000  # flows of a device that are summed up
-MAX_MERGED = 100  # devices whose indexes are read together for one request
+MAX_MERGED = 100
 
 
 class FlowPosition(NamedTuple):
@@ -127,11 +127,18 @@ class RiskRow:
 class FlowReader:
     """Reads from one gateway's store. Raises :class:`~netify_agent.store.client.StoreError`."""
 
-    def __init__(self, reader: StoreReader, max_scanned: int = MAX_SCANNED) -> None:
-        """``max_scanned``: flows of an index that are examined for a combination of filters."""
+    def __init__(
+        self, reader: StoreReader, max_scanned: int = MAX_SCANNED, max_merged: int = MAX_MERGED
+    ) -> None:
+        """Read nothing yet.
+
+        :param max_scanned: flows of an index that are examined for a combination of filters.
+        :param max_merged: devices whose indexes are read together for one request.
+        """
         self._reader = reader
         self._keys = reader.keys
         self._max_scanned = max_scanned
+        self._max_merged = max_merged
 
     @retry_when_flushed
     def page(self, filters: FlowFilter, limit: int, after: FlowPosition | None = None) -> FlowPage:
@@ -219,7 +226,7 @@ class FlowReader:
     def _indexes(self, filters: FlowFilter, scores: Sequence[int]) -> list[list[_Index]]:
         """The indexes to read, one group for each criterion: every matching flow is in each group.
 
-        The indexes of more than :data:`MAX_MERGED` devices are not read: all flows are searched instead.
+        The indexes of more than ``max_merged`` devices are not read: all flows are searched instead.
 
         :param scores: risk scores that have an index.
         """
@@ -231,7 +238,7 @@ class FlowReader:
             criteria.append([keys.of_application(filters.application)])
         if filters.min_risk:
             criteria.append([keys.of_score(score) for score in scores if score >= filters.min_risk])
-        if filters.devices is not None and len(filters.devices) <= MAX_MERGED:
+        if filters.devices is not None and len(filters.devices) <= self._max_merged:
             criteria.append([keys.of_device(device) for device in sorted(filters.devices)])
         kinds = (True, False) if filters.active is None else (filters.active,)
         return [

@@ -71,7 +71,7 @@ class ChunkChanges:
         """The chunk stays as it is, and expires."""
         self._expiring.append((unit, series))
 
-    def settle(self, unit: Unit, series: str) -> None:
+    def clear_due(self, unit: Unit, series: str) -> None:
         """The series is no longer due in ``unit``, unless it is marked due too."""
         self._no_longer_due[unit].append(series)
 
@@ -96,8 +96,8 @@ class ChunkChanges:
                 self._expire(pipe, unit, key)
         for unit, series in self._expiring:
             self._expire(pipe, unit, keys.chunk(unit, series))
-        for unit, gone in self._no_longer_due.items():
-            pipe.srem(keys.due(unit), *gone)
+        for unit, cleared in self._no_longer_due.items():
+            pipe.srem(keys.due(unit), *cleared)
         for unit, names in self._due.items():
             if names:
                 pipe.sadd(keys.due(unit), *sorted(names))

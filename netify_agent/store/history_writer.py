@@ -262,7 +262,7 @@ class HistoryWriter:
     def _sum_up(self, work: Work, unit: Unit, series: str, data: bytes) -> None:
         """Sum a chunk's fresh records up, and write it again with all its records in one block."""
         changes, (step, chunk) = work.changes, unit
-        changes.settle(unit, series)
+        changes.clear_due(unit, series)
         records = self._decode(work, unit, series, data)
         if records is None:
             changes.expire(unit, series)
@@ -281,7 +281,7 @@ class HistoryWriter:
         """Turn an open bucket into a record."""
         key = self._keys.open_bucket(start, series)
         pipe.delete(key)
-        work.changes.settle((OPEN, start), series)
+        work.changes.clear_due((OPEN, start), series)
         try:
             record = record_of(self.steps.bucket(start), fields, work.numbers)
         except Damaged:
@@ -344,7 +344,7 @@ class HistoryWriter:
             if fresh:
                 changes.mark_due(unit, FORGOTTEN)
         for unit, series in work.left_due:
-            changes.settle(unit, series)
+            changes.clear_due(unit, series)
         work.series.add(FORGOTTEN)
 
     # ----------------------------------------------------------------------------------------------------

@@ -65,6 +65,9 @@ class Keys:
     :ivar alert_state: hash: what the rules of alerts remember, by rule and subject.
     :ivar alert_outbox: hash: notifications that were not delivered yet, by receiver, alert and status.
     :ivar plans: hash: which thresholds of plans are passed, by plan, threshold and whom.
+    :ivar copy: hash, at a collector only: the position of the copy, and when it was received.
+    :ivar copy_settings: hash, at a collector only: the settings of the gateway that its answers depend on.
+    :ivar copy_items: hash, at a collector only: item of the copy to its digest.
     :ivar lasting: a store in use has at least one of these keys besides ``meta``.
     """
 
@@ -94,6 +97,9 @@ class Keys:
         self.alert_state = self._prefix + "alerts:state"
         self.alert_outbox = self._prefix + "alerts:outbox"
         self.plans = self._prefix + "plans"
+        self.copy = self._prefix + "copy"
+        self.copy_settings = self._prefix + "copy:settings"
+        self.copy_items = self._prefix + "copy:items"
         self.lasting = (
             *(self.devices, self.flows, self.counters, self.unattributed, self.rates),
             *(self.totals(GATEWAY), self.applications(GATEWAY), self.protocols(GATEWAY)),

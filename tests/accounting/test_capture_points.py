@@ -130,3 +130,15 @@ def test_netifyd_5_reports_its_interfaces_in_a_separate_record(store: ReferenceS
     store.feed({"type": "interfaces", **LAN_AND_WAN}).flush()
 
     assert (store.gateway, store.left_out[:2]) == ((0, 0), [1, 2])
+
+
+def test_other_rules_hold_for_flows_that_are_described_after_them(store: ReferenceStore) -> None:
+    store.feed(status(interfaces=LAN_AND_WAN), outside("b"), stats("b", 1, 2, 3))
+    assert store.accountant.capture_points()[SOURCE] == [("br-lan", "lan", True), ("wan", "wan", False)]
+
+    store.accountant.set_capture_rules(CaptureRules(include=("wan",)))
+    store.feed(outside("c"), stats("c", 10, 20, 30), {**flow("d"), "interface": "br-lan"})
+    store.feed(stats("d", 100, 200, 300)).flush()
+
+    assert store.accountant.capture_points()[SOURCE] == [("br-lan", "lan", False), ("wan", "wan", True)]
+    assert (store.gateway, store.left_out[:2]) == ((10, 20), [101, 202])

@@ -244,3 +244,10 @@ def test_a_flood_of_addresses_takes_neither_memory_nor_the_row_of_a_known_device
     batch = accountant.finish_batch()
     assert batch is not None and batch.changed_devices() == {MAC}
     assert len(accountant.devices) == 100
+
+
+def test_a_loopback_address_in_a_list_teaches_nothing(store: ReferenceStore) -> None:
+    store.feed({"type": "endpoints", MAC: ["127.0.0.1", "::1"]}, flow("a", **BARE, local_ip="127.0.0.1"))
+    store.feed(stats("a", 1, 2, 3))
+
+    assert devices(store) == {"127.0.0.1": (1, 2)}

@@ -57,7 +57,7 @@ def test_undelivered_notifications_survive_and_delivered_ones_do_not() -> None:
     gateway.flush(devices=[LAPTOP])
     (key,) = gateway.start()
     assert key == f"{gateway.engine.known_alerts[0].id}-firing"
-    gateway.engine.settle([(f"phone:{key}", True)])
+    gateway.engine.take_outcomes([(f"phone:{key}", True)])
     gateway.flush()
     assert gateway.start() == []
 
@@ -66,7 +66,7 @@ def test_what_became_of_notifications_is_kept_with_the_alert() -> None:
     gateway = Gateway(NEW)
     gateway.flush(devices=[LAPTOP, TABLET])
     taken, lost = (one.id for one in gateway.engine.known_alerts)
-    gateway.engine.settle([(f"phone:{taken}-firing", True), (f"phone:{lost}-firing", False)])
+    gateway.engine.take_outcomes([(f"phone:{taken}-firing", True), (f"phone:{lost}-firing", False)])
 
     def outcomes() -> dict[str, Any]:
         return {one.id: (one.sent, one.failed) for one in gateway.engine.known_alerts}
@@ -84,7 +84,7 @@ def test_an_outcome_known_before_the_next_announcement_is_kept() -> None:
     (alert,) = gateway.engine.known_alerts
     gateway.configure(PHONE)
     gateway.evaluate()  # resolves it, with the next flush
-    gateway.engine.settle([(f"phone:{alert.id}-firing", True)])
+    gateway.engine.take_outcomes([(f"phone:{alert.id}-firing", True)])
     assert [said(one) for one in gateway.store().alerts] == [f"resolved {LAPTOP}"]
     assert gateway.engine.known_alerts[0].sent == ("phone:firing",)
 

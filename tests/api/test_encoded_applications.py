@@ -128,14 +128,14 @@ def test_what_is_kept_is_bounded() -> None:
     log.applied(1, 10, [], [])
     applications = EncodedApplications(None, log, max_bytes=10)  # type: ignore[arg-type]
     known = applications.known(FlushStamp(1, 10), {})
-    assert applications.kept(known) == {}
+    assert applications.unchanged(known) == {}
     for device in ("a", "b", "c"):
         applications.keep(known, device, Json(b"1234"))
-    assert applications.kept(known) == {"a": b"1234", "b": b"1234"}
+    assert applications.unchanged(known) == {"a": b"1234", "b": b"1234"}
     log.applied(2, 20, ["a"], [])
     later = applications.known(FlushStamp(2, 20), {})
-    assert applications.kept(later) == {"b": b"1234"}
+    assert applications.unchanged(later) == {"b": b"1234"}
     applications.keep(known, "a", Json(b"old"))
-    assert applications.kept(later) == {"b": b"1234"}
+    assert applications.unchanged(later) == {"b": b"1234"}
     applications.keep(later, "c", Json(b"123456"))
-    assert applications.kept(later) == {"b": b"1234", "c": b"123456"}
+    assert applications.unchanged(later) == {"b": b"1234", "c": b"123456"}

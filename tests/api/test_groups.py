@@ -12,7 +12,7 @@ from metric_samples import scrape, values
 from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
 from support import RedisServer
 
-from netify_agent.store import flow_reader
+from netify_agent.store.flow_reader import FlowFilter, FlowReader
 
 NAMES = {PHONE: "kids-phone", "192.168.1.10": "Anna's laptop"}
 GROUPS = {
@@ -89,12 +89,15 @@ def test_a_group_filters_with_the_other_filters(grouped: Scene) -> None:
     assert [user["device"] for user in users] == [TUNNEL]
 
 
-@pytest.mark.parametrize("merged", [0, flow_reader.MAX_MERGED])
-def test_flows_with_a_device_of_a_group_on_either_side(
-    grouped: Scene, merged: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Small groups by the indexes of their devices, large ones among all flows."""
-    monkeypatch.setattr(flow_reader, "MAX_MERGED", merged)
+@pytest.mark.parametrize("filters", [{}, {"active": True}, {"active": False}, {"application": "Unknown"}])
+def test_large_groups_are_searched_among_all_flows(grouped: Scene, filters: dict[str, Any]) -> None:
+    asked = FlowFilter(devices=frozenset({LAPTOP, PHONE}), **filters)
+    small, large = (FlowReader(grouped.book.reader, max_merged=most).page(asked, 100) for most in (100, 0))
+    assert small.total == large.total > 0
+    assert small.rows == large.rows
+
+
+def test_flows_with_a_device_of_a_group_on_either_side(grouped: Scene) -> None:
     everything = grouped.get("/flows")["flows"]
     for group, devices in {"kids": {LAPTOP, PHONE}, "vpn": {TUNNEL}, "nobody": set()}.items():
         for more in (
@@ -105,7 +108,7 @@ def test_flows_with_a_device_of_a_group_on_either_side(
             f"&device={PHONE}",
             "&limit=1",
         ):
-            answer = grouped.get(f"/flows?group={group}{more}&order=desc&min_risk={merged and 0}")
+            answer = grouped.get(f"/flows?group={group}{more}&order=desc")
             expected = [
                 flow
                 for flow in everything

@@ -17,7 +17,7 @@ def test_status_is_what_the_reference_says(scene: Scene) -> None:
     status = scene.get("/status")
     assert list(status) == [
         *("version", "gateway", "started_at", "uptime_s", "interval", "checks", "listeners"),
-        *("accounting", "flushes", "alerts", "receivers", "web"),
+        *("accounting", "flushes", "alerts", "receivers", "fleet", "web"),
     ]
     assert TIME.fullmatch(status["started_at"])
     assert status["checks"] == {"netifyd": "ok", "redis": "ok", "flushes": "ok", "sums": "ok"}

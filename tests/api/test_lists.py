@@ -122,7 +122,7 @@ def commands(scene: Scene, path: str) -> list[str]:
 def test_a_page_of_devices_reads_no_applications_of_others(
     large: Scene, monkeypatch: pytest.MonkeyPatch, query: str, expected: int
 ) -> None:
-    monkeypatch.setattr(EncodedApplications, "kept", lambda *_: {})  # of earlier answers
+    monkeypatch.setattr(EncodedApplications, "unchanged", lambda *_: {})  # of earlier answers
     read = commands(large, f"/?{query}")
     assert sum(command.endswith(":applications") for command in read) == expected
 

@@ -1,4 +1,4 @@
-"""The alerts of one world: each new device is told once, and once that it is over."""
+"""The alerts of one world: each new device is told once, and once that it is over. Plans: see ``plans``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Alerts:
         return {"alerts": SETTINGS, "notify": {"hook": {"type": "webhook", "url": self.receiver.url}}}
 
     def check(self, daemon: Daemon, client: redis.Redis, *, forgetful: bool) -> list[str]:
-        """What is wrong. Removes the rule, so that all alerts are resolved.
+        """What is wrong. Removes the rule and all plans, so that all alerts are resolved.
 
         :param forgetful: Redis lost for good what it held: devices may be new again.
         """
@@ -41,23 +41,25 @@ class Alerts:
         conditions = {
             name.partition(":")[2]: json.loads(text)[2]
             for name, text in client.hgetall(keys.alert_state).items()
-            if ":" in name
+            if name.startswith("new:")
         }
-        fired = {one["id"]: one for one in daemon.get("/alerts?limit=1000")[1]["alerts"]}
+        fired = {
+            one["id"]: one for one in daemon.get("/alerts?limit=1000")[1]["alerts"] if one["alert"] == "new"
+        }
         wrong = []
         missing = {device for device in devices if conditions.get(device) not in fired}
         if missing and not forgetful:
             wrong.append(f"no alert fired for {missing}")
         if ended := [one for one in fired.values() if one["status"] != "firing"]:
             wrong.append(f"resolved although nothing is over: {ended}")
-        daemon.settings["alerts"] = {}
+        daemon.settings["alerts"] = daemon.settings["plans"] = {}
         daemon.write_config()
         daemon.signal(signal.SIGHUP)
         eventually(lambda: not daemon.get("/alerts?active=true")[1]["total"], "all alerts are resolved")
         daemon.flushed()
         eventually(lambda: not daemon.get("/status")[1]["receivers"][0]["waiting"], "all are delivered")
         notifications = zip(self.receiver.keys, self.receiver.documents, strict=True)
-        told = {key: _subject(document) for key, document in notifications}
+        told = {key: _subject(document) for key, document in notifications if _is_new(document)}
         due = {f"{one}-{status}" for one in fired for status in ("firing", "resolved")}
         if lost := due - told.keys():
             wrong.append(f"the receiver was not told: {lost}")
@@ -73,6 +75,10 @@ class Alerts:
     def close(self) -> None:
         """Leave nothing behind."""
         self.receiver.end()
+
+
+def _is_new(document: Any) -> bool:
+    return bool(document["alerts"][0]["labels"]["alertname"] == "new")
 
 
 def _subject(document: Any) -> str:

@@ -15,6 +15,8 @@ from alerts import Alerts
 from delivered import MAX_DEVICES, Delivered
 from history import History, ask
 from netifyd import Netifyd
+from plans import SETTINGS as PLANS
+from plans import Plans
 from support import Daemon, Proxy, RedisServer, eventually
 
 from netify_agent.store.client import connect
@@ -22,6 +24,7 @@ from netify_agent.store.layout import Keys
 
 MEMORY_KIB = 160 << 10  # bound on the agent's resident memory: some three times what it needs here
 _RESTART_S = 0.3  # the unit's RestartSec, in time lapse
+_FAR_S = 86400  # a step of the clock that leaves the periods of plans
 _CLOCK = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
@@ -33,7 +36,8 @@ class World:
     :ivar twin: another endpoint with the same flows and the same digests. In half of the worlds its devices
         have other MAC addresses.
     :ivar delivered: what has reached the agent.
-    :ivar alerts: what is told of new devices.
+    :ivar alerts: what is told of new devices; :ivar plans: how much is used.
+    :ivar was_far: the agent's clock left the periods of plans for a while.
     :ivar server: the Redis that holds the accounts; :ivar servers: all that there were.
     :ivar redis_ails: a fault of Redis lasts on while another one strikes.
     :ivar own_disk: whether Redis' files lie on a small disk of their own.
@@ -47,6 +51,8 @@ class World:
         self.directory = directory
         self.delivered = Delivered()
         self.alerts = Alerts()
+        self.plans = Plans()
+        self.was_far = False
         self.noisy = False
         self.peak_kib = 0
         self.buckets = 0
@@ -67,6 +73,7 @@ class World:
             *(directory, self.proxy.url, self.netifyd.url, self.twin.url),
             devices={"max": MAX_DEVICES},
             calendar={"timezone": "UTC"},
+            plans=PLANS,
             **self.alerts.settings,
         )
         self.daemon.program = [str(Path(__file__).with_name("short_steps.py"))]
@@ -105,6 +112,7 @@ class World:
     def step_clock(self, seconds: int) -> bool:
         """Step the agent's wall clock; False where this machine has no libfaketime."""
         self.wall_s += seconds
+        self.was_far |= abs(self.wall_s) >= _FAR_S
         self._set_clock()
         return _CLOCK is not None
 
@@ -182,9 +190,12 @@ class World:
             client, self.daemon.get("/")[1], self.daemon.get("/applications?limit=10000")[1]
         )
         wrong += self.delivered.check_flows(client, self._flows())
-        wrong += self.alerts.check(self.daemon, client, forgetful=self.delivered.forgetful)
+        forgetful = self.delivered.forgetful
+        wrong += self.plans.check(self.daemon, forgetful=forgetful, stepped=self.was_far)
+        wrong += self.alerts.check(self.daemon, client, forgetful=forgetful)
+        wrong += self.plans.check_told(self.alerts.receiver)
         lost = self.daemon.get("/status")[1]["flushes"]["lost"]
-        if lost and not self.delivered.forgetful:
+        if lost and not forgetful:
             wrong.append(f"{lost} flushes were lost")
         if self.peak_kib > MEMORY_KIB:
             wrong.append(f"resident memory rose to {self.peak_kib} KiB")

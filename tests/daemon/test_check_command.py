@@ -90,3 +90,14 @@ def test_check_of_an_http_endpoint_names_a_host_that_does_not_resolve(
     assert f"WRONG netifyd: {url}: can't listen: " in done.stdout
     assert "API" in done.stdout or "web" in done.stdout, "the checks after it are made"
     assert done.stderr == ""
+
+
+def test_check_reads_the_token_of_the_fleet(daemon: Daemon, directory: Path) -> None:
+    token = directory / "fleet-token"
+    daemon.settings["fleet"] = {"url": "https://collector.example.net", "token_file": str(token)}
+    daemon.write_config()
+    done = command("check", "--config", str(daemon.config))
+    assert f"WRONG fleet.token_file: {token}: can't be read" in done.stdout
+    token.write_text("a-token-that-is-long-enough\n")
+    done = command("check", "--config", str(daemon.config))
+    assert "ok    fleet: https://collector.example.net, not tried" in done.stdout

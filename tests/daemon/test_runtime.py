@@ -40,3 +40,15 @@ interpreter.prepare()
 assert sys.getswitchinterval() <= 0.001
 """
     )
+
+
+def test_an_agent_without_receivers_loads_no_mail_client() -> None:
+    """It takes more than a MiB."""
+    run(
+        """
+import sys
+import netify_agent.daemon.supervisor
+assert "smtplib" not in sys.modules
+assert "email.policy" not in sys.modules
+"""
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from netify_agent.enrich.files import FileLimits
 from netify_agent.enrich.leases import NameFiles, Names
 
 NOW = 1_700_000_000.0
@@ -21,10 +22,12 @@ KEA6 = (
 )
 
 
-def read(tmp_path: Path, content: str | bytes, name: str = "leases") -> Names:
+def read(
+    tmp_path: Path, content: str | bytes, name: str = "leases", limits: FileLimits | None = None
+) -> Names:
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape"))
-    files = NameFiles(hosts=[], leases=[str(path)])
+    files = NameFiles(hosts=[], leases=[str(path)], limits=limits or FileLimits())
     files.refresh(NOW)
     return files.names
 

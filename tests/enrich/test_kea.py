@@ -145,11 +145,11 @@ class TestCleanUp:
     ) -> None:
         path, moved = tmp_path / "kea.csv", tmp_path / "kea.csv.1"
 
-        def begin(name: str) -> Iterator[Lease]:
+        def begin(name: str, max_bytes: int) -> Iterator[Lease]:
             if not moved.exists():
                 path.rename(moved)
                 path.write_text(KEA4)
-            return lease_formats.read_leases(name)
+            return lease_formats.read_leases(name, max_bytes)
 
         monkeypatch.setattr(leases, "read_leases", begin)
         assert self.read(tmp_path, **{"": kea("10.0.0.1", "a")}) == {"10.0.0.1": "a"}

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from enrich.lease_files import KEA4, KEA6, LATER, NOW, dnsmasq, isc, kea, read
 from netify_agent.enrich import lease_formats, leases
+from netify_agent.enrich.files import FileLimits
 from netify_agent.enrich.leases import NameFiles, Names
 
 
@@ -69,11 +70,11 @@ def test_an_unreadable_file_is_warned_of_once(
     other = tmp_path / "b.leases"
     other.write_text(dnsmasq("10.0.0.2", "open"))
 
-    def denied(path: str) -> object:
+    def denied(path: str, max_bytes: int) -> object:
         # Root may read everything, so the refusal is the one thing here that is not real.
         if path == str(secret):
             raise PermissionError(13, "Permission denied", path)
-        return lease_formats.read_leases(path)
+        return lease_formats.read_leases(path, max_bytes)
 
     monkeypatch.setattr(leases, "read_leases", denied)
     files = NameFiles(hosts=[], leases=[str(tmp_path / "*.leases")])
@@ -102,20 +103,18 @@ def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
         (isc("10.9.9.9"), lambda ip, name: isc(ip, name=f'"{name}"')),
     ],
 )
-def test_of_a_huge_file_the_end_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str, row: object
-) -> None:
+def test_of_a_huge_file_the_end_is_read(tmp_path: Path, head: str, row: object) -> None:
     assert callable(row)
     rows = [row(f"10.0.1.{i}", f"host{i}") for i in range(20)]
-    monkeypatch.setattr(lease_formats, "MAX_FILE", len("".join(rows[-3:]).encode()) + 10)
-    names = read(tmp_path, head + "".join(rows))
+    limits = FileLimits(max_bytes=len("".join(rows[-3:]).encode()) + 10)
+    names = read(tmp_path, head + "".join(rows), limits=limits)
     assert names.by_ip == {f"10.0.1.{i}": f"host{i}" for i in (17, 18, 19)}
 
 
-def test_no_more_addresses_are_kept_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "MAX_ADDRESSES", 2)
+def test_no_more_addresses_are_kept_than_the_limit(tmp_path: Path) -> None:
     rows = dnsmasq("10.0.0.1", "a") + dnsmasq("10.0.0.2", "b") + dnsmasq("10.0.0.3", "c")
-    assert read(tmp_path, rows + dnsmasq("10.0.0.1", "a2")).by_ip == {"10.0.0.1": "a2", "10.0.0.2": "b"}
+    names = read(tmp_path, rows + dnsmasq("10.0.0.1", "a2"), limits=FileLimits(max_addresses=2))
+    assert names.by_ip == {"10.0.0.1": "a2", "10.0.0.2": "b"}
 
 
 UNKNOWN = [

@@ -2,20 +2,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from enrich.lease_files import MAC, NOW, dnsmasq
-from netify_agent.enrich import static_files
+from netify_agent.enrich.files import FileLimits
 from netify_agent.enrich.leases import NameFiles, Names
 
 
-def read(tmp_path: Path, *, hosts: str | bytes = "", ethers: str | bytes = "", leases: str = "") -> Names:
+def read(
+    tmp_path: Path,
+    *,
+    hosts: str | bytes = "",
+    ethers: str | bytes = "",
+    leases: str = "",
+    limits: FileLimits | None = None,
+) -> Names:
     for name, content in (("hosts", hosts), ("ethers", ethers), ("leases", leases)):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     files = NameFiles(
         hosts=[str(tmp_path / "hosts")],
         ethers=[str(tmp_path / "ethers")],
         leases=[str(tmp_path / "leases")],
+        limits=limits or FileLimits(),
     )
     files.refresh(NOW)
     return files.names
@@ -57,7 +63,7 @@ def test_broken_lines_cost_only_themselves(tmp_path: Path) -> None:
     assert names == Names({"02:00:00:00:00:03": "ok"}, {"10.0.0.3": "ok"})
 
 
-def test_an_endless_file_is_read_to_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static_files, "MAX_FILE", 20)
+def test_an_endless_file_is_read_to_its_limit(tmp_path: Path) -> None:
     text = "10.0.0.1 a\n10.0.0.2 b\n10.0.0.3 c\n"
-    assert read(tmp_path, hosts=text).by_ip == {"10.0.0.1": "a", "10.0.0.2": "b"}
+    names = read(tmp_path, hosts=text, limits=FileLimits(max_bytes=20))
+    assert names.by_ip == {"10.0.0.1": "a", "10.0.0.2": "b"}

@@ -157,7 +157,7 @@ def office() -> Iterator[Daemon]:
 
 @pytest.fixture(scope="session")
 def home() -> Iterator[Daemon]:
-    """A home with a month of history, live traffic, groups, plans and alerts: two alerts are active, one is resolved.
+    """A home with a month of history, live traffic, groups, plans, two active alerts and a resolved one.
 
     The receiver ``phone`` takes notifications, the receiver ``away`` refuses connections.
     """

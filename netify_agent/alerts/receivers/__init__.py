@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from netify_agent.alerts.receivers.alertmanager import Alertmanager
 from netify_agent.alerts.receivers.ntfy import Ntfy
 from netify_agent.alerts.receivers.sender import Describe, Sender
-from netify_agent.alerts.receivers.smtp import Smtp
 from netify_agent.alerts.receivers.webhook import Webhook
 from netify_agent.config.notify import (
     AlertmanagerReceiver,
@@ -48,6 +47,9 @@ def sender_of(name: str, settings: Receiver, gateway: str, describe: Describe) -
     if isinstance(settings, NtfyReceiver):
         return Ntfy(name, settings, gateway, describe, context)
     assert isinstance(settings, SmtpReceiver)
+    # Imported only where it is configured: smtplib and email take more than a MiB.
+    from netify_agent.alerts.receivers.smtp import Smtp
+
     return Smtp(name, settings, gateway, describe, context)
 
 

@@ -43,7 +43,8 @@ _AWAY_S = 15  # the largest Retry-After while Redis is away, seconds
 class Api:
     """The routes of one gateway. :meth:`app` is the WSGI application."""
 
-    def __init__(self, services: Services, access: Access) -> None:
+    def __init__(self, services: Services, access: Access, routes: Iterable[Route] | None = None) -> None:
+        """``routes``: None: all of an agent, with the dashboard."""
         self._services = services
         self._access = access
         self._born = f"{time.time_ns():x}"  # other settings give other answers, so other ETags
@@ -53,7 +54,7 @@ class Api:
             str, tuple[str, str]
         ] = {}  # path: where browsers are redirected, media type of others
         self._bottle = bottle.Bottle()
-        for route in [*route_table(services), *dashboard.files()]:
+        for route in routes or [*route_table(services), *dashboard.files()]:
             self._routes[route.name] = route
             if route.page is not None:
                 self._pages[route.path] = route.page, route.media_type

@@ -23,7 +23,6 @@ from netify_agent.api.http.problems import Problem
 
 MAX_TARGET = 4096  # bytes of path and query
 MAX_HEADER = 16384  # bytes of a request without its body
-MAX_BODY = 16384  # bytes: no request needs one
 _LINGER_S = 2
 _CHUNK_BYTES = 65536
 _TARGET_RULE = f"path and query: expected at most {MAX_TARGET} bytes"

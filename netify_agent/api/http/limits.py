@@ -11,6 +11,7 @@ EVENT_CLIENTS = 16  # streams of /events at once: each holds a thread
 class WebLimits:
     """Limits of one server. Times are in seconds."""
 
+    body_bytes: int = 16384  # of a request; only a collector needs one
     connections: int = 500  # fewer where the service may open few files
     event_clients: int = EVENT_CLIENTS
     idle_s: float = 15.0  # for a request to arrive, a silent connection, a client that takes no byte

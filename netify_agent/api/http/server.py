@@ -20,7 +20,7 @@ from typing import Any
 
 from waitress import create_server, wasyncore
 
-from netify_agent.api.http.connections import MAX_BODY, MAX_HEADER, Connection, SlowClients
+from netify_agent.api.http.connections import MAX_HEADER, Connection, SlowClients
 from netify_agent.api.http.limits import DEFAULT_LIMITS, WebLimits
 from netify_agent.api.http.tls import TlsRelay
 from netify_agent.config.settings import Endpoint, WebSettings
@@ -131,7 +131,7 @@ class WebServer:
             # Answers wait in buffers, which untaken_bytes bounds, and not in workers, which are few.
             outbuf_high_watermark=8 * limits.untaken_bytes,
             max_request_header_size=MAX_HEADER,
-            max_request_body_size=MAX_BODY,
+            max_request_body_size=limits.body_bytes,
             clear_untrusted_proxy_headers=True,
         )
         self._server.channel_class = self._connection

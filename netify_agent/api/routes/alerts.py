@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from netify_agent.alerts.alert import FIRING, RESOLVED, Alert, told
+from netify_agent.alerts.alert import FIRING, RESOLVED, Alert, notification_name
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.services import Services
@@ -35,9 +35,9 @@ def routes(services: Services) -> list[Route]:
         was_held = alert.resolved_at is not None and alert.held_until > alert.resolved_at
 
         def outcome(receiver: str, status: str) -> str | None:
-            if told(receiver, status) in alert.sent:
+            if notification_name(receiver, status) in alert.sent:
                 return "sent"
-            if told(receiver, status) in alert.failed:
+            if notification_name(receiver, status) in alert.failed:
                 return "failed"
             if was_held or receiver not in receivers:
                 return None

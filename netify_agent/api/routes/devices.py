@@ -70,7 +70,7 @@ def routes(services: Services) -> list[Route]:
             reader.add_details(snapshot, rows, applications=paging.is_requested("applications", request))
             return [documents.device(row, at_ms, snapshot.categories) for row in rows]
         known = encoded.known(snapshot.flush, snapshot.categories)
-        lists = encoded.kept(known)
+        lists = encoded.unchanged(known)
         missing = [row for row in rows if row.name not in lists]
         for row, applications in reader.details(snapshot, rows, missing):
             lists[row.name] = encoded.encode(known, applications)

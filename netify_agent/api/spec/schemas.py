@@ -292,6 +292,22 @@ STATUS = record(
                 },
             )
         ),
+        "fleet": {
+            "oneOf": [
+                record(
+                    "Forwarder",
+                    {
+                        "messages": POSITIVE,
+                        "failures": POSITIVE,
+                        "bytes_sent": POSITIVE,
+                        "last_sent": TIME_OR_NULL,
+                        "complete": FLAG,
+                        "error": TEXT_OR_NULL,
+                    },
+                ),
+                {"type": "null"},
+            ]
+        },
         "web": record(None, {"queue": POSITIVE, "event_clients": POSITIVE}),
     },
 )

@@ -18,9 +18,6 @@ from netify_agent.enrich.lease_formats.lease import Lease
 
 __all__ = ["KNOWN", "Lease", "UnknownFormat", "is_kea", "read_leases"]
 
-#: Bytes read of a larger file: its end, because ISC dhcpd and Kea append.
-MAX_FILE = 16 * 1024 * 1024
-
 #: Lines in which the format is looked for. The first ones can be damaged.
 _MAX_HEAD = 200
 
@@ -62,11 +59,12 @@ class UnknownFormat(ValueError):
         self.found = found
 
 
-def read_leases(path: str) -> Iterator[Lease]:
+def read_leases(path: str, max_bytes: int) -> Iterator[Lease]:
     """Yield the rows of a lease file. Of several rows for one address the last one is current.
 
     A file without any statement has no rows.
 
+    :param max_bytes: of a larger text file only its end is read, this many bytes.
     :raises OSError: the file cannot be read.
     :raises UnknownFormat: the file is in no known format.
     :raises ValueError: the file is JSON that is too large or nested too deeply.
@@ -76,7 +74,7 @@ def read_leases(path: str) -> Iterator[Lease]:
         if first[:1] in ("{", "[") or first == "null":  # AdGuard Home wrote null for an empty list
             yield from _json(file, first)
         elif first:
-            yield from _text(file, first)
+            yield from _text(file, first, max_bytes)
 
 
 def is_kea(path: str) -> bool | None:
@@ -112,13 +110,13 @@ def _json(file: BinaryIO, first: str) -> Iterator[Lease]:
     raise _unknown(first)
 
 
-def _text(file: BinaryIO, first: str) -> Iterator[Lease]:
+def _text(file: BinaryIO, first: str, max_bytes: int) -> Iterator[Lease]:
     for line in islice(lines(file), _MAX_HEAD):
         head = decode(line)
         for form in _TEXT_FORMATS:
             if form.matches(head):
                 start = file.tell() - len(line)
-                file.seek(max(start, os.fstat(file.fileno()).st_size - MAX_FILE))
+                file.seek(max(start, os.fstat(file.fileno()).st_size - max_bytes))
                 if file.tell() > start:
                     file.readline(MAX_LINE)  # the rest of a line
                 yield from form.read(head, file)

@@ -1,0 +1,114 @@
+"""The process of a collector: its threads, signals, and what it tells systemd. It keeps no state."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+
+from netify_agent import __version__
+from netify_agent.api.http.access import Access
+from netify_agent.api.http.limits import WebLimits
+from netify_agent.api.http.server import WebError, WebServer
+from netify_agent.api.http.tls import TLS_LIMIT_S, server_context
+from netify_agent.config import redis_url
+from netify_agent.config.collector import CollectorSettings, load
+from netify_agent.config.settings import ConfigError
+from netify_agent.daemon.liveness import Liveness
+from netify_agent.daemon.sd_notify import ServiceManager
+from netify_agent.daemon.signals import SignalQueue
+from netify_agent.daemon.worker import Worker
+from netify_agent.fleet import tokens
+from netify_agent.fleet.collector import Collector
+from netify_agent.fleet.copies import Copies
+from netify_agent.fleet.ingest import MAX_SENT, Ingest
+from netify_agent.store.client import Client, connect
+from netify_agent.store.replica_sink import ReplicaSink
+
+log = logging.getLogger(__name__)
+
+_TICK_S = 0.5
+_STOP_S = 5.0  # for each thread
+#: A gateway behind a slow line takes its time to send a message. The server takes a body before the token is
+#: checked, so strangers can make it buffer the product of the first two.
+_LIMITS = WebLimits(body_bytes=MAX_SENT, connections=100, idle_s=120.0)
+
+
+class CollectorProcess:
+    """One run of a collector."""
+
+    def __init__(self, path: str, settings: CollectorSettings) -> None:
+        """Starts nothing yet. Raises ConfigError if the files of tokens or of TLS can't be used."""
+        self._path = path
+        self._settings = settings
+        self._context = server_context(settings.web.tls)
+        self._password = settings.redis.password()
+        self._lock = threading.Lock()  # guards the clients
+        self._clients: dict[str, Client] = {}
+        self._collector = Collector(
+            tokens.load(settings.gateways_file, settings.readers_file),
+            Access(settings.web.for_server()),
+            Copies(self._client_of),
+            Ingest(ReplicaSink(self._client_of)),
+        )
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT, or until a thread fails. Returns the exit code: 0 after a signal."""
+        signals, manager, liveness = SignalQueue(), ServiceManager(), Liveness()
+        signals.install()
+        try:
+            server = WebServer(self._collector.app, self._settings.web.for_server(), self._context, _LIMITS)
+        except WebError as error:
+            log.error("%s", error)
+            return 1
+        workers = [Worker("web", server.run, liveness, server.limits.request_s)]
+        if server.relay is not None:
+            workers.append(Worker("tls", server.relay.run, liveness, TLS_LIMIT_S))
+        log.info(
+            "netify-agent %s: collector of %d gateways, Redis %s, API on %s",
+            *(__version__, len(self._collector.tokens.gateways)),
+            *(self._settings.redis.safe_url, self._settings.web.listen),
+        )
+        manager.ready()
+        failed = False
+        fed = 0.0
+        while not failed:
+            received = signals.wait(_TICK_S)
+            if received - {signal.SIGHUP}:
+                break
+            if received:
+                manager.reloading()
+                self._reload()
+                manager.ready()
+            failed = any(worker.died for worker in workers)
+            now = time.monotonic()
+            if manager.watchdog_s and not liveness.stuck() and now - fed > manager.watchdog_s / 3:
+                manager.alive()
+                fed = now
+        manager.stopping()
+        for worker in workers:
+            worker.stop(_STOP_S)
+        log.info("stopped")
+        return int(failed)
+
+    def _reload(self) -> None:
+        """Read the files of tokens again. Keep the old ones if the new ones are invalid."""
+        try:
+            settings = load(self._path)
+            self._collector.tokens = tokens.load(settings.gateways_file, settings.readers_file)
+        except ConfigError as error:
+            for problem in error.problems:
+                log.error("%s", problem)
+            log.error("reload refused: the tokens stay as they were")
+            return
+        log.info("tokens reloaded; other settings take effect at the next restart")
+
+    def _client_of(self, gateway: str) -> Client:
+        """The client for the keys of a gateway: in a cluster one for each, else one for all."""
+        redis = self._settings.redis
+        name = gateway if redis_url.read(redis.url).topology == "cluster" else ""
+        with self._lock:
+            if name not in self._clients:
+                self._clients[name] = connect(redis.url, self._password, redis.tls, gateway=gateway)
+            return self._clients[name]

@@ -1,0 +1,23 @@
+"""Builds the forwarder to a collector, if one is configured."""
+
+from __future__ import annotations
+
+from netify_agent.config.settings import Settings
+from netify_agent.fleet import gateway_settings
+from netify_agent.fleet.forwarder import Forwarder
+from netify_agent.store.client import connect
+from netify_agent.store.history_steps import HistorySteps
+from netify_agent.store.replica_source import ReplicaSource
+
+
+def new_forwarder(settings: Settings, steps: HistorySteps) -> Forwarder | None:
+    """The forwarder, with connections to Redis of its own; None if nothing is to be forwarded.
+
+    :raises ConfigError: if a file of ``fleet`` can't be used.
+    """
+    if settings.fleet.url is None:
+        return None
+    redis = settings.redis
+    client = connect(redis.url, redis.password(), redis.tls, gateway=settings.gateway)
+    source = ReplicaSource(client, settings.gateway, steps, gateway_settings.encode(settings))
+    return Forwarder(settings.fleet, settings.gateway, source)

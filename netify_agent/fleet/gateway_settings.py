@@ -1,0 +1,58 @@
+"""The settings of a gateway that its answers depend on, as they are sent to a collector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from netify_agent.config.calendar import MONTH_S
+from netify_agent.config.settings import ConfigError, Settings, parse
+from netify_agent.config.types import WEEKDAYS
+
+
+def encode(settings: Settings) -> dict[str, str]:
+    """The settings as texts by name.
+
+    :raises ConfigError: if the time zone has no name that a collector can look up.
+    """
+    calendar = settings.calendar.calendar
+    if calendar.zone_name == "local":
+        raise ConfigError("calendar.timezone: expected the name of a zone, which a collector needs")
+    history = {
+        "1mo" if resolution.step_s == MONTH_S else f"{resolution.step_s}s": f"{resolution.keep_s}s"
+        for resolution in settings.history
+    }
+    return {
+        "interval": str(settings.interval_s),
+        "history": json.dumps(history),
+        "timezone": calendar.zone_name,
+        "month_starts_on": str(calendar.month_starts_on),
+        "week_starts_on": WEEKDAYS[calendar.week_starts_on],
+    }
+
+
+def decode(gateway: str, fields: Mapping[str, str]) -> Settings:
+    """Settings with what a gateway sent, and the defaults for all else.
+
+    :raises ValueError: if a collector can't use them.
+    """
+    try:
+        document = {
+            "gateway": gateway,
+            "interval": int(fields["interval"]),
+            "history": json.loads(fields["history"]),
+            "calendar": {
+                "timezone": fields["timezone"],
+                "month_starts_on": int(fields["month_starts_on"]),
+                "week_starts_on": fields["week_starts_on"],
+            },
+        }
+        settings = parse(json.dumps(document), "settings")
+        settings.calendar.calendar  # noqa: B018 (reads the zone)
+    except KeyError as error:
+        raise ValueError(f"settings: expected {error.args[0]}") from None
+    except (ConfigError, LookupError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    if fields["timezone"] == "local":
+        raise ValueError("settings: expected the name of a zone")
+    return settings

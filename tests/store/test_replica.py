@@ -1,0 +1,276 @@
+"""A copy of a gateway's store, made of messages, equals the store: every key, to the byte."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from redis_topologies import RedisCluster
+from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE, Book, everything
+from support import RedisServer
+
+from netify_agent.accounting.accountant import Accountant
+from netify_agent.config.calendar import DAY_S, HOUR_S
+from netify_agent.store.client import StoreRefused, connect
+from netify_agent.store.history_reader import HistoryReader
+from netify_agent.store.history_steps import HistorySteps
+from netify_agent.store.layout import Keys
+from netify_agent.store.reader import StoreReader
+from netify_agent.store.replica import HEAD, Invalid, Message, decode
+from netify_agent.store.replica_sink import OtherPosition, ReplicaSink
+from netify_agent.store.replica_source import NotYet, ReplicaSource
+
+STEPS = HistorySteps({300: 2 * DAY_S, HOUR_S: 31 * DAY_S, DAY_S: 400 * DAY_S})
+BEGIN = 1_790_000_100  # a multiple of 300
+KEYS = Keys("gw1")
+#: What is not copied: single flows, alerts, and what only the writer of a store needs.
+OWN = (
+    *(
+        KEYS.meta,
+        KEYS.copy,
+        KEYS.copy_settings,
+        KEYS.copy_items,
+        KEYS.counters,
+        KEYS.left_out,
+        KEYS.forget,
+        KEYS.unmigrated,
+    ),
+    *(KEYS.alerts, KEYS.alert_state, KEYS.alert_outbox, KEYS.plans),
+    *("netify:{gw1}:flows", "netify:{gw1}:index:", "netify:{gw1}:history:due:"),
+)
+
+
+class Line:
+    """A gateway, a collector in another database, and the line between them."""
+
+    def __init__(self, server: RedisServer, max_history: int = 1 << 18) -> None:
+        connect(server.url, None).flushall()
+        self.book = Book(server.url, "gw1", history=STEPS, forget_after_s=DAY_S)
+        self.book.accountant = Accountant(200_000, BEGIN)  # its first bucket is not today's
+        self.source = ReplicaSource(self.book.client, "gw1", STEPS, {"interval": "15"}, max_history)
+        self.client = connect(server.url.replace("db=0", "db=1"), None)
+        self.sink = ReplicaSink(lambda gateway: self.client)
+        self.at = BEGIN
+
+    def move(self, *moved: tuple[str, str, int, int], seconds: int = 75) -> None:
+        """A flush ``seconds`` after the last: device, application, bytes up and down."""
+        self.at += seconds
+        netifyd, records = self.book.netifyd, []
+        for device, application, up, down in moved:
+            digest = f"{device}/{application}"
+            records += [netifyd.flow(digest, device, application), netifyd.stats(digest, up, down)]
+        self.book.bucket = STEPS.bucket(self.at)
+        self.book.flush(*records, at_ms=self.at * 1000)
+
+    def message(self) -> tuple[Message, bool]:
+        message, _, complete = self.source.message(*self.sink.position("gw1"))
+        return decode(message.encode()), complete
+
+    def send(self) -> int:
+        """Send messages until the collector has everything. Returns how many."""
+        count, complete = 0, False
+        while not complete:
+            message, complete = self.message()
+            self.sink.apply("gw1", message)
+            count += 1
+        return count
+
+    def check(self) -> None:
+        """The copy equals the store."""
+        here, there = (copied(everything(client)) for client in (self.book.client, self.client))
+        assert there == here
+
+
+def copied(found: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if not key.startswith(OWN) or key == KEYS.devices}
+
+
+@pytest.fixture
+def line(shared_redis: RedisServer) -> Line:
+    return Line(shared_redis)
+
+
+def test_there_is_nothing_to_copy_before_the_first_flush(line: Line) -> None:
+    with pytest.raises(NotYet):
+        line.message()
+
+
+def test_a_copy_equals_the_store_after_each_message(line: Line) -> None:
+    chance = random.Random(15)
+    devices = [LAPTOP, PHONE, "10.8.0.2"]
+    for _ in range(120):
+        line.move(
+            *(
+                (chance.choice(devices), chance.choice((NETFLIX, YOUTUBE)), chance.randrange(9), 7 * n)
+                for n in (1, 2)
+            ),
+            seconds=chance.choice((15, 75, 300, HOUR_S)),
+        )
+        if chance.random() < 0.3:
+            line.send()
+            line.check()
+    line.send()
+    line.check()
+    reader = HistoryReader(line.client, "gw1", STEPS)
+    for step in (300, HOUR_S, DAY_S):
+        periods = STEPS.calendar.periods(step, line.at - DAY_S, line.at)
+        for series in ("", LAPTOP, PHONE):
+            mine = line.book.history.buckets(series, step, periods, applications=True)
+            assert reader.buckets(series, step, periods, applications=True) == mine
+    there, here = (
+        StoreReader(line.client, "gw1").snapshot(addresses=True),
+        line.book.reader.snapshot(addresses=True),
+    )
+    assert (there.devices, there.gateway, there.mirrored) == (here.devices, here.gateway, here.mirrored)
+    assert there.flush.at_ms == here.flush.at_ms
+
+
+def test_only_what_changed_is_sent(line: Line) -> None:
+    line.move((LAPTOP, NETFLIX, 1, 2), (PHONE, YOUTUBE, 3, 4))
+    line.send()
+    line.move((PHONE, YOUTUBE, 5, 6))
+    message, _ = line.message()
+    assert sorted(message.items) == sorted([HEAD, f"device:{PHONE}", f"open:{STEPS.bucket(line.at)}"])
+
+
+def test_a_message_that_comes_twice_or_late_changes_nothing(line: Line) -> None:
+    line.move((LAPTOP, NETFLIX, 1, 2))
+    first, _ = line.message()
+    line.move((LAPTOP, NETFLIX, 1, 2))
+    rival, _ = line.message()
+    line.sink.apply("gw1", first)
+    after = everything(line.client)
+    line.sink.apply("gw1", first)
+    with pytest.raises(OtherPosition):
+        line.sink.apply("gw1", rival)  # it continues a position that is past
+    assert everything(line.client) == after
+    line.send()
+    latest = everything(line.client)
+    with pytest.raises(OtherPosition):
+        line.sink.apply("gw1", first)
+    assert everything(line.client) == latest
+    line.check()
+
+
+def test_a_collector_that_lost_everything_gets_everything(line: Line) -> None:
+    for _ in range(30):
+        line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
+    line.send()
+    line.client.flushdb()
+    line.send()
+    line.check()
+
+
+def test_history_comes_in_parts_with_the_newest_first(shared_redis: RedisServer) -> None:
+    line = Line(shared_redis, max_history=1)
+    for _ in range(60):
+        line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
+    message, complete = line.message()
+    closed = [name for name in message.items if name in message.ttl_s]
+    starts = [int(start) for start in line.book.client.zrange(KEYS.chunks(300), 0, -1)]
+    due = {tuple(unit) for unit in json.loads(line.book.client.hget(KEYS.history, "due"))}
+    newest = max(start for start in starts if (300, start) not in due)
+    assert not complete and closed == [f"chunk:300:{newest}"]
+    line.sink.apply("gw1", message)
+    totals = StoreReader(line.client, "gw1").snapshot()
+    assert totals.gateway == line.book.reader.snapshot().gateway
+    assert line.send() >= len([start for start in starts if (300, start) not in due]) - 1
+    line.check()
+
+
+def test_a_store_that_an_agent_writes_is_not_overwritten(line: Line) -> None:
+    line.move((LAPTOP, NETFLIX, 1, 2))
+    message, _ = line.message()
+    before = everything(line.book.client)
+    with pytest.raises(StoreRefused, match="an agent writes gateway 'gw1'"):
+        ReplicaSink(lambda gateway: line.book.client).apply("gw1", message)
+    assert everything(line.book.client) == before
+
+
+def test_closed_chunks_expire_at_the_collector_too(line: Line) -> None:
+    for _ in range(60):
+        line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
+        line.send()
+    due = {tuple(unit) for unit in json.loads(line.book.client.hget(KEYS.history, "due"))}
+    for start in map(int, line.book.client.zrange(KEYS.chunks(300), 0, -1)):
+        ttl = line.client.ttl(KEYS.chunk((300, start), LAPTOP))
+        assert ttl == -1 if (300, start) in due else 0 < ttl <= 2 * DAY_S + HOUR_S
+
+
+def test_a_device_that_was_dropped_is_dropped_at_the_collector(line: Line) -> None:
+    line.move((LAPTOP, NETFLIX, 1, 2), (PHONE, YOUTUBE, 3, 4))
+    for _ in range(30):
+        line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
+    line.send()
+    assert line.client.exists(KEYS.totals(PHONE))
+    for _ in range(3):
+        line.move((LAPTOP, NETFLIX, 1, 2), seconds=8 * HOUR_S)
+    assert not line.book.client.exists(KEYS.totals(PHONE))
+    line.send()
+    line.check()
+    assert [key for key in everything(line.client) if PHONE in key] == []
+
+
+HEADLESS = {"hashes": {}, "scores": {}, "sets": {}, "chunks": {}}
+
+
+def forged(**changes: Any) -> bytes:
+    message = Message("", "0" * 32, 1, 1, {})
+    document = json.loads(message.encode()) | {"items": {HEAD: HEADLESS}} | changes
+    return json.dumps(document).encode()
+
+
+def test_a_message_is_read() -> None:
+    assert decode(forged()).position == "0" * 32
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"version":1}', forged(version=2)),
+        *(
+            forged(position="x"),
+            forged(base="../x"),
+            forged(at_ms="1"),
+            forged(at_ms=True),
+            forged(at_ms=10**30),
+        ),
+        *(forged(items={}), forged(gone=[HEAD]), forged(gone=["meta"]), forged(ttl_s={"head2": 1})),
+        *(
+            forged(items={HEAD: HEADLESS, name: HEADLESS})
+            for name in ("meta", "copy", "device:", "open:x", "chunk:300", "chunk:0:300", "chunk:300:1:2")
+        ),
+        forged(items={HEAD: {**HEADLESS, "hashes": {"meta": {"writer": "me"}}}}),
+        forged(items={HEAD: {**HEADLESS, "hashes": {"totals": {"bu": "many"}}}}),
+        forged(items={HEAD: {**HEADLESS, "hashes": {"totals": {"x": "1"}}}}),
+        forged(items={HEAD: {**HEADLESS, "hashes": {"categories": {"netify.x": "one"}}}}),
+        forged(items={HEAD: {**HEADLESS, "hashes": {"rates": {"": "[[1,2],{}"}}}}),
+        forged(items={HEAD: {**HEADLESS, "hashes": {"rates": {"": "[[1],{}]"}}}}),
+        forged(items={HEAD: {**HEADLESS, "hashes": {"rates": {"": "[[1,NaN],{}]"}}}}),
+        forged(items={HEAD: {**HEADLESS, "hashes": {"history": {"due": "[[300]]"}}}}),
+        forged(items={HEAD: {**HEADLESS, "chunks": {"": "AA=="}}}),
+        forged(items={HEAD: HEADLESS, "chunk:300:0": {**HEADLESS, "hashes": {"x": {}}}}),
+        forged(items={HEAD: HEADLESS, "chunk:300:0": {**HEADLESS, "chunks": {"x": "*"}}}),
+        forged(items={HEAD: HEADLESS, "open:300": {**HEADLESS, "chunks": {"x": "AA=="}}}),
+        forged(items={HEAD: HEADLESS, "open:300": {**HEADLESS, "hashes": {"x": {"bu": "1.5"}}}}),
+    ],
+)
+def test_what_is_no_message_is_refused(data: bytes) -> None:
+    with pytest.raises(Invalid):
+        decode(data)
+
+
+def test_a_copy_in_a_cluster_has_each_gateway_where_its_slot_is(line: Line, cluster: RedisCluster) -> None:
+    clients = {name: connect(cluster.url, None, gateway=name) for name in ("gw1", "gw2", "gw3")}
+    line.sink = ReplicaSink(clients.__getitem__)
+    for _ in range(3):
+        line.move((LAPTOP, NETFLIX, 1, 2), (PHONE, YOUTUBE, 3, 4), seconds=300)
+        for name, client in clients.items():
+            position = line.sink.position(name)
+            message, _, complete = line.source.message(*position)
+            line.sink.apply(name, message)
+            assert complete and line.sink.position(name).position == message.position
+            snapshot = StoreReader(client, name).snapshot()
+            assert snapshot.gateway == line.book.reader.snapshot().gateway
