@@ -82,7 +82,8 @@ class HistorySteps:
         if longer is None:
             return chunk + self._longest_chunk_s(step) + step
         period = self.calendar.period(longer, chunk)
-        return period.end if period.start == chunk else chunk + longer + DAY_S
+        # While the step was the longest, its chunks had another length, and may begin where a period does.
+        return max(period.end, chunk + longer + DAY_S, chunk + self._longest_chunk_s(step) + step)
 
     def chunk_length(self, step: int) -> int:
         """Average length of a chunk."""

@@ -397,3 +397,14 @@ def test_a_step_that_the_configuration_adds_is_not_read_before_it_is_complete(re
     assert gateway.reader.volumes([GATEWAY], *month).volumes[GATEWAY][:2] == (116, 116_000)
     gateway.flush(end, (LAPTOP, NETFLIX, 1, 1000))
     assert gateway.reader.volumes([GATEWAY], *month).volumes[GATEWAY][:2] == (117, 117_000)
+
+
+def test_a_chunk_of_a_former_longest_step_that_begins_with_a_month_is_read_to_its_end(redis_url: str) -> None:
+    """A chunk of 32 days begins on 1 April 2026. Its last two days belong to May."""
+    gateway = Gateway(redis_url)
+    gateway.start("UTC", {step: keep_s for step, keep_s in KEEP_S.items() if step != MONTH_S})
+    month = gateway.steps.calendar.month(BEGIN + 40 * DAY_S)
+    for number in range(100):
+        gateway.flush(month.start + number * 6 * HOUR_S, (LAPTOP, NETFLIX, 1, 1000))
+    gateway.start("UTC")
+    assert gateway.reader.volumes([GATEWAY], *month).volumes[GATEWAY][:2] == (100, 100_000)
