@@ -40,19 +40,17 @@ def wait_for_download(page: Page, value: int) -> None:
     eventually(lambda: download(page).get_attribute("value") == str(value), f"the page shows {value} bytes")
 
 
-def test_each_flush_is_shown(daemon: Daemon, netifyd: StandIn, records: Netifyd, open_view: OpenView) -> None:
-    daemon.settings["interval"] = 4
-    daemon.write_config()
-    daemon.start()
-    netifyd.accept()
-    send(netifyd, records.flow("a"), records.stats("a", 1000, 5000))
-    daemon.flushed()
-    page = open_view(daemon, "devices")
+def test_each_flush_is_shown_by_its_event(
+    counting: Daemon, netifyd: StandIn, records: Netifyd, open_view: OpenView
+) -> None:
+    """While the page follows the event stream, no timer makes it read devices."""
+    page = open_view(counting, "devices")
     wait_for_download(page, 5000)
     for total, more in ((5100, 100), (5300, 200), (5600, 300)):
         send(netifyd, records.stats("a", 0, more))
         wait_for_download(page, total)
     assert "Live" in page.locator("#foot").inner_text()
+    assert sum(url.endswith("/events") for url in open_view.log(page).urls) == 1
 
 
 def test_the_page_polls_while_all_event_streams_are_taken(
