@@ -156,6 +156,16 @@ def test_what_is_ahead_is_not_shown_in_detail(home: Daemon, open_view: OpenView)
     assert has_begun or address(page) == shown
 
 
+def test_nothing_is_compared_with_a_period_without_data(network: Daemon, open_view: OpenView) -> None:
+    """The agent has two hours of history. What was used before them is not known."""
+    page = open_view(network, "usage", 1440)
+    wait_until_loaded(page, "usage")
+    assert {row[2] for row in page.evaluate(ROWS)} == {"–"}
+    assert page.locator(".stat").last.locator("data").inner_text() == "–"
+    note = page.locator(".usage .panel .note").inner_text()
+    assert "There is no data for that time." in note or "so nothing is compared." in note
+
+
 def test_lists_add_up(office: Daemon, open_view: OpenView) -> None:
     page = open_view(office, "usage", 1440)
     page.locator(".balance:not([hidden])").wait_for()

@@ -92,26 +92,25 @@ export class Usage {
     this.control.show(period);
     this.csv.update('usage', { ...parameters, format: 'csv' });
     setText(this.lead, leadText(period, usage));
-    this.showFigures(usage, historyBefore);
+    const missing = missingOf(historyBefore, usage);
+    this.showFigures(usage, missing);
     this.plans.set(plans);
     this.drawChart(period, history, before, historyBefore, allowance(plans.plans, period));
-    this.ranking.set(by, usage, route);
+    this.ranking.set(by, usage, route, missing !== null);
     listOrNote(this.ranking.node, this.empty, usage.usage.length === 0);
     this.showBalance(by, usage);
   }
 
-  showFigures({ totals, previous_period: used, timezone }, { buckets }) {
-    const all = rowOf(totals);
+  /** `missing`: what to say about missing data of the period before, or null. */
+  showFigures({ totals, previous_period: used, timezone }, missing) {
+    const all = { ...rowOf(totals), isPartial: missing !== null };
     this.figures.down.update(all.bytes_down);
     this.figures.up.update(all.bytes_up);
     this.figures.local.update(all.local);
-    this.figures.change.update(total(all) - all.before, () => changeText(all), 'bytes');
+    this.figures.change.update(all.isPartial ? null : total(all) - all.before, () => changeText(all), 'bytes');
     const before = covered(used, timezone);
     setText(this.changeLabel, `vs. ${before}`);
-    const begin = buckets.length ? Date.parse(buckets[0].start) : null;
-    const isLate = begin !== null && begin > Date.parse(used.covered_start);
-    setText(this.compared, ['Without local traffic.', `Before and change: ${before}.`,
-      isLate ? `That period has data from ${between(begin, Date.parse(used.covered_end), timezone)} only.` : null].filter(Boolean).join(' '));
+    setText(this.compared, `Without local traffic. Before${missing === null ? ' and change' : ''}: ${before}. ${missing ?? ''}`);
     setText(this.chartTitle, all.local ? 'Traffic, with local traffic' : 'Traffic');
   }
 
@@ -152,6 +151,15 @@ function allowance(plans, period) {
   const plan = plans.find((each) => each.per === period.kind && each.direction === 'both'
     && [each.device, each.group, each.application, each.category].every((scope) => scope === null));
   return plan ? { label: `${plan.plan}: limit per ${period.unit}`, value: plan.limit / period.length } : null;
+}
+
+/** What to say if there is no data of the period before, or not from its start; null if there is. */
+function missingOf({ buckets, problem }, { previous_period: before, timezone }) {
+  if (problem) return null; // the sums come from other steps of the history
+  if (!buckets.length) return 'There is no data for that time.';
+  const begin = Date.parse(buckets[0].start);
+  return begin > Date.parse(before.covered_start)
+    ? `That period has data from ${between(begin, Date.parse(before.covered_end), timezone)} only, so nothing is compared.` : null;
 }
 
 function sumOf(rows) {

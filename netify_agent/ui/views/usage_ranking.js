@@ -34,9 +34,9 @@ export function rowOf(row) {
 
 const total = (row) => row.bytes_down + row.bytes_up;
 
-/** The change against the period before: `+12%`, `14×`, `New`, `Ended`, or a dash. */
+/** The change against the period before: `+12%`, `14×`, `New`, `Ended`, or a dash, also for a row that `isPartial`. */
 export function changeText(row) {
-  if (row.before === null || (row.before === 0 && total(row) === 0)) return '–';
+  if (row.isPartial || row.before === null || (row.before === 0 && total(row) === 0)) return '–';
   if (row.before === 0) return 'New';
   if (total(row) === 0) return 'Ended';
   const ratio = total(row) / row.before;
@@ -47,7 +47,7 @@ export function changeText(row) {
 }
 
 /** How a change ranks: new rows first, ended ones last. */
-const ratio = (row) => (row.before ? total(row) / row.before : total(row) ? Infinity : 1);
+const ratio = (row) => (row.isPartial ? 1 : row.before ? total(row) / row.before : total(row) ? Infinity : 1);
 
 /** The table of a ranking. */
 export class Ranking {
@@ -78,8 +78,11 @@ export class Ranking {
     return false;
   }
 
-  /** Show the document of `/usage`, which is `by` one of `KINDS`. Links keep the period of `route`. */
-  set(by, usage, route) {
+  /**
+   * Show the document of `/usage`, which is `by` one of `KINDS`. Links keep the period of `route`. `isPartial`: data of
+   * the period before is missing, so that nothing is compared with it.
+   */
+  set(by, usage, route, isPartial) {
     const kind = KINDS[by];
     const parameters = periodParameters(route);
     setText(this.label, kind.one);
@@ -87,7 +90,7 @@ export class Ranking {
       const row = rowOf(each);
       const name = by === 'category' ? words(row.name) : row.name;
       return {
-        ...row, by, title: row.key === null ? kind.none : name ?? row.key,
+        ...row, by, isPartial, title: row.key === null ? kind.none : name ?? row.key,
         href: row.key === null || !kind.href ? null : kind.href(row.key, parameters),
         below: by === 'device' && name !== null && name !== row.key ? row.key : '',
       };
