@@ -47,6 +47,15 @@ def test_resolved_alerts_are_the_history(home: Daemon, open_view: OpenView) -> N
     assert address(page).endswith("#/alerts?sort=-lasted")
 
 
+def test_the_name_of_a_resolved_alert_is_not_cut_on_a_phone(home: Daemon, open_view: OpenView) -> None:
+    page = open_view(home, "alerts", width=390)
+    name = page.locator(".panel").filter(has_text="Resolved").locator("tbody .name")
+    name.wait_for()
+    assert name.evaluate(
+        "(node) => [node.scrollWidth - node.clientWidth, node.scrollHeight - node.clientHeight]"
+    ) == [0, 0]
+
+
 def test_receivers_say_what_is_wrong(home: Daemon, open_view: OpenView) -> None:
     page = open_view(home, "alerts")
     eventually(lambda: cells(page, "Receivers"), "the receivers")

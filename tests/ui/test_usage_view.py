@@ -50,8 +50,6 @@ def change(row: dict[str, Any]) -> str:
     used, before = sum(without_local(row)), sum(without_local(row["previous"]))
     if not before:
         return "New" if used else "–"
-    if not used:
-        return "Ended"
     if used / before >= 10:
         return f"{int(used / before + 0.5)}×" if used / before < 100 else "> 100×"
     percent = int(100 * (used / before - 1) + (0.5 if used >= before else -0.5))

@@ -19,7 +19,7 @@ export class Alerts {
     this.list = new AlertList();
     this.quiet = emptyNote('No active alerts');
     this.history = new Table({
-      caption: 'Resolved alerts', key: (alert) => alert.id, sort: { id: 'resolved_at', descending: true },
+      caption: 'Resolved alerts', key: (alert) => alert.id, style: 'long-names', sort: { id: 'resolved_at', descending: true },
       onsort: () => navigate({ sort: this.history.sortText }), columns: HISTORY,
     });
     this.noHistory = emptyNote('No resolved alerts');

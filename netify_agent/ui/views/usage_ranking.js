@@ -34,11 +34,10 @@ export function rowOf(row) {
 
 const total = (row) => row.bytes_down + row.bytes_up;
 
-/** The change against the period before: `+12%`, `14×`, `New`, `Ended`, or a dash, also for a row that `isPartial`. */
+/** The change against the period before: `+12%`, `14×`, `New`, or a dash, also for a row that `isPartial`. */
 export function changeText(row) {
   if (row.isPartial || row.before === null || (row.before === 0 && total(row) === 0)) return '–';
   if (row.before === 0) return 'New';
-  if (total(row) === 0) return 'Ended';
   const ratio = total(row) / row.before;
   if (ratio >= 100) return '> 100×';
   if (ratio >= 10) return `${Math.round(ratio)}×`;
@@ -46,7 +45,7 @@ export function changeText(row) {
   return percent === 0 ? '±0%' : `${percent > 0 ? '+' : '−'}${Math.abs(percent)}%`;
 }
 
-/** How a change ranks: new rows first, ended ones last. */
+/** How a change ranks: new rows first. */
 const ratio = (row) => (row.isPartial ? 1 : row.before ? total(row) / row.before : total(row) ? Infinity : 1);
 
 /** The table of a ranking. */
