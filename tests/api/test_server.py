@@ -6,6 +6,7 @@ import http.client
 import resource
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
@@ -120,6 +121,32 @@ def test_silence_is_ended(serve: Serve, begun: bytes) -> None:
     with serve(idle_s=1) as server, server.connect() as client:
         client.sendall(begun)
         assert hung_up(client)
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX: "])
+def test_silence_is_ended_when_the_clock_was_set_back(
+    serve: Serve, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    with serve(idle_s=1) as server, server.connect() as client:
+        client.sendall(begun)
+        assert server.get() == b"small"
+        monkeypatch.setattr(time, "time", lambda: real() - 3600)
+        assert hung_up(client)
+
+
+def test_a_clock_that_is_set_forward_ends_no_connection(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    with serve(idle_s=600) as server, server.connect() as client:
+        client.sendall(GET)
+        assert taken(client, 1)
+        monkeypatch.setattr(time, "time", lambda: real() + 3600)
+        for _ in range(3):
+            assert server.get() == b"small"
+        client.sendall(GET)
+        assert taken(client, 1)
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HTTP/1.1\r\nX: ", b"\r\n"])

@@ -196,6 +196,22 @@ class Connection(HTTPChannel):  # type: ignore[misc]
         super().handle_close()
 
 
+class ClockSteps:
+    """Notices when the wall clock, by which waitress measures silence, is set."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def step_s(self) -> float:
+        """Return by how many seconds the clock was set since the last call; 0 for less than one second."""
+        offset = time.time() - time.monotonic()
+        step_s = offset - self._offset
+        if abs(step_s) < 1:
+            return 0.0
+        self._offset = offset
+        return step_s
+
+
 class SlowClients:
     """Closes the connections of clients that send or take nothing, so that others find room."""
 
@@ -204,6 +220,20 @@ class SlowClients:
         self._limits = limits
         self._most = most
         self._unfinished: dict[Any, float] = {}  # connections in the middle of a request, and since when
+
+    def follow_clock(self, connections: Mapping[int, Any], step_s: float, now: float) -> None:
+        """The wall clock was set by ``step_s`` seconds, and shows ``now``. Nobody has been silent for longer.
+
+        A time that is later than ``now`` is of before the clock was set back.
+        """
+
+        def moved(at: float) -> float:
+            return min(at + step_s, now) if step_s > 0 or at > now else at
+
+        for connection in list(connections.values()):
+            connection.last_activity = moved(connection.last_activity)
+            connection.last_taken = moved(connection.last_taken)
+        self._unfinished = {connection: moved(since) for connection, since in self._unfinished.items()}
 
     def drop_slow(self, connections: Mapping[int, Any], now: float) -> None:
         """Close those whose client does not send its request, or take its answer, in time.

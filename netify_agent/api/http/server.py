@@ -20,7 +20,7 @@ from typing import Any
 
 from waitress import create_server, wasyncore
 
-from netify_agent.api.http.connections import MAX_HEADER, Connection, SlowClients
+from netify_agent.api.http.connections import MAX_HEADER, ClockSteps, Connection, SlowClients
 from netify_agent.api.http.limits import DEFAULT_LIMITS, WebLimits
 from netify_agent.api.http.tls import TlsRelay
 from netify_agent.config.settings import Endpoint, WebSettings
@@ -140,12 +140,15 @@ class WebServer:
         """Serve until ``stop`` is set. Reports progress while the loop turns and no request is stuck."""
         checked = 0.0
         connections = self._server.active_channels
+        clock = ClockSteps()
         while not stop.is_set():
             wasyncore.loop(timeout=0.5, use_poll=True, map=self._map, count=1)
-            now = time.time()
-            if now - checked >= 1:
-                checked = now
-                self._slow_clients.drop_slow(connections, now)
+            if step_s := clock.step_s():
+                self._server.next_channel_cleanup += step_s
+                self._slow_clients.follow_clock(connections, step_s, time.time())
+            if abs(time.time() - checked) >= 1:
+                checked = time.time()
+                self._slow_clients.drop_slow(connections, checked)
             self._slow_clients.make_room(connections)
             oldest = min(self._running.copy().values(), default=None)
             if oldest is None or time.monotonic() - oldest < self.limits.request_s:
