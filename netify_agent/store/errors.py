@@ -50,6 +50,11 @@ _MEANINGS = (
     ),
     (r"busy running a script", "Redis is busy with a script of another client (BUSY)"),
     (r"max number of clients", "Redis has no room for another connection: raise its maxclients"),
+    (
+        r"^Connection not ready",  # redis-py's words for a reply that comes before the first command
+        "Redis refuses the connection before the first command: raise its maxclients, or see protected-mode "
+        "in redis.conf",
+    ),
     (r"NOREPLICAS", "Redis refuses writes because too few replicas are connected (NOREPLICAS)"),
     (
         r"certificate required|CERTIFICATE_REQUIRED|EOF occurred in violation of protocol",

@@ -20,6 +20,7 @@ from netify_agent.api.exposition import Exposition
 from netify_agent.config.settings import parse
 from netify_agent.daemon.alerting import Alerting
 from netify_agent.daemon.plan_metrics import expose_plans
+from netify_agent.fleet.forwarder import ForwarderStatus
 from netify_agent.netifyd.health import InterfaceCounters, NetifydStatus
 from netify_agent.store.layout import Keys
 
@@ -114,10 +115,30 @@ def test_the_reference_names_every_metric(scene: Scene) -> None:
     netifyd = NetifydStatus(1, 1, 1, 1.0, 1.0, {"br0": InterfaceCounters(1, {"queue": 1})})
     scene.book.accountant.rejected["counters out of range"] = 1
     scene.directory.configure({}, {"lan": ["192.168.0.0/16"]})
-    with changed(scene.listener, netifyd=netifyd), changed(scene.writing, flushes=1):
+    forwarder = ForwarderStatus(last_sent=1.5)
+    with (
+        changed(scene.listener, netifyd=netifyd),
+        changed(scene.writing, flushes=1),
+        changed(scene.status, forwarder=forwarder),
+    ):
         assert set(scrape(scene)) | metrics_of_alerts(scene) == documented
     scene.book.accountant.rejected.clear()
     scene.directory.configure({}, {})
+
+
+def test_the_forwarder_is_told(scene: Scene) -> None:
+    forwarder = ForwarderStatus(3, 2, 1000, 1.5, complete=True)
+    with changed(scene.status, forwarder=forwarder):
+        samples = scrape(scene)
+    expected = {
+        "netify_agent_fleet_messages_total": 3,
+        "netify_agent_fleet_failures_total": 2,
+        "netify_agent_fleet_sent_bytes_total": 1000,
+        "netify_agent_fleet_complete": 1,
+        "netify_agent_fleet_last_sent_timestamp_seconds": 1.5,
+    }
+    assert {name: value(samples, name) for name in expected} == expected
+    assert "netify_agent_fleet_complete" not in scrape(scene)
 
 
 def test_metrics_of_plans_are_bounded() -> None:
