@@ -167,13 +167,8 @@ class DeviceIdentity:
         for device, ips in devices.items():
             for ip in ips:
                 owners[ip] = device if owners.get(ip, device) == device else None
-        learned = self._learned
         for ip, owner in owners.items():
-            if owner is None:
-                continue
-            if learned.get((source, ip)) == owner:
-                learned.move_to_end((source, ip))
-            else:
+            if owner is not None:
                 self.learn(source, ip, owner)
 
     def set_neighbours(self, neighbours: Mapping[str, str], sources: Collection[str]) -> None:

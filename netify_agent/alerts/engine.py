@@ -15,10 +15,11 @@ from netify_agent.alerts.clock import RunClock
 from netify_agent.alerts.quiet import quiet_until
 from netify_agent.alerts.rule import Facts, Rule
 from netify_agent.alerts.rules import rule_of
-from netify_agent.alerts.state import AlertState, Changes, Condition, Stored, clock_of
+from netify_agent.alerts.state import AlertState, Condition, Stored, clock_of
 from netify_agent.config import alerts as config
 from netify_agent.config.calendar import Calendar
 from netify_agent.config.notify import Receivers
+from netify_agent.store.unstored import Changes
 
 GROUP_FROM = 10  # alerts of one rule that fire at a time for one subject each
 

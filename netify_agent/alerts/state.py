@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from netify_agent.alerts.alert import Alert, Notification
+from netify_agent.store.unstored import Changes, UnstoredChanges
 
 MAX_CONDITIONS = 20_000  # of all rules; 3 MB
 MAX_RESOLVED = 500  # resolved alerts that are remembered
@@ -19,9 +20,6 @@ MAX_QUEUED = 1000  # notifications that wait for one receiver
 
 ALERTS, STATE, OUTBOX = "alerts", "state", "outbox"  # names of the tables
 _CLOCK, _BORN = "clock", "born"  # of the table STATE; other fields have a colon
-
-Value = str | None  #: None: the field is to be deleted
-Changes = dict[tuple[str, str], Value]  #: table and field to what it is to hold
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,7 @@ class AlertState:
         self.queued: dict[str, Notification] = {}
         self._conditions: dict[str, dict[str, Condition]] = {}
         self._count = 0
-        self._dirty: Changes = {}
-        self._written: Changes = {}
+        self._dirty = UnstoredChanges()
 
     def restore(self, stored: Stored, clock_ms: int) -> int:
         """Add the stored state to what was found since the start. Damaged entries are left out.
@@ -204,15 +201,11 @@ class AlertState:
             self._dirty[STATE, _CLOCK] = str(clock_ms)
             if self.born is not None:
                 self._dirty[STATE, _BORN] = str(self.born)
-        self._written = dict(self._dirty)
-        return self._written
+        return self._dirty.take()
 
     def stored(self) -> None:
         """The latest result of :meth:`changes` is in Redis."""
-        for name, value in self._written.items():
-            if self._dirty.get(name, value) is value:
-                self._dirty.pop(name, None)
-        self._written = {}
+        self._dirty.stored()
 
     def rewrite(self) -> None:
         """Redis lost the tables: note everything as a change."""

@@ -20,7 +20,7 @@ from netify_agent.alerts.engine import AlertEngine, Released
 from netify_agent.alerts.receivers import senders_of
 from netify_agent.alerts.receivers.sender import Sender
 from netify_agent.alerts.rule import Facts
-from netify_agent.alerts.state import Changes, Stored
+from netify_agent.alerts.state import Stored
 from netify_agent.api.documents import rfc3339
 from netify_agent.api.exposition import Exposition
 from netify_agent.config.settings import Settings
@@ -40,6 +40,7 @@ from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.reader import StoreReader
 from netify_agent.store.rows import decode_rates
 from netify_agent.store.transaction import Transaction
+from netify_agent.store.unstored import Changes
 
 log = logging.getLogger(__name__)
 

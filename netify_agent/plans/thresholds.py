@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from netify_agent.config.calendar import Period
 from netify_agent.config.plans import Plan, Plans
+from netify_agent.store.unstored import Changes, UnstoredChanges
 
 TABLE = "plans"  #: name of the table in the store
 
-Changes = dict[tuple[str, str], str | None]  #: table and field to what it is to hold; None: to be deleted
 _Place = tuple[str, int]  # a plan and a threshold, percent
 
 
@@ -39,8 +39,7 @@ class Thresholds:
 
     def __init__(self) -> None:
         self._passed: dict[_Place, dict[str, _Passed]] = {}
-        self._dirty: Changes = {}
-        self._written: Changes = {}
+        self._dirty = UnstoredChanges()
 
     def restore(self, stored: Mapping[str, str]) -> int:
         """Continue from the stored state; returns the number of damaged entries, which are left out."""
@@ -117,15 +116,11 @@ class Thresholds:
             for place, passed in self._passed.items():
                 for who in passed:
                     self._note(place, who)
-        self._written = dict(self._dirty)
-        return self._written
+        return self._dirty.take()
 
     def stored(self) -> None:
         """The latest result of :meth:`changes` is in Redis."""
-        for name, value in self._written.items():
-            if self._dirty.get(name, value) is value:
-                self._dirty.pop(name, None)
-        self._written = {}
+        self._dirty.stored()
 
 
 def _definition(plan: Plan) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from netify_agent.store.client import Client
 from netify_agent.store.layout import Keys
 from netify_agent.store.query import store_errors
 from netify_agent.store.redirect import execute
 from netify_agent.store.transaction import Transaction
+from netify_agent.store.unstored import Changes
 
 _AT_ONCE = 500  # fields of one command
 
@@ -33,9 +34,7 @@ class AlertStore:
                 pipe.hgetall(key)
             return dict(zip(self._keys, execute(pipe), strict=True))
 
-    def queue(
-        self, pipe: Transaction, changes: Mapping[tuple[str, str], str | None], *, replace: bool
-    ) -> None:
+    def queue(self, pipe: Transaction, changes: Changes, *, replace: bool) -> None:
         """Queue the changes of a flush.
 
         :param changes: table and field to the new value; None deletes the field.
