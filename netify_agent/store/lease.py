@@ -17,6 +17,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 from netify_agent.store.client import StoreError, StoreTaken
 
@@ -88,6 +89,18 @@ class Holder:
         return started == self.started and state not in "ZX"
 
 
+class _Seen(NamedTuple):
+    """The lease of another agent when it was first seen.
+
+    :ivar renewal: time of the renewal by Redis' clock and number of the flush.
+    :ivar since: when it was seen, seconds of the monotonic clock.
+    """
+
+    writer: str | None
+    renewal: tuple[int, str | None]
+    since: float
+
+
 class Lease:
     """The lease of one agent on one gateway's store.
 
@@ -100,7 +113,7 @@ class Lease:
         self.writer = uuid.uuid4().hex
         self.length_s = length_s
         self._holder = holder or Holder.this_process()
-        self._seen: tuple[str, int, float] | None = None  # the other agent's lease, when first seen
+        self._seen: _Seen | None = None  # the other agent's lease
 
     def fields(self, now_ms: int) -> dict[str, str | int]:
         """Return the lease's fields of ``meta``, renewed at ``now_ms`` (Redis' clock)."""
@@ -126,13 +139,15 @@ class Lease:
             return  # released at a clean stop
         alive = holder.is_alive()
         now = time.monotonic()
-        if self._seen is None or self._seen[0] != writer:
-            self._seen = writer or "", renewed, now
-        _, renewed_before, since = self._seen
-        left_ms = min(renewed + length - now_ms, length - int((now - since) * 1000))
-        if renewed == renewed_before and (alive is False or (left_ms <= 0 and not alive)):
+        # A flush within the same millisecond is seen by its number.
+        renewal = renewed, meta.get("seq")
+        if self._seen is None or self._seen.writer != writer:
+            self._seen = _Seen(writer, renewal, now)
+        left_ms = min(renewed + length - now_ms, length - int((now - self._seen.since) * 1000))
+        renews = renewal != self._seen.renewal
+        if not renews and (alive is False or (left_ms <= 0 and not alive)):
             return
-        if alive or renewed != renewed_before:
+        if alive or renews:
             raise taken(gateway, meta.get("holder"))
         raise StoreError(
             f"gateway '{gateway}' was last written by a netify-agent on {holder}: it is taken over when the "

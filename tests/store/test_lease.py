@@ -139,6 +139,17 @@ def test_another_machine_that_writes_while_it_is_waited_for_keeps_its_store(url:
     flush(first, 2)
 
 
+def test_a_renewal_within_the_same_millisecond_is_seen_by_the_number_of_its_flush() -> None:
+    lease, other = Lease(600, HERE), Lease(600, ELSEWHERE)
+    meta = {name: str(value) for name, value in other.fields(1_700_000_000_000).items()}
+    with pytest.raises(StoreError, match="taken over when the lease"):
+        lease.check({**meta, "seq": "1"}, 1_700_000_000_000, "gw1")
+    with pytest.raises(StoreError, match="taken over when the lease"):
+        lease.check({**meta, "seq": "1"}, 1_700_000_000_000, "gw1")
+    with pytest.raises(StoreTaken):
+        lease.check({**meta, "seq": "2"}, 1_700_000_000_000, "gw1")
+
+
 def test_a_lease_is_judged_by_redis_clock_alone(url: str) -> None:
     first = writer(url, ELSEWHERE, 100.0)
     first.claim()
