@@ -197,7 +197,7 @@ def test_kept_flushes_are_bounded(redis_server: RedisServer, rigs: Callable[...,
         rig.flush()
     rig.stop()
     kept = list(rig.writer._applied)
-    assert sum(len(sent.data) for _, sent in kept) <= 8000
+    assert sum(sent.size for _, sent in kept) <= 8000
     assert len(kept) > 1
     assert kept[-1][0] == rig.writer.status.sequence
 
