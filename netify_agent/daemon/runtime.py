@@ -35,15 +35,17 @@ def prepare() -> None:
 def _return_freed_memory() -> None:
     """Have glibc's malloc keep little of what was freed.
 
-    By default, each thread gets an arena of its own; what is free in one is not used by others. The interpreter
-    lets one thread run at a time, so one arena is enough. Setting the thresholds keeps glibc from raising them
-    to 32 MiB and more after the first large buffer was freed. Other C libraries have no ``mallopt`` and need
-    none: musl has one heap, and returns large buffers at once.
+    By default, each thread gets an arena of its own, and what is free in one is not used by others. One
+    arena is enough, because the interpreter lets one thread run at a time. Once set, the thresholds stay:
+    otherwise glibc raises them to as much as 64 MiB when large buffers are freed. Other C libraries have no
+    ``mallopt``; there, nothing is done.
     """
     try:
-        mallopt = ctypes.CDLL(None).mallopt
+        libc = ctypes.CDLL(None)
+        mallopt, malloc_trim = libc.mallopt, libc.malloc_trim
     except (OSError, AttributeError):
         return
     mallopt(_M_ARENA_MAX, 1)
     mallopt(_M_MMAP_THRESHOLD, _RETURN_FROM_BYTES)
     mallopt(_M_TRIM_THRESHOLD, _RETURN_FROM_BYTES)
+    malloc_trim(0)  # what loading the modules left
