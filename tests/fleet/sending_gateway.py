@@ -1,0 +1,58 @@
+"""A gateway whose store the test fills, and which forwards when the test says so. No process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from collector_run import GATEWAYS, CollectorRun
+from store_book import LAPTOP, NETFLIX, Book
+
+from netify_agent.config.settings import FleetSettings, RedisSettings, Settings
+from netify_agent.daemon.forwarding import new_forwarder
+from netify_agent.store.history_steps import HistorySteps
+
+
+class SendingGateway:
+    """Its flush times are those of the test; ``at_s`` is the first, seconds since the epoch."""
+
+    def __init__(
+        self, directory: Path, redis_url: str, name: str, collector: CollectorRun, at_s: int, **settings: Any
+    ) -> None:
+        token = directory / f"token-of-{name}"
+        token.write_text(GATEWAYS[name] + "\n")
+        self.settings = Settings(
+            gateway=name,
+            redis=RedisSettings(url=redis_url),
+            fleet=FleetSettings(url=collector.url, token_file=str(token), ca_file=collector.trusted),
+            **settings,
+        )
+        steps = HistorySteps.of(self.settings.history, self.settings.calendar.calendar)
+        self.name = name
+        self.at_s = at_s
+        self.book = Book(redis_url, name, history=steps, bucket=steps.bucket(at_s))
+        self._steps = steps
+        self._flows: set[str] = set()
+        forwarder = new_forwarder(self.settings, steps)
+        assert forwarder is not None
+        self.forwarder = forwarder
+
+    def move(
+        self, up: int, down: int, device: str = LAPTOP, application: str = NETFLIX, after_s: int = 0
+    ) -> None:
+        """A flow moves bytes, and they are in the gateway's own store ``after_s`` seconds later."""
+        self.at_s += after_s
+        self.book.bucket = self._steps.bucket(self.at_s)
+        digest = f"{device}-{application}"
+        records = [] if digest in self._flows else [self.book.netifyd.flow(digest, device, application)]
+        self._flows.add(digest)
+        records.append(self.book.netifyd.stats(digest, up, down))
+        self.book.flush(*records, at_ms=self.at_s * 1000, elapsed_ms=15_000)
+
+    def forward(self) -> None:
+        """Send until the collector has everything."""
+        while not self.forwarder.send():
+            pass
+
+    def close(self) -> None:
+        self.book.client.close()
