@@ -7,7 +7,8 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from support import RedisServer
 
 from netify_agent import __version__
 from netify_agent.config.calendar import Calendar
+from netify_agent.fleet import forwarder
 from netify_agent.store.client import connect
 from netify_agent.store.summaries import DIGESTS, SUMMARIES, Summaries
 
@@ -26,10 +28,8 @@ Sender = Callable[..., SendingGateway]
 
 
 @pytest.fixture
-def sender(directory: Path, redis_server: RedisServer, collector: CollectorRun) -> Iterator[Sender]:
-    yield lambda name, **options: SendingGateway(
-        directory, redis_server.url, name, collector, **{"at_s": int(time.time()), **options}
-    )
+def sender(directory: Path, redis_server: RedisServer, collector: CollectorRun) -> Sender:
+    return lambda name, **options: SendingGateway(directory, redis_server.url, name, collector, **options)
 
 
 def silence(redis: RedisServer, gateway: str, by_s: int = 3600) -> None:
@@ -101,13 +101,32 @@ def test_the_month_is_that_of_the_gateways_calendar(collector: CollectorRun, sen
     assert (row["bytes_up"], row["bytes_down"]) == (1007, 1009)
 
 
-def test_a_clock_that_is_wrong_is_shown(collector: CollectorRun, sender: Sender) -> None:
+@pytest.mark.parametrize("ahead_s", [-86_400, 7])
+def test_a_clock_that_is_wrong_is_shown(
+    collector: CollectorRun, sender: Sender, monkeypatch: pytest.MonkeyPatch, ahead_s: int
+) -> None:
+    monkeypatch.setattr(
+        forwarder, "formatdate", lambda usegmt: formatdate(time.time() + ahead_s, usegmt=usegmt)
+    )
     gateway = sender("gw1")
     gateway.move(1, 1)
     gateway.forward()
-    assert abs(listed(collector, "?search=gw1")["gateways"][0]["clock_skew"]) <= 1
-    status, text, _ = collector.exchange("GET", "/gateways", Date="Thu, 01 Jan 1970 00:00:00 GMT")
-    assert status == 200 and b'"clock_skew":-' not in text.replace(b'"clock_skew":-1', b"")
+    (row,) = listed(collector, "?search=gw1")["gateways"]
+    assert abs(row["clock_skew"] - ahead_s) <= 1
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Thu, 01 Jan 99999 00:00:00 GMT"])
+def test_a_message_that_says_nothing_of_its_sender_is_taken(
+    collector: CollectorRun, sender: Sender, monkeypatch: pytest.MonkeyPatch, date: str
+) -> None:
+    monkeypatch.setattr(forwarder, "formatdate", lambda usegmt: date)
+    monkeypatch.setattr(forwarder, "__version__", "<script>")
+    gateway = sender("gw1")
+    gateway.move(1, 1)
+    gateway.forward()
+    (row,) = listed(collector, "?search=gw1")["gateways"]
+    assert row["clock_skew"] is row["version"] is None
+    assert row["state"] == "online"
 
 
 def test_a_silent_gateway_is_told_and_has_no_rates(
@@ -143,7 +162,7 @@ def test_time_alone_makes_a_gateway_silent(
     collector.settings["silent_after"] = "10s"
     collector.start()
     try:
-        gateway = SendingGateway(directory, redis_server.url, "gw1", collector, int(time.time()))
+        gateway = SendingGateway(directory, redis_server.url, "gw1", collector)
         gateway.move(1, 1)
         gateway.forward()
         etag = collector.exchange("GET", "/gateways?search=gw1")[2]["ETag"]
@@ -252,5 +271,5 @@ def test_a_summary_that_is_lost_comes_back_with_the_next_message(
 def test_the_list_is_refused_without_redis(collector: CollectorRun, collector_redis: RedisServer) -> None:
     assert listed(collector)["generated_at"] is None
     collector_redis.kill()
-    status, text, headers = collector.exchange("GET", "/gateways")
+    status, _text, headers = collector.exchange("GET", "/gateways")
     assert status == 503 and re.fullmatch("[0-9]+", headers["Retry-After"])
