@@ -61,6 +61,17 @@ assert "email.policy" not in sys.modules
     )
 
 
+def test_an_agent_without_a_collector_loads_nothing_of_the_fleet() -> None:
+    run(
+        """
+import sys
+import netify_agent.cli
+loaded = [name for name in sys.modules if name.startswith("netify_agent.fleet.")]
+assert not loaded, loaded
+"""
+    )
+
+
 def test_memory_that_was_freed_goes_back_to_the_system() -> None:
     """One heap for all threads; large buffers are outside of it, also after a larger one was freed."""
     if not hasattr(ctypes.CDLL(None), "mallopt"):
