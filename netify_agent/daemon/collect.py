@@ -19,7 +19,7 @@ from netify_agent.daemon.liveness import Liveness
 from netify_agent.daemon.sd_notify import ServiceManager
 from netify_agent.daemon.signals import SignalQueue
 from netify_agent.daemon.worker import Worker
-from netify_agent.fleet import tokens
+from netify_agent.fleet import gateway_settings, tokens
 from netify_agent.fleet.collector import Collector
 from netify_agent.fleet.copies import Copies
 from netify_agent.fleet.ingest import MAX_SENT, Ingest
@@ -50,7 +50,7 @@ class CollectorProcess:
             tokens.load(settings.gateways_file, settings.readers_file),
             Access(settings.web.for_server()),
             Copies(self._client_of),
-            Ingest(ReplicaSink(self._client_of)),
+            Ingest(ReplicaSink(self._client_of, gateway_settings.steps)),
         )
 
     def run(self) -> int:
