@@ -88,7 +88,7 @@ class Writer:
         head = bytearray()
         for column in self._columns:
             put(head, len(column))
-        return lzma.compress(b"".join((head, *self._columns)), lzma.FORMAT_RAW, filters=_FILTERS)
+        return compress(b"".join((head, *self._columns)))
 
 
 class Reader:
@@ -96,15 +96,7 @@ class Reader:
 
     def __init__(self, packed: bytes, limit: int) -> None:
         """``limit``: of the bytes that the columns may have together."""
-        unpack = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
-        try:
-            self._data = unpack.decompress(packed, limit + 1)
-        except lzma.LZMAError as error:
-            raise Invalid(f"expected a message, found something else ({error})") from None
-        if len(self._data) > limit:
-            raise Invalid(f"expected a message of at most {limit} bytes")
-        if not unpack.eof or unpack.unused_data:
-            raise Invalid("expected a whole message, found a part or more than one")
+        self._data = decompress(packed, limit)
         self._names: list[str] = []
         self._known: set[str] = set()
         lengths, at = [], 0
@@ -189,3 +181,22 @@ class Reader:
 
 
 Channel = Writer | Reader
+
+
+def compress(data: bytes) -> bytes:
+    """The bytes, compressed."""
+    return lzma.compress(data, lzma.FORMAT_RAW, filters=_FILTERS)
+
+
+def decompress(packed: bytes, limit: int) -> bytes:
+    """The bytes that were compressed, at most ``limit``. Raises Invalid."""
+    unpack = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+    try:
+        data = unpack.decompress(packed, limit + 1)
+    except lzma.LZMAError as error:
+        raise Invalid(f"expected a message, found something else ({error})") from None
+    if len(data) > limit:
+        raise Invalid(f"expected a message of at most {limit} bytes")
+    if not unpack.eof or unpack.unused_data:
+        raise Invalid("expected a whole message, found a part or more than one")
+    return data

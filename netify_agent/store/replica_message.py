@@ -86,7 +86,10 @@ class Incoming:
         :raises Differs: if they are not those that the gateway has.
         """
         coder = ContentCoder(self._channel, self.header.at_ms, names, had, {}, steps_of)
-        found = coder.code()
+        try:
+            found = coder.code()
+        except (ArithmeticError, ValueError) as error:  # a moment that no calendar has
+            raise Invalid(f"expected other numbers ({error})") from None
         sent = self._channel.data(b"")
         self._channel.finish()
         for item, content in found.items():

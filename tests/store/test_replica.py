@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
 
 import pytest
 from redis_topologies import RedisCluster
+from replica_copy import copied
 from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE, Book, everything
 from support import RedisServer
 
@@ -26,21 +26,8 @@ from netify_agent.store.replica_source import Known, NotYet, ReplicaSource
 STEPS = HistorySteps({300: 2 * DAY_S, HOUR_S: 31 * DAY_S, DAY_S: 400 * DAY_S})
 BEGIN = 1_790_000_100  # a multiple of 300
 KEYS = Keys("gw1")
-#: What is not copied: single flows, alerts, and what only the writer of a store needs.
-OWN = (
-    *(
-        KEYS.meta,
-        KEYS.copy,
-        KEYS.copy_settings,
-        KEYS.copy_items,
-        KEYS.counters,
-        KEYS.left_out,
-        KEYS.forget,
-        KEYS.unmigrated,
-    ),
-    *(KEYS.alerts, KEYS.alert_state, KEYS.alert_outbox, KEYS.plans),
-    *("netify:{gw1}:flows", "netify:{gw1}:index:", "netify:{gw1}:history:due:"),
-)
+CAST = "netify.chromecast"  # between two devices of the network
+LOCAL = {"other_type": "local", "other_mac": "02:00:00:00:00:07", "other_ip": "192.168.1.7"}
 
 
 class Line:
@@ -62,7 +49,8 @@ class Line:
         netifyd, records = self.book.netifyd, []
         for device, application, up, down in moved:
             digest = f"{device}/{application}"
-            records += [netifyd.flow(digest, device, application), netifyd.stats(digest, up, down)]
+            fields = LOCAL if application == CAST else {}
+            records += [netifyd.flow(digest, device, application, **fields), netifyd.stats(digest, up, down)]
         self.book.bucket = STEPS.bucket(self.at)
         self.book.flush(*records, at_ms=self.at * 1000)
 
@@ -85,12 +73,6 @@ class Line:
         assert there == here
 
 
-def copied(found: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in found.items() if not key.startswith(OWN) or key == KEYS.devices}
-    rates = {device: json.loads(text) for device, text in kept.get(KEYS.rates, {}).items()}
-    return {**kept, KEYS.rates: rates}
-
-
 @pytest.fixture
 def line(shared_redis: RedisServer) -> Line:
     return Line(shared_redis)
@@ -107,12 +89,14 @@ def test_a_copy_equals_the_store_after_each_message(line: Line) -> None:
     for _ in range(120):
         line.move(
             *(
-                (chance.choice(devices), chance.choice((NETFLIX, YOUTUBE)), chance.randrange(9), 7 * n)
+                (chance.choice(devices), chance.choice((NETFLIX, YOUTUBE, CAST)), chance.randrange(9), 7 * n)
                 for n in (1, 2)
             ),
             seconds=chance.choice((15, 75, 300, HOUR_S)),
         )
         if chance.random() < 0.3:
+            if chance.random() < 0.2:
+                line.ask()
             line.send()
             line.check()
     line.send()
@@ -186,6 +170,39 @@ def test_history_comes_in_parts_with_the_newest_first(shared_redis: RedisServer)
     totals = StoreReader(line.client, "gw1").snapshot()
     assert totals.gateway == line.book.reader.snapshot().gateway
     assert len(line.send()) >= len([start for start in starts if (300, start) not in due]) - 1
+    line.check()
+
+
+def test_a_collector_with_other_contents_gets_them_whole(line: Line) -> None:
+    line.move((LAPTOP, NETFLIX, 1, 2), (PHONE, YOUTUBE, 3, 4))
+    line.send()
+    line.client.hincrby(KEYS.totals(PHONE), "bu", 7)
+    before = everything(line.client)
+    line.move((PHONE, YOUTUBE, 3, 4))
+    data, _ = line.source.message(line.known)
+    with pytest.raises(OtherPosition):
+        line.sink.apply("gw1", data)
+    items = before.pop(KEYS.copy_items)
+    assert {**everything(line.client), KEYS.copy_items: items} == {**before, KEYS.copy_items: items}
+    line.ask()
+    assert f"device:{PHONE}" not in line.known.digests
+    line.send()
+    line.check()
+
+
+def test_a_closed_chunk_that_changed_is_found_in_time(line: Line) -> None:
+    for _ in range(14 * 12):
+        line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
+    line.send()
+    oldest = line.book.client.zrange(KEYS.chunks(300), 0, 0)[0]
+    chunk = KEYS.chunk((300, int(oldest)), LAPTOP)
+    line.book.client.append(chunk, line.book.client.get(chunk))
+    messages = 0
+    while line.client.get(chunk) != line.book.client.get(chunk):
+        line.move((LAPTOP, NETFLIX, 1, 2))
+        line.send()
+        messages += 1
+        assert messages < 24
     line.check()
 
 
