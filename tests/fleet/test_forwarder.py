@@ -12,6 +12,7 @@ from store_book import HISTORY, LAPTOP, NETFLIX, Book, everything
 from support import RedisServer
 
 from netify_agent.config.settings import FleetSettings, Settings
+from netify_agent.fleet import forwarder as forwarder_module
 from netify_agent.fleet import gateway_settings
 from netify_agent.fleet.forwarder import Forwarder
 from netify_agent.fleet.line import NotForwarded
@@ -95,4 +96,39 @@ def test_a_collector_with_other_contents_gets_them_again(rig: Rig) -> None:
     with pytest.raises(NotForwarded, match="409"):
         rig.forwarder.send()
     assert rig.forwarder.send()
+    rig.check()
+
+
+class Stop:
+    """Stands for the event that stops the thread. Time passes only while the thread waits for it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now = 0.0
+        self._end = seconds
+
+    def is_set(self) -> bool:
+        return self.now >= self._end
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        return self.is_set()
+
+
+def test_it_tries_again_less_and_less_often_up_to_its_interval(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, attempts = Stop(1500), []
+
+    def fail(*_: object) -> dict[str, Any]:
+        attempts.append(stop.now)
+        if len(attempts) == 6:
+            rig.forwarder._line.exchange = rig.exchange  # type: ignore[method-assign]
+        raise NotForwarded("no route to host")
+
+    monkeypatch.setattr(forwarder_module.time, "monotonic", lambda: stop.now)
+    rig.forwarder._line.exchange = fail  # type: ignore[method-assign]
+    rig.forwarder.run(stop, lambda: None)  # type: ignore[arg-type]
+    assert attempts == [0, 30, 90, 210, 450, 750]
+    status = rig.forwarder.status
+    assert (status.failures, status.error, status.complete) == (6, None, True)
     rig.check()
