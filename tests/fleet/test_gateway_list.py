@@ -118,7 +118,7 @@ def test_a_message_that_says_nothing_of_its_sender_is_taken(
     collector: CollectorRun, sender: Sender, monkeypatch: pytest.MonkeyPatch, date: str
 ) -> None:
     monkeypatch.setattr(line, "formatdate", lambda usegmt: date)
-    monkeypatch.setattr(forwarder, "__version__", "<script>")
+    monkeypatch.setattr(line, "__version__", "<script>")
     gateway = sender("gw1")
     gateway.move(1, 1)
     gateway.forward()
