@@ -15,23 +15,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any
 
+from netify_agent.netifyd.json_line_framing import FAST_DECODE, Decode, take_lines
 from netify_agent.netifyd.records import Record, Tally, is_header
-
-#: Decodes one JSON value. Raises ValueError for anything else, RecursionError if it is nested too deep.
-Loads = Callable[[bytes | bytearray], Any]
-
-#: An optional, faster decoder (python3-msgspec). The standard library's is the reference: a record that only
-#: the latter takes (not UTF-8, NaN, lone surrogates, ...) is decoded by it.
-FAST_LOADS: Loads | None = None
-try:
-    import msgspec
-except ImportError:  # pragma: no cover - depends on the installed packages
-    pass
-else:
-    FAST_LOADS = msgspec.json.Decoder().decode
 
 _HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*(?:\r?\n|(?=\{))')
 _HEADER_ALONE = re.compile(rb'\s*\{"length"\s*:\s*\d+\s*\}\s*')
@@ -48,30 +34,20 @@ _SURROGATE = re.compile("[\udc80-\udcff]")
 _raw_decode = json.JSONDecoder().raw_decode
 
 
-def _load_line(line: bytearray) -> Any:
-    """Decode ``line``, one value followed by LF. Raises ValueError for anything else."""
-    text = line.decode()
-    value, end = _raw_decode(text)
-    if end != len(text) - 1:
-        raise ValueError("not one value alone")
-    return value
-
-
 class JsonReader:
     """Finds and decodes JSON objects."""
 
     pending = False
     broken = None
 
-    def __init__(self, max_record_bytes: int, tally: Tally, fast_loads: Loads | None = FAST_LOADS) -> None:
+    def __init__(self, max_record_bytes: int, tally: Tally, fast: Decode | None = FAST_DECODE) -> None:
         """The stream must begin at a record boundary.
 
         :param max_record_bytes: a record longer than this, separator included, is dropped. The buffer stays
             below this limit plus one chunk.
-        :param fast_loads: decoder to try before the reference decoder; None: only the latter.
+        :param fast: decoder to try before the reference decoder; None: only the latter.
         """
-        self._fast_loads = fast_loads
-        self._load = fast_loads or _load_line
+        self._fast = fast
         self._tally = tally
         self._buffer = bytearray()
         self._max = max_record_bytes
@@ -129,37 +105,24 @@ class JsonReader:
         return out
 
     def _plain(self, out: list[Record]) -> int:
-        """Fast path: take well-formed records with a header or on one line from the start of the buffer.
+        """Fast path: take the records at the start of the buffer that are on a line each.
 
-        Nearly all records are well-formed, and this costs half as much as the general path.
+        Nearly all are, and this costs half as much as the general path. Length headers between them are not
+        needed, because the line ends delimit the records.
 
         :returns: the position of the first record that needs the general path.
         """
-        buffer, size, load = self._buffer, len(self._buffer), self._load
-        position = 0
+        buffer = self._buffer
         if self._block_end or self._skip_line:
-            return position
-        while True:
-            if header := _HEADER.match(buffer, position):
-                start = header.end()
-                end = start + int(header[1])
-                if end > size or end - position > self._max or buffer.find(b"\n", start) != end - 1:
-                    break
-            elif buffer.startswith(b"{", position):
-                start = position
-                end = buffer.find(b"\n", position + (0 if position else self._line_scanned)) + 1
-                if not end or end - position > self._max:
-                    break
-            else:
-                break
-            try:
-                value = load(buffer[start:end])
-            except (ValueError, RecursionError):
-                break
-            if type(value) is not dict or type(value.get("type")) is not str:
-                break
-            out.append(value)
-            position = end
+            return 0
+        # No line exceeds the limit if all of them together do not.
+        end = buffer.rfind(b"\n", self._line_scanned, self._max) + 1
+        if not end:
+            return 0
+        last = buffer.rfind(b"\n", 0, end - 1) + 1
+        if buffer.startswith(_HEADER_START, last):
+            end = last  # a header without its payload
+        position = take_lines(buffer[:end], self._fast, out)
         if position:
             self._resync, self._ending, self._line_scanned, self._early = False, False, 0, 0
         return position
@@ -294,9 +257,9 @@ class JsonReader:
         """Deliver the JSON objects at the start of ``data``; return the number of bytes left after them."""
         if not data.startswith(b"{") and not data.lstrip().startswith(b"{"):
             return len(data)
-        if self._fast_loads is not None:
+        if self._fast is not None:
             try:
-                value = self._fast_loads(data)
+                (value,) = self._fast(data)
             except (ValueError, RecursionError):
                 pass  # Not UTF-8, several values, nested too deep, or not JSON: the code below decides.
             else:
