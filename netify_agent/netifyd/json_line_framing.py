@@ -24,7 +24,7 @@ try:
     import msgspec
 except ImportError:  # pragma: no cover - depends on the installed packages
     pass
-else:
+else:  # pragma: no cover - `make test-fast` installs the package
     FAST_DECODE = msgspec.json.Decoder().decode_lines
 
 _HEADER = re.compile(r'\{"length"[ \t]*:[ \t]*[0-9]{1,18}[ \t]*\}[ \t]*(?:\r?\n|(?=\{))')
