@@ -10,7 +10,7 @@ from collections import Counter
 
 from netify_agent.netifyd.gzip_layer import GzipReader
 from netify_agent.netifyd.json_framing import JsonReader
-from netify_agent.netifyd.json_line_framing import FAST_DECODE, Decode
+from netify_agent.netifyd.json_line_framing import FAST_LOADS, Loads
 from netify_agent.netifyd.msgpack_framing import MsgpackReader
 from netify_agent.netifyd.records import Reader, Record, Tally
 
@@ -33,8 +33,10 @@ _SIGNATURES = (
 class _FormReader:
     """Waits for the first bytes, then selects the reader of their format."""
 
-    def __init__(self, max_record_bytes: int, tally: Tally, fast: Decode | None, layers: int = 0) -> None:
-        self._fast = fast
+    def __init__(
+        self, max_record_bytes: int, tally: Tally, fast_loads: Loads | None, layers: int = 0
+    ) -> None:
+        self._fast_loads = fast_loads
         self._max = max_record_bytes
         self._tally = tally
         self._layers = layers
@@ -64,7 +66,7 @@ class _FormReader:
 
     def close(self) -> list[Record]:
         if self._reader is None:
-            self._reader = JsonReader(self._max, self._tally, self._fast)
+            self._reader = JsonReader(self._max, self._tally, self._fast_loads)
             return self._reader.feed(self._head) + self._reader.close()
         return self._reader.close()
 
@@ -73,13 +75,15 @@ class _FormReader:
         if self._layers < _MAX_LAYERS and _GZIP.startswith(head[: len(_GZIP)]):
             if len(head) < len(_GZIP):
                 return None
-            return GzipReader(self._tally, _FormReader(self._max, self._tally, self._fast, self._layers + 1))
+            return GzipReader(
+                self._tally, _FormReader(self._max, self._tally, self._fast_loads, self._layers + 1)
+            )
         if keys := _MAPS.get(head[0]):
             if len(head) <= keys:
                 return None
             if head[keys] in _KEYS:
                 return MsgpackReader(self._max, self._tally)
-        return JsonReader(self._max, self._tally, self._fast)
+        return JsonReader(self._max, self._tally, self._fast_loads)
 
 
 class RecordReader:
@@ -88,16 +92,16 @@ class RecordReader:
     :ivar records: number of records returned so far.
     """
 
-    def __init__(self, max_record_bytes: int, fast: Decode | None = FAST_DECODE) -> None:
+    def __init__(self, max_record_bytes: int, fast_loads: Loads | None = FAST_LOADS) -> None:
         """The stream must begin at a record boundary.
 
         :param max_record_bytes: records longer than this, decompressed, are dropped. The buffer stays below
             this limit plus one chunk.
-        :param fast: see :class:`~netify_agent.netifyd.json_framing.JsonReader`.
+        :param fast_loads: see :class:`~netify_agent.netifyd.json_framing.JsonReader`.
         """
         self.records = 0
         self._tally = Tally()
-        self._reader = _FormReader(max_record_bytes, self._tally, fast)
+        self._reader = _FormReader(max_record_bytes, self._tally, fast_loads)
 
     @property
     def drops(self) -> Counter[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 
-from netify_agent.netifyd.json_line_framing import FAST_DECODE, Decode, take_lines
+from netify_agent.netifyd.json_line_framing import FAST_LOADS, Loads, decode_lines
 from netify_agent.netifyd.records import Record, Tally, is_header
 
 _HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*(?:\r?\n|(?=\{))')
@@ -40,14 +40,14 @@ class JsonReader:
     pending = False
     broken = None
 
-    def __init__(self, max_record_bytes: int, tally: Tally, fast: Decode | None = FAST_DECODE) -> None:
+    def __init__(self, max_record_bytes: int, tally: Tally, fast_loads: Loads | None = FAST_LOADS) -> None:
         """The stream must begin at a record boundary.
 
         :param max_record_bytes: a record longer than this, separator included, is dropped. The buffer stays
             below this limit plus one chunk.
-        :param fast: decoder to try before the reference decoder; None: only the latter.
+        :param fast_loads: decoder to try before the reference decoder; None: only the latter.
         """
-        self._fast = fast
+        self._fast_loads = fast_loads
         self._tally = tally
         self._buffer = bytearray()
         self._max = max_record_bytes
@@ -105,27 +105,27 @@ class JsonReader:
         return out
 
     def _plain(self, out: list[Record]) -> int:
-        """Fast path: take the records at the start of the buffer that are on a line each.
+        """Fast path: take all whole lines in the buffer if each is one record or a length header.
 
-        Nearly all are, and this costs half as much as the general path. Length headers between them are not
-        needed, because the line ends delimit the records.
+        Nearly all are, and this costs half as much as the general path. The headers are not needed, because
+        the line ends delimit the records.
 
-        :returns: the position of the first record that needs the general path.
+        :returns: the position of what is left.
         """
         buffer = self._buffer
-        if self._block_end or self._skip_line:
+        if self._block_end or self._skip_line or (self._resync and not buffer.startswith(b"{")):
             return 0
         # No line exceeds the limit if all of them together do not.
         end = buffer.rfind(b"\n", self._line_scanned, self._max) + 1
-        if not end:
-            return 0
-        last = buffer.rfind(b"\n", 0, end - 1) + 1
+        last = buffer.rfind(b"\n", 0, max(end - 1, 0)) + 1
         if buffer.startswith(_HEADER_START, last):
             end = last  # a header without its payload
-        position = take_lines(buffer[:end], self._fast, out)
-        if position:
-            self._resync, self._ending, self._line_scanned, self._early = False, False, 0, 0
-        return position
+        records = decode_lines(buffer[:end], self._fast_loads) if end else None
+        if records is None:
+            return 0
+        out += records
+        self._resync, self._ending, self._line_scanned, self._early = False, False, 0, 0
+        return end
 
     def _headed(self, position: int, out: list[Record]) -> int:
         """Take one header and its payload at ``position``; return the next position, or set ``_need``."""
@@ -257,9 +257,9 @@ class JsonReader:
         """Deliver the JSON objects at the start of ``data``; return the number of bytes left after them."""
         if not data.startswith(b"{") and not data.lstrip().startswith(b"{"):
             return len(data)
-        if self._fast is not None:
+        if self._fast_loads is not None:
             try:
-                (value,) = self._fast(data)
+                value = self._fast_loads(data)
             except (ValueError, RecursionError):
                 pass  # Not UTF-8, several values, nested too deep, or not JSON: the code below decides.
             else:

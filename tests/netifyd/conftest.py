@@ -9,22 +9,22 @@ import pytest
 from framings import MakeReader, Read, decoders, read_with
 
 from netify_agent.netifyd.framing import RecordReader
-from netify_agent.netifyd.json_line_framing import Decode
+from netify_agent.netifyd.json_line_framing import Loads
 
 
 @pytest.fixture(
-    params=decoders(), ids=lambda fast: getattr(fast, "__module__", None) or "json", scope="module"
+    params=decoders(), ids=lambda loads: getattr(loads, "__module__", None) or "json", scope="module"
 )
-def fast(request: pytest.FixtureRequest) -> Decode | None:
+def loads(request: pytest.FixtureRequest) -> Loads | None:
     decoder: Any = request.param
     return decoder
 
 
 @pytest.fixture(scope="module")
-def read(fast: Decode | None) -> Read:
-    return partial(read_with, fast)
+def read(loads: Loads | None) -> Read:
+    return partial(read_with, loads)
 
 
 @pytest.fixture(scope="module")
-def make_reader(fast: Decode | None) -> MakeReader:
-    return partial(RecordReader, fast=fast)
+def make_reader(loads: Loads | None) -> MakeReader:
+    return partial(RecordReader, fast_loads=loads)

@@ -10,9 +10,9 @@ from framings import FRAMINGS, pieces, read_with
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netify_agent.netifyd.json_line_framing import FAST_DECODE
+from netify_agent.netifyd.json_line_framing import FAST_LOADS
 
-pytestmark = pytest.mark.skipif(FAST_DECODE is None, reason="msgspec is not installed")
+pytestmark = pytest.mark.skipif(FAST_LOADS is None, reason="msgspec is not installed")
 
 _NUMBERS = st.sampled_from(
     [
@@ -82,7 +82,7 @@ def test_equal_records(end: bytes, objects: list[bytes], spoiled: bytes | None, 
         stream = stream[:middle] + spoiled + stream[middle:]
     chunks = pieces(stream, cuts)
 
-    assert _same(read_with(FAST_DECODE, chunks)) == _same(read_with(None, chunks))
+    assert _same(read_with(FAST_LOADS, chunks)) == _same(read_with(None, chunks))
 
 
 @pytest.mark.parametrize("frame", FRAMINGS.values(), ids=FRAMINGS.keys())
@@ -90,4 +90,4 @@ def test_an_object_that_is_nested_too_deep_costs_one_record(frame: Any) -> None:
     stream = frame({"type": "flow"}) + frame(json.loads('{"type":"x","y":' + "[" * 900 + "]" * 900 + "}"))
     stream += _NESTED.encode() + b"\n" + frame({"type": "flow_stats"})
 
-    assert _same(read_with(FAST_DECODE, [stream])) == _same(read_with(None, [stream]))
+    assert _same(read_with(FAST_LOADS, [stream])) == _same(read_with(None, [stream]))
