@@ -6,7 +6,6 @@ of the collector is what the collector said: it asks for the position at its sta
 
 from __future__ import annotations
 
-import gzip
 import http.client
 import json
 import logging
@@ -22,7 +21,7 @@ from urllib.parse import urlsplit
 from netify_agent import __version__
 from netify_agent.config.settings import ConfigError, FleetSettings
 from netify_agent.store.client import StoreError
-from netify_agent.store.replica_source import ReplicaSource
+from netify_agent.store.replica_source import Known, ReplicaSource
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +33,14 @@ _MAX_ANSWER = 16 << 20  # bytes of a position
 
 class NotForwarded(Exception):
     """An exchange failed. The message says why."""
+
+
+class Refused(NotForwarded):
+    """The collector answered with another status than 200."""
+
+    def __init__(self, why: str, status: int) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 @dataclass
@@ -67,7 +74,11 @@ class Forwarder:
         self._path = f"{self._url.path}/ingest/{gateway}"
         self._token = settings.token()
         self._context = _context(settings.ca_file) if self._url.scheme == "https" else None
-        self._known: tuple[str, dict[str, str]] | None = None  # position of the collector and its items
+        # What the collector has: as of its latest answer, and if it has applied the message that it has not
+        # answered. Only its position tells which.
+        self._known = Known()
+        self._sent: Known | None = None
+        self._is_in_doubt = True
 
     def run(self, stop: threading.Event, progress: Callable[[], None]) -> None:
         """Forward until ``stop`` is set."""
@@ -96,18 +107,31 @@ class Forwarder:
         :raises NotForwarded: if the collector can't be reached or refuses.
         :raises StoreError: if the local store can't be read.
         """
-        if self._known is None:
-            found = self._exchange("GET", None)
-            self._known = found["position"], found["items"]
-        message, digests, complete = self._source.message(*self._known)
-        # Until the answer is here, it is not known what the collector has.
-        self._known = None
-        self._exchange("POST", gzip.compress(message.encode(), mtime=0))
-        self._known = message.position, digests
+        if self._is_in_doubt:
+            self._ask()
+        message, self._sent = self._source.message(self._known)
+        self._is_in_doubt = True
+        try:
+            self._exchange("POST", message)
+        except Refused as error:
+            if error.status == http.client.CONFLICT:  # what it has is not what we think
+                self._known, self._sent = Known(), None
+            raise
+        self._known, self._sent = self._sent, None
+        self._is_in_doubt = False
         self.status.messages += 1
         self.status.last_sent = time.time()
-        self.status.complete = complete
-        return complete
+        self.status.complete = self._known.complete
+        return self._known.complete
+
+    def _ask(self) -> None:
+        """Ask the collector what it has."""
+        found = self._exchange("GET", None)
+        asked = Known(found["position"], found["items"])
+        remembered = [known for known in (self._sent, self._known) if known is not None]
+        same = (known for known in remembered if known[:2] == asked[:2])
+        self._known = next(same, asked)
+        self._sent = None
 
     def _exchange(self, method: str, body: bytes | None) -> Any:
         """Send a request and return the JSON of its answer. Raises NotForwarded."""
@@ -123,7 +147,7 @@ class Forwarder:
             "Date": formatdate(usegmt=True),  # the collector compares our clock with its own
         }
         if body is not None:
-            headers |= {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+            headers["Content-Type"] = "application/octet-stream"
         try:
             connection.request(method, self._path, body, headers)
             self.status.bytes_sent += len(body or b"")
@@ -141,7 +165,7 @@ class Forwarder:
             raise NotForwarded(f"{self._url.netloc}: status {answer.status}, and no JSON object")
         if answer.status != http.client.OK:
             detail = str(found.get("detail"))[:200]
-            raise NotForwarded(f"{self._url.netloc}: status {answer.status}: {detail}")
+            raise Refused(f"{self._url.netloc}: status {answer.status}: {detail}", answer.status)
         if method == "GET" and not _is_position(found):
             raise NotForwarded(f"{self._url.netloc}: expected a position, found something else")
         return found
@@ -151,7 +175,6 @@ class Forwarder:
             log.warning("fleet: %s; trying again", why)
         self.status.failures += 1
         self.status.error = why
-        self._known = None
 
     def _recovered(self) -> None:
         if self.status.error is not None:
