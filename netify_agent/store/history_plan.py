@@ -26,12 +26,13 @@ def plan(steps: HistorySteps, complete: Mapping[int, int], since: int, until: in
     Where no period that begins right fits, the shortest one that is still kept is taken as a whole, so the
     pieces may cover more. They are in order and have no gap between them.
 
+    The time after the last flush is covered like any other: it has records if the clock was set back.
+
     :param complete: step to the moment from which on it has records of everything.
-    :param now: the last flush. If ``until`` is after it, periods that have not ended fit.
+    :param now: the last flush.
     """
     longest_first = steps.all[::-1]
-    is_open = until > now
-    until = min(until, now + 1)
+    longest = max((step for step in longest_first if complete.get(step, 0) <= now), default=longest_first[0])
     since = max(since, min(now - steps.keep_s[step] - 2 * steps.chunk_length(step) for step in longest_first))
     pieces: list[Piece] = []
     at = since
@@ -41,9 +42,7 @@ def plan(steps: HistorySteps, complete: Mapping[int, int], since: int, until: in
             period = steps.calendar.period(step, at)
             if period.end > now - steps.keep_s[step] and period.start >= complete.get(step, 0):
                 kept.append((step, period))
-        fitting = [
-            (step, period) for step, period in kept if period.start == at and (period.end <= until or is_open)
-        ]
+        fitting = [(step, period) for step, period in kept if period.start == at and period.end <= until]
         if fitting:
             step, period = fitting[0]
         else:
@@ -51,9 +50,9 @@ def plan(steps: HistorySteps, complete: Mapping[int, int], since: int, until: in
                 kept[-1] if kept else (longest_first[0], steps.calendar.period(longest_first[0], at))
             )
         begin, end = period if not pieces else (at, period.end)
-        if fitting and step == longest_first[0]:
+        if fitting and step == longest:  # so do all that follow
             last = steps.calendar.period(step, until - 1)
-            end = max(end, last.end if is_open or last.end == until else last.start)
+            end = max(end, last.end if last.end == until else last.start)
         if pieces and pieces[-1].step == step:
             pieces[-1] = pieces[-1]._replace(until=end)
         else:

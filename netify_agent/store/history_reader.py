@@ -132,12 +132,19 @@ class HistoryReader:
 
     @retry_when_flushed
     def buckets(
-        self, series: str, step: int, periods: Sequence[Period], *, applications: bool = False
+        self,
+        series: str,
+        step: int,
+        periods: Sequence[Period],
+        *,
+        until: int = 0,
+        applications: bool = False,
     ) -> list[Bucket]:
         """What ``series`` moved in each of ``periods``, which are consecutive periods of ``step``.
 
         Repeats the read by itself if a flush is applied meanwhile.
 
+        :param until: include the later periods that begin before this moment, seconds since the epoch.
         :returns: the periods with traffic, oldest first.
         """
         if not periods:
@@ -146,13 +153,18 @@ class HistoryReader:
         found: dict[int, Bucket] = {}
 
         def take(middle: int, volume: Volume, shares: dict[str, Share]) -> None:
-            period = periods[bisect_right(starts, middle) - 1]
+            period = (
+                periods[bisect_right(starts, middle) - 1]
+                if middle < periods[-1].end
+                else self.steps.calendar.period(step, middle)
+            )
             bucket = found.setdefault(period.start, Bucket(*period, NO_VOLUME, {}))
             add_shares(bucket.applications, shares)
             found[period.start] = bucket._replace(volume=add_volumes(bucket.volume, volume))
 
         state = self._state(None, applications)
-        pieces = [Piece(step, starts[0], periods[-1].end)]
+        end = max(periods[-1].end, self.steps.calendar.period(step, until - 1).end if until else 0)
+        pieces = [Piece(step, starts[0], end)]
         for _, middle, volume, shares in self._read(state, [series], pieces, applications):
             take(middle, volume, shares)
         return [
@@ -166,8 +178,8 @@ class HistoryReader:
 
         The sums are made from the longest steps whose periods fit: months, then days, hours and so on at both
         ends. Where the shorter step is no longer kept, the longer period that touches the end is taken as a
-        whole; ``period`` of the answer says so. A period that has not ended is taken if ``until`` is after
-        the last flush.
+        whole; ``period`` of the answer says so. What is later than the last flush is included: the clock was
+        set back since.
 
         :param flush: continue the read of this flush; None: of whichever is the last.
         :raises FlushedMeanwhile: if a flush is applied meanwhile; see
