@@ -26,7 +26,7 @@ from netify_agent.store.open_bucket import shares_of
 _STEPS = [step.step_s for step in STEPS]
 _OTHER = (UNATTRIBUTED, MIRRORED, FORGOTTEN)
 _BUCKETS = 1900  # that one answer of the API has at least
-_END = 4_000_000_000  # later than any clock here
+END = 4_000_000_000  # later than any clock here
 
 Buckets = dict[int, tuple[Volume, dict[str, Share]]]  # by start, seconds since the epoch
 
@@ -155,14 +155,14 @@ def ask(daemon: Daemon, devices: list[str]) -> dict[tuple[str, int], dict[str, A
     found = {}
     for series in ("", *devices):
         for step in STEPS:
-            query = f"resolution={step.name}&applications=true&to={_END}"
+            query = f"resolution={step.name}&applications=true&to={END}"
             path = f"{'/' + series if series else ''}/history?{query}"
-            found[series, step.step_s] = eventually(partial(_answer, daemon, path), "a history")
+            found[series, step.step_s] = eventually(partial(answer, daemon, path), "a history")
     return found
 
 
-def _answer(daemon: Daemon, path: str) -> dict[str, Any] | None:
-    """None while Redis takes flush after flush: the answer is 503 then."""
+def answer(daemon: Daemon, path: str) -> dict[str, Any] | None:
+    """What the API says; None while Redis takes flush after flush: the answer is 503 then."""
     code, document = daemon.get(path)
     assert code in (200, 503), document
     return document if code == 200 else None
