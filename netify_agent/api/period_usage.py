@@ -142,12 +142,8 @@ class PeriodUsage:
         if application is None:
             volumes = self._history.volumes(series, period.start, period.end, flush)
             return volumes.period, {name: _bytes_of(volume) for name, volume in volumes.volumes.items()}
-        shares = self._history.shares(series, period.start, period.end, flush)
-        return shares.period, {
-            name: of_series[application]
-            for name, of_series in shares.shares.items()
-            if application in of_series
-        }
+        shares = self._history.share(application, series, period.start, period.end, flush)
+        return shares.period, shares.shares
 
 
 def add(rows: dict[Key, Share], key: Key, share: Share) -> None:
