@@ -17,7 +17,7 @@ import json
 import logging
 import sys
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
@@ -30,7 +30,15 @@ from netify_agent.store.history_decoders import (
     VolumeDecoder,
 )
 from netify_agent.store.history_plan import Part, Piece, may_overlap, parts_of, plan
-from netify_agent.store.history_record import NO_VOLUME, Damaged, Share, Volume, add_shares, add_volumes
+from netify_agent.store.history_record import (
+    NO_SHARE,
+    NO_VOLUME,
+    Damaged,
+    Share,
+    Volume,
+    add_shares,
+    add_volumes,
+)
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys, Unit
 from netify_agent.store.query import FlushStamp, Query, retry_when_flushed
@@ -178,13 +186,10 @@ class HistoryReader:
         """
         state = self._state(flush, False)
         pieces = self._plan(state, since, until)
-        found: dict[str, list[Volume]] = {}
-        for name, volumes in self._read(state, series, pieces, VolumeDecoder()):
-            found.setdefault(name, []).extend(volume for _, volume in volumes)
-        sums = {
-            name: Volume(*map(sum, zip(*all_of, strict=True))) for name, all_of in found.items() if all_of
-        }
-        moved = {name: volume for name, volume in sums.items() if any(volume)}
+        found: dict[str, Volume] = {}
+        for name, records in self._read(state, series, pieces, VolumeDecoder()):
+            found[name] = Volume(*_sums(found.get(name, NO_VOLUME), records))
+        moved = {name: volume for name, volume in found.items() if any(volume)}
         return PeriodVolumes(state.flush, _covered(pieces, since, until), moved)
 
     def shares(
@@ -214,12 +219,11 @@ class HistoryReader:
         """As :meth:`volumes`, of one application."""
         state = self._state(flush, True)
         pieces = self._plan(state, since, until)
-        found: dict[str, list[Share]] = {}
+        found: dict[str, Share] = {}
         decoder = OneApplicationDecoder(application, state.numbers)
-        for name, shares in self._read(state, series, pieces, decoder):
-            found.setdefault(name, []).extend(share for _, share in shares)
-        sums = {name: Share(*map(sum, zip(*all_of, strict=True))) for name, all_of in found.items() if all_of}
-        moved = {name: share for name, share in sums.items() if any(share)}
+        for name, records in self._read(state, series, pieces, decoder):
+            found[name] = Share(*_sums(found.get(name, NO_SHARE), records))
+        moved = {name: share for name, share in found.items() if any(share)}
         return PeriodShare(state.flush, _covered(pieces, since, until), moved)
 
     def other_series(self, flush: FlushStamp | None = None) -> list[str]:
@@ -338,6 +342,11 @@ class HistoryReader:
         if key not in self._told:
             self._told.add(key)
             log.error("the history in Redis under %s is damaged and is left out: %s", key, error)
+
+
+def _sums(known: tuple[int, ...], records: Sequence[tuple[int, tuple[int, ...]]]) -> Iterable[int]:
+    """The sum of each number of some records with the numbers that are ``known``."""
+    return map(sum, zip(known, *(numbers for _, numbers in records), strict=True))
 
 
 def _covered(pieces: Sequence[Piece], since: int, until: int) -> Period:
