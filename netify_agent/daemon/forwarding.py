@@ -20,10 +20,13 @@ def new_forwarder(settings: Settings, steps: HistorySteps) -> Forwarder | None:
     if settings.fleet.url is None:
         return None
     from netify_agent.fleet import gateway_settings
-    from netify_agent.fleet.forwarder import Forwarder
+    from netify_agent.fleet.forwarder import Forwarder, history_at_once
     from netify_agent.store.replica_source import ReplicaSource
 
     redis = settings.redis
     client = connect(redis.url, redis.password(), redis.tls, gateway=settings.gateway)
-    source = ReplicaSource(client, settings.gateway, steps, gateway_settings.encode(settings))
+    source = ReplicaSource(
+        *(client, settings.gateway, steps, gateway_settings.encode(settings)),
+        max_history=history_at_once(settings.fleet.max_rate),
+    )
     return Forwarder(settings.fleet, settings.gateway, source)
