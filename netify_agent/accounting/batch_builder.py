@@ -93,6 +93,7 @@ class BatchBuilder:
         in_order = {name: ended[name] for name in self._unwritten.ended if name in ended}
         batch = replace(self._closing, flows=self._states, ended=in_order)
         self._closing = None
+        self._unwritten, self._states, self._ended_states = _Changes(), {}, {}  # an emptied dict stays large
         return batch
 
     def _write(self, flow: Flow) -> None:
