@@ -82,7 +82,7 @@ class Change:
         if self.name == GATEWAY and not moved:
             _add(self.interfaces[key.interface or ""], counts)
         application = key.application
-        up, down = row.bytes_up - row.moved_up, row.bytes_down - row.moved_down
+        up, down = row.passed()
         if not moved and (up or down):
             sums = self.fresh.setdefault(application, [0, 0])
             sums[0] += up
