@@ -149,6 +149,6 @@ export class Health {
       offline: 'Offline',
     };
     const version = this.status ? `netify-agent ${this.status.version} · ` : '';
-    setText(this.footer, `${version}${modes[this.live.mode]} · Times are in your time zone`);
+    setText(this.footer, `${version}${modes[this.live.mode]} · Times are in your time zone, unless another is named`);
   }
 }

@@ -157,6 +157,8 @@ def test_without_netifyd_current_rates_are_unknown_not_zero(
     rate = page.locator(".stat data.down").first
     eventually(lambda: rate.inner_text() == "–", "the rate is unknown")
     assert page.locator(".stat").first.inner_text().startswith("Download now, ")
+    bar = page.locator(".ranking .bar .down").first
+    eventually(lambda: bar.evaluate("(node) => node.style.width") == "0px", "it has no bar either")
     page.get_by_role("link", name="Devices", exact=True).click()
     page.locator("tbody tr:not(.space)").first.wait_for()
     assert set(page.locator("td.figure .down-up:visible data").first.all_inner_texts()) == {"–"}

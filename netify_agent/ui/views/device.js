@@ -3,7 +3,7 @@
 import { devicePath, get } from '../agent/api.js';
 import { coloursOf } from '../parts/colours.js';
 import { downColumn, nowColumn, totalColumn, upColumn } from '../parts/columns.js';
-import { KeyedList, h, setText, show } from '../parts/dom.js';
+import { KeyedList, h, setAttribute, setText, show } from '../parts/dom.js';
 import {
   bytesFigure, compareText, date, deviceLabel, isNew, nowLabel, plural, rateFigure, words,
 } from '../parts/format.js';
@@ -25,6 +25,7 @@ export class Device {
     this.id = route.name;
     this.title = this.id;
     this.name = h('bdi', {}, this.id);
+    this.crumb = h('a', {}, 'Devices');
     this.lead = h('p', { class: 'lead' }, '\u00a0');
     this.identity = h('dl', { class: 'identity' });
     this.figures = { rateDown: rateFigure('down'), rateUp: rateFigure('up'), down: bytesFigure('down'), up: bytesFigure('up') };
@@ -74,7 +75,7 @@ export class Device {
         this.flows.node, this.noFlows));
     this.missing = emptyNote('Device not found', h('a', { href: '#/devices' }, 'All devices'));
     this.node = h('div', { class: 'page' },
-      h('p', { class: 'crumb' }, h('a', { href: '#/devices' }, 'Devices')), h('h1', {}, this.name), this.lead,
+      h('p', { class: 'crumb' }, this.crumb), h('h1', {}, this.name), this.lead,
       this.identity, this.missing, this.content);
     for (const note of [this.missing, this.noApplications, this.noFlows, this.noRisks]) show(note, false);
   }
@@ -86,6 +87,7 @@ export class Device {
   setRoute(route) {
     this.route = route;
     this.control.update(route);
+    setAttribute(this.crumb, 'href', address('devices', '', periodParameters(route)));
     if (this.applications.sortText !== route.get('sort')) this.applications.sortText = route.get('sort');
   }
 

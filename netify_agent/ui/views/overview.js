@@ -3,7 +3,9 @@
 import { get } from '../agent/api.js';
 import { adviceList } from '../health.js';
 import { KeyedList, h, icon, setAttribute, setText, show } from '../parts/dom.js';
-import { count, deviceId, deviceLabel, duration, figure, now, nowLabel, plural, rate, rateFigure } from '../parts/format.js';
+import {
+  areRatesKnown, count, deviceId, deviceLabel, duration, figure, now, nowLabel, plural, rate, rateFigure,
+} from '../parts/format.js';
 import { readHistory, readPeriod } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
@@ -79,10 +81,8 @@ export class Overview {
       known: period.known(history.buckets),
       problem: history.problem,
     });
-    this.topDevices.set(network.devices);
-    this.topApplications.set(applications.applications);
-    setBars(this.topDevices.parent, network.devices);
-    setBars(this.topApplications.parent, applications.applications);
+    this.applications = applications.applications;
+    this.showRankings();
     listOrNote(this.content, this.empty, network.total === 0);
     this.updateHeadline();
   }
@@ -95,9 +95,16 @@ export class Overview {
     if (changed) { // rates may have become unknown, or known again
       this.figures.down.update(this.network.totals.rate_down);
       this.figures.up.update(this.network.totals.rate_up);
-      this.topDevices.set(this.network.devices);
+      this.showRankings();
     }
     this.updateHeadline();
+  }
+
+  showRankings() {
+    this.topDevices.set(this.network.devices);
+    this.topApplications.set(this.applications);
+    setBars(this.topDevices.parent, this.network.devices);
+    setBars(this.topApplications.parent, this.applications);
   }
 
   updateHeadline() {
@@ -171,13 +178,14 @@ function row(lines) {
   return { node: h('li', {}, h('div', { class: 'ranked' }, lines.node, both.node), bar), both };
 }
 
-/** Set the length of each bar, relative to the highest rate. */
+/** Set the length of each bar, relative to the highest rate. Rates that are not known have no bar. */
 function setBars(list, items) {
   const maximum = Math.max(...items.map((item) => item.rate_down + item.rate_up), 1);
   items.forEach((item, index) => {
     const [down, up] = list.children[index].querySelectorAll('.bar span');
-    down.style.width = `${((100 * item.rate_down) / maximum).toFixed(1)}%`;
-    up.style.width = `${((100 * item.rate_up) / maximum).toFixed(1)}%`;
+    const width = (rate) => (areRatesKnown() ? `${((100 * rate) / maximum).toFixed(1)}%` : '0');
+    down.style.width = width(item.rate_down);
+    up.style.width = width(item.rate_up);
   });
 }
 

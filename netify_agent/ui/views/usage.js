@@ -4,7 +4,9 @@ import { get } from '../agent/api.js';
 import { csvLink } from '../parts/csv_link.js';
 import { h, setAttribute, setText, show } from '../parts/dom.js';
 import { bytesFigure, figure } from '../parts/format.js';
-import { between, isOtherZone, periodParameters, readHistory, readPeriod, readPeriodBefore } from '../parts/period.js';
+import {
+  between, covered, periodParameters, readHistory, readPeriod, readPeriodBefore, timesText,
+} from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { Balance, emptyNote, labelled, listOrNote, panel, stat } from '../parts/pieces.js';
@@ -91,7 +93,7 @@ export class Usage {
     this.shown = selection;
     this.control.show(period);
     this.csv.update('usage', { ...parameters, format: 'csv' });
-    setText(this.lead, leadText(period, usage));
+    setText(this.lead, timesText(period, usage));
     const missing = missingOf(historyBefore, usage);
     this.showFigures(usage, missing);
     this.plans.set(plans);
@@ -167,9 +169,3 @@ function sumOf(rows) {
   return { bytes_down: sum('bytes_down'), bytes_up: sum('bytes_up') };
 }
 
-const covered = ({ covered_start, covered_end }, zone) => between(Date.parse(covered_start), Date.parse(covered_end), zone);
-
-function leadText(period, { period: used, timezone }) {
-  const times = `${covered(used, timezone)}${isOtherZone(timezone) ? ` (${timezone})` : ''}`;
-  return period.kind ? `${period.title}${period.isCurrent ? ', so far' : ''} · ${times}` : times;
-}
