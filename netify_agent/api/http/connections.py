@@ -47,6 +47,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     error: Any = None
     chunked: bool = False
+    arrived: float = 0  # when the headers were complete; time.time()
 
     def received(self, data: bytes) -> int:
         """Take a piece of data; returns how many of its bytes belong to this request."""
@@ -62,6 +63,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def parse_header(self, header_plus: bytes) -> None:
         """Parse first line and headers. Raises ParsingError."""
+        self.arrived = time.time()
         try:
             super().parse_header(header_plus)
         except ValueError:  # of urlsplit(), which waitress overlooks: http://[::1/
@@ -93,6 +95,12 @@ class ResponseTask(WSGITask):  # type: ignore[misc]
 
     close_on_finish: bool = False
     _announced: bool = False  # whether the headers say that the connection ends
+
+    def get_environment(self) -> dict[str, Any]:
+        """The environment of WSGI, with the time at which the headers had arrived, ``netify.arrived``."""
+        environ: dict[str, Any] = super().get_environment()
+        environ["netify.arrived"] = self.request.arrived
+        return environ
 
     def build_response_header(self) -> bytes:
         """Status and headers as they are sent.
