@@ -138,6 +138,7 @@ def test_days_are_those_of_the_gateway(home: Daemon, open_view: OpenView, zone: 
     expected = [number if number % 7 or number == last else None for number in range(last, 99, -1)]
     eventually(lambda: [value for _, value in page.evaluate(read)] == expected, "a row for each day")
     assert all(re.fullmatch(name + "(, so far)?", row) for row, _ in page.evaluate(read))
+    page.unroute_all(behavior="wait")
 
 
 def test_an_application_keeps_its_colour(home: Daemon, open_view: OpenView) -> None:

@@ -111,9 +111,13 @@ def test_a_csv_file_is_downloaded_with_the_token(
         assert download.value.suggested_filename == "usage.csv"
         assert [",1000,5000," in line for line in lines] == [False, True]
         # A token that is no longer valid is asked for again; then the download goes on.
-        page.evaluate("sessionStorage.setItem('token', 'another-token-that-is-not-valid')")
         with page.expect_download() as download:
-            page.get_by_role("link", name="Download CSV").click()
+            page.evaluate(
+                """() => {
+                    sessionStorage.setItem('token', 'another-token-that-is-not-valid');
+                    document.querySelector('.csv a').click();
+                }"""
+            )
             page.get_by_role("textbox", name="Access token").fill(TOKEN)
             page.keyboard.press("Enter")
         assert len(Path(download.value.path()).read_text("utf-8").splitlines()) == 2

@@ -9,7 +9,7 @@ import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { emptyNote, labelled, listOrNote, panel, stat, twoLines } from '../parts/pieces.js';
 import { Table } from '../parts/table.js';
-import { address } from '../route.js';
+import { IS_COPY, address } from '../route.js';
 
 const LIMIT = 10_000; // the maximum of the API
 
@@ -47,7 +47,7 @@ export class Application {
         stat(this.downLabel, labelled('down', '', this.figures.down.node)),
         stat(this.upLabel, labelled('up', '', this.figures.up.node))),
       panel('Traffic', this.control.node, this.chart.node),
-      panel(this.devicesTitle, h('a', { class: 'more', href: address('activity', '', { application: this.tag }) }, 'Flows'), this.table.node, this.noDevices));
+      panel(this.devicesTitle, IS_COPY ? null : h('a', { class: 'more', href: address('activity', '', { application: this.tag }) }, 'Flows'), this.table.node, this.noDevices));
     this.node = h('div', { class: 'page' },
       h('p', { class: 'crumb' }, this.crumb), h('h1', {}, this.name), this.lead,
       this.missing, this.content);

@@ -12,7 +12,7 @@ import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { emptyNote, labelled, listOrNote, panel, stat, timeNode, twoLines } from '../parts/pieces.js';
 import { Table } from '../parts/table.js';
-import { address } from '../route.js';
+import { IS_COPY, address } from '../route.js';
 import { FLOW_COLUMNS, seenFrom } from './flow_columns.js';
 import { RiskList } from './risk_list.js';
 
@@ -70,8 +70,8 @@ export class Device {
       panel(this.applicationsTitle, null, this.applications.node, this.noApplications),
       h('div', { class: 'columns' },
         panel(this.protocolsTitle, null, this.protocols.node),
-        panel('Risks', null, this.risks.parent, this.noRisks)),
-      panel(this.flowsTitle, h('a', { class: 'more', href: address('activity', '', { device: this.id }) }, 'All flows'),
+        IS_COPY ? null : panel('Risks', null, this.risks.parent, this.noRisks)),
+      IS_COPY ? null : panel(this.flowsTitle, h('a', { class: 'more', href: address('activity', '', { device: this.id }) }, 'All flows'),
         this.flows.node, this.noFlows));
     this.missing = emptyNote('Device not found', h('a', { href: '#/devices' }, 'All devices'));
     this.node = h('div', { class: 'page' },
@@ -100,7 +100,7 @@ export class Device {
         get(devicePath(this.id)),
         readHistory(`${devicePath(this.id)}/history`, period, { applications: true }),
         readHistory('history', period), // tells periods without data from periods without traffic
-        get('flows', { device: this.id, active: true, limit: FLOWS }),
+        IS_COPY ? { flows: [], total: 0 } : get('flows', { device: this.id, active: true, limit: FLOWS }),
       ]);
     } catch (error) {
       if (error.status !== 404 && error.status !== 400) throw error;

@@ -13,7 +13,7 @@ import {
   applicationHref, deviceHref, downUp, emptyNote, labelled, listOrNote, panel, stat, timeNode, twoLines,
 } from '../parts/pieces.js';
 import { HIGH } from '../parts/severity.js';
-import { address } from '../route.js';
+import { IS_COPY, address } from '../route.js';
 
 const TOP = 6; // devices and applications in the rankings
 const IDLE_BITS_PER_S = 1000; // below this rate the headline names no device
@@ -36,6 +36,7 @@ export class Overview {
     this.healthRows = h('dl', { class: 'health' });
     this.healthPanel = panel('Monitoring', null, this.healthRows);
     this.healthPanel.classList.add('span');
+    show(this.healthPanel, !IS_COPY);
     this.empty = emptyNote('No devices yet', 'Devices appear as soon as they send traffic. netifyd reports every 15 seconds.');
     this.advice = h('div', {}, h('p', {}, 'If no devices appear:'), adviceList('netifyd'));
     this.empty.append(this.advice);
@@ -44,7 +45,7 @@ export class Overview {
         stat(nowLabel('Download now'), labelled('down', '', this.figures.down.node)),
         stat(nowLabel('Upload now'), labelled('up', '', this.figures.up.node)),
         stat('Active devices', h('span', {}, this.figures.active.node, h('span', { class: 'of' }, ' of ', this.figures.devices.node)), address('devices', '', { active: 'true' })),
-        stat('High-risk connections (live)', this.figures.risks.node, address('activity', '', { active: 'true', min_risk: HIGH }))),
+        IS_COPY ? null : stat('High-risk connections (live)', this.figures.risks.node, address('activity', '', { active: 'true', min_risk: HIGH }))),
       panel('Traffic', this.control.node, this.chart.node),
       h('div', { class: 'columns three' },
         panel('Top devices now', h('a', { class: 'more', href: '#/devices' }, 'All devices'), this.topDevices.parent),
@@ -66,7 +67,7 @@ export class Overview {
       get('', { sort: 'rate', limit: TOP, since: true }),
       get('applications', { sort: 'rate', limit: TOP, devices_by: 'rate' }),
       readHistory('history', period),
-      get('flows', { min_risk: HIGH, active: true, limit: 1, fields: 'digest' }),
+      IS_COPY ? { total: null } : get('flows', { min_risk: HIGH, active: true, limit: 1, fields: 'digest' }),
     ]);
     this.network = network;
     this.figures.down.update(network.totals.rate_down);
@@ -141,6 +142,7 @@ export class Overview {
   }
 
   setStatus(status) {
+    if (IS_COPY) return;
     show(this.advice, status.checks.netifyd !== 'ok');
     const [netifyd] = status.listeners;
     const { flushes } = status;

@@ -10,6 +10,7 @@ import {
 import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { Balance, emptyNote, labelled, listOrNote, panel, stat } from '../parts/pieces.js';
+import { IS_COPY } from '../route.js';
 import { PlanList } from './plan_list.js';
 import { changeText, KINDS, Ranking, rowOf } from './usage_ranking.js';
 
@@ -88,7 +89,8 @@ export class Usage {
     const before = await readPeriodBefore(period, MOST_BARS);
     const [history, historyBefore] = await Promise.all([readHistory('history', period), readHistory('history', before)]);
     const parameters = { by, ...period.usageParameters, previous: true, to_date: true, limit: LIMIT };
-    const [usage, plans] = await Promise.all([get('usage', parameters), get('plans', { limit: MOST_PLANS })]);
+    const [usage, plans] = await Promise.all([get('usage', parameters),
+      IS_COPY ? { plans: [], total: 0 } : get('plans', { limit: MOST_PLANS })]);
     if (selection !== this.selection) return; // the user has moved on; another refresh follows
     this.shown = selection;
     this.control.show(period);
