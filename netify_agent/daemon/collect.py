@@ -35,8 +35,7 @@ log = logging.getLogger(__name__)
 _TICK_S = 0.5
 _STOP_S = 5.0  # for each thread
 _CLIENTS = 256  # of a cluster, each with a connection or two
-#: A gateway behind a slow line takes its time to send a message. The server takes a body before the token is
-#: checked, so strangers can make it buffer the product of the first two.
+#: A gateway behind a slow line takes its time to send a message.
 _LIMITS = WebLimits(body_bytes=MAX_SENT, connections=100, idle_s=120.0)
 
 
@@ -71,7 +70,10 @@ class CollectorProcess:
         signals, manager, liveness = SignalQueue(), ServiceManager(), Liveness()
         signals.install()
         try:
-            server = WebServer(self._collector.app, self._settings.web.for_server(), self._context, _LIMITS)
+            server = WebServer(
+                *(self._collector.app, self._settings.web.for_server(), self._context, _LIMITS),
+                admit=self._collector.admit,
+            )
         except WebError as error:
             log.error("%s", error)
             return 1

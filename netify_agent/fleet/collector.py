@@ -15,6 +15,7 @@ from typing import Any
 
 from netify_agent.api.http.access import METHODS, SAFE_HEADERS, Access, WrongTokenLog
 from netify_agent.api.http.app import Api
+from netify_agent.api.http.limits import DEFAULT_LIMITS
 from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.response_cache import ResponseCache
 from netify_agent.api.http.route import Environ, Reply, Route, json_reply
@@ -64,6 +65,20 @@ class Collector:
         self._lock = threading.Lock()  # guards the two below
         self._apis: dict[tuple[str, ...], Api] = {}  # by patterns
         self._apis_of: Tokens | None = None
+
+    def admit(self, environ: Mapping[str, Any]) -> None:
+        """Check a request whose body has not been read yet.
+
+        Only a gateway with its token may send a message; nobody else has more to send than an agent takes.
+
+        :raises Problem: 401, 403 or 413.
+        """
+        self._access.check_host(environ)
+        path: str = environ["PATH_INFO"]
+        if path.startswith(_INGEST):
+            self._check_writer(path[len(_INGEST) :], environ)
+        elif int(environ["CONTENT_LENGTH"]) > DEFAULT_LIMITS.body_bytes:
+            raise Problem(413, f"expected a body of at most {DEFAULT_LIMITS.body_bytes} bytes")
 
     def app(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request (PEP 3333). Every error becomes a problem document."""
