@@ -74,7 +74,7 @@ def fleet() -> Iterator[Fleet]:
         collector = CollectorRun(directory, redis.url)
         collector.start()
         stack.callback(collector.stop)
-        agents = {}
+        agents, senders = {}, {}
         for name in ("gw1", "gw2"):
             own, store = stack.enter_context(own_redis())
             book = Book(store.url, name)
@@ -82,14 +82,15 @@ def fleet() -> Iterator[Fleet]:
             book.writer.release()
             netifyd = StandIn(own / "netifyd.sock")
             stack.callback(netifyd.close)
-            sender = scene.HomeTraffic(netifyd)
-            sender.start()
+            senders[name] = scene.HomeTraffic(netifyd)
+            senders[name].start()
             settings = forwarding(own, name, collector.url)
             agents[name] = stack.enter_context(running(own, store, netifyd.path, **settings))
-            stack.callback(sender.stop)
+            stack.callback(senders[name].stop)
         found = Fleet(collector, redis, agents["gw1"])
         for name in agents:
             eventually(lambda name=name: found.row(name)["state"] == "online", f"{name} has sent")
+        senders["gw2"].stop()
         agents["gw2"].stop()
         silence(redis, "gw2", HOUR_S)
         yield found
