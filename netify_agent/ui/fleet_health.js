@@ -11,7 +11,7 @@ const GATEWAY = AT === 'copy' ? decodeURIComponent(new URL('..', document.baseUR
 export async function readFleetStatus() {
   if (GATEWAY === null) return { gateway: 'Fleet' };
   const { gateways } = await get('../../gateways', { search: GATEWAY, fields: FIELDS, limit: 10_000 });
-  return gateways.find((each) => each.gateway === GATEWAY) ?? { gateway: GATEWAY, state: 'new' };
+  return gateways.find((each) => each.gateway === GATEWAY) ?? { gateway: GATEWAY, state: 'absent' };
 }
 
 /** The health at a collector. `status`: of `readFleetStatus`. */
@@ -27,6 +27,9 @@ export class FleetHealth extends Health {
     }
     if (status?.state === 'silent') {
       return { name: 'gateway', short: 'Gateway silent', text: 'This gateway sends nothing. Its latest figures are shown.', reason: null, since };
+    }
+    if (status?.state === 'absent') {
+      return { name: 'absent', short: 'Gateway not found', text: 'The collector shows your token no gateway of this name.', reason: null, since: null };
     }
     if (status?.state === 'new') {
       return { name: 'gateway', short: 'Nothing received yet', text: 'This gateway has not sent anything yet.', reason: null, since: null };

@@ -24,6 +24,10 @@ export const ADVICE = {
     ['Is the collector running?', 'systemctl status netify-collector'],
     ['Does it log errors?', 'journalctl -u netify-collector -n 20'],
   ],
+  absent: [
+    ['Does the collector know the gateway?', 'cat /etc/netify-collector/gateways'],
+    ['May the token see it?', 'cat /etc/netify-collector/readers'],
+  ],
   gateway: [
     ['On the gateway: what does the agent say about the collector?', 'curl -s localhost:7000/status'],
     ['Does it log errors?', 'journalctl -u netify-agent -n 20'],

@@ -236,7 +236,7 @@ def test_a_reader_finds_its_own_gateways_only(fleet: Fleet, open_view: OpenView)
     page = opened(fleet, open_view, token=TENANT)
     assert page.locator("tbody .name").all_inner_texts() == ["gw2", "branch-1"]
     page.goto(f"{fleet.base}/gateways/gw1/ui/")
-    page.get_by_text("no such path").first.wait_for(state="attached")
+    page.get_by_role("heading", level=1, name="Gateway not found").wait_for()
     open_view.expect_errors(page)
 
 

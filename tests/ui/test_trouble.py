@@ -132,7 +132,7 @@ def test_a_redis_outage_is_reported_and_the_page_recovers(
         == "italic"
     )
     # A page that is opened now says what is wrong.
-    for view in ("", "devices", f"devices/{LAPTOP}", "applications", "activity", "activity/risks"):
+    for view in ("", "usage", "devices", f"devices/{LAPTOP}", "applications", "activity", "activity/risks"):
         late = open_view(counting, view)
         late.get_by_role("heading", level=1, name="Redis unreachable").wait_for()
         assert late.get_by_role("main").get_by_text("systemctl status redis-server").is_visible()
