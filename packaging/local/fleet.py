@@ -198,7 +198,7 @@ def main() -> None:
         start_gateways(tokens, sockets)
         eventually(lambda: copied(reader) == set(GATEWAYS), "each gateway is at the collector")
         say(
-            "all three gateways have forwarded. The collectors (in a browser, sign in with .run/fleet/token):"
+            "all three gateways have forwarded. Collectors (sign in with .run/fleet/token):"
         )
         for port in COLLECTORS:
             say(f"  http://{HOST}:{port}/ui/")
