@@ -84,7 +84,7 @@ class _Table:
             found[name] = _sum((found.get(name, NO_SHARE), share))
         return found
 
-    def settle(self, dropped: Collection[str]) -> None:
+    def commit(self, dropped: Collection[str]) -> None:
         """The flush is in Redis. The history of devices that it dropped is no longer theirs."""
         self.stored, self.growth = self.used(), {}
         if self.selection.series != GATEWAY:
@@ -108,7 +108,7 @@ class PlanMeter:
         self._sequence: int | None = None  # of the last flush in Redis, whose bytes the tables have
         self._groups: dict[str, list[str]] = {}  # of devices
         self._groups_of: tuple[Directory, int] | None = None  # directory and generation that they are from
-        self._told: str | None = None  # the last error that was logged
+        self._logged: str | None = None  # the error that was logged last
 
     def configure(self, plans: Plans) -> None:
         """Count for other plans from the next flush on."""
@@ -129,11 +129,11 @@ class PlanMeter:
         try:
             self._read(flush)
         except StoreError as error:
-            if str(error) != self._told:
+            if str(error) != self._logged:
                 log.warning("the use of plans can't be read, retrying with the next flush: %s", error)
-            self._told = str(error)
+            self._logged = str(error)
             return
-        self._told = None
+        self._logged = None
 
     def add(self, change: Change) -> None:
         """The flush adds this to the history of one series."""
@@ -157,7 +157,7 @@ class PlanMeter:
         """Flush ``sequence`` is in Redis, and dropped these devices."""
         self._sequence = sequence
         for table in self._tables.values():
-            table.settle(dropped)
+            table.commit(dropped)
 
     def period(self, plan: Plan, bucket: int) -> Period:
         """The period of a plan that the bytes of a history bucket belong to; ``bucket``: its start, s."""

@@ -95,7 +95,7 @@ class HistoryWriter:
         self._keys = keys
         self._limits = limits or HistoryLimits()
         self._migration = Migration(client, keys, steps, self._limits.migration_s)
-        self._told: set[str] = set()  # damaged keys that the log has named
+        self._logged: set[str] = set()  # damaged keys that the log has named
 
     def read(self, pipe: Any, clock: WallClock, bucket: int, elapsed_ms: int, dropped: Sequence[str]) -> Work:
         """Read what the flush needs.
@@ -360,9 +360,9 @@ class HistoryWriter:
 
     def _tell(self, damaged: set[str]) -> None:
         """Log each key once."""
-        for key in sorted(damaged - self._told):
+        for key in sorted(damaged - self._logged):
             log.error("the history in Redis under %s is damaged and is left out", key)
-        self._told |= damaged
+        self._logged |= damaged
 
 
 def _without_flows(sums: Sums) -> tuple[int, ...]:
