@@ -1,7 +1,7 @@
-"""The WSGI application of a collector: checks who asks, and passes the request on.
+"""The WSGI application of a collector: authenticates a request and passes it on.
 
-A gateway's token opens ``/ingest/<gateway>`` of that gateway and nothing else. A reader's token opens
-``/gateways`` and ``/gateways/<gateway>/...`` of the gateways that it may see; others do not exist for it.
+The token of a gateway permits ``/ingest/<gateway>`` of that gateway and nothing else. The token of a reader
+permits ``/gateways`` and ``/gateways/<gateway>/...`` of the gateways that it may see; for others it gets 404.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Collector:
         return self._ingest.answer(gateway, environ)
 
     def _reader(self, environ: Environ) -> Reader:
-        """The reader who asks. Raises Problem: 401."""
+        """Return the reader whose token the request carries. Raises Problem: 401."""
         reader = self.tokens.reader(environ.get("HTTP_AUTHORIZATION", ""))
         if reader is None:
             raise self._refused(environ, "the token is not one of a reader")

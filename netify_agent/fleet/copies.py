@@ -1,4 +1,4 @@
-"""The resources of an agent for each gateway that a collector has a copy of, out of the same code."""
+"""The agent's API for each gateway that a collector has a copy of."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Copies:
         )
 
     def api(self, gateway: str) -> Api:
-        """The API of a gateway. Raises Problem: 404 if it never sent anything."""
+        """Return the API of a gateway. Raises Problem: 404 if the gateway never sent a message."""
         keys = Keys(gateway)
         query = Query(self._client_of(gateway), keys)
         settings = query.hgetall(keys.copy_settings)
@@ -56,7 +56,7 @@ class Copies:
             return known[1]
 
     def row(self, gateway: str) -> Document:
-        """What the list of gateways says of one."""
+        """Return the element of the list of gateways for one gateway."""
         keys = Keys(gateway)
         query = Query(self._client_of(gateway), keys)
         received = query.hget(keys.copy, "received")

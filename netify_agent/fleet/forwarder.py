@@ -1,7 +1,7 @@
 """Forwards the store of this gateway to a collector, in its own thread.
 
-It only reads the store, so the local accounting neither waits for it nor loses anything by it. What it knows
-of the collector is what the collector said: it asks for the position at its start, and again after any doubt.
+It only reads the store, so the local accounting never waits for it. It asks the collector for its position at
+the start, and again after each failed exchange.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class NotForwarded(Exception):
 
 @dataclass
 class ForwarderStatus:
-    """How forwarding goes, in this process.
+    """State of the forwarding, in this process.
 
     :ivar messages: messages that the collector has applied; :ivar failures: failed exchanges.
     :ivar bytes_sent: bytes of bodies, compressed, also of those that were not applied.
@@ -82,7 +82,7 @@ class Forwarder:
                 except (NotForwarded, StoreError) as error:
                     self._failed(str(error))
                     wait_s = min(wait_s, _RETRY_S)
-                except Exception as error:  # whatever a collector answers, the agent goes on
+                except Exception as error:  # no answer of a collector may stop the agent
                     log.exception("fleet: the exchange failed")
                     self._failed(f"internal error: {type(error).__name__}")
                     wait_s = min(wait_s, _RETRY_S)
@@ -99,7 +99,7 @@ class Forwarder:
             found = self._exchange("GET", None)
             self._known = found["position"], found["items"]
         message, digests, complete = self._source.message(*self._known)
-        # Until the answer is here, it is not known what the collector has.
+        # Until the answer arrives, the collector's position is unknown.
         self._known = None
         self._exchange("POST", gzip.compress(message.encode(), mtime=0))
         self._known = message.position, digests

@@ -1,8 +1,8 @@
 """Remembers which thresholds of plans are passed: each once in a period, also over restarts. No I/O.
 
-A threshold stays passed until the period ends, also if the figure falls below it: bytes move to another
-application when netifyd learns more of a flow. Only another limit or scope decides anew. Memory is
-authoritative; each flush stores the changes since the flush before.
+A threshold stays passed until the period ends, even if the figure falls below it again: bytes move to another
+application when netifyd reclassifies a flow. If the limit or the scope changes, it is compared again. Memory
+is authoritative; each flush stores the changes since the flush before.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Thresholds:
         return {who: one.since_ms for who, one in self._passed.get((plan, threshold), {}).items()}
 
     def changes(self, *, everything: bool) -> Changes:
-        """What the next flush is to store; ``everything``: Redis lost the table."""
+        """Return the changes for the next flush to store; ``everything``: Redis lost the table."""
         if everything:
             for place, passed in self._passed.items():
                 for who in passed:

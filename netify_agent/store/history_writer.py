@@ -216,7 +216,7 @@ class HistoryWriter:
         return ready
 
     def _read_due(self, work: Work, due: set[Unit], flushes: float) -> None:
-        """Read a part of what is due: so much that all is done in as many ``flushes``."""
+        """Read a part of what is due, large enough that everything is done after ``flushes`` flushes."""
         keys, ready = self._keys, self._ready(due, work.bucket)
         if not ready:
             return
@@ -278,7 +278,7 @@ class HistoryWriter:
     def _close(
         self, pipe: Transaction, work: Work, start: int, series: str, fields: Mapping[str, str]
     ) -> None:
-        """Turn an open bucket into a record."""
+        """Replace an open bucket by a record."""
         key = self._keys.open_bucket(start, series)
         pipe.delete(key)
         work.changes.clear_due((OPEN, start), series)

@@ -183,7 +183,7 @@ def places(keys: Keys, item: str) -> Places | None:
 
 
 def decode(data: bytes) -> Message:
-    """Read a message that a stranger may have written. Raises Invalid."""
+    """Decode a message, which is untrusted input. Raises Invalid."""
     try:
         document = json.loads(data)
         if not isinstance(document, dict) or document.get("version") != VERSION:
