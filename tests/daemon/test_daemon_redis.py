@@ -92,13 +92,14 @@ def test_sentinels_that_do_not_answer_are_named_everywhere_without_the_password(
 def test_redis_that_is_loading_is_named_and_waited_for(
     directory: Path, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
-    with connect(redis_server.url, None).pipeline(transaction=False) as pipe:
-        for number in range(100_000):
-            pipe.set(f"filler:{number}", "x")
+    client = connect(redis_server.url, None)
+    with client.pipeline(transaction=False) as pipe:
+        for number in range(20_000):
+            pipe.set(f"filler:{number}", "")
         pipe.execute()
     redis_server.kill()
-    # 200 s, unless the delay is taken away. Redis answers, with LOADING, after each 1,000 keys.
-    loading = RedisServer(directory, "--key-load-delay", "2000")
+    # 60 s. Redis answers LOADING after each 1,000 keys.
+    loading = RedisServer(directory, "--key-load-delay", "3000")
     starting = threading.Thread(target=loading.start)
     starting.start()
     daemon = Daemon(directory, loading.url, f"unix://{netifyd.path}")
@@ -110,7 +111,7 @@ def test_redis_that_is_loading_is_named_and_waited_for(
         said = "Redis is loading its data after a start (LOADING)"
         eventually(lambda: daemon.get("/readyz")[1]["checks"]["redis"] == said, "loading is named")
         assert "retrying: Redis is loading its data" in daemon.log.read_text()
-        connect(loading.url, None).config_set("key-load-delay", 0)
+        client.execute_command("CONFIG", "SET", "key-load-delay", 0)
         starting.join()
         eventually(lambda: daemon.get("/readyz")[0] == 200, "the agent finds Redis loaded")
         daemon.flushed()
