@@ -26,6 +26,7 @@ from typing import NamedTuple, TypeVar
 _LOCAL, _SIGNED, _REST = 1, 2, 4
 _PLAIN, _DEFLATED = 1, 2
 _LEVEL = 9
+MAX_BLOCK = 4 << 20  # bytes of the records of a block; a month of days with 2,000 applications has 1 MB
 _Name = TypeVar("_Name", int, str)
 
 
@@ -133,18 +134,18 @@ def encode(record: Record, origin: int) -> bytes:
         numbers = [_zigzag(number) for number in numbers]
     at = width + 2
     body = bytearray([flags])
-    _put(body, _zigzag(record.start - origin))
+    put(body, _zigzag(record.start - origin))
     for number in numbers[:at]:
-        _put(body, number)
+        put(body, number)
     before = 0
     for application, _ in shares:
-        _put(body, application - before)
+        put(body, application - before)
         before = application
         for number in numbers[at : at + width]:
-            _put(body, number)
+            put(body, number)
         at += width
     head = bytearray()
-    _put(head, len(body))
+    put(head, len(body))
     return bytes(head + body)
 
 
@@ -159,7 +160,7 @@ def encode_summed(records: Iterable[Record], origin: int) -> bytes:
     if len(deflated) < len(body):
         kind, body = _DEFLATED, deflated
     head = bytearray([0, kind])
-    _put(head, len(body))
+    put(head, len(body))
     return bytes(head) + body
 
 
@@ -193,6 +194,29 @@ def decode_volumes(data: bytes, origin: int, *, fresh_only: bool) -> list[tuple[
     return found
 
 
+def plain(data: bytes) -> bytes:
+    """The chunk with its blocks uncompressed, the same on any machine. A damaged one is returned as it is."""
+    body, at, room = bytearray(), 0, MAX_BLOCK
+    try:
+        while at < len(data):
+            length, after = _get(data, at)
+            if length:
+                end = after + length
+                body += data[at:end]
+            else:
+                records, end = _block(data, after)
+                room -= len(records)
+                if room < 0:
+                    return data
+                body += bytes([0, _PLAIN])
+                put(body, len(records))
+                body += records
+            at = end
+    except (IndexError, Damaged, zlib.error):
+        return data
+    return bytes(body)
+
+
 def _records(data: bytes, summed: bool = False) -> Iterator[tuple[bytes, int, int, bool]]:
     """Yield where each record is: bytes, first and last index after its length, whether it is summed."""
     at, size = 0, len(data)
@@ -204,14 +228,27 @@ def _records(data: bytes, summed: bool = False) -> Iterator[tuple[bytes, int, in
                 raise Damaged("the last record is cut off")
             yield data, at, end, summed
         else:
-            kind = data[at]
-            length, at = _get(data, at + 1)
-            end = at + length
-            if end > size or kind not in (_PLAIN, _DEFLATED) or summed:
-                raise Damaged("a block is cut off or of an unknown kind")
-            body = data[at:end]
-            yield from _records(zlib.decompress(body, -zlib.MAX_WBITS) if kind == _DEFLATED else body, True)
+            body, end = _block(data, at)
+            if summed:
+                raise Damaged("a block is in a block")
+            yield from _records(body, True)
         at = end
+
+
+def _block(data: bytes, at: int) -> tuple[bytes, int]:
+    """Read a block after its 0: its records, and the index after it."""
+    kind = data[at]
+    length, at = _get(data, at + 1)
+    end = at + length
+    if end > len(data) or kind not in (_PLAIN, _DEFLATED):
+        raise Damaged("a block is cut off or of an unknown kind")
+    if kind == _PLAIN:
+        return data[at:end], end
+    unpack = zlib.decompressobj(-zlib.MAX_WBITS)
+    body = unpack.decompress(data[at:end], MAX_BLOCK)
+    if not unpack.eof:
+        raise Damaged("a block has more than it may, or is cut off")
+    return body, end
 
 
 def _head(data: bytes, at: int, origin: int) -> tuple[int, Volume, int]:
@@ -274,7 +311,8 @@ def _rest(volume: Volume, shares: Iterable[Share]) -> Share:
     return Share(up, down, local_up, local_down)
 
 
-def _put(into: bytearray, number: int) -> None:
+def put(into: bytearray, number: int) -> None:
+    """Append a number that is not negative."""
     while number > 127:
         into.append(number & 127 | 128)
         number >>= 7
