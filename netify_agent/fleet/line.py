@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,6 +66,7 @@ class Line:
         headers = {
             "Authorization": f"Bearer {self._token}",
             "User-Agent": f"netify-agent/{__version__}",
+            "Date": formatdate(usegmt=True),  # the collector compares our clock with its own
         }
         if body is not None:
             headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(len(body))}
