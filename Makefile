@@ -1,7 +1,7 @@
 # Start with `make run` and `make test`. Both install what they need the first time.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-long test-oldest test-fast test-matrix test-bare test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
+.PHONY: help setup run fleet test test-long test-oldest test-fast test-matrix test-bare test-clients test-ui coverage bench bench-smoke chaos chaos-smoke soak fuzz lint deb e2e clean
 
 # `make setup` may have installed a redis-server into .venv/bin; the tests look for one in PATH.
 # Most tests wait rather than compute: running four at once takes a third of the time.
@@ -18,6 +18,9 @@ setup: ## install what is missing: system packages if root or sudo, the rest int
 
 run: setup ## run the agent with its own Redis, on netifyd or a simulated network
 	@packaging/local/run
+
+fleet: setup ## run two collectors on a Redis Cluster and three simulated gateways, to try a fleet
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/python packaging/local/fleet.py
 
 test: setup ## run the tests
 	$(PYTEST) -m 'not long'

@@ -22,6 +22,7 @@ from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
 from netify_agent.api.http.limits import WebLimits
 from netify_agent.api.http.server import WebServer
+from netify_agent.api.routes.route_table import agent_routes
 from netify_agent.api.services import EventLimits, Services
 from netify_agent.config.calendar import Period
 from netify_agent.config.plans import Plans
@@ -156,7 +157,7 @@ class Scene:
             plans=lambda: STANDINGS,
         )
         self.book.on_flush = self.log
-        self.api = Api(self.parts, Access(self.web, self.web.tokens()))
+        self.api = Api(self.parts, Access(self.web, self.web.tokens()), agent_routes(self.parts))
         self.server = WebServer(self._app, self.web, limits=self.limits)
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.server.run, args=(self.ending, lambda: None))

@@ -36,17 +36,17 @@ class CollectorRun:
         self.gateways.write_text("\n".join(["# gateways", *lines]) + "\n")
         self.readers.write_text(f"{digest(ADMIN)}\n{digest(TENANT)} branch-* gw2\n")
         self.config = directory / "netify-collector.yaml"
-        settings = {
+        self.settings: dict[str, Any] = {
             "redis": {"url": redis_url},
             "web": {"listen": f"127.0.0.1:{self.port}", **web},
             "gateways_file": str(self.gateways),
             "readers_file": str(self.readers),
         }
-        self.config.write_text(json.dumps(settings))
         self.trusted: str | None = None  # the file of the certificate of HTTPS
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        self.config.write_text(json.dumps(self.settings))
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", "netify_agent", "collect", "--config", str(self.config)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -65,6 +65,13 @@ class CollectorRun:
 
     def ask(self, method: str, path: str, token: str = "", body: bytes | None = None, **headers: str) -> Any:
         """Status and JSON of the answer."""
+        status, text, _ = self.exchange(method, path, token, body, **headers)
+        return status, json.loads(text) if text else None
+
+    def exchange(
+        self, method: str, path: str, token: str = ADMIN, body: bytes | None = None, **headers: str
+    ) -> tuple[int, bytes, Any]:
+        """Status, body and headers of the answer."""
         connection: http.client.HTTPConnection
         if self.trusted is None:
             connection = http.client.HTTPConnection("localhost", self.port, timeout=WAIT_S)
@@ -76,8 +83,7 @@ class CollectorRun:
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
-            text = answer.read()
-            return answer.status, json.loads(text) if text else None
+            return answer.status, answer.read(), answer.headers
         finally:
             connection.close()
 

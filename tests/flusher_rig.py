@@ -34,7 +34,10 @@ KEPT_FLUSHES = IMPATIENT.kept_flushes
 
 
 class Rig:
-    """An accountant, its writer in a thread, and a reader that has a way to Redis of its own."""
+    """An accountant, its flusher in a thread, and a reader with a connection of its own.
+
+    :ivar lock: guards the accountant.
+    """
 
     def __init__(
         self,
@@ -53,13 +56,13 @@ class Rig:
         self.client = connect(redis_url, None, gateway="gw1")
         self.reader = StoreReader(self.client, "gw1")
         self.history = HistoryReader(self.client, "gw1", HISTORY)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._stop = threading.Event()
         client = connect(through or redis_url, None, timeout_s=timeout_s, gateway="gw1")
         self.store = StoreWriter(client, "gw1", HISTORY, 86400, lease=lease)
         audit = SumAudit(client, "gw1")
         self.writer = Flusher(
-            self.accountant, self._lock, self.store, interval_s, HISTORY, self._note, limits, audit
+            self.accountant, self.lock, self.store, interval_s, HISTORY, self._note, limits, audit
         )
         self.taken: list[Batch] = []
         self.reports = 0
@@ -89,7 +92,7 @@ class Rig:
         return self._thread.is_alive()
 
     def feed(self, *records: Record) -> None:
-        with self._lock:
+        with self.lock:
             self.accountant.feed(records, SOURCE)
 
     def attempts(self) -> int:
@@ -101,8 +104,11 @@ class Rig:
         eventually(lambda: self.writer.status.flushes >= before + 2 or self.error, "two more flushes")
         assert self.error is None, repr(self.error)
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
         self._stop.set()
+
+    def stop(self) -> None:
+        self.ask_to_stop()
         self._thread.join(60)
         assert not self._thread.is_alive()
 

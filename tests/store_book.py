@@ -49,6 +49,10 @@ class Netifyd:
         self._bytes: Counter[str] = Counter()
         self._packets: Counter[str] = Counter()
 
+    def knows(self, digest: str) -> bool:
+        """Whether counters of the flow were made, and not its end."""
+        return digest in self._bytes
+
     def flow(self, digest: str, device: str = LAPTOP, application: str = NETFLIX, **fields: Any) -> Record:
         mac = device if len(device) == 17 else "00:00:00:00:00:00"
         flow = {

@@ -15,6 +15,14 @@ def used_directives() -> set[str]:
     return set(re.findall("(?m)^([A-Za-z]+)=", "\n".join(unit.read_text() for unit in units)))
 
 
+def hardening(unit: str) -> list[str]:
+    """The lines of a unit that restrict the service, in their order. They are the last of their section."""
+    text = (CHECKOUT / "systemd" / unit).read_text()
+    lines = text.partition("\nCapabilityBoundingSet=")[2].partition("\n[Install]")[0].splitlines()
+    assert len(lines) > 30
+    return [line for line in lines if not line.startswith("#")]
+
+
 def documented_directives() -> dict[str, int]:
     """What is in the table of docs/packaging.md, to the version of systemd that brought it.
 

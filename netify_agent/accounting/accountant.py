@@ -27,19 +27,10 @@ from netify_agent.accounting.flow_accounting import FlowAccounting, Record
 from netify_agent.accounting.flow_id import digest_of
 from netify_agent.accounting.flow_table import FlowTable, is_another_flow, is_digest
 from netify_agent.netifyd.agent_status import AgentStatus, read_agent_status, read_interfaces, read_neighbours
-from netify_agent.netifyd.records import DESCRIPTION_TYPES
+from netify_agent.netifyd.records import DESCRIPTION_TYPES, NETIFYD_TYPES
 
 _COUNTERS = frozenset(("flow_stats", "flow_purge"))
 _OF_FLOWS = DESCRIPTION_TYPES | _COUNTERS
-_KNOWN_TYPES = _OF_FLOWS | {
-    "agent_hello",
-    "agent_status",
-    "definitions",
-    "endpoints",
-    "global_stats",
-    "interface_stats",
-    "interfaces",
-}
 
 
 class Accountant:
@@ -151,7 +142,7 @@ class Accountant:
         change, describe, count = self._builder.change, self._flows.describe, self._flows.count
         for record in records:
             kind = record["type"]
-            taken[kind if kind in _KNOWN_TYPES else "unknown"] += 1
+            taken[kind if kind in NETIFYD_TYPES else "unknown"] += 1
             if kind in _OF_FLOWS:
                 fields = record.get("flow")
                 digest = fields.get("digest") if type(fields) is dict else None

@@ -14,12 +14,14 @@ from ipaddress import ip_address, ip_network
 
 from netify_agent.accounting.device_table import DeviceTable
 from netify_agent.netifyd.flow_record import (
+    MAX_TEXT,
     OTHER_DEVICE,
     Description,
     device_id,
     host_address,
     row_key,
 )
+from netify_agent.netifyd.memo import Memo
 
 MAX_LEARNED = 32_768  # IP addresses with a remembered MAC address; about 250 bytes each
 # A MAC address with more IP addresses than these is a router's, which hides the hosts behind it.
@@ -41,22 +43,18 @@ class ByIp:
                 self._macs.add(host)
             else:
                 self._networks.append(ip_network(host))
-        self._known: dict[str, bool] = {}
+        self._inside = Memo(self._is_inside, MAX_LEARNED, MAX_TEXT)
 
     def __bool__(self) -> bool:
         return bool(self._macs or self._networks)
 
     def covers(self, device: str, ip: str) -> bool:
         """Whether the host with address ``ip`` and MAC address ``device`` is identified by ``ip``."""
-        if device in self._macs:
-            return True
-        inside = self._known.get(ip)
-        if inside is None:
-            if len(self._known) >= MAX_LEARNED:
-                self._known.clear()
-            address = ip_address(ip)
-            inside = self._known[ip] = any(address in network for network in self._networks)
-        return inside
+        return device in self._macs or self._inside[ip]
+
+    def _is_inside(self, ip: str) -> bool:
+        address = ip_address(ip)
+        return any(address in network for network in self._networks)
 
 
 class DeviceIdentity:

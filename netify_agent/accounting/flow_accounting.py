@@ -68,8 +68,7 @@ class FlowAccounting:
             return  # an earlier detection of a flow that has been refined under a new digest since
         begins = flow is None or _is_later_flow(flow, description)
         key, peer = description.key, description.peer
-        is_folded = key.device == OTHER_DEVICE or (peer is not None and peer.device == OTHER_DEVICE)
-        if is_folded and (begins or not _is_folded(flow)):
+        if _is_folded(key, peer) and (flow is None or begins or not _is_folded(flow.key, flow.peer)):
             self._builder.counters["flows_folded"] += 1
         if flow is None or begins:
             totals = -1, -1
@@ -274,8 +273,6 @@ def _is_later_flow(flow: Flow, description: Description) -> bool:
     )
 
 
-def _is_folded(flow: Flow | None) -> bool:
-    """Whether one of its sides is a device without a row of its own."""
-    if flow is None:
-        return False
-    return flow.key.device == OTHER_DEVICE or (flow.peer is not None and flow.peer.device == OTHER_DEVICE)
+def _is_folded(key: Key, peer: Key | None) -> bool:
+    """Whether one side of a flow with these rows is a device without a row of its own."""
+    return key.device == OTHER_DEVICE or (peer is not None and peer.device == OTHER_DEVICE)

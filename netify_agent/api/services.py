@@ -72,6 +72,20 @@ class Services:
         steps = HistorySteps.of(self.settings.history, self.settings.calendar.calendar)
         return HistoryReader(self.reader.client, self.settings.gateway, steps)
 
+    @property
+    def generation(self) -> int:
+        """Of the directory's names."""
+        return self.directory.generation
+
+    @property
+    def interval_s(self) -> int:
+        """The flush interval, seconds."""
+        return self.settings.interval_s
+
+    def stored_flush(self) -> FlushStamp:
+        """The last flush, by a read from Redis. Raises StoreError."""
+        return self.reader.last_flush()
+
     def last_flush(self) -> FlushStamp:
         """The last flush that Redis took.
 

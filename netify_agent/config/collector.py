@@ -51,7 +51,8 @@ def _tls_or_loopback(web: CollectorWebSettings) -> yaml_reader.Conflict | None:
 class CollectorSettings:
     """The whole configuration of a collector.
 
-    ``gateways_file`` and ``readers_file``: see :mod:`netify_agent.fleet.tokens`.
+    ``silent_after_s``: time without a message after which a gateway is silent, seconds. ``gateways_file`` and
+    ``readers_file``: see :mod:`netify_agent.fleet.tokens`.
     """
 
     log_level: str = field(default="info", metadata=reads(parsed(yaml_reader.one_of(*types.LOG_LEVELS))))
@@ -61,6 +62,7 @@ class CollectorSettings:
     web: CollectorWebSettings = field(
         default=CollectorWebSettings(), metadata=reads(section(CollectorWebSettings, _tls_or_loopback))
     )
+    silent_after_s: int = field(default=900, metadata=reads(parsed(types.duration(10)), "silent_after"))
     gateways_file: str = field(default="/etc/netify-collector/gateways", metadata=reads(_path))
     readers_file: str = field(default="/etc/netify-collector/readers", metadata=reads(_path))
 

@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from collections import OrderedDict
 
 from netify_agent import __version__
 from netify_agent.api.http.access import Access
@@ -14,24 +15,27 @@ from netify_agent.api.http.server import WebError, WebServer
 from netify_agent.api.http.tls import TLS_LIMIT_S, server_context
 from netify_agent.config import redis_url
 from netify_agent.config.collector import CollectorSettings, load
-from netify_agent.config.settings import ConfigError
+from netify_agent.config.settings import ConfigError, NameSettings
 from netify_agent.daemon.liveness import Liveness
 from netify_agent.daemon.sd_notify import ServiceManager
 from netify_agent.daemon.signals import SignalQueue
 from netify_agent.daemon.worker import Worker
-from netify_agent.fleet import tokens
+from netify_agent.enrich import Directory
+from netify_agent.fleet import gateway_list, tokens
 from netify_agent.fleet.collector import Collector
 from netify_agent.fleet.copies import Copies
 from netify_agent.fleet.ingest import MAX_SENT, Ingest
+from netify_agent.fleet.overview import Overview
 from netify_agent.store.client import Client, connect
 from netify_agent.store.replica_sink import ReplicaSink
+from netify_agent.store.summaries import TAG, Summaries
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.5
 _STOP_S = 5.0  # for each thread
-#: A gateway behind a slow line takes its time to send a message. The server takes a body before the token is
-#: checked, so strangers can make it buffer the product of the first two.
+_CLIENTS = 256  # of a cluster, each with a connection or two
+#: A gateway behind a slow line takes its time to send a message.
 _LIMITS = WebLimits(body_bytes=MAX_SENT, connections=100, idle_s=120.0)
 
 
@@ -45,12 +49,20 @@ class CollectorProcess:
         self._context = server_context(settings.web.tls)
         self._password = settings.redis.password()
         self._lock = threading.Lock()  # guards the clients
-        self._clients: dict[str, Client] = {}
+        self._clients: OrderedDict[str, Client] = OrderedDict()  # the latest used last
+        # Names that only the gateway's own files have are not copied.
+        directory = Directory(
+            vendors="", hosts=(), leases=(), reverse_dns=False, categories=NameSettings().categories, arp=""
+        )
+        copies = Copies(self._client_of, directory)
+        summaries = Summaries(self._client_of(TAG))
         self._collector = Collector(
             tokens.load(settings.gateways_file, settings.readers_file),
             Access(settings.web.for_server()),
-            Copies(self._client_of),
-            Ingest(ReplicaSink(self._client_of)),
+            copies,
+            Overview(summaries, settings.silent_after_s),
+            Ingest(ReplicaSink(self._client_of), copies, summaries),
+            lambda view: [gateway_list.route(view, directory)],
         )
 
     def run(self) -> int:
@@ -58,7 +70,10 @@ class CollectorProcess:
         signals, manager, liveness = SignalQueue(), ServiceManager(), Liveness()
         signals.install()
         try:
-            server = WebServer(self._collector.app, self._settings.web.for_server(), self._context, _LIMITS)
+            server = WebServer(
+                *(self._collector.app, self._settings.web.for_server(), self._context, _LIMITS),
+                admit=self._collector.admit,
+            )
         except WebError as error:
             log.error("%s", error)
             return 1
@@ -105,10 +120,17 @@ class CollectorProcess:
         log.info("tokens reloaded; other settings take effect at the next restart")
 
     def _client_of(self, gateway: str) -> Client:
-        """The client for the keys of a gateway: in a cluster one for each, else one for all."""
+        """The client for the keys of a gateway: in a cluster one for each, else one for all.
+
+        A client that is no longer kept closes its connections once nobody uses it.
+        """
         redis = self._settings.redis
         name = gateway if redis_url.read(redis.url).topology == "cluster" else ""
         with self._lock:
             if name not in self._clients:
                 self._clients[name] = connect(redis.url, self._password, redis.tls, gateway=gateway)
-            return self._clients[name]
+            self._clients.move_to_end(name)
+            client = self._clients[name]
+            if len(self._clients) > _CLIENTS:
+                self._clients.popitem(last=False)
+            return client

@@ -22,6 +22,7 @@ from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
 from netify_agent.api.http.server import WebError, WebServer
 from netify_agent.api.http.tls import TLS_LIMIT_S, server_context
+from netify_agent.api.routes.route_table import agent_routes
 from netify_agent.api.services import Services
 from netify_agent.config.settings import ConfigError, Settings, load
 from netify_agent.daemon.alerting import Alerting
@@ -229,19 +230,18 @@ class Supervisor:
             self._web.append(self._worker("tls", self._server.relay.run, TLS_LIMIT_S))
 
     def _api(self, settings: Settings, access: Access) -> Api:
-        status = self._status
         parts = Services(
             *(settings, self._reader, self._directory),
-            status.document,
+            self._status.document,
             self._liveness.checks,
-            status.checks,
+            self._status.checks,
             self._flush_log,
             self._writer.status,
             self._expose,
             alerts=self._alerting.alerts,
             plans=self._alerting.plans,
         )
-        return Api(parts, access)
+        return Api(parts, access, agent_routes(parts))
 
     def _expose(self, out: Exposition, redis_up: bool) -> None:
         expose(self._status, out, redis_up)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from netify_agent.api.documents import rfc3339
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
 from netify_agent.api.http.csv_table import with_csv
 from netify_agent.api.http.problems import Problem
-from netify_agent.api.http.route import Document, Route
+from netify_agent.api.http.response_cache import ResponseCache
+from netify_agent.api.http.route import Route
 from netify_agent.api.routes import devices, history, period_usage, usage
 from netify_agent.api.services import Services
-from netify_agent.config.settings import Endpoint, NameSettings, WebSettings
+from netify_agent.config.settings import Endpoint, Settings, WebSettings
 from netify_agent.enrich import Directory
 from netify_agent.fleet import gateway_settings
 from netify_agent.store.client import Client
@@ -24,53 +26,70 @@ from netify_agent.store.layout import Keys
 from netify_agent.store.query import Query
 from netify_agent.store.reader import StoreReader
 
-#: The collector checks host and token before it asks the API of a gateway.
-_CHECKED = Access(WebSettings(listen=Endpoint("unix", path="/")))
+#: The collector checks host and token before it asks an API.
+CHECKED = Access(WebSettings(listen=Endpoint("unix", path="/")))
+_COPIES = 256  # that are kept open
+_CACHED_BYTES = 1 << 20  # of answers about one gateway
+
+
+@dataclass
+class Copy:
+    """The copy of one gateway. ``fields``: its settings as it sent them."""
+
+    fields: dict[str, str]
+    services: Services
+
+    @cached_property
+    def api(self) -> Api:
+        """The API of the gateway. It checks neither host nor token."""
+        return Api(
+            self.services,
+            CHECKED,
+            routes(self.services),
+            ResponseCache(max_entries=32, max_bytes=_CACHED_BYTES),
+        )
 
 
 class Copies:
-    """The APIs of gateways. Thread-safe. Raises :class:`~netify_agent.store.client.StoreError`."""
+    """Opens copies. Thread-safe. Raises :class:`~netify_agent.store.client.StoreError`."""
 
-    def __init__(self, client_of: Callable[[str], Client]) -> None:
-        """``client_of``: the client for the keys of a gateway."""
+    def __init__(self, client_of: Callable[[str], Client], directory: Directory) -> None:
+        """``client_of``: returns a client for the keys of a gateway."""
         self._client_of = client_of
-        self._lock = threading.Lock()  # guards the APIs
-        self._apis: dict[str, tuple[dict[str, str], Api]] = {}
-        # Names that only the gateway's own files have are not copied.
-        self._directory = Directory(
-            vendors="", hosts=(), leases=(), reverse_dns=False, categories=NameSettings().categories, arp=""
-        )
+        self._directory = directory
+        self._lock = threading.Lock()  # guards what is kept
+        self._kept: OrderedDict[str, Copy] = OrderedDict()  # the latest used last
 
-    def api(self, gateway: str) -> Api:
-        """The API of a gateway. Raises Problem: 404 if it never sent anything."""
+    def open(self, gateway: str) -> Copy | None:
+        """The copy of a gateway; None if it never sent anything."""
+        with self._lock:
+            known = self._kept.get(gateway)
         keys = Keys(gateway)
-        query = Query(self._client_of(gateway), keys)
+        query = Query(known.services.reader.client if known else self._client_of(gateway), keys)
         settings = query.hgetall(keys.copy_settings)
         query.run()
         if not settings.value:
-            raise Problem(404, f"gateway {gateway} has not sent anything yet")
+            return None
+        if known is None or known.fields != settings.value:
+            decoded = gateway_settings.decode(gateway, settings.value)
+            known = Copy(settings.value, self._services(decoded))
         with self._lock:
-            known = self._apis.get(gateway)
-            if known is None or known[0] != settings.value:
-                known = self._apis[gateway] = settings.value, self._new(gateway, settings.value)
-            return known[1]
+            self._kept[gateway] = known
+            self._kept.move_to_end(gateway)
+            while len(self._kept) > _COPIES:
+                self._kept.popitem(last=False)
+        return known
 
-    def row(self, gateway: str) -> Document:
-        """What the list of gateways says of one."""
-        keys = Keys(gateway)
-        query = Query(self._client_of(gateway), keys)
-        received = query.hget(keys.copy, "received")
-        flush = query.run()
-        return {
-            "gateway": gateway,
-            "last_contact": rfc3339(int(received.value)) if received.value else None,
-            "generated_at": rfc3339(flush.at_ms) if flush.at_ms else None,
-        }
+    def api(self, gateway: str) -> Api:
+        """The API of a gateway. Raises Problem: 404 if it never sent anything."""
+        copy = self.open(gateway)
+        if copy is None:
+            raise Problem(404, f"gateway {gateway} has not sent anything yet")
+        return copy.api
 
-    def _new(self, gateway: str, fields: dict[str, str]) -> Api:
-        settings = gateway_settings.decode(gateway, fields)
-        reader = StoreReader(self._client_of(gateway), gateway)
-        services = Services(
+    def _services(self, settings: Settings) -> Services:
+        reader = StoreReader(self._client_of(settings.gateway), settings.gateway)
+        return Services(
             *(settings, reader, self._directory),
             status=dict,
             liveness_checks=dict,
@@ -79,15 +98,14 @@ class Copies:
             flusher=FlusherStatus(),
             add_agent_metrics=lambda out, redis_up: None,
         )
-        return Api(services, _CHECKED, _routes(services))
 
 
-def _routes(services: Services) -> list[Route]:
+def routes(services: Services) -> list[Route]:
     """The routes whose answers are made of what is copied, without the redirection to a dashboard."""
-    routes = [
+    found = [
         *usage.routes(services),
         *period_usage.routes(services),
         *history.routes(services),
         *devices.routes(services),
     ]
-    return [with_csv(replace(route, page=None)) for route in routes]
+    return [with_csv(replace(route, page=None)) for route in found]

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -119,6 +120,7 @@ class Forwarder:
         headers = {
             "Authorization": f"Bearer {self._token}",
             "User-Agent": f"netify-agent/{__version__}",
+            "Date": formatdate(usegmt=True),  # the collector compares our clock with its own
         }
         if body is not None:
             headers |= {"Content-Type": "application/json", "Content-Encoding": "gzip"}

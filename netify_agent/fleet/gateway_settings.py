@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 
 from netify_agent.config.calendar import MONTH_S
 from netify_agent.config.settings import ConfigError, Settings, parse
@@ -36,9 +38,14 @@ def decode(gateway: str, fields: Mapping[str, str]) -> Settings:
 
     :raises ValueError: if a collector can't use them.
     """
+    return replace(_decoded(tuple(sorted(fields.items()))), gateway=gateway)
+
+
+@lru_cache(maxsize=64)  # most gateways of a fleet have the same
+def _decoded(pairs: tuple[tuple[str, str], ...]) -> Settings:
+    fields = dict(pairs)
     try:
         document = {
-            "gateway": gateway,
             "interval": int(fields["interval"]),
             "history": json.loads(fields["history"]),
             "calendar": {

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import zlib
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.route import Environ, Reply, json_reply
 from netify_agent.fleet import gateway_settings
+from netify_agent.fleet.copies import Copies
+from netify_agent.fleet.summary import Contact, summary_of
 from netify_agent.store.replica import HEAD, Message, decode
 from netify_agent.store.replica_sink import OtherPosition, ReplicaSink
+from netify_agent.store.summaries import Summaries
 
 MAX_SENT = 8 << 20  # bytes of a request
 MAX_MESSAGE = 32 << 20  # bytes of a message
+_AGENT = re.compile(r"netify-agent/([0-9A-Za-z.+~-]{1,32})")  # of User-Agent
 
 
 class Ingest:
     """Answers a gateway whose token was checked. Raises Problem, and StoreError if Redis does not answer."""
 
-    def __init__(self, sink: ReplicaSink) -> None:
+    def __init__(self, sink: ReplicaSink, copies: Copies, summaries: Summaries) -> None:
         self._sink = sink
+        self._copies = copies
+        self._summaries = summaries
 
     def answer(self, gateway: str, environ: Environ) -> Reply:
         """Answer one request."""
@@ -33,7 +41,31 @@ class Ingest:
             self._sink.apply(gateway, message)
         except OtherPosition:
             raise Problem(409, "the collector has another position: ask for it") from None
+        self._summarise(gateway, contact_of(environ))
         return json_reply({"position": message.position})
+
+    def _summarise(self, gateway: str, contact: Contact) -> None:
+        """Store the summary of the copy. If a later message is applied meanwhile, that of the later one."""
+        summarised = None
+        while (copy := self._copies.open(gateway)) is not None:
+            if copy.services.stored_flush().sequence == summarised:
+                return
+            summarised, summary = summary_of(copy.services, contact)
+            self._summaries.put(gateway, summary.encode())
+
+
+def contact_of(environ: Environ) -> Contact:
+    """What the headers of a request say of the agent that sent it.
+
+    ``Date`` is in whole seconds, cut off, so the skew is right to a second.
+    """
+    agent = _AGENT.match(environ.get("HTTP_USER_AGENT", ""))
+    try:
+        at_s = parsedate_to_datetime(environ["HTTP_DATE"]).timestamp()
+        skew_s = round(at_s + 0.5 - environ["netify.arrived"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        skew_s = None
+    return Contact(agent[1] if agent else None, skew_s)
 
 
 def _message(gateway: str, environ: Environ) -> Message:

@@ -168,3 +168,8 @@ def describe_foreign(data: bytes) -> str:
     if data[:1] and (data[0] in _MAPS or data[0] == 0x80):
         return "msgpack data without a record in it"
     return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in data[:40])
+
+
+def describe_foreign_type(kind: str) -> str:
+    """Describe a stream whose records have a ``type`` that no netifyd sends."""
+    return f"records of the type '{kind}', which netifyd does not send"

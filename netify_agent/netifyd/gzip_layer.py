@@ -7,7 +7,9 @@ start of the next member. The stream is declared broken, and the caller connects
 
 from __future__ import annotations
 
+import io
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from netify_agent.netifyd.records import Reader, Record, Tally
@@ -100,11 +102,8 @@ class GzipReader:
 
 
 def _salvage(member: _Decompress, data: bytes) -> bytes:
-    """Return the content before the damage; ``decompress`` raises without returning it."""
-    out = b""
-    try:
-        for at in range(len(data)):
-            out += member.decompress(data[at : at + 1])
-    except zlib.error:
-        pass
-    return out
+    """Return the content before the damage in ``data``; ``decompress`` raises without returning it."""
+    content = io.BytesIO()
+    with suppress(zlib.error):
+        content.writelines(member.decompress(data[at : at + 1]) for at in range(len(data)))
+    return content.getvalue()

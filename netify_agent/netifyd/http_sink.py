@@ -20,7 +20,7 @@ from waitress import create_server, wasyncore
 
 from netify_agent.config import secrets
 from netify_agent.config.settings import Endpoint
-from netify_agent.netifyd.framing import RecordReader
+from netify_agent.netifyd.framing import RecordReader, describe_foreign_type
 from netify_agent.netifyd.listener import (
     CHUNK_BYTES,
     Intake,
@@ -182,6 +182,7 @@ class HttpSink:
         """Pass on the records of the body. Raises Refused if it has none or is damaged."""
         status, intake = self.status, self._intake
         reader, body = RecordReader(self._max_record_bytes), environ["wsgi.input"]
+        before = status.records
         intake.begin()
         try:
             while reader.broken is None and (data := body.read(CHUNK_BYTES)):
@@ -192,7 +193,7 @@ class HttpSink:
             raise Refused(http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE, str(error)) from None
         finally:
             intake.end(reader)
-        if reader.records:
+        if status.records > before:
             self._last_records = time.monotonic()
             if not status.connected:
                 status.connected, status.connected_since, status.error = True, time.time(), None
@@ -206,6 +207,8 @@ class HttpSink:
             if not status.connected:
                 self._failed(reason)
             raise Refused(http.HTTPStatus.BAD_REQUEST, reason)
+        if not status.connected and intake.foreign_type is not None:
+            self._failed(f"found {describe_foreign_type(intake.foreign_type)}")
 
     def _check_time(self) -> None:
         """Refuse a small body that decompresses to more than can be read in time."""

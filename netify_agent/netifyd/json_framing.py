@@ -30,7 +30,7 @@ try:
     import msgspec
 except ImportError:  # pragma: no cover - depends on the installed packages
     pass
-else:
+else:  # pragma: no cover - `make test-fast` installs the package
     FAST_LOADS = msgspec.json.Decoder().decode
 
 _HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*(?:\r?\n|(?=\{))')

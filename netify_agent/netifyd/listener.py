@@ -19,9 +19,15 @@ from typing import Protocol
 
 from netify_agent.config.settings import Endpoint
 from netify_agent.netifyd.flow_record import clean
-from netify_agent.netifyd.framing import RecordReader, describe_foreign
+from netify_agent.netifyd.framing import RecordReader, describe_foreign, describe_foreign_type
 from netify_agent.netifyd.health import STATUS_TYPES, NetifydStatus, disconnected, updated
-from netify_agent.netifyd.records import AGGREGATOR_ADVICE, FLOW_TYPES, Record, Unreadable
+from netify_agent.netifyd.records import (
+    AGGREGATOR_ADVICE,
+    FLOW_TYPES,
+    NETIFYD_TYPES,
+    Record,
+    Unreadable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +64,9 @@ class ListenerStatus:
     """State of one endpoint's stream. Times are by the agent's clock, in seconds since the epoch.
 
     :ivar error: why no records arrive, one line; None while they do, and before the first failed attempt.
-    :ivar last_record: arrival of the latest record; 0 before the first.
+    :ivar last_record: arrival of the latest record that netifyd sends; 0 before the first.
+    :ivar records: such records. Records of types that no netifyd sends are not among them, except those that
+        begin with ``flow``.
     :ivar drops: losses in the stream by reason, over all connections.
     :ivar agent: netifyd's ``agent_version``.
     :ivar netifyd: its state; the object is replaced, never modified.
@@ -100,7 +108,10 @@ class NotNetifyd(Exception):
 
 
 class Intake:
-    """Processes the data of one endpoint: records go to the accounting, the rest to the endpoint's status."""
+    """Processes the data of one endpoint: records go to the accounting, the rest to the endpoint's status.
+
+    :ivar foreign_type: the first type of the current stream that no netifyd sends; None if there was none.
+    """
 
     def __init__(self, status: ListenerStatus, sink: RecordSink, lock: threading.Lock) -> None:
         """``lock`` guards ``sink``. It is held for the records of one chunk (at most 64 KiB)."""
@@ -110,10 +121,12 @@ class Intake:
         self._drops: Counter[str] = Counter()  # of the earlier streams
         self._repaired = 0
         self._aggregated = False  # whether aggregator reports were logged
+        self.foreign_type: str | None = None
 
     def begin(self) -> None:
         """A new connection, with its own reader, was opened. netifyd may have been restarted."""
         self._status.connections += 1
+        self.foreign_type = None
         self._drops, self._repaired = Counter(self._status.drops), self._status.repaired
         with self._lock:
             self._sink.connected(self._status.endpoint)
@@ -157,8 +170,7 @@ class Intake:
         if not records:
             return
         status = self._status
-        status.records += len(records)
-        status.last_record = time.time()
+        foreign = 0
         for record in records:
             kind = record["type"]
             if kind in FLOW_TYPES:
@@ -167,6 +179,12 @@ class Intake:
                 self._update_status(record)
             elif kind.startswith("flow"):
                 self._unknown(kind)
+            elif kind not in NETIFYD_TYPES:
+                self.foreign_type = self.foreign_type or (clean(kind) or "")[:64]
+                foreign += 1
+        if foreign < len(records):
+            status.records += len(records) - foreign
+            status.last_record = time.time()
         with self._lock:
             self._sink.feed(records, status.endpoint)
 
@@ -285,7 +303,7 @@ class Listener:
         """Read one connection to its end. Raises OSError, NotNetifyd or Unreadable."""
         status = self.status
         reader = RecordReader(self._max_record_bytes)
-        received, streaming = 0, False
+        received, streaming, before = 0, False, status.records
         connection.settimeout(_IDLE_S)
         opened = last_received = time.monotonic()
         status.connected, status.connected_since = True, time.time()
@@ -293,11 +311,11 @@ class Listener:
         try:
             while not stop.is_set():
                 progress()
-                if not reader.records and (
+                if not streaming and (
                     received > self._limits.patience_bytes
                     or time.monotonic() - opened > self._patience(endpoint)
                 ):
-                    raise NotNetifyd(_found(reader, received))
+                    raise NotNetifyd(self._found(reader, received))
                 try:
                     data = connection.recv(CHUNK_BYTES)
                 except TimeoutError:
@@ -310,13 +328,11 @@ class Listener:
                     break
                 received += len(data)
                 self._intake.feed(reader, data, progress, stop.is_set)
-                if reader.records and not streaming:
+                if status.records > before and not streaming:
                     streaming, status.error, self._foreign = True, None, False
                     log.info("connected to netifyd at %s", endpoint)
-                if not reader.records and (
-                    reader.garbage or (reader.drops["aggregated"] and not status.records)
-                ):
-                    raise NotNetifyd(_found(reader, received))
+                if not streaming and (reader.garbage or (reader.drops["aggregated"] and not status.records)):
+                    raise NotNetifyd(self._found(reader, received))
                 if reader.broken is not None:
                     raise ConnectionResetError(f"{reader.broken}, connecting again")
         finally:
@@ -324,9 +340,21 @@ class Listener:
         if not stop.is_set():
             raise (
                 ConnectionResetError("netifyd closed the connection")
-                if reader.records
-                else NotNetifyd(_found(reader, received))
+                if status.records > before
+                else NotNetifyd(self._found(reader, received))
             )
+
+    def _found(self, reader: RecordReader, received: int) -> str:
+        """Describe what was received instead of a record of netifyd."""
+        if reader.drops["aggregated"]:
+            return AGGREGATOR_ADVICE
+        if reader.garbage:
+            return describe_foreign(reader.garbage)
+        if self._intake.foreign_type is not None:
+            return describe_foreign_type(self._intake.foreign_type)
+        if reader.untyped is not None:
+            return reader.untyped
+        return f"{received} bytes without a record" if received else SILENT_ADVICE
 
 
 def _connect(endpoint: Endpoint) -> socket.socket:
@@ -340,16 +368,6 @@ def _connect(endpoint: Endpoint) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-def _found(reader: RecordReader, received: int) -> str:
-    if reader.drops["aggregated"]:
-        return AGGREGATOR_ADVICE
-    if reader.garbage:
-        return describe_foreign(reader.garbage)
-    if reader.untyped is not None:
-        return reader.untyped
-    return f"{received} bytes without a record" if received else SILENT_ADVICE
 
 
 def _explain(error: Exception) -> str:

@@ -18,6 +18,16 @@ DESCRIPTION_TYPES = frozenset(("flow", "flow_dpi_update", "flow_dpi_complete"))
 #: All types of netifyd v4 and v5 that begin with ``flow`` (vendor's schemas). ``flow_intel`` repeats counters
 #: of the flow that it judges, so nothing of it is accounted.
 FLOW_TYPES = DESCRIPTION_TYPES | {"flow_stats", "flow_purge", "flow_intel"}
+#: All types of netifyd v3 to v5 (recorded streams, vendor's schemas).
+NETIFYD_TYPES = FLOW_TYPES | {
+    "agent_hello",
+    "agent_status",
+    "definitions",
+    "endpoints",
+    "global_stats",
+    "interface_stats",
+    "interfaces",
+}
 #: Advice when aggregator reports arrive.
 AGGREGATOR_ADVICE = (
     "reports of netify-proc-aggregator (log_time_start, stats), which name no flows: send 'stream-flows' and"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from weakref import WeakKeyDictionary
 
 import redis
 
@@ -94,11 +96,23 @@ def connect(
     return client
 
 
+_undecoded: WeakKeyDictionary[Client, Client] = WeakKeyDictionary()
+_undecoded_lock = threading.Lock()
+
+
 def undecoded(client: Client) -> Client:
-    """Create a client like ``client`` whose replies are bytes, with connections of its own. Sends nothing."""
-    pool = client.connection_pool
-    options = {**pool.connection_kwargs, "decode_responses": False}
-    return redis.Redis(connection_pool=redis.ConnectionPool(pool.connection_class, **options))
+    """Return a client like ``client`` whose replies are bytes, with connections of its own. Sends nothing.
+
+    There is one for each client: a collector reads many histories with the same two.
+    """
+    with _undecoded_lock:
+        found = _undecoded.get(client)
+        if found is None:
+            pool = client.connection_pool
+            options = {**pool.connection_kwargs, "decode_responses": False}
+            found = redis.Redis(connection_pool=redis.ConnectionPool(pool.connection_class, **options))
+            _undecoded[client] = found
+        return found
 
 
 def _without_setinfo() -> dict[str, Any]:

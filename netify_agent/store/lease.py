@@ -22,7 +22,7 @@ from typing import NamedTuple
 from netify_agent.store.client import StoreError, StoreTaken
 
 LEASE_FIELDS = ("writer", "holder", "renewed", "lease")  # of ``meta``
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"  # random(4)
+_BOOT_FILE = "/proc/sys/kernel/random/boot_id"  # random(4)
 _BOOT_VARIABLE = "NETIFY_AGENT_BOOT_ID"  # set by the unit, where ProcSubset=pid hides the file
 
 
@@ -48,7 +48,7 @@ class Holder:
     def this_process(cls) -> Holder:
         """The holder for the running process."""
         _, started = _stat(os.getpid()) or ("", 0)
-        return cls(socket.gethostname(), _boot_id(), _pid_namespace(), os.getpid(), started)
+        return cls(socket.gethostname(), boot_id(), _pid_namespace(), os.getpid(), started)
 
     @classmethod
     def decode(cls, text: str | None) -> Holder | None:
@@ -72,7 +72,7 @@ class Holder:
     def is_alive(self) -> bool | None:
         """Whether the process still runs; None if that can't be determined on this machine."""
         if not (self.boot and self.namespace) or (self.boot, self.namespace) != (
-            _boot_id(),
+            boot_id(),
             _pid_namespace(),
         ):
             return None
@@ -184,9 +184,13 @@ def taken(gateway: str, holder: str | None) -> StoreTaken:
     )
 
 
-def _boot_id() -> str:
+def boot_id(path: str = _BOOT_FILE) -> str:
+    """Return the boot id of the kernel: 32 hex digits, or nothing if it is unknown.
+
+    :param path: the kernel's file. If it is hidden, the environment variable that the unit sets counts.
+    """
     try:
-        with open(_BOOT_ID, encoding="ascii") as file:
+        with open(path, encoding="ascii") as file:
             text = file.read()
     except OSError:
         text = os.environ.get(_BOOT_VARIABLE, "")

@@ -146,6 +146,20 @@ def test_a_batch_holds_the_states_of_the_moment_it_was_closed(later: list[Any], 
     store.flush()
 
 
+def test_a_batch_holds_what_was_counted_when_it_was_closed_whatever_the_store_loses_then(
+    store: ReferenceStore,
+) -> None:
+    store.feed(flow("a"), stats("a", 10, 20, 30))
+    store.accountant.close_batch(store.bucket)
+    store.accountant.forget_counts()
+    batch = store.finish()
+    assert batch is not None and (state := batch.flows["a"]) is not None
+    assert (state.bytes_up, state.bytes_down) == (10, 20)
+    batch = store.take(store.bucket)
+    assert (state := batch.flows["a"]) is not None
+    assert (state.bytes_up, state.bytes_down, state.flows) == (0, 0, 1)
+
+
 def test_an_unfinished_batch_is_finished_before_the_next_one(store: ReferenceStore) -> None:
     store.feed(flow("a"), flow("b"))
     store.accountant.close_batch(store.bucket)

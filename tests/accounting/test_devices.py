@@ -6,7 +6,7 @@ import gc
 from typing import Any
 
 import pytest
-from reference_store import IP, MAC, OTHER, SOURCE, ReferenceStore, flow, purge, stats, status
+from reference_store import IP, MAC, OTHER, SOURCE, T0, ReferenceStore, flow, purge, stats, status
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.device_identity import MAX_LEARNED, ByIp
@@ -64,6 +64,21 @@ def test_what_does_not_show_whose_an_address_is_teaches_nothing(
     store.feed(record, flow("a", **BARE), stats("a", 100, 200, 300))
 
     assert devices(store) == {IP: (100, 200)}
+
+
+@pytest.mark.parametrize("why", ["a router that hides many hosts", "no room for its device"])
+def test_a_flow_stays_at_its_address_where_the_device_is_not_known_or_has_no_room(
+    store: ReferenceStore, why: str
+) -> None:
+    store.feed(flow("a", **BARE), stats("a", 100, 200, 300), stats("nobody", 1, 2, 3))
+    if why == "no room for its device":
+        store.accountant.devices.max = 1
+        store.feed({"type": "endpoints", MAC: [IP]})
+    else:
+        store.feed({"type": "endpoints", MAC: [IP] + [f"10.1.0.{number}" for number in range(20)]})
+
+    assert devices(store) == {IP: (100, 200)}
+    assert store.unattributed[:2] == [1, 2]
 
 
 def test_an_address_that_moves_to_another_device_takes_no_earlier_flow_along(store: ReferenceStore) -> None:
@@ -132,6 +147,17 @@ def test_hosts_behind_a_switch_go_by_address_where_that_is_wanted(store: Referen
     assert devices(store) == {IP: (100, 200), "192.168.1.12": (201, 102)}
     assert batch.devices[IP].hint == "laptop"
     assert batch.devices[IP].addresses.keys() == {IP}
+
+
+@pytest.mark.parametrize("host", [MAC, "192.168.1.0/24"])
+def test_a_host_that_went_by_its_mac_address_goes_by_address_once_that_is_wanted(
+    store: ReferenceStore, host: str
+) -> None:
+    store.feed(flow("a", local_ip="10.0.0.9"), stats("a", 1, 2, 3))
+    store.accountant.identity.by_ip = ByIp([host])
+    store.feed(flow("b"), stats("b", 10, 20, 30), flow("c", **BARE), stats("c", 100, 200, 300))
+
+    assert devices(store) == {MAC: (1, 2), IP: (110, 220)}
 
 
 @pytest.mark.parametrize("host", [OTHER, "192.168.2.0/24", "2001:db8::/32"])
@@ -222,6 +248,18 @@ def test_devices_met_before_the_store_was_read_have_room_only_beside_those_that_
     assert devices(store) == {MAC: (10, 20), mac(1): (101, 202), OTHER_DEVICE: (20, 10)}
     assert store.counters["flows_folded"] == 1
     assert len(store.accountant.devices) == 3
+
+
+def test_what_forgotten_flows_counted_stays_at_a_device_that_has_no_room_any_more() -> None:
+    """Only flows that are still known can be moved to the shared row."""
+    store = ReferenceStore(new=False).connect(status())
+    store.accountant.devices.max = 1
+    for number in range(101):  # one more than are remembered
+        digest = f"a{number}"
+        store.feed(flow(digest, local_mac=mac(1), born=T0 + number), purge(digest, 1, 2, 3, at=T0 + number))
+    store.accountant.restore({}, {}, [MAC])
+
+    assert devices(store) == {mac(1): (1, 2), OTHER_DEVICE: (100, 200)}
 
 
 def test_a_flood_of_addresses_takes_neither_memory_nor_the_row_of_a_known_device() -> None:

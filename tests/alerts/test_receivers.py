@@ -38,9 +38,11 @@ def server() -> Iterator[Hook]:
         yield running
 
 
-def a_sender(keys: str) -> Sender:
+def a_sender(keys: str, **limits: float) -> Sender:
     settings = parse(f"notify: {{x: {{{keys}}}}}", "f")
-    return sender_of("x", settings.notify["x"], "gw1", lambda alert: alert.summary(lambda device: "Küche"))
+    return sender_of(
+        *("x", settings.notify["x"], "gw1", lambda alert: alert.summary(lambda device: "Küche")), **limits
+    )
 
 
 def send(one: Sender, alert: Alert = FIRING) -> str:
@@ -133,13 +135,10 @@ def test_ntfy_gets_json_at_its_root(server: Hook) -> None:
         *(("flood", False), ("break", False), ("redirect", False), ("garbage", False)),
     ],
 )
-def test_a_receiver_that_misbehaves_has_not_been_told(
-    server: Hook, behaviour: str, only_this: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sender, "SEND_S", 1.0)
+def test_a_receiver_that_misbehaves_has_not_been_told(server: Hook, behaviour: str, only_this: bool) -> None:
     server.behaviour = behaviour
     with pytest.raises(NotSent) as caught:
-        send(a_sender(f"type: webhook, url: '{server.url}'"))
+        send(a_sender(f"type: webhook, url: '{server.url}'", limit_s=1.0))
     assert caught.value.only_this == only_this
     assert server.url not in str(caught.value)
 

@@ -18,7 +18,7 @@ from netify_agent.api.routes import devices
 from netify_agent.api.services import Services
 from netify_agent.store.query import FlushStamp
 from netify_agent.store.reader import StoreReader
-from netify_agent.store.rows import Counted
+from netify_agent.store.rows import Counted, DeviceRow
 
 DEVICES = (LAPTOP, PHONE, TUNNEL, *(f"02:00:00:00:09:{number:02x}" for number in range(5)))
 TAGS = (NETFLIX, YOUTUBE, "Unknown", 'a"b\\c\ud800', "")
@@ -108,13 +108,11 @@ def test_a_new_category_is_seen_on_devices_that_moved_nothing(own: Scene) -> Non
 
 @pytest.mark.parametrize("tag", [NETFLIX, "", 'a"b\\c', "\ud800", "%s %d", "é"])
 def test_the_encoding_is_that_of_the_documents(own: Scene, tag: str) -> None:
-    documents = own.parts.documents
-    counters = counts(1 << 60, -5, 1, 2, 3)
-    row = Counted(counters, (7, 8), None, 1_700_000_000_123)
+    documents, categories = own.parts.documents, {tag: 29}
+    rows = {tag: Counted(counts(1 << 60, -5, 1, 2, 3), (7, 8), None, 1_700_000_000_123)}
     applications = EncodedApplications(documents, FlushLog())
-    known = applications.known(FlushStamp(1, 1), {tag: 29})
-    encoded = applications.encode(known, {tag: row})
-    document = documents._application(tag, 29, row)
+    encoded = applications.encode(applications.known(FlushStamp(1, 1), categories), rows)
+    [document] = documents.applications(DeviceRow({}, applications=rows), categories)
     assert b'{"devices":[{"a":1,"list":' + encoded + b',"z":2}]}\n' == encode(
         {"devices": [{"a": 1, "list": [document], "z": 2}]}
     )

@@ -93,10 +93,12 @@ def test_redis_that_is_loading_is_named_and_waited_for(
     directory: Path, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
     client = connect(redis_server.url, None)
-    for number in range(6000):
-        client.set(f"filler:{number}", "x" * 2000)
+    with client.pipeline(transaction=False) as pipe:
+        for number in range(20_000):
+            pipe.set(f"filler:{number}", "")
+        pipe.execute()
     redis_server.kill()
-    # 18 s. Redis answers LOADING after each 1,000 keys.
+    # 60 s. Redis answers LOADING after each 1,000 keys.
     loading = RedisServer(directory, "--key-load-delay", "3000")
     starting = threading.Thread(target=loading.start)
     starting.start()
@@ -109,6 +111,7 @@ def test_redis_that_is_loading_is_named_and_waited_for(
         said = "Redis is loading its data after a start (LOADING)"
         eventually(lambda: daemon.get("/readyz")[1]["checks"]["redis"] == said, "loading is named")
         assert "retrying: Redis is loading its data" in daemon.log.read_text()
+        client.execute_command("CONFIG", "SET", "key-load-delay", 0)
         starting.join()
         eventually(lambda: daemon.get("/readyz")[0] == 200, "the agent finds Redis loaded")
         daemon.flushed()

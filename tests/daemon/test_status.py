@@ -50,8 +50,12 @@ def test_counts_are_rounded_down_to_their_first_digit(count: int, text: str) -> 
         (None, "netifyd v5 streams to the socket of its sink-socket plugin"),
         (AGGREGATOR_REPORT, "send 'stream-flows' and 'stream-stats' of netify-proc-core"),
         ({"a": 1, "b\x1b": 2}, "found objects without 'type' (their keys: a, b.)"),
+        (
+            {"type": "log\x1b", "text": "a"},
+            "found records of the type 'log\ufffd', which netifyd does not send",
+        ),
     ],
-    ids=["netifyd 5's API socket", "aggregator", "other JSON"],
+    ids=["netifyd 5's API socket", "aggregator", "other JSON", "other JSON with a type"],
 )
 def test_a_peer_that_sends_no_record_is_unready_over_all_its_connections(
     netifyd: StandIn, directory: Path, caplog: pytest.LogCaptureFixture, sent: object, advice: str

@@ -43,6 +43,13 @@ def patched(daemon: Daemon, code: str, manager: ServiceManager, watchdog_us: int
     yield daemon.log
 
 
+def reload(daemon: Daemon, manager: ServiceManager) -> None:
+    """Reload the configuration; return when systemd was told so."""
+    before = manager.count("RELOADING=1")
+    daemon.signal(signal.SIGHUP)
+    eventually(lambda: manager.count("RELOADING=1") > before, "the reload")
+
+
 def test_sigterm_flushes_what_is_in_memory_and_exits_0(
     directory: Path, redis_server: RedisServer, netifyd: StandIn
 ) -> None:
@@ -115,9 +122,10 @@ def test_the_watchdog_is_not_fed_while_a_thread_is_stuck(daemon: Daemon, manager
     )
     with patched(daemon, wedge, manager, 300_000) as log:
         eventually(lambda: "no progress: listener" in log.read_text(), "the stuck thread is named")
-        time.sleep(1)  # what was under way
-        fed = manager.count("WATCHDOG=1")
-        time.sleep(2)
+        reload(daemon, manager)  # what was sent before has arrived then
+        fed, begun = manager.count("WATCHDOG=1"), time.monotonic()
+        while time.monotonic() < begun + 3 * 0.3:
+            reload(daemon, manager)  # the main thread is at work
         assert manager.count("WATCHDOG=1") == fed > 0
 
 

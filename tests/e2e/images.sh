@@ -18,7 +18,7 @@ need_tools() {
     [ "$(id -u)" -eq 0 ] || skip 'it takes root to run a container'
     command -v apt-get >/dev/null || skip 'it takes a Debian or an Ubuntu to make one'
     local tool missing=()
-    for tool in debootstrap:debootstrap systemd-nspawn:systemd-container; do
+    for tool in debootstrap:debootstrap systemd-nspawn:systemd-container ip:iproute2; do
         command -v "${tool%:*}" >/dev/null || missing+=("${tool#*:}")
     done
     [ "${#missing[@]}" -gt 0 ] || return 0

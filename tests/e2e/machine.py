@@ -57,13 +57,20 @@ sys.exit(command.run(parser.parse_args()))
 
 
 class Machine:
-    """One gateway. Commands run inside, as root."""
+    """One machine. Commands run inside, as root."""
 
-    def __init__(self, image: Path, root: Path) -> None:
-        """Lay what is written over ``image`` at ``root``, and enable the simulated netifyd."""
+    def __init__(
+        self, image: Path, root: Path, hostname: str = "gateway", network: Path | None = None
+    ) -> None:
+        """Lay what is written over ``image`` at ``root``, and enable the simulated netifyd.
+
+        :param network: its network namespace; None: one with nothing but loopback.
+        """
         self.root = root
+        self._hostname = hostname
+        self._network = f"--network-namespace-path={network}" if network else "--private-network"
         self._nspawn: subprocess.Popen[bytes] | None = None
-        self._group = _control_groups() / f"netify-agent-e2e.{os.getpid()}"
+        self._group = _control_groups() / f"netify-agent-e2e.{os.getpid()}.{hostname}"
         for name in ("upper", "work", "root"):
             (root.parent / name).mkdir()
         layers = f"lowerdir={image},upperdir={root.parent}/upper,workdir={root.parent}/work"
@@ -94,8 +101,8 @@ class Machine:
             [
                 *("sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(self._group)),
                 *("setpriv", "--pdeathsig", "KILL"),
-                *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network"),
-                *("--hostname=gateway", "--console=pipe", "--directory", str(self.root), "--boot"),
+                *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", self._network),
+                *(f"--hostname={self._hostname}", "--console=pipe", "--directory", str(self.root), "--boot"),
             ],
             env={**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
             stdin=subprocess.DEVNULL,
@@ -254,16 +261,10 @@ class Machine:
         return totals_of_truth(json.loads(truth.read_text()))
 
     def totals(self) -> dict[str, dict[str, int]]:
-        """Each row of ``GET /`` as :func:`totals_of_truth` has it."""
+        """The rows of ``GET /``, see :func:`totals_of`."""
         network = self.get("/")
         assert network is not None
-        rows = {"": network["totals"]}
-        for device in network["devices"]:
-            name = device["mac"] or device["ip"]
-            rows[name] = device
-            for application in device["applications"]:
-                rows[f"{name} {application['tag']}"] = application
-        return _counted(rows)
+        return totals_of(network)
 
 
 def _control_groups() -> Path:
@@ -273,6 +274,17 @@ def _control_groups() -> Path:
         if kind == "cgroup2":
             return Path(place)
     raise AssertionError("this system has no cgroup2 mounted")
+
+
+def totals_of(network: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Each row of an answer to ``GET /``, named as :func:`totals_of_truth` names them."""
+    rows = {"": network["totals"]}
+    for device in network["devices"]:
+        name = device["mac"] or device["ip"]
+        rows[name] = device
+        for application in device["applications"]:
+            rows[f"{name} {application['tag']}"] = application
+    return _counted(rows)
 
 
 def totals_of_truth(truth: dict[str, Any]) -> dict[str, dict[str, int]]:

@@ -92,7 +92,7 @@ def test_the_configuration_is_not_for_everybody_and_the_service_can_read_it(mach
 
 
 def test_manuals_are_there(machine: Machine) -> None:
-    for page in ("man8/netify-agent.8.gz", "man5/netify-agent.yaml.5.gz"):
+    for page in ("man8/netify-agent.8.gz", "man5/netify-agent.yaml.5.gz", "man5/netify-collector.yaml.5.gz"):
         machine.run("gzip", "-t", f"/usr/share/man/{page}")
 
 
@@ -102,9 +102,12 @@ def test_the_exposure_is_low_and_the_units_are_right(machine: Machine, figures: 
         exposure = float(text.rpartition("level for")[2].split(":")[1].split()[0])
         figures[f"exposure of {unit}"] = str(exposure)
         assert exposure <= 1.2
-    units = (UNIT, "netify-agent-socket.service", "netify-agent-socket.path")
+    units = (
+        *(UNIT, "netify-agent-socket.service", "netify-agent-socket.path"),
+        "netify-collector.service",
+    )
     said = [machine.out("systemd-analyze", "--man=no", "verify", unit) for unit in units]
-    complaints = [line for line in "".join(said).splitlines() if "netify-agent" in line]
+    complaints = [line for line in "".join(said).splitlines() if "netify-" in line]
     # The table of docs/packaging.md is right for this version of systemd: all else is known to it.
     version = int(machine.out("systemctl", "--version").split()[1])
     newer = {name for name, since in documented_directives().items() if since > version}

@@ -173,27 +173,34 @@ class TestGeneration:
 
 class TestBounds:
     def test_the_device_noted_longest_ago_is_forgotten(self, network: Network) -> None:
-        directory = network.directory()
-        directory.max_devices = 2
-        directory.note(MAC, [], "first")
-        directory.note("02:00:00:00:00:02", [], "second")
-        directory.note(MAC, [], None)
-        directory.note("02:00:00:00:00:03", [], "third")
-        assert list(directory._devices) == [MAC, "02:00:00:00:00:03"]
-        assert set(directory._fresh) == set(directory._devices)
-        directory.refresh()
+        network.now = 0.0
+        directory = network.directory(reverse_dns=True, max_devices=2)
+        turns: list[None] = []
+        with running(directory, lambda: turns.append(None)):
+            eventually(lambda: len(turns) > 1)  # the files were read; new devices wait until now is 1.0
+            directory.note(MAC, ["10.0.0.1"])
+            directory.note(OTHER, ["10.0.0.2"])
+            directory.note(MAC, [])
+            directory.note("02:00:00:00:00:03", ["10.0.0.3"])
+            network.now = 1.0
+            eventually(lambda: len(network.asked) >= 2)
+        assert network.asked == ["10.0.0.1", "10.0.0.3"]
         assert directory.vendor(MAC) == VENDOR
 
     def test_the_addresses_of_a_device_are_bounded(self, network: Network) -> None:
-        directory = network.directory()
+        directory = network.directory(reverse_dns=True)
         for i in range(100):
             directory.note(MAC, [f"10.0.0.{i}"], None)
         for i in range(100):
             directory.note(MAC, [f"2001:db8::{i}"], None)
-        assert directory._devices[MAC].ips == (
+        directory.note(OTHER, [OTHER_IP], None)
+        with running(directory):
+            eventually(lambda: OTHER_IP in network.asked)
+        assert network.asked == [
             *("10.0.0.99", "10.0.0.98", "10.0.0.97", "10.0.0.96"),
             *("2001:db8::99", "2001:db8::98", "2001:db8::97", "2001:db8::96"),
-        )
+            OTHER_IP,
+        ]
 
     def test_answers_for_forgotten_addresses_are_dropped(self, network: Network) -> None:
         directory = network.directory(reverse_dns=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
 from enrich_network import IP, MAC, OTHER, OTHER_IP, Network
 
+from netify_agent.enrich import groups as groups_module
 from netify_agent.enrich.groups import Groups
 
 GROUPS = {
@@ -53,16 +55,20 @@ def test_without_groups_nobody_is_in_one() -> None:
     assert Groups().of(MAC, [IP], "name") == []
 
 
-def test_each_address_and_name_is_examined_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_address_is_examined_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What makes groups of many members cheap for many devices."""
-    groups = Groups(GROUPS)
     examined: list[str] = []
-    find = groups._by_name._function
-    monkeypatch.setattr(groups._by_name, "_function", lambda name: examined.append(name) or find(name))  # type: ignore[func-returns-value]
+
+    def noting(text: str) -> IPv4Address | IPv6Address:
+        examined.append(text)
+        return ip_address(text)
+
+    monkeypatch.setattr(groups_module, "ip_address", noting)
+    groups = Groups({"lan": ["10.0.0.0/8"]})
+    addresses = [f"10.0.0.{number}" for number in range(100)]
     for _ in range(3):
-        for number in range(100):
-            groups.of(MAC, [IP], f"device-{number}")
-    assert len(examined) == 100
+        assert [groups.of(MAC, [ip], None) for ip in addresses] == [["lan"]] * 100
+    assert examined == addresses
 
 
 def test_a_configured_name_comes_before_all_others(network: Network) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -118,10 +119,16 @@ def test_known_answers_cost_no_second_scan(registry: VendorRegistry, monkeypatch
     assert vendor(registry, "00:22:72:01:02:03") == first == "American Micro-Fuel Device Corp."
 
 
-def test_the_cache_holds_no_more_than_its_size_or_the_last_batch(registry: VendorRegistry) -> None:
-    registry.lookup(f"00:22:72:00:{i >> 8:02x}:{i & 255:02x}" for i in range(CACHE_SIZE + 1))
-    registry.lookup(["00:22:72:ff:ff:ff"])
-    assert list(registry._cache) == ["00:22:72:ff:ff:ff"]
+def test_the_cache_holds_no_more_than_its_size_or_the_last_batch(
+    registry: VendorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = (f"00:22:72:00:{i >> 8:02x}:{i & 255:02x}" for i in range(CACHE_SIZE + 1))
+    registry.lookup([first, *others])
+    last = registry.lookup(["00:22:72:ff:ff:ff"])
+    monkeypatch.setattr("builtins.open", Mock(side_effect=LookupError))
+    assert registry.lookup(["00:22:72:ff:ff:ff"]) == last
+    with pytest.raises(LookupError):
+        registry.lookup([first])
 
 
 @pytest.mark.skipif(not os.path.exists(f"{DEBIAN}/oui.csv"), reason="needs the ieee-data package")

@@ -64,10 +64,11 @@ def test_records_on_one_line_are_all_delivered(read: Read) -> None:
 
 def test_a_header_behind_a_record_on_its_line_counts(read: Read) -> None:
     """Otherwise the length of a payload without a line feed would be lost."""
-    data = compact(A) + b'{"length": %d}\n' % len(compact(B)) + compact(B) + headed(C)
+    for blank in (b"", b" "):
+        data = compact(A) + blank + b'{"length": %d}\n' % len(compact(B)) + compact(B) + headed(C)
 
-    assert read([data]) == ([A, B, C], Counter(), 0)
-    assert read(one_by_one(data)) == ([A, B, C], Counter(), 0)
+        assert read([data]) == ([A, B, C], Counter(), 0)
+        assert read(one_by_one(data)) == ([A, B, C], Counter(), 0)
 
 
 def test_a_block_may_begin_behind_a_record(read: Read) -> None:

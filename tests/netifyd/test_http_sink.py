@@ -157,6 +157,17 @@ def test_what_is_not_taken_is_told_why(
     assert sink.ask()[0] == 204
 
 
+def test_posts_of_types_that_no_netifyd_sends_are_taken_but_are_no_stream(start: Start) -> None:
+    sink = start()
+    assert sink.ask(b'{"type": "log", "text": "a"}')[0] == 204
+    assert not sink.status.connected
+    assert sink.status.error == "found records of the type 'log', which netifyd does not send"
+    assert sink.ask()[0] == 204
+    assert sink.status.connected
+    assert sink.ask(b'{"type": "log", "text": "a"}')[0] == 204
+    assert sink.status.connected
+
+
 def test_a_post_without_length_is_asked_for_one(start: Start) -> None:
     answer = start().raw(b"POST /flows HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 411 ")

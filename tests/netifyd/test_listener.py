@@ -293,10 +293,10 @@ def test_a_damaged_stream_is_left_and_read_again_from_a_new_connection(
 ) -> None:
     listener = reading(unix(netifyd.path))
     netifyd.accept()
-    netifyd.send(b"\x81\xa4type\xa5hello\xc1")
+    netifyd.send(b"\x81\xa4type\xabagent_hello\xc1")
     eventually(lambda: "damaged msgpack data" in (listener.status.error or ""), "it is noticed")
     netifyd.accept()
-    netifyd.send(b"\x81\xa4type\xa5hello")
+    netifyd.send(b"\x81\xa4type\xabagent_hello")
     eventually(lambda: listener.status.records == 2, "both records are read")
     assert listener.status.drops == {"malformed": 1}
 

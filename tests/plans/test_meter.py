@@ -10,6 +10,7 @@ from plan_gateway import GATEWAY, PlanGateway, in_zone
 from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, Record
 
 from netify_agent.store.client import StoreError, undecoded
+from netify_agent.store.history_reader import HistoryReader
 from netify_agent.store.layout import Keys
 
 Start = Callable[[str, int], PlanGateway]
@@ -214,13 +215,13 @@ def test_a_history_that_can_not_be_read_delays_no_flush(
 ) -> None:
     at = in_zone("Europe/Berlin", 2026, 5, 5, 12)
     gateway = gateway_of(of_zone("Europe/Berlin"), at)
-    said, meter = gateway.book.netifyd, gateway.alerting._meter
+    said = gateway.book.netifyd
 
     def away(*_: object) -> None:
         raise StoreError("away")
 
     with monkeypatch.context() as broken:
-        broken.setattr(meter._history, "volumes", away)
+        broken.setattr(HistoryReader, "volumes", away)
         gateway.flush(at + 15, said.flow("a"), said.stats("a", 100, 0))
         gateway.flush(at + 30, said.stats("a", 20, 0))
     assert gateway.book.reader.last_flush().sequence == 2

@@ -76,7 +76,7 @@ def test_a_stop_flushes_the_pending_batch_and_the_changes_since(
     failures = rig.writer.status.failures
     eventually(lambda: rig.writer.status.failures > failures + 1, "a flush that fails")
     rig.feed(rig.netifyd.stats("a", 10, 20))
-    rig._stop.set()
+    rig.ask_to_stop()
     redis_server.start()
     rig.stop()
     assert rig.bytes_down() == {LAPTOP: 60, "gateway": 60}

@@ -155,7 +155,7 @@ def test_lost_flushes_are_counted_and_no_row_falls_below_zero(
     rig.feed(rig.netifyd.flow("c"), rig.netifyd.stats("c", 500, 1000), rig.netifyd.purge("c"))
     before = rig.writer.status.flushes
     eventually(lambda: rig.writer.status.flushes > before + KEPT_FLUSHES + 2, "more flushes than are kept")
-    with rig._lock:  # so that corrections of lost rows wait in the accountant, too
+    with rig.lock:  # so that corrections of lost rows wait in the accountant, too
         rig.client.flushall()
         rig.accountant.feed(
             [rig.netifyd.flow("a", application=YOUTUBE), rig.netifyd.stats("a", 1, 7)], SOURCE
@@ -187,19 +187,22 @@ def test_an_applied_batch_is_released(redis_server: RedisServer, rigs: Callable[
     assert [batch.size for batch in rig.taken[:-1]] == [0] * (len(rig.taken) - 1)
 
 
-def test_kept_flushes_are_bounded(redis_server: RedisServer, rigs: Callable[..., Rig]) -> None:
-    rig = rigs(redis_server.url, interval_s=0.001, limits=replace(IMPATIENT, kept_bytes=8000)).start()
-    eventually(lambda: len(rig.flushed) > 3 * KEPT_FLUSHES, "more flushes than are kept")
-    assert len(rig.writer._applied) <= KEPT_FLUSHES
+@pytest.mark.parametrize(
+    "limits",
+    [{"kept_flushes": 5, "kept_bytes": 1 << 30}, {"kept_flushes": 1_000_000, "kept_bytes": 8000}],
+    ids=["in number", "in bytes"],
+)
+def test_kept_flushes_are_bounded(
+    redis_server: RedisServer, rigs: Callable[..., Rig], limits: dict[str, int]
+) -> None:
+    rig = rigs(redis_server.url, limits=replace(IMPATIENT, **limits)).start()
     for turn in range(5):
         for number in range(50):
             rig.feed(rig.netifyd.flow(f"{turn}-{number}"))
         rig.flush()
-    rig.stop()
-    kept = list(rig.writer._applied)
-    assert sum(len(sent.data) for _, sent in kept) <= 8000
-    assert len(kept) > 1
-    assert kept[-1][0] == rig.writer.status.sequence
+    rig.client.flushall()
+    eventually(lambda: rig.writer.status.lost, "the first flush is not kept any more")
+    assert rig.writer.status.repeated == 0
 
 
 # -- a Redis that is away --------------------------------------------------------------------------
@@ -211,9 +214,7 @@ def _outage(rig: Rig, server: RedisServer, turns: int) -> Flush:
     failures = rig.writer.status.failures
     rig.feed(rig.netifyd.stats("live", 1, 10))
     eventually(lambda: rig.writer.status.failures > failures + 1, "a flush that fails")
-    pending = rig.writer._pending
-    assert pending is not None
-    assert rig.writer.status.pending == pending.batch.size  # 0 if it was taken before the record came
+    pending = rig.writer.status.sequence + 1
     for turn in range(turns):
         for device in (LAPTOP, PHONE):
             for application in (NETFLIX, YOUTUBE):
@@ -223,9 +224,9 @@ def _outage(rig: Rig, server: RedisServer, turns: int) -> Flush:
         rig.feed(rig.netifyd.stats("live", 1, 10))
     assert rig.accountant.pending_changes > 0
     server.start()
-    eventually(lambda: rig.flushed[-1].sequence > pending.sequence, "the flush after the one that waited")
+    eventually(lambda: rig.flushed[-1].sequence > pending, "the flush after the one that waited")
     eventually(lambda: rig.writer.status.pending == rig.accountant.pending_changes == 0, "nothing waits")
-    return next(flush for flush in rig.flushed if flush.sequence == pending.sequence + 1)
+    return next(flush for flush in rig.flushed if flush.sequence == pending + 1)
 
 
 def test_memory_in_an_outage_depends_on_devices_and_applications_not_on_time(

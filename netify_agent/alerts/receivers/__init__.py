@@ -6,11 +6,13 @@ import ssl
 from collections.abc import Mapping
 
 from netify_agent.alerts.receivers.alertmanager import Alertmanager
+from netify_agent.alerts.receivers.http_post import HttpPoster
 from netify_agent.alerts.receivers.ntfy import Ntfy
-from netify_agent.alerts.receivers.sender import Describe, Sender
+from netify_agent.alerts.receivers.sender import SEND_S, Describe, Sender
 from netify_agent.alerts.receivers.webhook import Webhook
 from netify_agent.config.notify import (
     AlertmanagerReceiver,
+    HttpReceiver,
     NtfyReceiver,
     Receiver,
     SmtpReceiver,
@@ -37,20 +39,29 @@ def senders_of(receivers: Mapping[str, Receiver], gateway: str, describe: Descri
     return found
 
 
-def sender_of(name: str, settings: Receiver, gateway: str, describe: Describe) -> Sender:
-    """The sender of one receiver. Raises ConfigError."""
-    context = _tls_context(name, settings)
-    if isinstance(settings, AlertmanagerReceiver):
-        return Alertmanager(name, settings, gateway, describe, context)
-    if isinstance(settings, WebhookReceiver):
-        return Webhook(name, settings, gateway, describe, context)
-    if isinstance(settings, NtfyReceiver):
-        return Ntfy(name, settings, gateway, describe, context)
-    assert isinstance(settings, SmtpReceiver)
-    # Imported only where it is configured: smtplib and email take more than a MiB.
-    from netify_agent.alerts.receivers.smtp import Smtp
+def sender_of(
+    name: str, settings: Receiver, gateway: str, describe: Describe, limit_s: float = SEND_S
+) -> Sender:
+    """Return the sender of one receiver, with its secrets.
 
-    return Smtp(name, settings, gateway, describe, context)
+    :param describe: returns the text of an alert.
+    :param limit_s: time limit of a conversation, seconds.
+    :raises ConfigError: if secrets or the CA file can't be used.
+    """
+    context = _tls_context(name, settings)
+    if isinstance(settings, SmtpReceiver):
+        # Imported only where it is configured: smtplib and email take more than a MiB.
+        from netify_agent.alerts.receivers.smtp import Smtp
+
+        return Smtp(name, settings, gateway, describe, context, limit_s)
+    assert isinstance(settings, HttpReceiver)
+    poster = HttpPoster(name, settings, context, limit_s)
+    if isinstance(settings, AlertmanagerReceiver):
+        return Alertmanager(settings, gateway, describe, poster)
+    if isinstance(settings, NtfyReceiver):
+        return Ntfy(settings, gateway, describe, poster)
+    assert isinstance(settings, WebhookReceiver)
+    return Webhook(name, settings, gateway, describe, poster)
 
 
 def _tls_context(name: str, settings: Receiver) -> ssl.SSLContext:

@@ -6,7 +6,6 @@ and again with an ``endsAt`` in the near future, and end by themselves if the ag
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -26,16 +25,11 @@ class Alertmanager:
     """Sends to one Alertmanager."""
 
     def __init__(
-        self,
-        name: str,
-        settings: AlertmanagerReceiver,
-        gateway: str,
-        describe: Describe,
-        context: ssl.SSLContext,
+        self, settings: AlertmanagerReceiver, gateway: str, describe: Describe, poster: HttpPoster
     ) -> None:
-        """Reads the secrets. Raises ConfigError."""
+        """``poster``: posts to this receiver."""
         self.resend_s = float(settings.resend_s)
-        self._poster = HttpPoster(name, settings, context)
+        self._poster = poster
         self._url = settings.url.rstrip("/") + "/api/v2/alerts"
         self._gateway = gateway
         self._describe = describe

@@ -31,9 +31,15 @@ _FOR_ALL = (401, 403, 404, 405, 407, 408, 425, 429)
 class HttpPoster:
     """Posts JSON to one receiver, with its credentials."""
 
-    def __init__(self, name: str, settings: HttpReceiver, context: ssl.SSLContext) -> None:
-        """Reads the secrets. Raises ConfigError."""
+    def __init__(self, name: str, settings: HttpReceiver, context: ssl.SSLContext, limit_s: float) -> None:
+        """Read the secrets.
+
+        :param name: of the receiver.
+        :param limit_s: time limit of a POST with its answer, seconds.
+        :raises ConfigError: if a secret can't be read.
+        """
         self._context = context
+        self._limit_s = limit_s
         self._headers = {"Content-Type": "application/json", "User-Agent": f"netify-agent/{__version__}"}
         token, password = settings.token(name), settings.password(name)
         if token is not None:
@@ -61,7 +67,7 @@ class HttpPoster:
         tls = self._context if where.scheme == "https" else None
         connection = _Connection(where.hostname or "", where.port, tls)
         try:
-            with time_limit(lambda: connection.sock, stop):
+            with time_limit(lambda: connection.sock, stop, self._limit_s):
                 connection.request("POST", target, body, {**self._headers, **(headers or {})})
                 response = connection.getresponse()
                 status, reason = response.status, response.reason

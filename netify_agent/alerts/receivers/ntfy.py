@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Sequence
 
@@ -21,11 +20,9 @@ class Ntfy:
 
     resend_s = None
 
-    def __init__(
-        self, name: str, settings: NtfyReceiver, gateway: str, describe: Describe, context: ssl.SSLContext
-    ) -> None:
-        """Reads the secrets. Raises ConfigError."""
-        self._poster = HttpPoster(name, settings, context)
+    def __init__(self, settings: NtfyReceiver, gateway: str, describe: Describe, poster: HttpPoster) -> None:
+        """``poster``: posts to this receiver."""
+        self._poster = poster
         server, _, self._topic = settings.url.rpartition("/")
         self._url = server + "/"
         self._gateway = gateway

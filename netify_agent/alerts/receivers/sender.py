@@ -14,9 +14,9 @@ from netify_agent.alerts.alert import Alert, Notification
 from netify_agent.threads import start_thread
 
 CONNECT_S = 5.0  # to connect to one address, and for each step of a conversation
-SEND_S = 15.0  # for a whole conversation
+SEND_S = 15.0  # default time limit of a whole conversation
 _ADDRESSES = 4  # of a host that are tried
-_LOOK_S = 0.2  # between looks at the time and at a request to stop
+_CHECK_S = 0.2  # between checks of the clock and of the request to stop
 
 Describe = Callable[[Alert], str]
 
@@ -69,20 +69,23 @@ def reason_of(error: Exception) -> str:
 
 
 @contextmanager
-def time_limit(connected: Callable[[], socket.socket | None], stop: threading.Event) -> Iterator[None]:
-    """Shut the connection down after :data:`SEND_S` seconds, or when ``stop`` is set.
+def time_limit(
+    connected: Callable[[], socket.socket | None], stop: threading.Event, limit_s: float
+) -> Iterator[None]:
+    """Shut the connection down after ``limit_s`` seconds, or when ``stop`` is set.
 
     A time-out of the socket alone does not end a conversation with a peer that sends a byte now and then.
 
     :param connected: returns the socket, None before it is connected.
-    :raises NotSent: in place of the error that the shutdown caused, and without a thread that watches.
+    :raises NotSent: in place of the error that the shutdown caused, and if the thread that watches the time
+        can't be started.
     """
     done = threading.Event()
     ended: list[str] = []
-    end = time.monotonic() + SEND_S
+    end = time.monotonic() + limit_s
 
     def watch() -> None:
-        while not done.wait(_LOOK_S):
+        while not done.wait(_CHECK_S):
             why = "the agent stops" if stop.is_set() else "it does not answer in time"
             if stop.is_set() or time.monotonic() > end:
                 found = connected()

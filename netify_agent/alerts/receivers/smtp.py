@@ -41,9 +41,20 @@ class Smtp:
     resend_s = None
 
     def __init__(
-        self, name: str, settings: SmtpReceiver, gateway: str, describe: Describe, context: ssl.SSLContext
+        self,
+        name: str,
+        settings: SmtpReceiver,
+        gateway: str,
+        describe: Describe,
+        context: ssl.SSLContext,
+        limit_s: float,
     ) -> None:
-        """Reads the secrets. Raises ConfigError."""
+        """Read the password, if one is configured.
+
+        :param limit_s: time limit of a conversation, seconds.
+        :raises ConfigError: if the password can't be read.
+        """
+        self._limit_s = limit_s
         self._settings = settings
         self._password = settings.password(name)
         self._gateway = gateway
@@ -55,7 +66,7 @@ class Smtp:
         settings = self._settings
         client = _Client(self._context, tls_at_once=settings.tls == "tls")
         try:
-            with time_limit(lambda: client.sock, stop):
+            with time_limit(lambda: client.sock, stop, self._limit_s):
                 client.connect(settings.server.host, settings.server.port)
                 if settings.tls == "starttls":
                     client.starttls(context=client)  # type: ignore[call-overload]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ssl
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -28,10 +27,14 @@ class Webhook:
     resend_s = None
 
     def __init__(
-        self, name: str, settings: WebhookReceiver, gateway: str, describe: Describe, context: ssl.SSLContext
+        self, name: str, settings: WebhookReceiver, gateway: str, describe: Describe, poster: HttpPoster
     ) -> None:
-        """Reads the secrets. Raises ConfigError."""
-        self._poster = HttpPoster(name, settings, context)
+        """Read the HMAC key, if one is configured.
+
+        :param poster: posts to this receiver.
+        :raises ConfigError: if the key can't be read.
+        """
+        self._poster = poster
         key = settings.hmac_key(name)
         self._key = None if key is None else key.encode()
         self._name = name

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, quote, urlencode
 
 import bottle
@@ -29,10 +29,8 @@ from netify_agent.api.http.response_cache import (
     not_modified,
 )
 from netify_agent.api.http.route import VARY, Document, Environ, Reply, Request, Route, encode
-from netify_agent.api.routes import dashboard
-from netify_agent.api.routes.route_table import route_table
-from netify_agent.api.services import Services
 from netify_agent.store.client import StoreError
+from netify_agent.store.query import FlushStamp
 
 log = logging.getLogger(__name__)
 
@@ -40,21 +38,41 @@ _NO_BODY = frozenset((204, 304))
 _AWAY_S = 15  # the largest Retry-After while Redis is away, seconds
 
 
-class Api:
-    """The routes of one gateway. :meth:`app` is the WSGI application."""
+class Source(Protocol):
+    """What answers are made of. A cached answer is valid as long as flush and generation are the same."""
 
-    def __init__(self, services: Services, access: Access, routes: Iterable[Route] | None = None) -> None:
-        """``routes``: None: all of an agent, with the dashboard."""
-        self._services = services
+    def last_flush(self) -> FlushStamp:
+        """The last flush, without a request to Redis where possible. Raises StoreError."""
+
+    def stored_flush(self) -> FlushStamp:
+        """The flush that an answer which is built now belongs to. Raises StoreError."""
+
+    @property
+    def generation(self) -> int:
+        """Changes with the names that answers show."""
+
+    @property
+    def interval_s(self) -> int:
+        """Time between two flushes, seconds."""
+
+
+class Api:
+    """The routes of one source. :meth:`app` is the WSGI application."""
+
+    def __init__(
+        self, source: Source, access: Access, routes: Iterable[Route], cache: ResponseCache | None = None
+    ) -> None:
+        """``cache``: of this object alone; None: a new one of the usual size."""
+        self._source = source
         self._access = access
         self._born = f"{time.time_ns():x}"  # other settings give other answers, so other ETags
-        self._kept = ResponseCache()
+        self._kept = cache or ResponseCache()
         self._routes: dict[str, Route] = {}
         self._pages: dict[
             str, tuple[str, str]
         ] = {}  # path: where browsers are redirected, media type of others
         self._bottle = bottle.Bottle()
-        for route in routes or [*route_table(services), *dashboard.files()]:
+        for route in routes:
             self._routes[route.name] = route
             if route.page is not None:
                 self._pages[route.path] = route.page, route.media_type
@@ -67,7 +85,7 @@ class Api:
         except Problem as problem:
             reply = problem.reply()
         except StoreError as error:
-            retry = {"Retry-After": str(min(self._services.settings.interval_s, _AWAY_S))}
+            retry = {"Retry-After": str(min(self._source.interval_s, _AWAY_S))}
             reply = Problem(503, f"Redis: {error}", retry).reply()
         except Exception:
             log.exception("%s %r failed", environ["REQUEST_METHOD"], environ["PATH_INFO"][:200])
@@ -146,7 +164,7 @@ class Api:
 
         :param entry: the cached answer, which may be outdated.
         """
-        state = State(self._services.last_flush(), self._services.directory.generation, self._born)
+        state = State(self._source.last_flush(), self._source.generation, self._born)
         if entry is not None and entry.state == state:
             return entry.encoded.reply(environ)
         etag = etag_of(state, target)
@@ -160,14 +178,14 @@ class Api:
             entry = self._kept.get(target)
             if entry is None or entry.state != state:
                 # The store may be a flush ahead of what we were told, or behind after a restart of Redis.
-                before = self._services.reader.last_flush()
+                before = self._source.stored_flush()
                 request = Request(values, environ, media_type, state.flush.at_ms)
                 document = route.answer(request)
                 if isinstance(document, Reply):
                     return document
                 body, headers = represented(route, request, document)
-                after = self._services.reader.last_flush()
-                generation = self._services.directory.generation
+                after = self._source.stored_flush()
+                generation = self._source.generation
                 if (before, after, generation) != (state.flush, state.flush, state.generation):
                     return Reply(body, headers={**headers, "Cache-Control": "no-cache", "Vary": VARY})
                 entry = Entry(route, values, state, Encoded(body, headers, etag))

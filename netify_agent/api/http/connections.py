@@ -9,7 +9,8 @@ import contextlib
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from waitress.channel import HTTPChannel
@@ -42,11 +43,32 @@ class LengthRequired(BadRequest):  # type: ignore[misc]
     reason = "Length Required"
 
 
+#: Called with a request whose body has not been read yet: the part of WSGI's environment that its headers
+#: give. Raises Problem to refuse the request.
+Admit = Callable[[Mapping[str, Any]], None]
+
+
+class NotAdmitted(BadRequest):  # type: ignore[misc]
+    """The request is refused before its body is read; ``problem`` is the answer."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.code, self.reason = problem.status, HTTPStatus(problem.status).phrase
+
+
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]
     """waitress' parser, with checks of the target's length, the Host header, and the body."""
 
     error: Any = None
     chunked: bool = False
+    arrived: float = 0  # when the headers were complete; time.time()
+
+    def __init__(self, adjustments: Any, admit: Admit | None = None, client: str | None = None) -> None:
+        """``client``: IP address of the sender; None on a Unix socket."""
+        super().__init__(adjustments)
+        self._admit = admit
+        self._client = client
 
     def received(self, data: bytes) -> int:
         """Take a piece of data; returns how many of its bytes belong to this request."""
@@ -62,6 +84,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
 
     def parse_header(self, header_plus: bytes) -> None:
         """Parse first line and headers. Raises ParsingError."""
+        self.arrived = time.time()
         try:
             super().parse_header(header_plus)
         except ValueError:  # of urlsplit(), which waitress overlooks: http://[::1/
@@ -80,8 +103,26 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         elif not re.fullmatch("[0-9]+", self.headers.get("CONTENT_LENGTH", "0")):
             raise ParsingError("Content-Length is invalid")
         elif self.chunked or "TRANSFER_ENCODING" in self.headers:
-            self.error = LengthRequired("expected no body, or one with a Content-Length")
-            self.chunked, self.body_rcv, self.content_length = False, None, 0
+            self._refuse(LengthRequired("expected no body, or one with a Content-Length"))
+        elif self.content_length > 0 and self._admit is not None:
+            try:
+                self._admit(self._environment())
+            except Problem as problem:
+                self._refuse(NotAdmitted(problem))
+
+    def _refuse(self, error: Any) -> None:
+        """Answer with an error, and read no body."""
+        self.error = error
+        self.chunked, self.body_rcv, self.content_length = False, None, 0
+
+    def _environment(self) -> dict[str, Any]:
+        return {
+            **{f"HTTP_{name}": value for name, value in self.headers.items()},
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": self.path,
+            "CONTENT_LENGTH": str(self.content_length),
+            "REMOTE_ADDR": self._client,
+        }
 
 
 class ResponseTask(WSGITask):  # type: ignore[misc]
@@ -93,6 +134,12 @@ class ResponseTask(WSGITask):  # type: ignore[misc]
 
     close_on_finish: bool = False
     _announced: bool = False  # whether the headers say that the connection ends
+
+    def get_environment(self) -> dict[str, Any]:
+        """The environment of WSGI, with the time at which the headers had arrived, ``netify.arrived``."""
+        environ: dict[str, Any] = super().get_environment()
+        environ["netify.arrived"] = self.request.arrived
+        return environ
 
     def build_response_header(self) -> bytes:
         """Status and headers as they are sent.
@@ -133,7 +180,8 @@ class RefusalTask(ErrorTask):  # type: ignore[misc]
     def execute(self) -> None:
         """ResponseTask."""
         error = self.request.error
-        reply = Problem(error.code, str(error.body)).reply()
+        problem = error.problem if isinstance(error, NotAdmitted) else Problem(error.code, str(error.body))
+        reply = problem.reply()
         body = b"".join([reply.body] if isinstance(reply.body, bytes) else reply.body)
         self.status = f"{error.code} {error.reason}"
         self.response_headers += {**SAFE_HEADERS, **reply.headers}.items()
@@ -146,7 +194,7 @@ class RefusalTask(ErrorTask):  # type: ignore[misc]
 class Connection(HTTPChannel):  # type: ignore[misc]
     """One client's connection."""
 
-    parser_class = RequestParser
+    parser_class: Any = RequestParser
     task_class = ResponseTask
     error_task_class = RefusalTask
     refused: bool = False

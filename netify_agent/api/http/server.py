@@ -16,11 +16,19 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from waitress import create_server, wasyncore
 
-from netify_agent.api.http.connections import MAX_HEADER, ClockSteps, Connection, SlowClients
+from netify_agent.api.http.connections import (
+    MAX_HEADER,
+    Admit,
+    ClockSteps,
+    Connection,
+    RequestParser,
+    SlowClients,
+)
 from netify_agent.api.http.limits import DEFAULT_LIMITS, WebLimits
 from netify_agent.api.http.tls import TlsRelay
 from netify_agent.config.settings import Endpoint, WebSettings
@@ -101,14 +109,17 @@ class WebServer:
         settings: WebSettings,
         context: ssl.SSLContext | None = None,
         limits: WebLimits = DEFAULT_LIMITS,
+        admit: Admit | None = None,
     ) -> None:
         """Bind the socket and start the pool's threads. Raises :class:`WebError`.
 
         :param context: of TLS, if the server is to speak it.
+        :param admit: decides which bodies are read; None: all up to the limit.
         """
         logging.getLogger("waitress").setLevel(logging.ERROR)  # mistakes of clients are not logged
         self.app = app
         self.limits = limits
+        self._admit = admit
         self._answering = threading.BoundedSemaphore(settings.threads)
         self._waiting: set[int] = set()  # threads that have a request and may not answer it yet
         self._running: dict[int, float] = {}  # by thread: since when it has been making an answer
@@ -189,7 +200,10 @@ class WebServer:
             except OSError:
                 client.close()
                 return
-        Connection(server, client, address, adjustments, map=map).limits = self.limits
+        connection = Connection(server, client, address, adjustments, map=map)
+        connection.limits = self.limits
+        sender = None if self._path else address[0]
+        connection.parser_class = partial(RequestParser, admit=self._admit, client=sender)
 
     def _timed(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Call the application, and record since when it runs."""

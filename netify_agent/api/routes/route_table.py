@@ -21,6 +21,11 @@ from netify_agent.api.services import Services
 from netify_agent.api.spec import openapi
 
 
+def agent_routes(services: Services) -> list[Route]:
+    """All routes of an agent: those of its API, and the files of the dashboard."""
+    return [*route_table(services), *dashboard.files()]
+
+
 def route_table(services: Services) -> list[Route]:
     """Every route; if several match a path, the first one wins."""
     routes = [

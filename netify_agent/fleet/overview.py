@@ -1,0 +1,121 @@
+"""The summaries of all gateways in memory, and what a reader sees of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from netify_agent.fleet.summary import Summary
+from netify_agent.store.query import FlushStamp
+from netify_agent.store.summaries import Summaries, digest_of
+
+log = logging.getLogger(__name__)
+
+#: States of a gateway, the worst last: it sends; it never sent anything; it has stopped.
+ONLINE, NEW, SILENT = "online", "new", "silent"
+STATES = (ONLINE, NEW, SILENT)
+
+
+class Known(NamedTuple):
+    """A summary with its digest."""
+
+    digest: str
+    summary: Summary
+
+
+@dataclass(frozen=True)
+class Row:
+    """A gateway and its state. ``summary``: None if it never sent anything."""
+
+    gateway: str
+    state: str
+    summary: Summary | None
+
+
+class Overview:
+    """The latest summaries. Thread-safe.
+
+    :ivar summaries: gateway to its summary; replaced, never changed.
+    :ivar silent_ms: time without a message after which a gateway is silent.
+    """
+
+    def __init__(
+        self,
+        summaries: Summaries,
+        silent_s: int,
+        wall_ms: Callable[[], int] = lambda: int(time.time() * 1000),
+    ) -> None:
+        """Reads nothing yet."""
+        self.summaries: Mapping[str, Known] = {}
+        self.silent_ms = silent_s * 1000
+        self.wall_ms = wall_ms
+        self._stored = summaries
+        self._lock = threading.Lock()  # held while reading: one reader is enough
+
+    def refresh(self) -> None:
+        """Read the summaries that changed. Raises StoreError."""
+        with self._lock:
+            digests = self._stored.digests()
+            known = {name: one for name, one in self.summaries.items() if digests.get(name) == one.digest}
+            texts = self._stored.read([name for name in digests if name not in known])
+            for name, text in texts.items():
+                try:
+                    # One that is just being replaced does not fit, and is read again the next time.
+                    known[name] = Known(digest_of(text), Summary.decode(text))
+                except (ValueError, TypeError, KeyError):
+                    log.debug("the summary of %s is of another version", name)
+            if texts or len(known) != len(self.summaries):
+                self.summaries = known
+
+
+class View:
+    """What a reader sees. It is the :class:`~netify_agent.api.http.app.Source` of its answers. Thread-safe.
+
+    The number of its latest flush is a digest of what is visible: it says nothing of other gateways.
+    """
+
+    generation = 0
+    interval_s = 15  # a client may try again so soon
+
+    def __init__(self, overview: Overview, gateways: Sequence[str]) -> None:
+        """``gateways``: those that are visible, sorted."""
+        self._overview = overview
+        self._gateways = gateways
+        self._taken: tuple[FlushStamp, Sequence[Row]] = FlushStamp(0, 0), ()
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The visible gateways by name, as of the latest :meth:`last_flush`."""
+        return self._taken[1]
+
+    def last_flush(self) -> FlushStamp:
+        """Read what changed, and return what identifies it. Its time is that of the latest message."""
+        self._overview.refresh()
+        known = self._overview.summaries
+        quiet = self._overview.wall_ms() - self._overview.silent_ms
+        rows, parts = [], []
+        latest = 0
+        for name in self._gateways:
+            one = known.get(name)
+            if one is None:
+                row = Row(name, NEW, None)
+            else:
+                state = SILENT if one.summary.received < quiet else ONLINE
+                row = Row(name, state, one.summary)
+                latest = max(latest, one.summary.received)
+            rows.append(row)
+            parts.append(f"{name} {row.state} {one.digest if one else ''}")
+        digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
+        stamp = FlushStamp(int.from_bytes(digest, "big"), latest)
+        if stamp != self._taken[0]:
+            self._taken = stamp, rows
+        return stamp
+
+    def stored_flush(self) -> FlushStamp:
+        """What :attr:`rows` belong to."""
+        return self._taken[0]

@@ -1,0 +1,124 @@
+"""What a collector knows of a gateway in short: a line of the list of gateways.
+
+It is made from the copy after each message, and stored with those of the other gateways.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+from netify_agent.api.services import Services
+from netify_agent.config.calendar import MONTH_S
+from netify_agent.store.history_record import NO_VOLUME
+from netify_agent.store.layout import GATEWAY
+from netify_agent.store.query import retry_when_flushed
+from netify_agent.store.rows import Rates, categories_of, counters_of, decode_rates, rows_of
+
+TOP = 5  # applications in a summary
+
+
+class TopApplication(NamedTuple):
+    """One of the applications with the most bytes; ``category`` is netifyd's id, 0 for none."""
+
+    tag: str
+    category: int
+    bytes_up: int
+    bytes_down: int
+
+
+class Sums(NamedTuple):
+    """What moved in a period; ``start`` and ``end`` are seconds since the epoch."""
+
+    start: int
+    end: int
+    bytes_up: int
+    bytes_down: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The state of a gateway after its latest message.
+
+    :ivar received: our clock at the message, milliseconds since the epoch.
+    :ivar at_ms: the gateway's clock at the flush that the copy shows.
+    :ivar version: of the agent; None if it did not say.
+    :ivar skew_s: how far the gateway's clock is ahead of ours; None if it did not say.
+    :ivar counters: as of a :class:`~netify_agent.store.rows.Counted`.
+    :ivar rates: bits per second up and down.
+    :ivar active: devices that were seen lately, before the flush.
+    :ivar month: the calendar month of the gateway that the flush belongs to.
+    :ivar applications: most bytes first.
+    """
+
+    received: int
+    at_ms: int
+    version: str | None
+    skew_s: int | None
+    counters: dict[str, int]
+    rates: Rates
+    devices: int
+    active: int
+    month: Sums
+    applications: tuple[TopApplication, ...]
+
+    def encode(self) -> str:
+        """The summary as JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, text: str) -> Summary:
+        """Read the result of :meth:`encode`. Raises ValueError or TypeError if another version wrote it."""
+        members: dict[str, Any] = json.loads(text)
+        members["rates"] = tuple(members["rates"])
+        members["month"] = Sums(*members["month"])
+        members["applications"] = tuple(TopApplication(*one) for one in members["applications"])
+        return cls(**members)
+
+
+class Contact(NamedTuple):
+    """What a request says of its sender; see :class:`Summary`."""
+
+    version: str | None
+    skew_s: int | None
+
+
+@retry_when_flushed
+def summary_of(services: Services, contact: Contact) -> tuple[int, Summary]:
+    """Summarise the copy of a gateway.
+
+    :returns: the sequence of the flush that it shows, and the summary.
+    """
+    reader, keys = services.reader, services.reader.keys
+    query = reader.query()
+    received = query.hget(keys.copy, "received")
+    totals = query.hgetall(keys.totals(GATEWAY))
+    rates = query.hget(keys.rates, GATEWAY)
+    applications = query.hgetall(keys.applications(GATEWAY))
+    categories = query.hgetall(keys.categories)
+    devices = query.zcard(keys.devices)
+    flush = query.run()
+    query = reader.query(flush)
+    active = query.zcount(keys.devices, flush.at_ms - services.documents.quiet_ms, "+inf")
+    query.run()
+    period = services.settings.calendar.calendar.period(MONTH_S, flush.at_ms // 1000)
+    volumes = services.history.volumes([GATEWAY], *period, flush)
+    moved = volumes.volumes.get(GATEWAY, NO_VOLUME)
+    category = categories_of(categories.value)
+    top = list(rows_of(applications.value, {}).items())[:TOP]
+    summary = Summary(
+        int(received.value or 0),
+        flush.at_ms,
+        *contact,
+        counters_of(totals.value),
+        decode_rates(rates.value)[0],
+        devices.value,
+        active.value,
+        Sums(*period, moved.bytes_up, moved.bytes_down),
+        tuple(
+            TopApplication(tag, category.get(tag, 0), row.counters["bytes_up"], row.counters["bytes_down"])
+            for tag, row in top
+        ),
+    )
+    return flush.sequence, summary

@@ -1,0 +1,71 @@
+"""A gateway whose store the test fills, and which forwards when the test says so. No process of its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from collector_run import GATEWAYS, CollectorRun
+from store_book import LAPTOP, NETFLIX, Book
+
+from netify_agent.config.calendar import DAY_S
+from netify_agent.config.settings import CalendarSettings, FleetSettings, RedisSettings, Settings
+from netify_agent.daemon.forwarding import new_forwarder
+from netify_agent.store.history_steps import HistorySteps
+
+
+class SendingGateway:
+    """Its clock is the test's, :attr:`at_s`: seconds since the epoch."""
+
+    def __init__(
+        self,
+        directory: Path,
+        redis_url: str,
+        name: str,
+        collector: CollectorRun,
+        at_s: int | None = None,
+        **settings: Any,
+    ) -> None:
+        """``at_s``: when the first flush is; None: early today."""
+        at_s = int(time.time()) // DAY_S * DAY_S + 600 if at_s is None else at_s
+        token = directory / f"token-of-{name}"
+        token.write_text(GATEWAYS[name] + "\n")
+        self.settings = Settings(
+            gateway=name,
+            redis=RedisSettings(url=redis_url),
+            fleet=FleetSettings(url=collector.url, token_file=str(token), ca_file=collector.trusted),
+            **{"calendar": CalendarSettings("UTC"), **settings},
+        )
+        steps = HistorySteps.of(self.settings.history, self.settings.calendar.calendar)
+        self.name = name
+        self.at_s = at_s
+        self.book = Book(redis_url, name, history=steps, bucket=steps.bucket(at_s))
+        self._steps = steps
+        self._flows: set[str] = set()
+        forwarder = new_forwarder(self.settings, steps)
+        assert forwarder is not None
+        self.forwarder = forwarder
+
+    def move(
+        self, up: int, down: int, device: str = LAPTOP, application: str = NETFLIX, after_s: int = 0
+    ) -> None:
+        """A flow moves bytes, and they are in the gateway's own store ``after_s`` seconds later."""
+        self.at_s += after_s
+        bucket = self._steps.bucket(self.at_s)
+        if bucket != self.book.bucket:
+            self.book.bucket = bucket  # of the flush after this one
+            self.book.flush(at_ms=self.at_s * 1000, elapsed_ms=15_000)
+        digest = f"{device}-{application}"
+        records = [] if digest in self._flows else [self.book.netifyd.flow(digest, device, application)]
+        self._flows.add(digest)
+        records.append(self.book.netifyd.stats(digest, up, down))
+        self.book.flush(*records, at_ms=self.at_s * 1000, elapsed_ms=15_000)
+
+    def forward(self) -> None:
+        """Send until the collector has everything."""
+        while not self.forwarder.send():
+            pass
+
+    def close(self) -> None:
+        self.book.client.close()
