@@ -7,27 +7,16 @@ last flush, or as many as are needed to cover one report of each flow.
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from json.encoder import encode_basestring as quoted
 from typing import NamedTuple
 
 from netify_agent.store.deltas import Fresh
 
 WINDOW_MS = 14_000  # netifyd 4.4.5 reports every 15 s; one second less, as timers are inexact
-
-_encode = json.JSONEncoder(separators=(",", ":")).encode
-
-Pair = tuple[int, int]  #: bits per second up, down
-
-
-class DeviceRates(NamedTuple):
-    """Rates of a device, and of each of its applications that moved bytes."""
-
-    total: Pair
-    applications: dict[str, Pair]
 
 
 class _Packed(NamedTuple):
@@ -73,7 +62,8 @@ class RateWindow:
     def add(self, name: str, fresh: Fresh) -> str:
         """Add the bytes of one device, or of the gateway, in the flush in progress.
 
-        :returns: its rates as stored in Redis: a :class:`DeviceRates` in JSON; empty if all rates are 0.
+        :returns: its rates in bits per second as stored in Redis, in JSON: ``[[up, down], {application: [up,
+            down]}]``; empty if all rates are 0.
         """
         current = self._intervals[-1]
         if fresh and current.elapsed_ms < WINDOW_MS:  # otherwise no later window includes this flush
@@ -93,8 +83,8 @@ class RateWindow:
             return ""
         ms = self._elapsed_ms
         ups, downs = zip(*sums.values(), strict=True)
-        applications = {tag: (up * 8000 // ms, down * 8000 // ms) for tag, (up, down) in sums.items()}
-        return _encode(DeviceRates((sum(ups) * 8000 // ms, sum(downs) * 8000 // ms), applications))
+        rows = [f"{quoted(tag)}:[{up * 8000 // ms},{down * 8000 // ms}]" for tag, (up, down) in sums.items()]
+        return f"[[{sum(ups) * 8000 // ms},{sum(downs) * 8000 // ms}],{{{','.join(rows)}}}]"
 
     def rest(self, added: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Rates of devices that moved bytes in the window but were not added to this flush.
