@@ -2,15 +2,16 @@
 
 redis-py's pipeline keeps every command as a tuple until the end, packs each with a dozen calls, and makes an
 object of every reply. For a flush of 200,000 commands that costs one second of CPU time and 100 MB, and the
-garbage collection stops all threads. Here a command is packed at once, and replies are only
-checked for errors.
+garbage collection stops all threads. Here a command is packed at once, replies are only checked for errors,
+and all that is kept of a command are its compressed bytes.
 """
 
 from __future__ import annotations
 
 import zlib
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from gzip import GzipFile
+from io import BytesIO
 from itertools import chain
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -23,7 +24,8 @@ from netify_agent.store.layout import ALL_COUNTERS
 Value = str | int
 
 _PIECE_BYTES = 65536
-_LEVEL = 1  # of zlib: takes a fifth of the time of packing, and reduces the size to a tenth
+_LEVEL = 1  # of zlib: takes a fifth of the time of a flush, and reduces the size to an eighth
+_GZIP = 16 + zlib.MAX_WBITS  # zlib.compressobj: with the header that the module gzip reads
 _HINCRBY = "*4\r\n$7\r\nHINCRBY\r\n"
 _ZINCRBY = "*4\r\n$7\r\nZINCRBY\r\n"
 
@@ -32,11 +34,21 @@ class Sent(NamedTuple):
     """A transaction as it was sent, to be sent again by :func:`repeat`.
 
     :ivar commands: number of commands without MULTI and EXEC.
-    :ivar data: the bytes, compressed with zlib.
+    :ivar pieces: the bytes as one gzip member. They are not joined, because that would need as much memory
+        again.
     """
 
     commands: int
-    data: bytes
+    pieces: tuple[bytes, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of compressed bytes."""
+        return sum(map(len, self.pieces))
+
+    def expanded(self) -> GzipFile:
+        """Return the bytes as they were sent, to be read as a file."""
+        return GzipFile(fileobj=BytesIO(b"".join(self.pieces)))
 
 
 class Transaction:
@@ -59,11 +71,10 @@ class Transaction:
         self._pieces = [_packed(["MULTI"])]
         self._size = 0
         self._sent: list[bytes] = []
-        self._compress = zlib.compressobj(_LEVEL)
+        self._compress = zlib.compressobj(_LEVEL, wbits=_GZIP)
         # Packed names of counters by row, for each selection of counters: most hashes have the same rows.
         self._fields: dict[tuple[str, ...], dict[str, Sequence[str]]] = {}
         self._increments: dict[str, str] = {}  # packed beginning of a ZINCRBY by key
-        self._runs: list[tuple[int, str, str]] = []  # start of each run of equal commands on one key
 
     def __enter__(self) -> Transaction:
         return self
@@ -108,7 +119,7 @@ class Transaction:
                     digits = str(count)
                     commands.append(f"{head}{name}${len(digits)}\r\n{digits}\r\n")
         if commands:
-            self._run("HINCRBY", key, len(commands))
+            self.count += len(commands)
             self._put(_encoded("".join(commands)))
 
     def add_scores(self, member: str, amounts: Mapping[str, int]) -> None:
@@ -124,7 +135,7 @@ class Transaction:
                 head = heads[key] = _ZINCRBY + _bulk(key)
             digits = str(amount)
             commands.append(f"{head}${len(digits)}\r\n{digits}\r\n{tail}")
-            self._run("ZINCRBY", key, 1)
+        self.count += len(commands)
         self._put(_encoded("".join(commands)))
 
     def hincrby(self, key: str, field: str, amount: int) -> None:
@@ -188,7 +199,8 @@ class Transaction:
         """Send EXEC. Call :meth:`refused` for the outcome."""
         self._pieces.append(_packed(["EXEC"]))
         self._send()
-        return Sent(self.count, b"".join((*self._sent, self._compress.flush())))
+        self._sent.append(self._compress.flush())
+        return self._as_sent()
 
     def refused(self) -> list[tuple[str, str, str]]:
         """Wait for the outcome of :meth:`commit`.
@@ -197,27 +209,20 @@ class Transaction:
         :raises redis.WatchError: a watched key changed; nothing was executed.
         :raises redis.ResponseError: Redis refused to queue a command; nothing was executed.
         """
-        return [(*self._command(index), why) for index, why in _outcome(self._connection, self.count)]
+        refused = dict(_outcome(self._connection, self.count))
+        if not refused:
+            return []
+        return [(name, key, refused[index]) for index, name, key in _heads(self._as_sent(), refused)]
 
     def _add(self, name: str, key: str, *arguments: Value) -> None:
         """Queue one command. Its reply must be a status, a number or a string."""
-        self._run(name, key, 1)
+        self.count += 1
         self._put(_packed([name, key, *arguments]))
 
     def _add_bytes(self, name: str, key: str, value: bytes) -> None:
         """Queue a command whose last argument is no text."""
-        self._run(name, key, 1)
+        self.count += 1
         self._put(b"*3\r\n%b$%d\r\n%b\r\n" % (_encoded(_bulk(name) + _bulk(key)), len(value), value))
-
-    def _run(self, name: str, key: str, count: int) -> None:
-        if not self._runs or self._runs[-1][1:] != (name, key):
-            self._runs.append((self.count, name, key))
-        self.count += count
-
-    def _command(self, index: int) -> tuple[str, str]:
-        """Return name and key of command ``index``."""
-        _, name, key = self._runs[bisect_right(self._runs, index, key=lambda run: run[0]) - 1]
-        return name, key
 
     def _put(self, data: bytes) -> None:
         self._pieces.append(data)
@@ -232,6 +237,9 @@ class Transaction:
         self._pieces.clear()
         self._size = 0
 
+    def _as_sent(self) -> Sent:
+        return Sent(self.count, tuple(self._sent))
+
 
 def repeat(connection: Any, sent: Sent) -> list[str]:
     """Send a transaction again and return the errors of refused commands.
@@ -239,11 +247,9 @@ def repeat(connection: Any, sent: Sent) -> list[str]:
     Raises as :meth:`Transaction.refused` does.
     """
     try:
-        expand = zlib.decompressobj()
-        data = sent.data
-        while piece := expand.decompress(data, _PIECE_BYTES):
-            connection.send_packed_command([piece], check_health=False)
-            data = expand.unconsumed_tail
+        with sent.expanded() as data:
+            while piece := data.read(_PIECE_BYTES):
+                connection.send_packed_command([piece], check_health=False)
         return [why for _, why in _outcome(connection, sent.commands)]
     except BaseException:
         connection.disconnect()
@@ -262,6 +268,16 @@ def _outcome(connection: Any, count: int) -> list[tuple[int, str]]:
     if outcome == b"*-1":
         raise redis.WatchError("watched key changed")
     return [(index, _text(error)) for index, error in replies.errors(count)]
+
+
+def _heads(sent: Sent, wanted: Collection[int]) -> Iterator[tuple[int, str, str]]:
+    """Yield index, name and key of those commands of a transaction whose index is in ``wanted``."""
+    with sent.expanded() as data:
+        for index in range(-1, sent.commands):  # -1 is MULTI
+            count = int(data.readline()[1:])
+            arguments = [data.read(int(data.readline()[1:]) + 2)[:-2] for _ in range(count)]
+            if index in wanted:
+                yield index, arguments[0].decode(), arguments[1].decode()
 
 
 class _Replies:

@@ -95,7 +95,7 @@ class StoreWriter:
         self._first_seen: dict[str, Mapping[str, int]] = {}
         self._moving: set[str] = set()  # devices that have a rate since the last flush
         self._dropped: list[str] = []  # devices dropped by the last flush
-        self._sent = Sent(0, b"")  # the latest flush
+        self._sent = Sent(0, ())  # the latest flush
         self._replaced: str | None = None  # the writer that this agent took over from
         self._now_ms = 0  # Redis' clock when ``meta`` was last read
 
@@ -280,6 +280,9 @@ class StoreWriter:
                 self._part.add(change)
             rates[change.name] = self._window.add(change.name, change.fresh)
             first_seen[change.name] = change.first_seen
+        devices = iter(summary.devices)
+        while part := list(islice(devices, AT_ONCE)):
+            pipe.zadd(self._keys.devices, dict.fromkeys(part, flush.at_ms))
         rates = self._queue_rates(pipe, rates)
         pipe.grow(self._keys.unattributed, summary.unattributed)
         pipe.grow(self._keys.mirrored, summary.mirrored)
@@ -338,7 +341,8 @@ class StoreWriter:
         fields: dict[str, str | int] = {}
         if change.last_seen:
             fields[LAST_SEEN] = max(change.last_seen.values())
-            pipe.hsetnx(key, FIRST_SEEN, min(change.first_seen.values(), default=fields[LAST_SEEN]))
+            if not self._first_seen.get(device):
+                pipe.hsetnx(key, FIRST_SEEN, min(change.first_seen.values(), default=fields[LAST_SEEN]))
         note = flush.batch.devices.get(device)
         if note is not None:
             if note.interface is not None:
@@ -353,7 +357,6 @@ class StoreWriter:
                     pipe.zadd(addresses, listed, nx=True)  # listed by netifyd without a time
         if fields:
             pipe.hset(key, mapping=fields)
-        pipe.zadd(keys.devices, {device: flush.at_ms})
         tally = change.lasting
         used = {
             keys.users(tag): sums[0] + sums[1] for tag, sums in tally.applications.items() if any(sums[:2])
