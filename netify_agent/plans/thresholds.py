@@ -46,11 +46,13 @@ class Thresholds:
 
     def __init__(self) -> None:
         self._passed: dict[_Place, dict[str, _Periods]] = {}
+        self._current: dict[_Place, tuple[Period, str]] = {}  # period and definition of the last comparison
         self._dirty = UnstoredChanges()
 
     def restore(self, stored: Mapping[str, str]) -> int:
         """Continue from the stored state; returns the number of damaged entries, which are left out."""
         damaged = 0
+        self._current = {}
         for name, text in stored.items():
             try:
                 plan, threshold, who = name.split(":", 2)
@@ -90,7 +92,8 @@ class Thresholds:
     ) -> None:
         bound, of = plan.bound(place[1]), _definition(plan)
         known = self._passed.setdefault(place, {})
-        for who, before in list(known.items()):
+        is_other, self._current[place] = self._current.get(place) != (period, of), (period, of)
+        for who, before in list(known.items()) if is_other else ():
             periods = _carried_on(before, period, of, reached=rows.get(who, 0) >= bound)
             if periods != before:
                 self._set(place, who, periods)
