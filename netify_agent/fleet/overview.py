@@ -89,6 +89,11 @@ class View:
         self._taken: tuple[FlushStamp, Sequence[Row]] = FlushStamp(0, 0), ()
 
     @property
+    def silent_ms(self) -> int:
+        """Time without a message after which a gateway is silent."""
+        return self._overview.silent_ms
+
+    @property
     def rows(self) -> Sequence[Row]:
         """The visible gateways by name, as of the latest :meth:`last_flush`."""
         return self._taken[1]
