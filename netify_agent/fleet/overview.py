@@ -30,11 +30,12 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A gateway and its state. ``summary``: None if it never sent anything."""
+    """A gateway and its state. ``summary``: None if it never sent anything; ``digest``: of the summary."""
 
     gateway: str
     state: str
     summary: Summary | None
+    digest: str = ""
 
 
 class Overview:
@@ -111,10 +112,10 @@ class View:
                 row = Row(name, NEW, None)
             else:
                 state = SILENT if one.summary.received < quiet else ONLINE
-                row = Row(name, state, one.summary)
+                row = Row(name, state, one.summary, one.digest)
                 latest = max(latest, one.summary.received)
             rows.append(row)
-            parts.append(f"{name} {row.state} {one.digest if one else ''}")
+            parts.append(f"{name} {row.state} {row.digest}")
         digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
         stamp = FlushStamp(int.from_bytes(digest, "big"), latest)
         if stamp != self._taken[0]:
