@@ -43,15 +43,15 @@ HISTORY = schemas.record(
 )
 
 
-def route(view: View, sums: FleetSums) -> Route:
-    """The route of the history."""
+def route(view: View, sums: FleetSums, max_buckets: int = MAX_BUCKETS) -> Route:
+    """The route of the history; ``max_buckets``: of all gateways together."""
 
     def answer(request: Request) -> Document:
         resolution, applications = RESOLUTIONS[request["resolution"]], request["applications"]
         step = resolution.step_s
         rows = matching(view.rows, request["gateways"])
         periods = history.periods_of(request, resolution, _UTC)
-        most = max(MAX_BUCKETS // (max(len(rows), 1) * (_APPLICATIONS if applications else 1)), 1)
+        most = max(max_buckets // (max(len(rows), 1) * (_APPLICATIONS if applications else 1)), 1)
         if len(periods) > most and request["from"] is not None:
             expected = f"a time that makes at most {most} buckets of each of {len(rows)} gateways"
             raise bad_parameter("from", parameters.as_given(request, "from"), expected)
