@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netify_agent.config.settings import Settings
 from netify_agent.fleet import gateway_settings
-from netify_agent.fleet.forwarder import Forwarder
+from netify_agent.fleet.forwarder import Forwarder, history_at_once
 from netify_agent.store.client import connect
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.replica_source import ReplicaSource
@@ -19,5 +19,8 @@ def new_forwarder(settings: Settings, steps: HistorySteps) -> Forwarder | None:
         return None
     redis = settings.redis
     client = connect(redis.url, redis.password(), redis.tls, gateway=settings.gateway)
-    source = ReplicaSource(client, settings.gateway, steps, gateway_settings.encode(settings))
+    source = ReplicaSource(
+        *(client, settings.gateway, steps, gateway_settings.encode(settings)),
+        max_history=history_at_once(settings.fleet.max_rate),
+    )
     return Forwarder(settings.fleet, settings.gateway, source)

@@ -163,6 +163,13 @@ def _fleet(forwarder: ForwarderStatus | None, out: Exposition) -> None:
         "Whether the collector had everything after the latest message.",
         int(forwarder.complete),
     )
+    for name, help_text, number in (
+        ("left_bytes", "History that the collector did not have yet, uncompressed.", forwarder.bytes_left),
+        ("message_bytes", "Compressed bytes of the latest message.", forwarder.message_bytes),
+        ("max_bits_per_second", "What messages may take, as configured.", forwarder.max_rate),
+    ):
+        if number is not None:
+            out.single(f"netify_agent_fleet_{name}", "gauge", help_text, number)
     if forwarder.last_sent:
         out.single(
             "netify_agent_fleet_last_sent_timestamp_seconds",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 from netify_agent.api.http.problems import Problem
-from netify_agent.api.http.route import Environ, Reply, json_reply
+from netify_agent.api.http.route import Document, Environ, Reply, json_reply
 from netify_agent.fleet.copies import Copies
 from netify_agent.fleet.summary import Contact, summary_of
 from netify_agent.store.replica_columns import Invalid
@@ -30,7 +31,7 @@ class Ingest:
         """Answer one request."""
         method = environ["REQUEST_METHOD"]
         if method == "GET":
-            return json_reply(self._sink.position(gateway)._asdict())
+            return json_reply(self._position(gateway, environ))
         if method != "POST":
             raise Problem(405, "only GET, POST are allowed here", {"Allow": "GET, POST"})
         if environ.get("HTTP_CONTENT_ENCODING"):
@@ -43,6 +44,12 @@ class Ingest:
             raise Problem(409, "the collector has another position, or other contents: ask for it") from None
         self._summarise(gateway, contact_of(environ))
         return json_reply({"position": position})
+
+    def _position(self, gateway: str, environ: Environ) -> Document:
+        """The position, and the digests of items unless the gateway knows them for this position."""
+        found = self._sink.position(gateway)
+        known = parse_qs(environ.get("QUERY_STRING", "")).get("known", [])
+        return {"position": found.position, "items": None if found.position in known else found.items}
 
     def _summarise(self, gateway: str, contact: Contact) -> None:
         """Store the summary of the copy. If a later message is applied meanwhile, that of the later one."""

@@ -33,15 +33,20 @@ class Known(NamedTuple):
     :ivar position: the latest message; empty: none.
     :ivar digests: item to its digest.
     :ivar contents: item to its content, packed, if this process sent it and it will change again.
-    :ivar complete: whether nothing was left for later messages.
+    :ivar left: bytes of closed chunks that were left for later messages; None: it is not known.
     :ivar turn: the closed chunk that was compared last; see :data:`_IN_TURN`.
     """
 
     position: str = ""
     digests: Mapping[str, str] = {}
     contents: Mapping[str, bytes] = {}
-    complete: bool = False
+    left: int | None = None
     turn: Unit = (0, 0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the collector has everything."""
+        return self.left == 0
 
 
 class ReplicaSource:
@@ -106,7 +111,7 @@ class ReplicaSource:
             is_whole = digest != had and item not in known.contents
             more = sum(map(len, content.chunks.values())) if is_whole else 0
             if more and size and size + more > self._max_history:
-                draft.postpone(item)
+                draft.postpone(item, more)
                 continue
             size += more
             draft.add(item, content, digest, self._steps.ttl(*unit, at))
@@ -115,7 +120,7 @@ class ReplicaSource:
         header = Header(known.position, secrets.token_hex(16), flush.at_ms, elapsed_ms)
         before_all = {item: draft.before(item) for item in draft.names.needed}
         data = encode(header, known.digests, draft.names, before_all, draft.sent, self._steps)
-        return data, Known(header.position, draft.digests, draft.contents, not draft.postponed, turn)
+        return data, Known(header.position, draft.digests, draft.contents, draft.left, turn)
 
     def _head(self) -> tuple[Content, set[Unit], FlushStamp, int]:
         query = Query(self._client, self._keys)
@@ -170,7 +175,7 @@ class _Draft:
         self.sent: dict[str, Content] = {}
         self.digests: dict[str, str] = {}
         self.contents: dict[str, bytes] = {}
-        self.postponed = 0
+        self.left = 0
         self._known = known
 
     def before(self, item: str) -> Content:
@@ -195,9 +200,9 @@ class _Draft:
         if ttl_s:
             self.names.ttl_s[item] = ttl_s
 
-    def postpone(self, item: str) -> None:
+    def postpone(self, item: str, size: int) -> None:
         """Leave an item to a later message. Until then the collector has an older content, or none."""
-        self.postponed += 1
+        self.left += size
         if item in self._known.digests:
             self.digests[item] = self._known.digests[item]
 

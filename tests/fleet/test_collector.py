@@ -44,7 +44,10 @@ def test_a_gateway_writes_and_a_reader_reads(collector: CollectorRun) -> None:
     assert collector.post("gw1", message()) == (200, {"position": "1" * 32})
     assert collector.get("/gateways/gw1/")[1]["totals"]["bytes_up"] == 5
     assert collector.get("/gateways/gw2/")[0] == 404  # it has sent nothing
-    assert collector.ask("GET", "/ingest/gw1", GATEWAYS["gw1"])[1]["position"] == "1" * 32
+    token = GATEWAYS["gw1"]
+    assert collector.ask("GET", "/ingest/gw1", token)[1] == {"position": "1" * 32, "items": {}}
+    known = f"/ingest/gw1?known={'2' * 32}&known={'1' * 32}"
+    assert collector.ask("GET", known, token)[1] == {"position": "1" * 32, "items": None}
 
 
 def test_a_token_writes_its_own_gateway_only(collector: CollectorRun, collector_redis: RedisServer) -> None:
