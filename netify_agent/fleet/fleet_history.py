@@ -50,7 +50,7 @@ def route(view: View, sums: FleetSums, max_buckets: int = MAX_BUCKETS) -> Route:
         resolution, applications = RESOLUTIONS[request["resolution"]], request["applications"]
         step = resolution.step_s
         rows = matching(view.rows, request["gateways"])
-        periods = history.periods_of(request, resolution, _UTC)
+        periods, _ = history.periods_of(request, resolution, _UTC)
         most = max(max_buckets // (max(len(rows), 1) * (_APPLICATIONS if applications else 1)), 1)
         if len(periods) > most and request["from"] is not None:
             expected = f"a time that makes at most {most} buckets of each of {len(rows)} gateways"
