@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from netify_agent.store.layout import Keys
+from netify_agent.store.layout import Keys, prefix
 
 KEYS = Keys("gw1")
 #: What is not copied: single flows, alerts, what only the writer of a store needs, and the collector's own.
@@ -28,6 +28,10 @@ OWN = (
 
 def copied(found: dict[str, Any]) -> dict[str, Any]:
     """The copied keys of a store, with rates in any order."""
-    kept = {key: value for key, value in found.items() if not key.startswith(OWN) or key == KEYS.devices}
+    kept = {
+        key: value
+        for key, value in found.items()
+        if key.startswith(prefix("gw1")) and (not key.startswith(OWN) or key == KEYS.devices)
+    }
     rates = {device: json.loads(text) for device, text in kept.get(KEYS.rates, {}).items()}
     return {**kept, KEYS.rates: rates}

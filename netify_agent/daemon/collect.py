@@ -1,4 +1,4 @@
-"""The process of a collector: its threads, signals, and what it tells systemd. It keeps no state."""
+"""The process of a collector: threads, signals and notifications to systemd. It keeps no state."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from netify_agent.daemon.sd_notify import ServiceManager
 from netify_agent.daemon.signals import SignalQueue
 from netify_agent.daemon.worker import Worker
 from netify_agent.enrich import Directory
-from netify_agent.fleet import gateway_list, gateway_settings, tokens
+from netify_agent.fleet import gateway_settings, tokens
 from netify_agent.fleet.collector import Collector
 from netify_agent.fleet.copies import Copies
+from netify_agent.fleet.fleet_routes import FleetRoutes
 from netify_agent.fleet.ingest import MAX_SENT, Ingest
 from netify_agent.fleet.overview import Overview
 from netify_agent.store.client import Client, connect
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 _TICK_S = 0.5
 _STOP_S = 5.0  # for each thread
 _CLIENTS = 256  # of a cluster, each with a connection or two
-#: A gateway behind a slow line takes its time to send a message.
+#: A gateway with a slow uplink needs long to send a message.
 _LIMITS = WebLimits(body_bytes=MAX_SENT, connections=100, idle_s=120.0)
 
 
@@ -62,7 +63,7 @@ class CollectorProcess:
             copies,
             Overview(summaries, settings.silent_after_s),
             Ingest(ReplicaSink(self._client_of, gateway_settings.steps), copies, summaries),
-            lambda view: [gateway_list.route(view, directory)],
+            FleetRoutes(copies, directory).of,
         )
 
     def run(self) -> int:

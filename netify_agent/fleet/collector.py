@@ -1,8 +1,8 @@
-"""The WSGI application of a collector: checks who asks, and passes the request on.
+"""The WSGI application of a collector: authenticates a request and passes it on.
 
 A gateway's token opens ``/ingest/<gateway>`` of that gateway and nothing else. A reader's token opens
 ``/gateways/<gateway>/...`` of the gateways that it may see, and what is made of all of these; others do not
-exist for it.
+exist for it. The files of the dashboard need no token.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.response_cache import ResponseCache
 from netify_agent.api.http.route import Environ, Reply, Route, json_reply
 from netify_agent.fleet.copies import CHECKED, Copies
+from netify_agent.fleet.dashboard import Dashboard
 from netify_agent.fleet.ingest import Ingest
 from netify_agent.fleet.overview import Overview, View
 from netify_agent.fleet.tokens import Reader, Tokens
@@ -58,6 +59,7 @@ class Collector:
         self._copies = copies
         self._overview = overview
         self._ingest = ingest
+        self._dashboard = Dashboard()
         self._routes = routes
         self._wrong_tokens = WrongTokenLog()
         self._lock = threading.Lock()  # guards the two below
@@ -89,6 +91,8 @@ class Collector:
                 gateway = path[len(_INGEST) :]
                 self._check_writer(gateway, environ)
                 reply = self._ingest.answer(gateway, environ)
+            elif page := self._dashboard.reply(environ):
+                reply = page
             else:
                 tokens = self.tokens
                 reader = self._reader(tokens, environ)
@@ -133,7 +137,7 @@ class Collector:
             raise self._refused(environ, "the token is not one of this gateway")
 
     def _reader(self, tokens: Tokens, environ: Environ) -> Reader:
-        """The reader who asks. Raises Problem: 401."""
+        """Return the reader whose token the request carries. Raises Problem: 401."""
         reader = tokens.reader(environ.get("HTTP_AUTHORIZATION", ""))
         if reader is None:
             raise self._refused(environ, "the token is not one of a reader")

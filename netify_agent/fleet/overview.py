@@ -30,11 +30,12 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A gateway and its state. ``summary``: None if it never sent anything."""
+    """A gateway and its state. ``summary``: None if it never sent anything; ``digest``: of the summary."""
 
     gateway: str
     state: str
     summary: Summary | None
+    digest: str = ""
 
 
 class Overview:
@@ -65,7 +66,7 @@ class Overview:
             texts = self._stored.read([name for name in digests if name not in known])
             for name, text in texts.items():
                 try:
-                    # One that is just being replaced does not fit, and is read again the next time.
+                    # A summary that is being replaced does not match its digest. It is read again next time.
                     known[name] = Known(digest_of(text), Summary.decode(text))
                 except (ValueError, TypeError, KeyError):
                     log.debug("the summary of %s is of another version", name)
@@ -80,13 +81,18 @@ class View:
     """
 
     generation = 0
-    interval_s = 15  # a client may try again so soon
+    interval_s = 15  # for Retry-After
 
     def __init__(self, overview: Overview, gateways: Sequence[str]) -> None:
         """``gateways``: those that are visible, sorted."""
         self._overview = overview
         self._gateways = gateways
         self._taken: tuple[FlushStamp, Sequence[Row]] = FlushStamp(0, 0), ()
+
+    @property
+    def silent_ms(self) -> int:
+        """Time without a message after which a gateway is silent."""
+        return self._overview.silent_ms
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -106,10 +112,10 @@ class View:
                 row = Row(name, NEW, None)
             else:
                 state = SILENT if one.summary.received < quiet else ONLINE
-                row = Row(name, state, one.summary)
+                row = Row(name, state, one.summary, one.digest)
                 latest = max(latest, one.summary.received)
             rows.append(row)
-            parts.append(f"{name} {row.state} {one.digest if one else ''}")
+            parts.append(f"{name} {row.state} {row.digest}")
         digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
         stamp = FlushStamp(int.from_bytes(digest, "big"), latest)
         if stamp != self._taken[0]:

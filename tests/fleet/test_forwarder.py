@@ -6,54 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from collector_run import GATEWAYS, CollectorRun
-from replica_copy import copied
-from store_book import HISTORY, LAPTOP, NETFLIX, Book, everything
+from collector_run import CollectorRun
+from forwarder_rig import Rig
+from store_book import LAPTOP, NETFLIX
 from support import RedisServer
 
-from netify_agent.config.settings import FleetSettings, Settings
 from netify_agent.fleet import forwarder as forwarder_module
-from netify_agent.fleet import gateway_settings
-from netify_agent.fleet.forwarder import Forwarder
 from netify_agent.fleet.line import NotForwarded
 from netify_agent.store.client import connect
-from netify_agent.store.replica_source import ReplicaSource
-
-AT_MS = 1_790_000_100_000
-
-
-class Rig:
-    """A store, its forwarder, and a line that loses what the test tells it to."""
-
-    def __init__(self, directory: Path, redis_url: str, collector: CollectorRun, client: Any) -> None:
-        token = directory / "token"
-        token.write_text(GATEWAYS["gw1"] + "\n")
-        self.book = Book(redis_url, "gw1", history=HISTORY, bucket=AT_MS // 1000)
-        self.client = client
-        source = ReplicaSource(self.book.client, "gw1", HISTORY, gateway_settings.encode(Settings()))
-        self.forwarder = Forwarder(FleetSettings(collector.url, str(token)), "gw1", source)
-        self.asked: list[tuple[str, Any]] = []  # method, and what was answered
-        self.lost = ""  # "request" or "answer" of the next message
-        self._exchange = self.forwarder._line.exchange
-        self.forwarder._line.exchange = self.exchange  # type: ignore[method-assign]
-
-    def exchange(self, method: str, query: str = "", body: bytes | None = None) -> dict[str, Any]:
-        lost = self.lost if method == "POST" else ""
-        self.lost = "" if lost else self.lost
-        if lost == "request":
-            raise NotForwarded("lost")
-        found = self._exchange(method, query, body)
-        self.asked.append((method, found))
-        if lost == "answer":
-            raise NotForwarded("lost")
-        return found
-
-    def move(self) -> None:
-        netifyd = self.book.netifyd
-        self.book.flush(netifyd.flow("d1", LAPTOP, NETFLIX), netifyd.stats("d1", 5, 7), at_ms=AT_MS + 15_000)
-
-    def check(self) -> None:
-        assert copied(everything(self.client)) == copied(everything(self.book.client))
 
 
 @pytest.fixture
@@ -61,7 +21,7 @@ def rig(
     directory: Path, redis_server: RedisServer, collector: CollectorRun, collector_redis: RedisServer
 ) -> Rig:
     made = Rig(directory, redis_server.url, collector, connect(collector_redis.url, None))
-    made.move()
+    made.move((LAPTOP, NETFLIX, 5, 7))
     assert made.forwarder.send()
     made.check()
     return made
@@ -69,11 +29,11 @@ def rig(
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
 def test_it_goes_on_from_what_the_collector_says(rig: Rig, lost: str) -> None:
-    rig.move()
+    rig.move((LAPTOP, NETFLIX, 5, 7))
     rig.lost = lost
     with pytest.raises(NotForwarded):
         rig.forwarder.send()
-    rig.move()
+    rig.move((LAPTOP, NETFLIX, 5, 7))
     rig.asked.clear()
     assert rig.forwarder.send()
     ((method, position), _) = rig.asked
@@ -83,7 +43,7 @@ def test_it_goes_on_from_what_the_collector_says(rig: Rig, lost: str) -> None:
 
 def test_a_collector_that_lost_its_copy_gets_it_again(rig: Rig) -> None:
     rig.client.flushall()
-    rig.move()
+    rig.move((LAPTOP, NETFLIX, 5, 7))
     with pytest.raises(NotForwarded, match="409"):
         rig.forwarder.send()
     assert rig.forwarder.send()
@@ -92,7 +52,7 @@ def test_a_collector_that_lost_its_copy_gets_it_again(rig: Rig) -> None:
 
 def test_a_collector_with_other_contents_gets_them_again(rig: Rig) -> None:
     rig.client.hincrby(f"netify:{{gw1}}:device:{LAPTOP}", "bu", 1)
-    rig.move()
+    rig.move((LAPTOP, NETFLIX, 5, 7))
     with pytest.raises(NotForwarded, match="409"):
         rig.forwarder.send()
     assert rig.forwarder.send()
