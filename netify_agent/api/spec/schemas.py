@@ -62,7 +62,7 @@ RATED = record("CountersAndRates", _RATED)
 _APPLICATION = {"tag": TEXT, "name": TEXT, "category": TEXT_OR_NULL, **_RATED, **_SEEN}
 APPLICATION = record("Application", _APPLICATION)
 DEVICE_APPLICATION = record("DeviceApplication", {**_APPLICATION, "since": TIME_OR_NULL}, optional=("since",))
-USER = record("User", {"device": DEVICE_NAME, "bytes": POSITIVE, "name": TEXT_OR_NULL})
+USER = record("User", {"device": DEVICE_NAME, "bytes": POSITIVE, "name": TEXT_OR_NULL, "groups": GROUPS})
 USED_APPLICATION = record("UsedApplication", {**_APPLICATION, "devices": listing(USER)})
 PROTOCOL = record("Protocol", {"name": TEXT, **_COUNTERS})
 
@@ -152,7 +152,9 @@ FLOW = record(
         "endpoint": TEXT,
         "device": {**DEVICE_NAME, "type": ["string", "null"]},
         "device_name": TEXT_OR_NULL,
+        "groups": GROUPS,
         "peer": {**DEVICE_NAME, "type": ["string", "null"]},
+        "peer_name": TEXT_OR_NULL,
         "interface": TEXT_OR_NULL,
         "ip_version": {"enum": [4, 6, None]},
         "transport": TEXT_OR_NULL,
