@@ -17,6 +17,7 @@ from netify_agent.store.query import retry_when_flushed
 from netify_agent.store.rows import Rates, categories_of, counters_of, decode_rates, rows_of
 
 TOP = 5  # applications in a summary
+MAX_ALERTS = 20  # in a summary
 
 
 class TopApplication(NamedTuple):
@@ -26,6 +27,16 @@ class TopApplication(NamedTuple):
     category: int
     bytes_up: int
     bytes_down: int
+
+
+class FiringAlert(NamedTuple):
+    """An alert of the gateway that fires; ``started_at`` is the gateway's clock, milliseconds since the epoch."""
+
+    id: str
+    name: str
+    severity: str
+    summary: str
+    started_at: int
 
 
 class Sums(NamedTuple):
@@ -50,6 +61,8 @@ class Summary:
     :ivar active: devices that were seen lately, before the flush.
     :ivar month: the calendar month of the gateway that the flush belongs to.
     :ivar applications: most bytes first.
+    :ivar firing: severity to the number of alerts that fire.
+    :ivar alerts: those of them that started last.
     """
 
     received: int
@@ -62,6 +75,8 @@ class Summary:
     active: int
     month: Sums
     applications: tuple[TopApplication, ...]
+    firing: dict[str, int]
+    alerts: tuple[FiringAlert, ...]
 
     def encode(self) -> str:
         """The summary as JSON."""
@@ -74,6 +89,7 @@ class Summary:
         members["rates"] = tuple(members["rates"])
         members["month"] = Sums(*members["month"])
         members["applications"] = tuple(TopApplication(*one) for one in members["applications"])
+        members["alerts"] = tuple(FiringAlert(*one) for one in members["alerts"])
         return cls(**members)
 
 
@@ -105,6 +121,7 @@ def summary_of(services: Services, contact: Contact) -> tuple[int, Summary]:
     period = services.settings.calendar.calendar.period(MONTH_S, flush.at_ms // 1000)
     volumes = services.history.volumes([GATEWAY], *period, flush)
     moved = volumes.volumes.get(GATEWAY, NO_VOLUME)
+    firing = [one for one in services.alerts() if one.resolved_at is None]
     category = categories_of(categories.value)
     top = list(rows_of(applications.value, {}).items())[:TOP]
     summary = Summary(
@@ -119,6 +136,13 @@ def summary_of(services: Services, contact: Contact) -> tuple[int, Summary]:
         tuple(
             TopApplication(tag, category.get(tag, 0), row.counters["bytes_up"], row.counters["bytes_down"])
             for tag, row in top
+        ),
+        {severity: sum(one.severity == severity for one in firing) for severity in SEVERITIES},
+        tuple(
+            FiringAlert(
+                one.id, one.name, one.severity, one.summary(services.documents.device_name), one.started_at
+            )
+            for one in firing[:MAX_ALERTS]
         ),
     )
     return flush.sequence, summary
