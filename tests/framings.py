@@ -12,7 +12,7 @@ import pytest
 from support import framed
 
 from netify_agent.netifyd.framing import RecordReader
-from netify_agent.netifyd.json_framing import Loads
+from netify_agent.netifyd.json_line_framing import Loads
 from netify_agent.netifyd.records import DROP_REASONS
 
 LIMIT = 1 << 16
@@ -23,9 +23,9 @@ B = {"type": "flow_stats", "flow": {"digest": "b", "counts": [1, 2, {"deep": [[]
 C = {"type": "agent_hello"}
 
 
-def strict_loads(data: bytes | bytearray) -> Any:
+def strict_loads(data: str | bytes | bytearray) -> Any:
     """As strict as msgspec: UTF-8 alone, one value alone, no lone surrogates, no depth above 1024."""
-    text = data.decode()
+    text = data if isinstance(data, str) else data.decode()
     if "\\ud8" in text or text.count("[") > 1024:
         raise ValueError("not for a strict decoder")
     try:

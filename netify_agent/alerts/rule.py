@@ -6,7 +6,7 @@ gateway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -30,8 +30,9 @@ class Facts:
     :ivar rates: returns the rates of a device, or of the gateway (empty name): its own, and by application.
     :ivar moving: names of all that have a rate.
     :ivar groups: returns the groups of a device.
-    :ivar passed: returns who passed a threshold (percent) of a plan, each since when, milliseconds since the
-        epoch; :ivar used: returns the bytes that somebody used of a plan.
+    :ivar passed: yields who passed a threshold (percent) of a plan in a period that is not over, and since
+        when, milliseconds since the epoch.
+    :ivar used: returns the bytes that somebody used of a plan.
     """
 
     at_ms: int
@@ -45,7 +46,7 @@ class Facts:
     rates: Callable[[str], tuple[Pair, Mapping[str, Pair]]] = lambda name: ((0, 0), {})
     moving: Collection[str] = ()
     groups: Callable[[str], Collection[str]] = lambda device: ()
-    passed: Callable[[str, int], Mapping[str, int]] = lambda plan, threshold: {}
+    passed: Callable[[str, int], Iterable[tuple[str, int]]] = lambda plan, threshold: ()
     used: Callable[[str, str], int | None] = lambda plan, who: None
 
 

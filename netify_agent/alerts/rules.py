@@ -260,9 +260,7 @@ class PlanRule:
     def find(self, facts: Facts) -> Found:
         """Who passed it."""
         passed = facts.passed(self.settings.plan_name, self.settings.threshold)
-        return Found(
-            {f"{since}:{who}": facts.used(self.settings.plan_name, who) for who, since in passed.items()}
-        )
+        return Found({f"{since}:{who}": facts.used(self.settings.plan_name, who) for who, since in passed})
 
     def times(self, subject: str) -> tuple[int, int]:
         """Fires and resolves at once: a threshold stays passed until the period ends."""

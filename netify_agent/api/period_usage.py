@@ -103,20 +103,22 @@ class PeriodUsage:
 
     def _by_application(self, selection: Selection, by: str, period: Period, flush: FlushStamp) -> Usage:
         series = [GATEWAY] if selection.whole else selection.devices
-        answer = self._history.shares(series, period.start, period.end, flush)
-        wanted = {
-            name: {tag: share for tag, share in shares.items() if selection.application in (None, tag)}
-            for name, shares in answer.shares.items()
-        }
+        application = selection.application
+        found: Iterable[Mapping[str, Share]]
+        if application is None:
+            answer = self._history.shares(series, period.start, period.end, flush)
+            covered, found = answer.period, answer.shares.values()
+        else:
+            covered, used = self._used(series, application, period, flush)
+            found = ({application: share} for share in used.values())
         rows: dict[Key, Share] = {}
-        for shares in wanted.values():
+        for shares in found:
             for tag, share in shares.items():
                 add(rows, tag if by == "application" else self._category(tag), share)
         beside = None
         if selection.is_gateway:
-            _, used = self._used(list(BESIDE.values()), None, period, flush)
-            beside = _beside(used)
-        return Usage(answer.period, sum_of(rows.values()), rows, beside)
+            beside = _beside(self._used(list(BESIDE.values()), None, period, flush)[1])
+        return Usage(covered, sum_of(rows.values()), rows, beside)
 
     def _category(self, tag: str) -> Key:
         return self._directory.application(tag, self._categories.get(tag))[1]
@@ -142,12 +144,8 @@ class PeriodUsage:
         if application is None:
             volumes = self._history.volumes(series, period.start, period.end, flush)
             return volumes.period, {name: _bytes_of(volume) for name, volume in volumes.volumes.items()}
-        shares = self._history.shares(series, period.start, period.end, flush)
-        return shares.period, {
-            name: of_series[application]
-            for name, of_series in shares.shares.items()
-            if application in of_series
-        }
+        shares = self._history.share(application, series, period.start, period.end, flush)
+        return shares.period, shares.shares
 
 
 def add(rows: dict[Key, Share], key: Key, share: Share) -> None:

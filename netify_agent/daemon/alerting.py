@@ -172,7 +172,7 @@ class Alerting:
                     rates=rates,
                     moving=facts.rates,
                     groups=lru_cache(maxsize=None)(self._groups_of),
-                    passed=self._thresholds.passed,
+                    passed=self._thresholds.firing,
                     used=lambda plan, who: used[plan][1].get(who) if plan in used else None,
                 )
             )
@@ -193,7 +193,7 @@ class Alerting:
             {
                 name: PlanStanding(
                     *(name, self._plans[name], period, used),
-                    {one: self._thresholds.passed(name, one) for one in self._plans[name].warn_at},
+                    {one: self._thresholds.passed(name, one, period) for one in self._plans[name].warn_at},
                 )
                 for name, (period, used) in self._meter.used().items()
             },

@@ -26,6 +26,7 @@ _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address in IPv6 (RFC
 _NUMBERED = re.compile(r"\A[0-9]+\.(?=[A-Za-z])")
 # netifyd 4.4.5 says Unknown, v5 netify.unclassified (ND_APP_UNKNOWN_TAG of its nd-apps.hpp).
 _UNKNOWN_NAME = re.compile(r"(?:[0-9]+\.)?(?:netify\.)?(?:unknown|unclassified)", re.IGNORECASE)
+_MAX_PORT = 65535
 _DHCP_CLIENT_PORTS = (68, 546)  # a tuple, because the compared value may be unhashable
 #: Fields of a record that are looked up as they are.
 _TEXTS = (
@@ -122,43 +123,56 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
     :param interface: the record's ``interface``, unchecked as well.
     :returns: the description. Its key has no device if the record has no usable MAC or IP address.
     """
+    get = flow.get
     try:
-        return _read(flow, interface)
+        device, local_host, local_ip = _ENDS[get("local_mac"), get("local_ip")]
+        other, other_host, other_ip = _ENDS[get("other_mac"), get("other_ip")]
+        other_type = _OTHER_TYPES.get(get("other_type", ""))
+        application = _APPLICATIONS[get("detected_application_name")]
+        protocol = _PROTOCOLS[get("detected_protocol_name")]
+        host = _HOSTS[get("host_server_name")] or _client_sni(get("ssl")) or _HOSTS[get("dns_host_name")]
+        captured_at = _NAMES[interface]
     except TypeError:  # an array or object in place of a text: it is treated as missing
         texts = {name: value for name in _TEXTS if isinstance(value := flow.get(name), str)}
-        return _read({**flow, **dict.fromkeys(_TEXTS), **texts}, clean(interface))
-
-
-def _read(flow: dict[str, Any], interface: Any) -> Description:
-    """Do the work of :func:`describe`. TypeError if a text has no hash."""
-    get = flow.get
-    device, local_host, local_ip = _ENDS[get("local_mac"), get("local_ip")]
-    other, other_host, other_ip = _ENDS[get("other_mac"), get("other_ip")]
-    other_type = _OTHER_TYPES.get(get("other_type", ""))
+        return describe({**flow, **dict.fromkeys(_TEXTS), **texts}, clean(interface))
     if other_type != "local":
         other = None
     addresses = ((device, local_host),) if device and local_host else ()
     if other and other_host:
         addresses = (*addresses, (other, other_host))
-    application = _APPLICATIONS[get("detected_application_name")]
-    protocol = _PROTOCOLS[get("detected_protocol_name")]
-    captured_at = _NAMES[interface]
-    category = get("category")
+    version, transport = get("ip_version"), get("ip_protocol")
+    local_port, other_port = get("local_port"), get("other_port")
+    first_seen, last_seen = get("first_seen_at"), get("last_seen_at")
+    # The numbers of nearly all records are as they should be, which one expression finds faster.
+    if not (
+        type(version) is type(transport) is type(local_port) is type(other_port) is int
+        and type(first_seen) is type(last_seen) is int
+        and version in (4, 6)
+        and 0 < transport <= 255
+        and 0 < local_port <= _MAX_PORT
+        and 0 < other_port <= _MAX_PORT
+        and 0 <= first_seen < _MAX_TIME
+        and 0 <= last_seen < _MAX_TIME
+    ):
+        version = version if number(version, 6) in (4, 6) else None
+        transport = number(transport, 255)
+        local_port, other_port = number(local_port, _MAX_PORT), number(other_port, _MAX_PORT)
+        first_seen, last_seen = timestamp(first_seen), timestamp(last_seen)
     risk, risks = _risks(get("risks"))
     # Without the constructors of named tuples, which are functions in Python.
     details = _new(
         Details,
         (
             captured_at,
-            version if (version := number(get("ip_version"), 6)) in (4, 6) else None,
-            number(get("ip_protocol"), 255),
+            version,
+            transport,
             local_ip,
-            number(get("local_port"), 65535),
+            local_port,
             other_ip,
-            number(get("other_port"), 65535),
+            other_port,
             other_type,
             flag(get("local_origin")),
-            _host(flow),
+            host,
             risks,
         ),
     )
@@ -167,9 +181,9 @@ def _read(flow: dict[str, Any], interface: Any) -> Description:
         (
             row_key(device, application, protocol, captured_at, other is not None),
             row_key(other, application, protocol, captured_at, True) if other else None,
-            timestamp(get("first_seen_at")),
-            timestamp(get("last_seen_at")),
-            timestamp(category.get("application")) if isinstance(category, dict) else 0,
+            first_seen,
+            last_seen,
+            _category(get("category")),
             addresses,
             _hints(flow, device, other) if "dhcp" in flow or "mdns" in flow else (),
             risk,
@@ -201,12 +215,14 @@ def _known(name: str | None) -> str:
     return UNKNOWN if name is None or _UNKNOWN_NAME.fullmatch(name) else name
 
 
-def _host(flow: dict[str, Any]) -> str | None:
-    """Return the server's name: from the flow, else from the TLS client hello, else from DNS."""
-    name = _HOSTS[flow.get("host_server_name")]
-    if name is None and isinstance(ssl := flow.get("ssl"), dict):
-        name = clean(ssl.get("client_sni"))
-    return name or _HOSTS[flow.get("dns_host_name")]
+def _client_sni(ssl: object) -> str | None:
+    """Read the server's name in the TLS client hello."""
+    return clean(ssl.get("client_sni")) if isinstance(ssl, dict) else None
+
+
+def _category(category: object) -> int:
+    """Read the id of the application's category from a record's ``category``."""
+    return timestamp(category.get("application")) if isinstance(category, dict) else 0
 
 
 def _risks(risks: object) -> tuple[int, tuple[int, ...]]:

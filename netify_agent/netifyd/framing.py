@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 
 from netify_agent.netifyd.gzip_layer import GzipReader
-from netify_agent.netifyd.json_framing import FAST_LOADS, JsonReader, Loads
+from netify_agent.netifyd.json_framing import JsonReader
+from netify_agent.netifyd.json_line_framing import FAST_LOADS, Loads
 from netify_agent.netifyd.msgpack_framing import MsgpackReader
 from netify_agent.netifyd.records import Reader, Record, Tally
 

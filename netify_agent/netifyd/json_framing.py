@@ -15,23 +15,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from typing import Any
 
+from netify_agent.netifyd.json_line_framing import FAST_LOADS, Loads, decode_lines
 from netify_agent.netifyd.records import Record, Tally, is_header
-
-#: Decodes one JSON value. Raises ValueError for anything else, RecursionError if it is nested too deep.
-Loads = Callable[[bytes | bytearray], Any]
-
-#: An optional, faster decoder (python3-msgspec). The standard library's is the reference: a record that only
-#: the latter takes (not UTF-8, NaN, lone surrogates, ...) is decoded by it.
-FAST_LOADS: Loads | None = None
-try:
-    import msgspec
-except ImportError:  # pragma: no cover - depends on the installed packages
-    pass
-else:  # pragma: no cover - `make test-fast` installs the package
-    FAST_LOADS = msgspec.json.Decoder().decode
 
 _HEADER = re.compile(rb'\{"length"[ \t]*:[ \t]*(\d{1,18})[ \t]*\}[ \t]*(?:\r?\n|(?=\{))')
 _HEADER_ALONE = re.compile(rb'\s*\{"length"\s*:\s*\d+\s*\}\s*')
@@ -48,15 +34,6 @@ _SURROGATE = re.compile("[\udc80-\udcff]")
 _raw_decode = json.JSONDecoder().raw_decode
 
 
-def _load_line(line: bytearray) -> Any:
-    """Decode ``line``, one value followed by LF. Raises ValueError for anything else."""
-    text = line.decode()
-    value, end = _raw_decode(text)
-    if end != len(text) - 1:
-        raise ValueError("not one value alone")
-    return value
-
-
 class JsonReader:
     """Finds and decodes JSON objects."""
 
@@ -71,7 +48,6 @@ class JsonReader:
         :param fast_loads: decoder to try before the reference decoder; None: only the latter.
         """
         self._fast_loads = fast_loads
-        self._load = fast_loads or _load_line
         self._tally = tally
         self._buffer = bytearray()
         self._max = max_record_bytes
@@ -129,40 +105,27 @@ class JsonReader:
         return out
 
     def _plain(self, out: list[Record]) -> int:
-        """Fast path: take well-formed records with a header or on one line from the start of the buffer.
+        """Fast path: take all whole lines in the buffer if each is one record or a length header.
 
-        Nearly all records are well-formed, and this costs half as much as the general path.
+        Nearly all are, and this costs half as much as the general path. The headers are not needed, because
+        the line ends delimit the records.
 
-        :returns: the position of the first record that needs the general path.
+        :returns: the position of what is left.
         """
-        buffer, size, load = self._buffer, len(self._buffer), self._load
-        position = 0
-        if self._block_end or self._skip_line:
-            return position
-        while True:
-            if header := _HEADER.match(buffer, position):
-                start = header.end()
-                end = start + int(header[1])
-                if end > size or end - position > self._max or buffer.find(b"\n", start) != end - 1:
-                    break
-            elif buffer.startswith(b"{", position):
-                start = position
-                end = buffer.find(b"\n", position + (0 if position else self._line_scanned)) + 1
-                if not end or end - position > self._max:
-                    break
-            else:
-                break
-            try:
-                value = load(buffer[start:end])
-            except (ValueError, RecursionError):
-                break
-            if type(value) is not dict or type(value.get("type")) is not str:
-                break
-            out.append(value)
-            position = end
-        if position:
-            self._resync, self._ending, self._line_scanned, self._early = False, False, 0, 0
-        return position
+        buffer = self._buffer
+        if self._block_end or self._skip_line or (self._resync and not buffer.startswith(b"{")):
+            return 0
+        # No line exceeds the limit if all of them together do not.
+        end = buffer.rfind(b"\n", self._line_scanned, self._max) + 1
+        last = buffer.rfind(b"\n", 0, max(end - 1, 0)) + 1
+        if buffer.startswith(_HEADER_START, last):
+            end = last  # a header without its payload
+        records = decode_lines(buffer[:end], self._fast_loads) if end else None
+        if records is None:
+            return 0
+        out += records
+        self._resync, self._ending, self._line_scanned, self._early = False, False, 0, 0
+        return end
 
     def _headed(self, position: int, out: list[Record]) -> int:
         """Take one header and its payload at ``position``; return the next position, or set ``_need``."""

@@ -233,8 +233,9 @@ class PlanMeter:
         self, series: list[str], period: Period, tags: frozenset[str] | None, flush: Flush
     ) -> dict[str, Share]:
         """What the history has of a period before the flush. Raises StoreError."""
-        # Our clock may have been set back since the bucket began: then the period is in the future.
-        now_ms = max(flush.at_ms, period.start * 1000)
+        # Our clock may have been set since the bucket began, over years: by the flush's time, the steps
+        # that the period is read from might be kept no longer.
+        now_ms = min(max(flush.at_ms, period.start * 1000), period.end * 1000)
         before = FlushStamp(flush.sequence - 1, now_ms)
         if tags is None:
             volumes = self._history.volumes(series, *period, before).volumes

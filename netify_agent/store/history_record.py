@@ -18,15 +18,24 @@ are *fresh*: they are in no record of a longer step yet.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 _LOCAL, _SIGNED, _REST = 1, 2, 4
 _PLAIN, _DEFLATED = 1, 2
 _LEVEL = 9
 MAX_BLOCK = 4 << 20  # bytes of the records of a block; a month of days with 2,000 applications has 1 MB
+_NUMBER = rb"[\x80-\xff]*[\x00-\x7f]"
+#: By width, the number of counters of an application: what precedes the applications, after the flags.
+_HEADS = {width: re.compile(rb"(?:%b){%d}" % (_NUMBER, width + 3)) for width in (2, 4)}
+#: Of each application what its number is more than that of the one before. The last may have no counters.
+_DELTAS = {width: re.compile(rb"(%b)(?:(?:%b){%d}|\Z)" % (_NUMBER, _NUMBER, width)) for width in (2, 4)}
+_NUMBERS = re.compile(_NUMBER)
+_REMEMBERED = 4096  # lists of applications
 _Name = TypeVar("_Name", int, str)
 
 
@@ -215,6 +224,85 @@ def plain(data: bytes) -> bytes:
     except (IndexError, Damaged, zlib.error):
         return data
     return bytes(body)
+
+
+class ApplicationDecoder:
+    """Reads what chunks hold of one application, some eight times faster than all applications are read.
+
+    Records of a device mostly have the same applications, so it remembers where its own is in such a list.
+    """
+
+    def __init__(self, number: int) -> None:
+        """``number``: of the application."""
+        self._number = number
+        self._places: dict[bytes, int] = {}  # what _DELTAS finds, joined, to the index of the application
+
+    def decode(self, data: bytes, origin: int, *, fresh_only: bool) -> list[tuple[int, Share]]:
+        """Start of each record that has the application, and its part. Raises Damaged.
+
+        :param fresh_only: skip the records that a longer step holds too.
+        """
+        found = []
+        places = self._places
+        try:
+            for source, at, end, summed in _records(data):
+                if summed and fresh_only:
+                    continue
+                flags = source[at]
+                width = 4 if flags & _LOCAL else 2
+                head = _HEADS[width].match(source, at + 1, end)
+                if head is None or source[end - 1] > 127 or flags > _LOCAL | _SIGNED | _REST:
+                    raise Damaged("a record is shorter than it says, or has unknown flags")
+                deltas = b"".join(_DELTAS[width].findall(source, head.end(), end))
+                place = places.get(deltas)
+                if place is None:
+                    place = self._place(deltas)
+                if place < 0:
+                    continue
+                counters = _counters_at(width, place).match(source, head.end(), end)
+                if counters is None:
+                    found.append(_last_share(source, at, end, origin))
+                    continue
+                numbers = [_get(number, 0)[0] for number in counters.groups()]
+                if flags & _SIGNED:
+                    numbers = [_unzigzag(number) for number in numbers]
+                found.append((origin + _unzigzag(_get(source, at + 1)[0]), Share(*numbers)))
+        except (IndexError, zlib.error) as error:
+            raise Damaged(f"{error} in a chunk of {len(data)} bytes") from error
+        return found
+
+    def _place(self, deltas: bytes) -> int:
+        """The index of the application in a list, or -1."""
+        found, number, at, index = -1, 0, 0, 0
+        while at < len(deltas):
+            more, at = _get(deltas, at)
+            number += more
+            if number == self._number:
+                found = index
+            index += 1
+        if len(self._places) >= _REMEMBERED:
+            self._places.clear()
+        self._places[deltas] = found
+        return found
+
+
+@lru_cache(maxsize=256)
+def _counters_at(width: int, place: int) -> re.Pattern[bytes]:
+    """What finds the counters of the application at an index, from the first application on."""
+    return re.compile(rb"(?:%b){%d}%b" % (_NUMBER, place * (width + 1) + 1, width * (b"(%b)" % _NUMBER)))
+
+
+def _last_share(data: bytes, at: int, end: int, origin: int) -> tuple[int, Share]:
+    """Start of a record, and the part of its last application, which is what the others leave."""
+    start, volume, first = _head(data, at, origin)
+    width = 4 if data[at] & _LOCAL else 2
+    numbers = [_get(number, 0)[0] for number in _NUMBERS.findall(data, first, end)]
+    if not data[at] & _REST or len(numbers) % (width + 1) != 1:
+        raise Damaged("a record has another length than it says")
+    if data[at] & _SIGNED:
+        numbers = [_unzigzag(number) for number in numbers]
+    known = [sum(numbers[one :: width + 1]) for one in range(1, width + 1)]
+    return start, _rest(volume, [Share(*known)])
 
 
 def _records(data: bytes, summed: bool = False) -> Iterator[tuple[bytes, int, int, bool]]:

@@ -20,7 +20,7 @@ from support import RedisServer
 
 from netify_agent import __version__
 from netify_agent.config.calendar import Calendar
-from netify_agent.fleet import forwarder
+from netify_agent.fleet import line
 from netify_agent.store.client import connect
 from netify_agent.store.summaries import DIGESTS, SUMMARIES, Summaries
 
@@ -105,9 +105,7 @@ def test_the_month_is_that_of_the_gateways_calendar(collector: CollectorRun, sen
 def test_a_clock_that_is_wrong_is_shown(
     collector: CollectorRun, sender: Sender, monkeypatch: pytest.MonkeyPatch, ahead_s: int
 ) -> None:
-    monkeypatch.setattr(
-        forwarder, "formatdate", lambda usegmt: formatdate(time.time() + ahead_s, usegmt=usegmt)
-    )
+    monkeypatch.setattr(line, "formatdate", lambda usegmt: formatdate(time.time() + ahead_s, usegmt=usegmt))
     gateway = sender("gw1")
     gateway.move(1, 1)
     gateway.forward()
@@ -119,8 +117,8 @@ def test_a_clock_that_is_wrong_is_shown(
 def test_a_message_that_says_nothing_of_its_sender_is_taken(
     collector: CollectorRun, sender: Sender, monkeypatch: pytest.MonkeyPatch, date: str
 ) -> None:
-    monkeypatch.setattr(forwarder, "formatdate", lambda usegmt: date)
-    monkeypatch.setattr(forwarder, "__version__", "<script>")
+    monkeypatch.setattr(line, "formatdate", lambda usegmt: date)
+    monkeypatch.setattr(line, "__version__", "<script>")
     gateway = sender("gw1")
     gateway.move(1, 1)
     gateway.forward()

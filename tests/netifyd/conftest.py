@@ -9,7 +9,7 @@ import pytest
 from framings import MakeReader, Read, decoders, read_with
 
 from netify_agent.netifyd.framing import RecordReader
-from netify_agent.netifyd.json_framing import Loads
+from netify_agent.netifyd.json_line_framing import Loads
 
 
 @pytest.fixture(

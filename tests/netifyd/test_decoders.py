@@ -10,7 +10,7 @@ from framings import FRAMINGS, pieces, read_with
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netify_agent.netifyd.json_framing import FAST_LOADS
+from netify_agent.netifyd.json_line_framing import FAST_LOADS
 
 pytestmark = pytest.mark.skipif(FAST_LOADS is None, reason="msgspec is not installed")
 

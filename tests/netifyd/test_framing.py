@@ -120,6 +120,21 @@ def test_invalid_data_among_joined_objects_loses_no_other_record(read: Read) -> 
     assert read(one_by_one(data)) == ([A, B, C], Counter(malformed=1), 0)
 
 
+def test_an_object_at_the_start_of_a_line_is_a_record_of_its_own(read: Read) -> None:
+    """No printer starts an inner line with a brace. The fast path must respect this too."""
+    data = line(A) + b'{"type":"x","y":[\n' + line(B) + b"]}\n" + line(C)
+
+    assert read([data]) == ([A, B, C], Counter(malformed=2), 0)
+    assert read(one_by_one(data)) == ([A, B, C], Counter(malformed=2), 0)
+
+
+def test_a_line_with_a_value_that_is_no_object_is_one_loss(read: Read) -> None:
+    data = line(A) + compact(B) + b" 123 " + line(A) + line(C)
+
+    assert read([data]) == ([A, B, C], Counter(malformed=1), 0)
+    assert read(one_by_one(data)) == ([A, B, C], Counter(malformed=1), 0)
+
+
 # -- the limit -------------------------------------------------------------------------------------------
 
 
