@@ -6,7 +6,7 @@ import base64
 import json
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from netify_agent.store.replica import HEAD, Content, device_of, is_closed, unit
 from netify_agent.store.replica_coder import Names
 from netify_agent.store.replica_contents import ContentReader
 from netify_agent.store.replica_message import Header, encode
+from netify_agent.store.replica_rows import SCORE
 
 MAX_HISTORY = 1 << 18  # bytes of closed chunks in one message, but at least one chunk
 MAX_DUE = (
@@ -53,6 +54,13 @@ class Known(NamedTuple):
         return self.left == 0
 
 
+class Seen(NamedTuple):
+    """What the store knows of a device: its addresses, the latest first, and the name that it announced."""
+
+    ips: Sequence[str]
+    hint: str | None
+
+
 class ReplicaSource:
     """The store of one gateway. Raises :class:`~netify_agent.store.client.StoreError`."""
 
@@ -63,10 +71,13 @@ class ReplicaSource:
         steps: HistorySteps,
         settings: Mapping[str, str],
         max_history: int = MAX_HISTORY,
+        names_of: Callable[[Mapping[str, Seen]], dict[str, str]] = lambda devices: {},
     ) -> None:
         """Sends nothing yet.
 
         :param settings: what the head says of the gateway's settings.
+
+        :param names_of: what the head says of the names of devices.
 
         :param max_history: bytes of closed chunks in a message. The next one has the other changed chunks.
         """
@@ -76,6 +87,7 @@ class ReplicaSource:
         self._steps = steps
         self._settings = dict(settings)
         self._max_history = max_history
+        self._names_of = names_of
 
     @retry_when_flushed
     def message(self, known: Known) -> tuple[bytes, Known]:
@@ -86,10 +98,12 @@ class ReplicaSource:
         """
         head, due, flush, elapsed_ms = self._head()
         draft = _Draft(known)
-        draft.add(HEAD, head, "")
-        devices = sorted(head.rows["devices"])
+        devices, seen = sorted(head.rows["devices"]), {}
         for item, content in self._contents.devices(flush, devices):
             draft.add(item, content, content.digest())
+            seen[device_of(item) or ""] = _seen(content)
+        head.texts["names"] = self._names_of(seen)
+        draft.add(HEAD, head, "")
         gone = {item for item in known.digests if device_of(item) is not None} - draft.digests.keys()
         before = draft.before(HEAD).rows.get(FORGOTTEN)
         is_any = bool(gone) or not known.complete or before != head.rows[FORGOTTEN]
@@ -237,6 +251,12 @@ class _Draft:
             self.digests[item] = self._known.digests[item]
         if item in self._known.contents:
             self.contents[item] = self._known.contents[item]
+
+
+def _seen(content: Content) -> Seen:
+    rows = content.rows["addresses"]
+    ips = sorted(rows, key=lambda ip: (rows[ip][SCORE], ip), reverse=True)
+    return Seen(ips, content.texts["totals"].get("hint"))
 
 
 def _packed(content: Content) -> bytes:
