@@ -9,6 +9,7 @@ from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.csv_table import with_csv
 from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.spec import schemas
+from netify_agent.config.alerts import SEVERITIES
 from netify_agent.enrich import Directory
 from netify_agent.fleet.overview import ONLINE, STATES, Row, View
 from netify_agent.fleet.summary import Summary
@@ -38,6 +39,10 @@ GATEWAY = schemas.record(
         "rate_down": _RATE,
         "month": {
             **schemas.record(None, {"start": schemas.TIME_OR_NULL, "end": schemas.TIME_OR_NULL, **_BYTES}),
+            "type": ["object", "null"],
+        },
+        "alerts": {
+            **schemas.record(None, dict.fromkeys(SEVERITIES, schemas.POSITIVE)),
             "type": ["object", "null"],
         },
         "applications": schemas.listing(
@@ -78,6 +83,14 @@ def _of_summary(value: paging.SortKey[Summary]) -> paging.SortKey[Row]:
     return lambda row: None if row.summary is None else value(row.summary)
 
 
+def _urgency(summary: Summary) -> int:
+    """More for one critical alert than for any number of warnings."""
+    urgency = 0
+    for severity in reversed(SEVERITIES):
+        urgency = urgency * 10**6 + min(summary.firing.get(severity, 0), 10**6 - 1)
+    return urgency
+
+
 SORT_KEYS: dict[str, paging.SortKey[Row]] = {
     "name": lambda row: row.gateway.casefold(),
     "state": lambda row: STATES.index(row.state),
@@ -86,6 +99,7 @@ SORT_KEYS: dict[str, paging.SortKey[Row]] = {
     "bytes": _of_summary(lambda one: one.counters["bytes_up"] + one.counters["bytes_down"]),
     "month": _of_summary(lambda one: one.month.bytes_up + one.month.bytes_down),
     "devices": _of_summary(lambda one: one.devices),
+    "alerts": _of_summary(_urgency),
     "clock_skew": _of_summary(lambda one: None if one.skew_s is None else abs(one.skew_s)),
 }
 
@@ -125,6 +139,7 @@ def route(view: View, directory: Directory) -> Route:
             "rate_up": rate_up,
             "rate_down": rate_down,
             "month": month(summary) if summary else None,
+            "alerts": summary.firing if summary else None,
             "applications": applications(summary) if summary else [],
         }
 

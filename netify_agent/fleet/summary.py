@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from netify_agent.api.services import Services
+from netify_agent.config.alerts import SEVERITIES
 from netify_agent.config.calendar import MONTH_S
 from netify_agent.store.history_record import NO_VOLUME
 from netify_agent.store.layout import GATEWAY
@@ -30,7 +31,7 @@ class TopApplication(NamedTuple):
 
 
 class FiringAlert(NamedTuple):
-    """An alert of the gateway that fires; ``started_at`` is the gateway's clock, milliseconds since the epoch."""
+    """An alert of the gateway that fires. ``started_at``: by its clock, milliseconds since the epoch."""
 
     id: str
     name: str

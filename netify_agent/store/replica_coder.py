@@ -253,7 +253,7 @@ class ContentCoder:
         for name in ("categories", "numbers", "series"):
             coded(name, "names", had.rows.get(name, _NO_ROWS), {})
         coded("devices", "scores", had.rows.get("devices", _NO_ROWS), {SCORE: self._at_ms})
-        for name in ("history", "settings"):
+        for name in ("history", "settings", "names", "alerts"):
             found.texts[name] = code_texts(channel, had.texts.get(name, {}), wanted.texts.get(name, {}))
         devices = sorted(rows["devices"])
         self._series = [*sorted({*devices, *rows["series"]} - {GATEWAY}), GATEWAY]
