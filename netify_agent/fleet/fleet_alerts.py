@@ -20,13 +20,13 @@ LIMIT = 100  # default length of a page
 ALERT = schemas.record(
     "FleetAlert",
     {
-        "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+        "id": schemas.TEXT,
         "gateway": schemas.TEXT,
         "alert": schemas.TEXT,
         "severity": {"enum": list(SEVERITIES)},
         "status": {"enum": [FIRING]},
         "summary": schemas.TEXT,
-        "started_at": schemas.TIME,
+        "started_at": schemas.TIME_OR_NULL,
     },
 )
 ALERTS = schemas.record(

@@ -1,6 +1,7 @@
 """What a collector knows of a gateway in short: a line of the list of gateways.
 
-It is made from the copy after each message, and stored with those of the other gateways.
+It is made from the copy after each message, and stored with those of the other gateways. The copy may be of a
+gateway that means no good, so a summary is bounded, and all its numbers can be sorted by.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from netify_agent.store.rows import Rates, categories_of, counters_of, decode_ra
 
 TOP = 5  # applications in a summary
 MAX_ALERTS = 20  # in a summary
+_LONGEST = 256  # characters of a text
+_MOST = 1 << 61  # of a number: the sum of two is one that lists can sort by and page
 
 
 class TopApplication(NamedTuple):
@@ -122,18 +125,20 @@ def summary_of(services: Services, contact: Contact) -> tuple[int, Summary]:
     period = services.settings.calendar.calendar.period(MONTH_S, flush.at_ms // 1000)
     volumes = services.history.volumes([GATEWAY], *period, flush)
     moved = volumes.volumes.get(GATEWAY, NO_VOLUME)
-    firing = [one for one in services.alerts() if one.resolved_at is None]
+    firing = [one for one in services.alerts() if one.resolved_at is None and one.severity in SEVERITIES]
     category = categories_of(categories.value)
-    top = list(rows_of(applications.value, {}).items())[:TOP]
+    rows = rows_of(applications.value, {})
+    top = [(tag, row) for tag, row in rows.items() if len(tag) <= _LONGEST][:TOP]
+    up, down = decode_rates(rates.value)[0]
     summary = Summary(
         int(received.value or 0),
         flush.at_ms,
         *contact,
         counters_of(totals.value),
-        decode_rates(rates.value)[0],
+        (_bounded(up), _bounded(down)),
         devices.value,
         active.value,
-        Sums(*period, moved.bytes_up, moved.bytes_down),
+        Sums(*period, _bounded(moved.bytes_up), _bounded(moved.bytes_down)),
         tuple(
             TopApplication(tag, category.get(tag, 0), row.counters["bytes_up"], row.counters["bytes_down"])
             for tag, row in top
@@ -141,9 +146,18 @@ def summary_of(services: Services, contact: Contact) -> tuple[int, Summary]:
         {severity: sum(one.severity == severity for one in firing) for severity in SEVERITIES},
         tuple(
             FiringAlert(
-                one.id, one.name, one.severity, one.summary(services.documents.device_name), one.started_at
+                one.id[:_LONGEST],
+                one.name[:_LONGEST],
+                one.severity,
+                one.summary(services.documents.device_name)[:_LONGEST],
+                _bounded(one.started_at),
             )
             for one in firing[:MAX_ALERTS]
         ),
     )
     return flush.sequence, summary
+
+
+def _bounded(number: int) -> int:
+    """A rate, a time or a sum, within what lists can sort by."""
+    return max(min(number, _MOST), -_MOST)
