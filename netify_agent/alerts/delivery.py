@@ -1,7 +1,7 @@
 """Delivers the notifications of one receiver, in its own thread: at least once, in order, with back-off.
 
-A receiver that is down delays nobody but itself. What waits here is in Redis too, until the flush after its
-delivery; a notification is therefore sent again only if the agent is killed in between.
+A receiver that is down does not delay other receivers. A waiting notification is in Redis too, until the
+flush after its delivery. It is sent twice only if the agent is killed between delivery and that flush.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class DeliveryLimits:
 
     backoff_first_s: float = 2.0
     backoff_longest_s: float = 900.0
-    idle_s: float = 0.5  # between looks at the queue
+    idle_s: float = 0.5  # between checks of the queue
 
 
 _DEFAULT_LIMITS = DeliveryLimits()
@@ -33,7 +33,7 @@ _DEFAULT_LIMITS = DeliveryLimits()
 
 @dataclass
 class ReceiverStatus:
-    """How delivery to one receiver goes, in this process.
+    """State of the delivery to one receiver, in this process.
 
     :ivar sent: delivered notifications; :ivar failures: failed attempts; :ivar given_up: dropped undelivered.
     :ivar last_sent: time of the latest delivery, seconds since the epoch; 0: none yet.
@@ -121,7 +121,7 @@ class Delivery:
             stop.wait(self._limits.idle_s)
 
     def _round(self, stop: threading.Event, progress: Callable[[], None]) -> None:
-        """Try each notification that is due, until the receiver turns out to be down."""
+        """Send each notification that is due, until one fails because the receiver is down."""
         now, now_ms = time.monotonic(), time.time() * 1000
         with self._lock:
             due = [
@@ -160,7 +160,7 @@ class Delivery:
             self._next_round = time.monotonic() + self._backoff_s
 
     def _longer(self, backoff_s: float) -> float:
-        """The pause after the one of ``backoff_s`` seconds."""
+        """Return the pause that follows one of ``backoff_s`` seconds."""
         limits = self._limits
         return min(max(backoff_s * 2, limits.backoff_first_s), limits.backoff_longest_s)
 

@@ -1,4 +1,4 @@
-"""Quiet hours: until when a notification waits."""
+"""Quiet hours: the time until which a notification is held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rule of alerts is: it finds the subjects with which something is wrong. No I/O, no state.
+"""The interface of an alert rule: it finds the subjects for which its condition holds. No I/O, no state.
 
 A subject is what one alert is about: a device, a group, an application, an endpoint or a check; empty: the
 gateway.
@@ -51,7 +51,7 @@ class Facts:
 
 
 class Subject(NamedTuple):
-    """The parts of a subject, as far as it has them."""
+    """The parts of a subject; None where it has none."""
 
     device: str | None = None
     application: str | None = None
@@ -61,7 +61,7 @@ class Subject(NamedTuple):
 
 @dataclass
 class Found:
-    """The subjects with which something is wrong.
+    """The subjects for which the condition of a rule holds.
 
     :ivar breaching: subject to what was measured; None if nothing was.
     :ivar holding: subjects that are between the bound and where an alert resolves.
@@ -86,7 +86,7 @@ class Rule(Protocol):
         """What is wrong."""
 
     def times(self, subject: str) -> tuple[int, int]:
-        """How long a subject must be wrong until the alert fires, and well until it resolves; seconds."""
+        """Seconds that the condition must hold until the alert fires, and must not hold until it resolves."""
 
     def parts(self, subject: str) -> Subject:
         """The parts of a subject."""

@@ -39,7 +39,7 @@ class Selection:
 
     @property
     def is_gateway(self) -> bool:
-        """Nothing is left out."""
+        """Whether this is all traffic of the gateway."""
         return self.whole and self.application is None
 
 
@@ -131,7 +131,7 @@ class PeriodUsage:
         rows: dict[Key, Share] = {
             name.removeprefix(INTERFACE) or None: used[name] for name in interfaces if name in used
         }
-        # What moved before interfaces were counted belongs to none.
+        # Bytes from before the agent counted by interface belong to no interface.
         known = sum_of(rows.values())
         add(rows, None, Share(*(whole - part for whole, part in zip(total, known, strict=True))))
         rows = {key: share for key, share in rows.items() if any(share)}

@@ -1,4 +1,4 @@
-"""The settings of ``alerts:``: what is watched, and when that is an alert.
+"""The settings of ``alerts:``: the configured rules.
 
 Each kind of alert is a class. Names of receivers and groups are checked in ``settings``.
 """
@@ -144,7 +144,7 @@ class NewDeviceAlert(Alert):
     """A device that was not known.
 
     :ivar resolve_after_s: how long the alert lasts.
-    :ivar learn_s: how long the devices of a new store are taken as known.
+    :ivar learn_s: time after the creation of the store in which new devices are not reported.
     """
 
     kind = "new_device"

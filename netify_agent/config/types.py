@@ -1,6 +1,6 @@
 """Parsers for single values of the configuration: endpoints, hosts, paths, durations, resolutions.
 
-Parsers of text, which raise ``Expected``, and the types they make. It must not know any key.
+A parser converts text and raises ``Expected`` for invalid text. This module knows no keys.
 """
 
 import ipaddress

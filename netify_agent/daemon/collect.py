@@ -1,4 +1,4 @@
-"""The process of a collector: its threads, signals, and what it tells systemd. It keeps no state."""
+"""The process of a collector: threads, signals and notifications to systemd. It keeps no state."""
 
 from __future__ import annotations
 

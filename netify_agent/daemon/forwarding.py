@@ -1,17 +1,19 @@
-"""Builds the forwarder to a collector, if one is configured."""
+"""Builds the forwarder to a collector, if one is configured. Without one, its modules are not loaded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from netify_agent.config.settings import Settings
 from netify_agent.enrich import Directory
-from netify_agent.fleet import device_names, gateway_settings, plan_standings
-from netify_agent.fleet.forwarder import Forwarder, history_at_once
 from netify_agent.plans.standing import Standings
 from netify_agent.store.client import connect
 from netify_agent.store.history_steps import HistorySteps
-from netify_agent.store.replica_source import NotYet, ReplicaSource, Seen, Told
+
+if TYPE_CHECKING:
+    from netify_agent.fleet.forwarder import Forwarder
+    from netify_agent.store.replica_source import Seen, Told
 
 
 def new_forwarder(
@@ -28,6 +30,10 @@ def new_forwarder(
     """
     if settings.fleet.url is None:
         return None
+    from netify_agent.fleet import device_names, gateway_settings, plan_standings
+    from netify_agent.fleet.forwarder import Forwarder, history_at_once
+    from netify_agent.store.replica_source import NotYet, ReplicaSource, Told
+
     redis = settings.redis
     client = connect(redis.url, redis.password(), redis.tls, gateway=settings.gateway)
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from typing import TYPE_CHECKING
 
 from netify_agent import __version__
 from netify_agent.api.exposition import Exposition
 from netify_agent.daemon.status import Status
-from netify_agent.fleet.forwarder import ForwarderStatus
 from netify_agent.netifyd.agent_status import DROPS
 from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.netifyd.records import DROP_REASONS
+
+if TYPE_CHECKING:
+    from netify_agent.fleet.forwarder import ForwarderStatus
 
 
 def expose(status: Status, out: Exposition, redis_up: bool) -> None:

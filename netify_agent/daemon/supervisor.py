@@ -300,9 +300,9 @@ class Supervisor:
         """
         self._manager.stopping()
         self._flush_log.close()
-        self._alerting.ask_to_stop()  # what is not delivered is in the store
+        self._alerting.ask_to_stop()  # undelivered notifications are in the store
         if self._forwarding is not None:
-            self._forwarding.ask_to_stop()  # it may wait for the collector, and has nothing to lose
+            self._forwarding.ask_to_stop()  # it may be waiting for the collector; it holds no data
         self._stop_listeners()
         limits = self._limits
         flushed = self._end(self._writing, FlusherLimits().final_flush_s + limits.slow_flush_s)

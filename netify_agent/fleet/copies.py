@@ -1,4 +1,4 @@
-"""The resources of an agent for each gateway that a collector has a copy of, out of the same code."""
+"""The agent's API for each gateway that a collector has a copy of."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Copies:
         return known
 
     def api(self, gateway: str) -> Api:
-        """The API of a gateway. Raises Problem: 404 if it never sent anything."""
+        """Return the API of a gateway. Raises Problem: 404 if the gateway never sent a message."""
         copy = self.open(gateway)
         if copy is None:
             raise Problem(404, f"gateway {gateway} has not sent anything yet")

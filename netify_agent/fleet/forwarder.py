@@ -1,7 +1,7 @@
 """Forwards the store of this gateway to a collector, in its own thread.
 
-It only reads the store, so the local accounting neither waits for it nor loses anything by it. What it knows
-of the collector is what the collector said: it asks for the position at its start, and again after any doubt.
+It only reads the store, so the local accounting never waits for it. It asks the collector for its position at
+the start, and again after each failed exchange.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def history_at_once(max_rate: int | None) -> int:
 
 @dataclass
 class ForwarderStatus:
-    """How forwarding goes, in this process.
+    """State of the forwarding, in this process.
 
     :ivar messages: messages that the collector has applied; :ivar failures: failed exchanges.
     :ivar bytes_sent: bytes of bodies, compressed, also of those that were not applied.
@@ -92,7 +92,7 @@ class Forwarder:
                 except NotYet as error:
                     self.status.error = str(error)
                     wait_s = min(wait_s, _NOT_YET_S)
-                except Exception as error:  # whatever a collector answers, the agent goes on
+                except Exception as error:  # no answer of a collector may stop the agent
                     self._failed(error)
                     wait_s, retry_s = min(wait_s, retry_s), retry_s * 2
                 due = time.monotonic() + wait_s

@@ -1,10 +1,9 @@
 """Remembers which thresholds of plans are passed: each once in a period, also over restarts. No I/O.
 
-A threshold stays passed until the period ends, also if the figure falls below it: bytes move to another
-application when netifyd learns more of a flow. Only another limit or scope decides anew. A clock that is set
-may leave a period and come back to it, so periods that are over, or yet to come, are remembered too.
-
-Memory is authoritative; each flush stores the changes since the flush before.
+A threshold stays passed until the period ends, even if the figure falls below it again: bytes move to another
+application when netifyd reclassifies a flow. If the limit or the scope changes, it is compared again. A clock
+that is set may leave a period and come back to it, so periods that are over, or yet to come, are remembered
+too. Memory is authoritative; each flush stores the changes since the flush before.
 """
 
 from __future__ import annotations
@@ -132,7 +131,7 @@ class Thresholds:
                     yield who, one.since_ms
 
     def changes(self, *, everything: bool) -> Changes:
-        """What the next flush is to store; ``everything``: Redis lost the table."""
+        """Return the changes for the next flush to store; ``everything``: Redis lost the table."""
         if everything:
             for place, passed in self._passed.items():
                 for who in passed:

@@ -27,5 +27,5 @@ def decode_state(text: str) -> FlowState:
 
 def decode_details(text: str) -> Details:
     """Read the details of a flow. Raises ValueError or TypeError for anything else."""
-    *told, risks = json.loads(text)
-    return Details._make((*told, tuple(risks)))
+    *others, risks = json.loads(text)
+    return Details._make((*others, tuple(risks)))

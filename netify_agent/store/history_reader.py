@@ -121,7 +121,7 @@ class HistoryReader:
         self._client = client
         self._undecoded = undecoded(client)
         self._keys = Keys(gateway)
-        self._told: set[str] = set()  # damaged keys that the log has named
+        self._logged: set[str] = set()  # damaged keys that the log has named
 
     @retry_when_flushed
     def buckets(
@@ -339,8 +339,8 @@ class HistoryReader:
         key = (
             self._keys.chunk((part.step, part.start), name) if part.is_chunk else self._bucket_key(name, part)
         )
-        if key not in self._told:
-            self._told.add(key)
+        if key not in self._logged:
+            self._logged.add(key)
             log.error("the history in Redis under %s is damaged and is left out: %s", key, error)
 
 

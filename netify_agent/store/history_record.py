@@ -1,7 +1,7 @@
 """The packed form of closed history: records, and chunks of them. Pure functions of bytes.
 
-Numbers are LEB128: seven bits a byte, lowest first, the high bit set in all bytes but the last. A chunk is a
-sequence of records and blocks, so two chunks one after the other are a chunk::
+Numbers are those of :mod:`~netify_agent.store.varint`. A chunk is a sequence of records and blocks, so two
+chunks one after the other are a chunk::
 
     record: length of the rest, at least 1
             flags: 1 local counters are present; 2 all counters are signed (zigzag);
@@ -25,10 +25,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+from netify_agent.store.varint import get, put, unzigzag, zigzag
+
 _LOCAL, _SIGNED, _REST = 1, 2, 4
 _PLAIN, _DEFLATED = 1, 2
 _LEVEL = 9
-MAX_BLOCK = 4 << 20  # bytes of the records of a block; a month of days with 2,000 applications has 1 MB
+MAX_BLOCK = 4 << 20  # bytes of the records of a block. A month of days with 2,000 applications has 1 MB
 _NUMBER = rb"[\x80-\xff]*[\x00-\x7f]"
 #: By width, the number of counters of an application: what precedes the applications, after the flags.
 _HEADS = {width: re.compile(rb"(?:%b){%d}" % (_NUMBER, width + 3)) for width in (2, 4)}
@@ -140,10 +142,10 @@ def encode(record: Record, origin: int) -> bytes:
         numbers += share[:width]
     if min(numbers) < 0:
         flags |= _SIGNED
-        numbers = [_zigzag(number) for number in numbers]
+        numbers = [zigzag(number) for number in numbers]
     at = width + 2
     body = bytearray([flags])
-    put(body, _zigzag(record.start - origin))
+    put(body, zigzag(record.start - origin))
     for number in numbers[:at]:
         put(body, number)
     before = 0
@@ -208,7 +210,7 @@ def plain(data: bytes) -> bytes:
     body, at, room = bytearray(), 0, MAX_BLOCK
     try:
         while at < len(data):
-            length, after = _get(data, at)
+            length, after = get(data, at)
             if length:
                 end = after + length
                 body += data[at:end]
@@ -242,8 +244,7 @@ class ApplicationDecoder:
 
         :param fresh_only: skip the records that a longer step holds too.
         """
-        found = []
-        places = self._places
+        found, places = [], self._places
         try:
             for source, at, end, summed in _records(data):
                 if summed and fresh_only:
@@ -263,10 +264,10 @@ class ApplicationDecoder:
                 if counters is None:
                     found.append(_last_share(source, at, end, origin))
                     continue
-                numbers = [_get(number, 0)[0] for number in counters.groups()]
+                numbers = [get(number, 0)[0] for number in counters.groups()]
                 if flags & _SIGNED:
-                    numbers = [_unzigzag(number) for number in numbers]
-                found.append((origin + _unzigzag(_get(source, at + 1)[0]), Share(*numbers)))
+                    numbers = [unzigzag(number) for number in numbers]
+                found.append((origin + unzigzag(get(source, at + 1)[0]), Share(*numbers)))
         except (IndexError, zlib.error) as error:
             raise Damaged(f"{error} in a chunk of {len(data)} bytes") from error
         return found
@@ -275,7 +276,7 @@ class ApplicationDecoder:
         """The index of the application in a list, or -1."""
         found, number, at, index = -1, 0, 0, 0
         while at < len(deltas):
-            more, at = _get(deltas, at)
+            more, at = get(deltas, at)
             number += more
             if number == self._number:
                 found = index
@@ -296,11 +297,11 @@ def _last_share(data: bytes, at: int, end: int, origin: int) -> tuple[int, Share
     """Start of a record, and the part of its last application, which is what the others leave."""
     start, volume, first = _head(data, at, origin)
     width = 4 if data[at] & _LOCAL else 2
-    numbers = [_get(number, 0)[0] for number in _NUMBERS.findall(data, first, end)]
+    numbers = [get(number, 0)[0] for number in _NUMBERS.findall(data, first, end)]
     if not data[at] & _REST or len(numbers) % (width + 1) != 1:
         raise Damaged("a record has another length than it says")
     if data[at] & _SIGNED:
-        numbers = [_unzigzag(number) for number in numbers]
+        numbers = [unzigzag(number) for number in numbers]
     known = [sum(numbers[one :: width + 1]) for one in range(1, width + 1)]
     return start, _rest(volume, [Share(*known)])
 
@@ -309,7 +310,7 @@ def _records(data: bytes, summed: bool = False) -> Iterator[tuple[bytes, int, in
     """Yield where each record is: bytes, first and last index after its length, whether it is summed."""
     at, size = 0, len(data)
     while at < size:
-        length, at = _get(data, at)
+        length, at = get(data, at)
         if length:
             end = at + length
             if end > size:
@@ -326,7 +327,7 @@ def _records(data: bytes, summed: bool = False) -> Iterator[tuple[bytes, int, in
 def _block(data: bytes, at: int) -> tuple[bytes, int]:
     """Read a block after its 0: its records, and the index after it."""
     kind = data[at]
-    length, at = _get(data, at + 1)
+    length, at = get(data, at + 1)
     end = at + length
     if end > len(data) or kind not in (_PLAIN, _DEFLATED):
         raise Damaged("a block is cut off or of an unknown kind")
@@ -342,7 +343,7 @@ def _block(data: bytes, at: int) -> tuple[bytes, int]:
 def _head(data: bytes, at: int, origin: int) -> tuple[int, Volume, int]:
     """Read a record up to its applications: start, volume, and the index after them."""
     flags = data[at]
-    offset, at = _get(data, at + 1)
+    offset, at = get(data, at + 1)
     numbers = []
     for _ in range(6 if flags & _LOCAL else 4):
         number = data[at]
@@ -362,8 +363,8 @@ def _head(data: bytes, at: int, origin: int) -> tuple[int, Volume, int]:
         if flags > _LOCAL | _SIGNED | _REST:
             raise Damaged("a record has unknown flags")
         if flags & _SIGNED:
-            numbers = [_unzigzag(number) for number in numbers]
-    return origin + _unzigzag(offset), Volume(*numbers), at
+            numbers = [unzigzag(number) for number in numbers]
+    return origin + unzigzag(offset), Volume(*numbers), at
 
 
 def _record(data: bytes, at: int, end: int, origin: int) -> Record:
@@ -372,15 +373,15 @@ def _record(data: bytes, at: int, end: int, origin: int) -> Record:
     shares: dict[int, Share] = {}
     application = 0
     while at < end:
-        more, at = _get(data, at)
+        more, at = get(data, at)
         application += more
         if at == end and flags & _REST:
             shares[application] = _rest(volume, shares.values())
             break
         numbers = []
         for _ in range(4 if flags & _LOCAL else 2):
-            number, at = _get(data, at)
-            numbers.append(_unzigzag(number) if flags & _SIGNED else number)
+            number, at = get(data, at)
+            numbers.append(unzigzag(number) if flags & _SIGNED else number)
         shares[application] = Share(*numbers)
     else:
         if at != end or flags & _REST:
@@ -397,36 +398,3 @@ def _rest(volume: Volume, shares: Iterable[Share]) -> Share:
         local_up -= share[2]
         local_down -= share[3]
     return Share(up, down, local_up, local_down)
-
-
-def put(into: bytearray, number: int) -> None:
-    """Append a number that is not negative."""
-    while number > 127:
-        into.append(number & 127 | 128)
-        number >>= 7
-    into.append(number)
-
-
-def _get(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number; return it and the index after it."""
-    byte = data[at]
-    at += 1
-    if byte < 128:
-        return byte, at
-    number, shift = byte & 127, 7
-    while True:
-        byte = data[at]
-        at += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, at
-        shift += 7
-
-
-def _zigzag(number: int) -> int:
-    """Map signed numbers to small unsigned ones: 0, -1, 1, -2 to 0, 1, 2, 3."""
-    return number << 1 if number >= 0 else (-number << 1) - 1
-
-
-def _unzigzag(number: int) -> int:
-    return -(number + 1 >> 1) if number & 1 else number >> 1

@@ -95,7 +95,7 @@ class HistoryWriter:
         self._keys = keys
         self._limits = limits or HistoryLimits()
         self._migration = Migration(client, keys, steps, self._limits.migration_s)
-        self._told: set[str] = set()  # damaged keys that the log has named
+        self._logged: set[str] = set()  # damaged keys that the log has named
 
     def read(self, pipe: Any, clock: WallClock, bucket: int, elapsed_ms: int, dropped: Sequence[str]) -> Work:
         """Read what the flush needs.
@@ -216,7 +216,7 @@ class HistoryWriter:
         return ready
 
     def _read_due(self, work: Work, due: set[Unit], flushes: float) -> None:
-        """Read a part of what is due: so much that all is done in as many ``flushes``."""
+        """Read a part of what is due, large enough that everything is done after ``flushes`` flushes."""
         keys, ready = self._keys, self._ready(due, work.bucket)
         if not ready:
             return
@@ -278,7 +278,7 @@ class HistoryWriter:
     def _close(
         self, pipe: Transaction, work: Work, start: int, series: str, fields: Mapping[str, str]
     ) -> None:
-        """Turn an open bucket into a record."""
+        """Replace an open bucket by a record."""
         key = self._keys.open_bucket(start, series)
         pipe.delete(key)
         work.changes.clear_due((OPEN, start), series)
@@ -360,9 +360,9 @@ class HistoryWriter:
 
     def _tell(self, damaged: set[str]) -> None:
         """Log each key once."""
-        for key in sorted(damaged - self._told):
+        for key in sorted(damaged - self._logged):
             log.error("the history in Redis under %s is damaged and is left out", key)
-        self._told |= damaged
+        self._logged |= damaged
 
 
 def _without_flows(sums: Sums) -> tuple[int, ...]:

@@ -15,8 +15,8 @@ import lzma
 from collections.abc import Iterable
 from typing import Any
 
-from netify_agent.store.history_record import put
 from netify_agent.store.layout import ALL_COUNTERS, FIRST_SEEN, LAST_SEEN
+from netify_agent.store.varint import put
 
 #: What a row may have. ``n``: the number of a table, the score of a sorted set.
 CODES = (*ALL_COUNTERS, LAST_SEEN, FIRST_SEEN, "ru", "rd", "n")

@@ -95,7 +95,7 @@ class StoreWriter:
         self._first_seen: dict[str, Mapping[str, int]] = {}
         self._moving: set[str] = set()  # devices that have a rate since the last flush
         self._dropped: list[str] = []  # devices dropped by the last flush
-        self._sent = Sent(0, b"")  # the latest flush
+        self._sent = Sent(0, ())  # the latest flush
         self._replaced: str | None = None  # the writer that this agent took over from
         self._now_ms = 0  # Redis' clock when ``meta`` was last read
 

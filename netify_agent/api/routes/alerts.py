@@ -30,7 +30,7 @@ def routes(services: Services) -> list[Route]:
         return paging.list_document(head, "alerts", elements, page, request)
 
     def notifications(alert: Alert, at_ms: int) -> list[Document]:
-        """Each receiver with what became of its notifications. None: it is not to be told, or not yet."""
+        """Return the delivery state by receiver; None where a notification is not wanted or not due yet."""
         receivers = services.settings.notify
         was_held = alert.resolved_at is not None and alert.held_until > alert.resolved_at
 
