@@ -15,6 +15,7 @@ from netify_agent.alerts.alert import Alert, alert_id
 from netify_agent.config.calendar import DAY_S
 from netify_agent.config.settings import CalendarSettings, FleetSettings, RedisSettings, Settings
 from netify_agent.daemon.forwarding import new_forwarder
+from netify_agent.plans.standing import Standings
 from netify_agent.store.client import connect
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys
@@ -49,7 +50,8 @@ class SendingGateway:
         self.book = Book(redis_url, name, history=steps, bucket=steps.bucket(at_s))
         self._steps = steps
         self._flows: set[str] = set()
-        forwarder = new_forwarder(self.settings, steps)
+        self.standings = Standings(0, 0)  # of the gateway's plans
+        forwarder = new_forwarder(self.settings, steps, plans=lambda: self.standings)
         assert forwarder is not None
         self.forwarder = forwarder
 

@@ -18,12 +18,13 @@ from netify_agent.api.http.csv_table import with_csv
 from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.response_cache import ResponseCache
 from netify_agent.api.http.route import Route
-from netify_agent.api.routes import alerts, devices, history, period_usage, usage
+from netify_agent.api.routes import alerts, devices, history, period_usage, plans, usage
 from netify_agent.api.services import Services
 from netify_agent.config.settings import Endpoint, Settings, WebSettings
 from netify_agent.enrich import Directory
-from netify_agent.fleet import gateway_settings
+from netify_agent.fleet import gateway_settings, plan_standings
 from netify_agent.fleet.device_names import CopiedDirectory
+from netify_agent.plans.standing import Standings
 from netify_agent.store.client import Client
 from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.layout import Keys
@@ -129,6 +130,7 @@ class Copies:
             flusher=FlusherStatus(),
             add_agent_metrics=lambda out, redis_up: None,
             alerts=lambda: _alerts(reader.client, Keys(settings.gateway)),
+            plans=lambda: _plans(reader.client, Keys(settings.gateway), settings),
         )
         return Copy(fields, services, directory)
 
@@ -145,6 +147,14 @@ def _alerts(client: Client, keys: Keys) -> list[Alert]:
     return sorted(found, key=lambda alert: (alert.started_at, alert.id), reverse=True)
 
 
+def _plans(client: Client, keys: Keys, settings: Settings) -> Standings | None:
+    """How the plans of a gateway stand; None if it has not said so."""
+    query = Query(client, keys)
+    stored, used = query.hgetall(keys.copy_plans), query.hgetall(keys.copy_used)
+    query.run()
+    return plan_standings.decode(settings.plans, stored.value, used.value)
+
+
 def routes(services: Services) -> list[Route]:
     """The routes whose answers are made of what is copied, without the redirection to a dashboard."""
     found = [
@@ -153,5 +163,6 @@ def routes(services: Services) -> list[Route]:
         *history.routes(services),
         *devices.routes(services),
         *alerts.routes(services),
+        *plans.routes(services),
     ]
     return [with_csv(replace(route, page=None)) for route in found]

@@ -73,6 +73,10 @@ def exposition(rows: Sequence[Row]) -> bytes:
     )
     _single(out, known, "clock_skew_seconds", "How far the clock is ahead of ours.", lambda one: one.skew_s)
     _single(out, known, "devices", "Known devices.", lambda one: one.devices)
+    _single(
+        *(out, known, "plan_used_ratio", "Used part of the plan of which the largest part is used."),
+        lambda one: one.plan and one.plan.share,
+    )
     out.family(
         "netify_gateway_alerts",
         "gauge",

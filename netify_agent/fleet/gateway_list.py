@@ -41,6 +41,19 @@ GATEWAY = schemas.record(
             **schemas.record(None, {"start": schemas.TIME_OR_NULL, "end": schemas.TIME_OR_NULL, **_BYTES}),
             "type": ["object", "null"],
         },
+        "plan": {
+            **schemas.record(
+                None,
+                {
+                    "plan": schemas.TEXT,
+                    "device": {**schemas.DEVICE_NAME, "type": ["string", "null"]},
+                    "used": schemas.COUNT,
+                    "limit": schemas.POSITIVE,
+                    "share": {"type": "number"},
+                },
+            ),
+            "type": ["object", "null"],
+        },
         "alerts": {
             **schemas.record(None, dict.fromkeys(SEVERITIES, schemas.POSITIVE)),
             "type": ["object", "null"],
@@ -98,6 +111,7 @@ SORT_KEYS: dict[str, paging.SortKey[Row]] = {
     "rate": lambda row: sum(row.summary.rates) if row.summary and row.state == ONLINE else None,
     "bytes": _of_summary(lambda one: one.counters["bytes_up"] + one.counters["bytes_down"]),
     "month": _of_summary(lambda one: one.month.bytes_up + one.month.bytes_down),
+    "plan": _of_summary(lambda one: one.plan and int(min(one.plan.share, 1e9) * 10**6)),
     "devices": _of_summary(lambda one: one.devices),
     "alerts": _of_summary(_urgency),
     "clock_skew": _of_summary(lambda one: None if one.skew_s is None else abs(one.skew_s)),
@@ -139,6 +153,7 @@ def route(view: View, directory: Directory) -> Route:
             "rate_up": rate_up,
             "rate_down": rate_down,
             "month": month(summary) if summary else None,
+            "plan": plan(summary) if summary else None,
             "alerts": summary.firing if summary else None,
             "applications": applications(summary) if summary else [],
         }
@@ -151,6 +166,10 @@ def route(view: View, directory: Directory) -> Route:
             "bytes_up": bytes_up,
             "bytes_down": bytes_down,
         }
+
+    def plan(summary: Summary) -> Document | None:
+        use = summary.plan
+        return use and {**use._asdict(), "share": round(use.share, 4)}
 
     def applications(summary: Summary) -> list[Document]:
         found = []

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from netify_agent.api.services import Services
 from netify_agent.config.alerts import SEVERITIES
 from netify_agent.config.calendar import MONTH_S
+from netify_agent.plans.standing import Standings
 from netify_agent.store.history_record import NO_VOLUME
 from netify_agent.store.layout import GATEWAY
 from netify_agent.store.query import retry_when_flushed
@@ -43,6 +44,23 @@ class FiringAlert(NamedTuple):
     started_at: int
 
 
+class PlanUse(NamedTuple):
+    """What is used of one plan, in bytes.
+
+    :ivar device: whose plan it is; None if it is not one of a device.
+    """
+
+    plan: str
+    device: str | None
+    used: int
+    limit: int
+
+    @property
+    def share(self) -> float:
+        """Part of the limit that is used."""
+        return self.used / self.limit
+
+
 class Sums(NamedTuple):
     """What moved in a period; ``start`` and ``end`` are seconds since the epoch."""
 
@@ -64,6 +82,7 @@ class Summary:
     :ivar rates: bits per second up and down.
     :ivar active: devices that were seen lately, before the flush.
     :ivar month: the calendar month of the gateway that the flush belongs to.
+    :ivar plan: None if the gateway has none.
     :ivar applications: most bytes first.
     :ivar firing: severity to the number of alerts that fire.
     :ivar alerts: those of them that started last.
@@ -78,6 +97,7 @@ class Summary:
     devices: int
     active: int
     month: Sums
+    plan: PlanUse | None
     applications: tuple[TopApplication, ...]
     firing: dict[str, int]
     alerts: tuple[FiringAlert, ...]
@@ -92,6 +112,7 @@ class Summary:
         members: dict[str, Any] = json.loads(text)
         members["rates"] = tuple(members["rates"])
         members["month"] = Sums(*members["month"])
+        members["plan"] = members["plan"] and PlanUse(*members["plan"])
         members["applications"] = tuple(TopApplication(*one) for one in members["applications"])
         members["alerts"] = tuple(FiringAlert(*one) for one in members["alerts"])
         return cls(**members)
@@ -139,6 +160,7 @@ def summary_of(services: Services, contact: Contact) -> tuple[int, Summary]:
         devices.value,
         active.value,
         Sums(*period, _bounded(moved.bytes_up), _bounded(moved.bytes_down)),
+        fullest(services.plans()),
         tuple(
             TopApplication(tag, category.get(tag, 0), row.counters["bytes_up"], row.counters["bytes_down"])
             for tag, row in top
@@ -156,6 +178,22 @@ def summary_of(services: Services, contact: Contact) -> tuple[int, Summary]:
         ),
     )
     return flush.sequence, summary
+
+
+def fullest(standings: Standings | None) -> PlanUse | None:
+    """The plan of which the largest share is used; None if there is none."""
+    plans = standings.plans.values() if standings else ()
+    uses = [
+        PlanUse(
+            one.name[:_LONGEST],
+            who[:_LONGEST] if one.plan.device is not None else None,
+            _bounded(used),
+            _bounded(one.plan.limit),
+        )
+        for one in plans
+        for who, used in one.used.items()
+    ]
+    return max(uses, key=lambda use: use.share, default=None)
 
 
 def _bounded(number: int) -> int:

@@ -18,7 +18,7 @@ from netify_agent.store.replica import HEAD, Content, device_of, is_closed, unit
 from netify_agent.store.replica_coder import Names
 from netify_agent.store.replica_contents import ContentReader
 from netify_agent.store.replica_message import Header, encode
-from netify_agent.store.replica_rows import SCORE
+from netify_agent.store.replica_rows import SCORE, scores_of
 
 MAX_HISTORY = 1 << 18  # bytes of closed chunks in one message, but at least one chunk
 MAX_DUE = (
@@ -61,6 +61,18 @@ class Seen(NamedTuple):
     hint: str | None
 
 
+class Told(NamedTuple):
+    """What a message says that is not in the store.
+
+    :ivar names: device to its name, groups and vendor.
+    :ivar plans: plan to how it stands; :ivar used: plan and whom to the bytes that were used.
+    """
+
+    names: Mapping[str, str] = {}
+    plans: Mapping[str, str] = {}
+    used: Mapping[str, int] = {}
+
+
 class ReplicaSource:
     """The store of one gateway. Raises :class:`~netify_agent.store.client.StoreError`."""
 
@@ -71,13 +83,13 @@ class ReplicaSource:
         steps: HistorySteps,
         settings: Mapping[str, str],
         max_history: int = MAX_HISTORY,
-        names_of: Callable[[Mapping[str, Seen]], dict[str, str]] = lambda devices: {},
+        tell: Callable[[Mapping[str, Seen]], Told] = lambda devices: Told(),
     ) -> None:
         """Sends nothing yet.
 
         :param settings: what the head says of the gateway's settings.
 
-        :param names_of: what the head says of the names of devices.
+        :param tell: what a message says that is not in the store, by the devices. Raises NotYet.
 
         :param max_history: bytes of closed chunks in a message. The next one has the other changed chunks.
         """
@@ -87,7 +99,7 @@ class ReplicaSource:
         self._steps = steps
         self._settings = dict(settings)
         self._max_history = max_history
-        self._names_of = names_of
+        self._tell = tell
 
     @retry_when_flushed
     def message(self, known: Known) -> tuple[bytes, Known]:
@@ -102,7 +114,9 @@ class ReplicaSource:
         for item, content in self._contents.devices(flush, devices):
             draft.add(item, content, content.digest())
             seen[device_of(item) or ""] = _seen(content)
-        head.texts["names"] = self._names_of(seen)
+        told = self._tell(seen)
+        head.texts |= {"names": dict(told.names), "plans": dict(told.plans)}
+        head.rows["used"] = scores_of(told.used)
         draft.add(HEAD, head, "")
         gone = {item for item in known.digests if device_of(item) is not None} - draft.digests.keys()
         before = draft.before(HEAD).rows.get(FORGOTTEN)

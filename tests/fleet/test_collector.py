@@ -31,9 +31,7 @@ def message(base: str = "", position: str = "1" * 32, **settings: Any) -> bytes:
     rows["totals"] = {"": {"bu": 5, "bd": 6}}
     texts = {
         "settings": {**gateway_settings.encode(Settings()), **settings},
-        "history": {},
-        "names": {},
-        "alerts": {},
+        **{name: {} for name in ("history", "names", "plans", "alerts")},
     }
     contents = {HEAD: Content(rows, texts)}
     header = HEADER._replace(base=base, position=position)

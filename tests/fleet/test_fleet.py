@@ -18,13 +18,17 @@ from netify_agent.store.client import connect
 
 PATHS = (
     *("/", "/?group=living", "/history", "/applications", "/protocols", "/categories"),
-    *("/usage?period=day&by=device", "/usage?period=day&by=group"),
+    *("/usage?period=day&by=device", "/usage?period=day&by=group", "/plans", "/plans/each"),
 )
 #: What only the files and the configuration of the gateway know.
 KNOWN = {
     "devices": {"names": {"02:00:00:00:00:01": "Ann's laptop"}},
     "groups": {"living": ["02:00:00:00:00:01"], "empty": []},
     "alerts": {"busy": {"kind": "rate", "above": "1 bit/s", "for": "1s", "notify": ["phone"]}},
+    "plans": {
+        "uplink": {"limit": "1 GB", "per": "month", "direction": "down"},
+        "each": {"limit": "2 kB", "per": "month", "device": "each", "group": "living", "warn_at": ["50%"]},
+    },
     "notify": {"phone": {"type": "ntfy", "url": "http://127.0.0.1:9/topic", "send_resolved": False}},
 }
 
@@ -76,7 +80,7 @@ def gateway(
 def without_times(document: Any) -> Any:
     """A document without what the next flush changes, although nothing moved."""
     if isinstance(document, dict):
-        changing = ("generated_at", "rate_up", "rate_down", "from", "to")
+        changing = ("generated_at", "rate_up", "rate_down", "from", "to", "elapsed", "forecast")
         return {name: without_times(value) for name, value in document.items() if name not in changing}
     return [without_times(value) for value in document] if isinstance(document, list) else document
 

@@ -19,7 +19,10 @@ from sending_gateway import SendingGateway, silence
 from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from support import RedisServer
 
+from netify_agent.config.calendar import Calendar
+from netify_agent.config.plans import Plan
 from netify_agent.config.types import Resolution
+from netify_agent.plans.standing import PlanStanding, Standings
 from netify_agent.store.layout import Keys
 
 Sender = Callable[..., SendingGateway]
@@ -211,6 +214,30 @@ def test_the_alerts_of_the_gateways_are_counted_and_listed(
     assert value(samples, "netify_gateway_alerts", gateway="gw2", severity="warning") == 1
     mine = get(collector, "/alerts", TENANT)["alerts"]
     assert {one["gateway"] for one in mine} == {"branch-1", "gw2"}
+
+
+def test_the_plan_of_which_the_largest_share_is_used(
+    directory: Path, redis_server: RedisServer, collector: CollectorRun
+) -> None:
+    plans = {"all": Plan(limit=1000, per="month"), "each": Plan(limit=500, per="month", device="each")}
+    with_plans = SendingGateway(directory, redis_server.url, "gw1", collector, plans=plans)
+    period = Calendar().month(with_plans.at_s)
+    used = {"all": {"": 460}, "each": {PHONE: 10, LAPTOP: 450}}
+    standings = {name: PlanStanding(name, plans[name], period, used[name], {}) for name in plans}
+    with_plans.standings = Standings(1, with_plans.at_s * 1000, standings)
+    without = SendingGateway(directory, redis_server.url, "gw2", collector)
+    for gateway in (with_plans, without):
+        gateway.move(1, 1)
+        gateway.forward()
+    rows = {row["gateway"]: row["plan"] for row in get(collector, "/gateways?sort=plan")["gateways"]}
+    assert list(rows) == ["gw1", "branch-1", "gw2"]
+    assert rows["gw1"] == {"plan": "each", "device": LAPTOP, "used": 450, "limit": 500, "share": 0.9}
+    assert rows["gw2"] is rows["branch-1"] is None
+    first = get(collector, "/gateways/gw1/plans")["plans"][0]
+    assert {name: first[name] for name in rows["gw1"]} == rows["gw1"]
+    samples = parsed(collector.exchange("GET", "/metrics")[1].decode())
+    assert value(samples, "netify_gateway_plan_used_ratio", gateway="gw1") == 0.9
+    assert len(samples["netify_gateway_plan_used_ratio"]) == 1
 
 
 def test_a_gateway_that_means_no_good_spoils_no_list(

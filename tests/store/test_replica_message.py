@@ -35,6 +35,7 @@ def head(**rows: Rows) -> Content:
             "settings": {"interval": "15"},
             "history": {"due": "[]", "since": "{}", "numbers": "1"},
             "names": {PHONE[7:]: '["phone",[],null]'},
+            "plans": {"uplink": "[]"},
             "alerts": {"0" * 16: "{}"},
         },
         {"": {"": {"ru": 1, "rd": 2}, "netify.x": {"ru": 1, "rd": 2}}},
