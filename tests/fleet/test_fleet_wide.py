@@ -37,7 +37,8 @@ def fleet(
     """Three gateways with different traffic, one hour and a little more of it."""
     found = {}
     for index, name in enumerate(GATEWAYS, 1):
-        gateway = SendingGateway(directory, redis_server.url, name, collector)
+        plans = {"all": Plan(limit=10**9, per="month")}
+        gateway = SendingGateway(directory, redis_server.url, name, collector, plans=plans)
         gateway.move(index, 1000 * index)
         gateway.move(10 * index, 5 * index, PHONE, YOUTUBE, after_s=3600)
         gateway.move(7, 70 * index, LAPTOP, f"netify.only-{name}", after_s=30)
@@ -343,7 +344,7 @@ def test_the_openapi_document_is_what_is_answered(
     silence(collector_redis, "gw2")
     document = get(collector, "/openapi.json")
     assert document["security"] == [{"token": []}]
-    places = {"gateway": "gw1", "device": LAPTOP, "tag": NETFLIX}
+    places = {"gateway": "gw1", "device": LAPTOP, "tag": NETFLIX, "plan": "all"}
     names = [path["get"]["operationId"] for path in document["paths"].values()]
     assert len(set(names)) == len(names)
     assert {"/gateways", "/usage", "/history", "/alerts", "/metrics"} <= document["paths"].keys()
