@@ -290,6 +290,6 @@ def test_a_gateway_whose_clock_is_wrong_comes_after_the_silent_ones(
     page.get_by_text("1 silent, 1 with a wrong clock, 1 that sent nothing yet").wait_for()
     assert page.locator("tbody .name").all_inner_texts() == ["gw2", "gw1", "branch-1"]
     assert page.locator("tbody tr").filter(has_text="Clock 2 h slow").locator(".name").inner_text() == "gw1"
-    assert page.get_by_text("Clock").locator("visible=true").count() == 1
+    assert page.locator("tbody").get_by_text("Clock").locator("visible=true").count() == 1
     page.unroute_all(behavior="wait")
     open_view.expect_errors(page)
