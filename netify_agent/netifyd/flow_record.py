@@ -222,20 +222,20 @@ def _client_sni(ssl: object) -> str | None:
 
 def _category(category: object) -> int:
     """Read the id of the application's category from a record's ``category``."""
-    return timestamp(category.get("application")) if isinstance(category, dict) else 0
+    return timestamp(category.get("application")) if type(category) is dict else 0
 
 
 def _risks(risks: object) -> tuple[int, tuple[int, ...]]:
     """Read score and ids from a record's ``risks``. 4.4.5 omits the ids if there are none."""
-    if not isinstance(risks, dict):
+    if type(risks) is not dict:
         return 0, ()
-    score, ids = timestamp(risks.get("ndpi_risk_score")), risks.get("risks")
-    if score > MAX_SCORE:
-        score = MAX_SCORE
-    if not isinstance(ids, list) or not ids:
+    score, ids = risks.get("ndpi_risk_score"), risks.get("risks")
+    if type(score) is not int or not 0 <= score <= MAX_SCORE:
+        score = min(timestamp(score), MAX_SCORE)
+    if type(ids) is not list or not ids:
         return score, ()
-    kept = dict.fromkeys(risk for risk in ids[:_MAX_RISKS] if type(risk) is int and 0 < risk < _MAX_RISK_ID)
-    return score, tuple(kept)
+    kept = [risk for risk in ids[:_MAX_RISKS] if type(risk) is int and 0 < risk < _MAX_RISK_ID]
+    return score, tuple(dict.fromkeys(kept))
 
 
 def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> tuple[tuple[str, str], ...]:
@@ -289,7 +289,9 @@ def number(value: object, highest: int) -> int | None:
 
 def flag(value: object) -> bool | None:
     """Return ``value`` if it is a boolean or, as in netifyd v3, 0 or 1 in its place; else None."""
-    return bool(value) if type(value) in (bool, int) and value in (0, 1) else None
+    if value is True or value is False:
+        return value
+    return bool(value) if type(value) is int and value in (0, 1) else None
 
 
 def short_text(value: object) -> str | None:
