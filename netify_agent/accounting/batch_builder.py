@@ -124,14 +124,17 @@ class BatchBuilder:
         self._batch.placed.add(name)
 
     def end(self, flow: Flow) -> None:
-        """``flow``, which was live, has ended."""
+        """``flow``, which was live, has ended. The caller has announced the change."""
         self._remove(flow)
-        self.show_ended(flow)
+        self._show(flow)
 
     def show_ended(self, flow: Flow) -> None:
         """Queue the state of a flow that has ended: the store shows it for a while."""
-        ended, name = self._changes.ended, flow.id
         self.change(flow)
+        self._show(flow)
+
+    def _show(self, flow: Flow) -> None:
+        ended, name = self._changes.ended, flow.id
         ended.pop(name, None)
         ended[name] = flow
         self._batch.placed.discard(name)

@@ -137,7 +137,8 @@ class DeviceIdentity:
         host = source, ip
         known = self._learned.get(host)
         if known == mac:
-            self._learned.move_to_end(host)
+            if len(self._learned) > MAX_LEARNED // 2:  # else the order does not matter yet
+                self._learned.move_to_end(host)
             return
         if ip == "::1" or ip.startswith("127."):
             return  # every host has these addresses
