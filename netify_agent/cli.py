@@ -1,4 +1,7 @@
-"""The console command ``netify-agent``: run, check, forget, notify-test, acl, collect, simulate, version."""
+"""The console command ``netify-agent``: run, check, forget, notify-test, acl, collect, simulate, version.
+
+What only another command needs is imported when that command runs, so that the daemon does not hold it.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,12 @@ from collections.abc import Sequence
 
 from netify_agent import __version__
 from netify_agent.api.http.parameters import device_name
-from netify_agent.check import check
-from netify_agent.config.collector import load as load_collector
 from netify_agent.config.settings import ConfigError, Settings, load
 from netify_agent.config.types import LOG_LEVELS, plain_name
 from netify_agent.config.yaml_reader import Expected
 from netify_agent.daemon import journal, runtime
-from netify_agent.daemon.collect import CollectorProcess
 from netify_agent.daemon.supervisor import Supervisor
-from netify_agent.forget import forget
 from netify_agent.netifyd.flow_record import OTHER_DEVICE
-from netify_agent.notify_test import notify_test
-from netify_agent.store.acl import rule
 
 COLLECTOR_CONFIG = "/etc/netify-collector.yaml"
 DEFAULT_CONFIG = "/etc/netify-agent.yaml"
@@ -63,7 +60,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     simulate = commands.add_parser("simulate", help="stand in for netifyd")
     if (arguments or sys.argv[1:])[:1] == ["simulate"]:
-        # Imported only here: the daemon does not use it, and it would cost memory.
         from netify_agent.simulator import command as simulator
 
         simulator.add_arguments(simulate)
@@ -74,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"netify-agent {__version__}")
         return 0
     if options.command == "acl":
+        from netify_agent.store.acl import rule
+
         print(f"ACL SETUSER {rule(options.name)}")
         return 0
     if options.command == "collect":
@@ -84,10 +82,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _print_problems(error)
         return EX_CONFIG
     if options.command == "check":
+        from netify_agent.check import check
+
         return check(path, settings)
     if options.command == "forget":
+        from netify_agent.forget import forget
+
         return forget(settings, options.device)
     if options.command == "notify-test":
+        from netify_agent.notify_test import notify_test
+
         return notify_test(settings, options.receiver)
     journal.set_up(options.log_level or settings.log_level)
     faulthandler.enable()  # systemd's watchdog ends a stuck process with SIGABRT: print where
@@ -97,6 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _collect(path: str) -> int:
     """Run the collector. Returns the exit code."""
+    from netify_agent.config.collector import load as load_collector
+    from netify_agent.daemon.collect import CollectorProcess
+
     try:
         settings = load_collector(path)
         collector = CollectorProcess(path, settings)

@@ -1,4 +1,4 @@
-"""Starts short-lived threads, also where memory is short."""
+"""Starts short-lived threads, and survives a lack of memory."""
 
 from __future__ import annotations
 

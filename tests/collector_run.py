@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import http.client
 import json
@@ -91,9 +90,8 @@ class CollectorRun:
         return self.ask("GET", path, token)
 
     def post(self, gateway: str, message: bytes, token: str | None = None) -> Any:
-        body = gzip.compress(message)
         token = GATEWAYS[gateway] if token is None else token
-        return self.ask("POST", f"/ingest/{gateway}", token, body, **{"Content-Encoding": "gzip"})
+        return self.ask("POST", f"/ingest/{gateway}", token, message)
 
     def stop(self) -> int:
         assert self.process is not None

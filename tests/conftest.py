@@ -31,20 +31,15 @@ def directory() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[RedisServer]:
     """One server for tests that do no harm to it; each takes a gateway name of its own, or flushes."""
-    with short_directory() as path:
-        server = RedisServer(path)
-        server.start()
+    with short_directory() as path, RedisServer(path) as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture
 def redis_server(directory: Path) -> Iterator[RedisServer]:
     """A server that the test may kill."""
-    server = RedisServer(directory)
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer(directory) as server:
+        yield server
 
 
 @pytest.fixture

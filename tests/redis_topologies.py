@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import redis
-from support import eventually, free_port
+from support import ServerProcess, eventually, free_port
 
 from netify_agent.config.settings import TlsSettings
 from netify_agent.store.topology import SLOTS
@@ -34,7 +33,7 @@ def _secure(tls: TlsSettings) -> dict[str, Any]:
     return {"ssl": True, **files}
 
 
-class Node:
+class Node(ServerProcess):
     """A redis-server, or a Sentinel, on a TCP port. Its files are in a directory of its own."""
 
     def __init__(
@@ -50,43 +49,27 @@ class Node:
         path.mkdir()
         config = path / "redis.conf"
         config.write_text(sentinel.replace("PORT", str(self.port)))
-        self._command = ["redis-server", str(config)]
+        command = ["redis-server", str(config)]
         if sentinel:
-            self._command += ["--sentinel"]
+            command += ["--sentinel"]
         else:
-            self._command += ["--dir", str(path), "--bind", _HOST, "--logfile", "redis.log", "--save", ""]
+            command += ["--dir", str(path), "--bind", _HOST, "--logfile", "redis.log", "--save", ""]
         plain_port, secure = (self.port, {}) if tls is None else (0, _secure(tls))
-        self._command += ["--port", str(plain_port), *options]
+        command += ["--port", str(plain_port), *options]
         if tls is not None:
-            self._command += [
-                "--tls-port",
-                str(self.port),
-                "--tls-replication",
-                "yes",
-                "--tls-cluster",
-                "yes",
-            ]
-            self._command += ["--tls-cert-file", tls.certificate or "", "--tls-key-file", tls.key or ""]
-            self._command += ["--tls-ca-cert-file", tls.certificate or ""]
+            command += ["--tls-port", str(self.port), "--tls-replication", "yes", "--tls-cluster", "yes"]
+            command += ["--tls-cert-file", tls.certificate or "", "--tls-key-file", tls.key or ""]
+            command += ["--tls-ca-cert-file", tls.certificate or ""]
         self.client = redis.Redis(_HOST, self.port, decode_responses=True, **secure)
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(*command)
 
-    def start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        eventually(self._answers, f"{self.place} answers")
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         with suppress(redis.ConnectionError, redis.BusyLoadingError):
             return bool(self.ask("PING"))
         return False
 
     def ask(self, *command: Any) -> Any:
         return self.client.execute_command(*command)
-
-    @property
-    def runs(self) -> bool:
-        """Whether it was started, and neither killed nor ended."""
-        return self._process is not None and self._process.poll() is None
 
     def replication(self) -> dict[str, Any]:
         """INFO replication; empty if there is no answer: a node closes connections when its role changes."""
@@ -103,13 +86,6 @@ class Node:
         found = self.replication()
         replica = found.get("slave0", {})
         return found.get("role") == "master" and replica.get("state") == "online"
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
 
 class SentinelService:

@@ -21,17 +21,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from netify_agent.config.settings import TlsSettings
 
 CAPTURES = Path(__file__).parents[2] / "shared" / "captures"
+Process = TypeVar("Process", bound="ServerProcess")
 WAIT_S = 120.0  # how long a test waits for what must happen; generous, for slow machines
 
 
-def eventually(condition: Callable[[], Any], what: str) -> Any:
+def eventually(condition: Callable[[], Any], what: str = "the condition") -> Any:
     """The first true value of ``condition``."""
     end = time.monotonic() + WAIT_S
     while time.monotonic() < end:
@@ -52,32 +53,25 @@ def short_directory() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-class RedisServer:
-    """A redis-server on a private Unix socket, with an append-only file."""
+class ServerProcess:
+    """A server as a process. As a context manager, it is started and killed."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        self.socket = directory / "redis.sock"
-        self.url = f"unix://{self.socket}?db=0"
-        self._command = [
-            "redis-server",
-            *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(directory)),
-            *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--logfile", "redis.log"),
-            *options,
-        ]
+    def __init__(self, *command: str) -> None:
+        self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.socket.unlink(missing_ok=True)
+        """Start it and wait until it answers."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        eventually(self._answers, "redis-server answers")
+        eventually(self.answers, f"{self._command[0]} answers")
 
-    def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(self.socket)):
-                return False
-            probe.settimeout(WAIT_S)
-            probe.sendall(b"PING\r\n")
-            return probe.recv(64).startswith(b"+PONG")
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started, and neither killed nor ended."""
+        return self._process is not None and self._process.poll() is None
 
     def signal(self, number: int) -> None:
         assert self._process is not None
@@ -89,6 +83,39 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def __enter__(self: Process) -> Process:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+class RedisServer(ServerProcess):
+    """A redis-server on a private Unix socket, with an append-only file."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.socket = directory / "redis.sock"
+        self.url = f"unix://{self.socket}?db=0"
+        super().__init__(
+            "redis-server",
+            *("--port", "0", "--unixsocket", str(self.socket), "--dir", str(directory)),
+            *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--logfile", "redis.log"),
+            *options,
+        )
+
+    def start(self) -> None:
+        self.socket.unlink(missing_ok=True)
+        super().start()
+
+    def answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(self.socket)):
+                return False
+            probe.settimeout(WAIT_S)
+            probe.sendall(b"PING\r\n")
+            return probe.recv(64).startswith(b"+PONG")
 
 
 class Proxy:

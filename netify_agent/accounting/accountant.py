@@ -128,7 +128,7 @@ class Accountant:
                     table.evict(flow, "flows_evicted")  # its bytes may be reported again one day
 
     def connected(self, source: str) -> None:
-        """A connection to ``source`` (an endpoint's URL) begins: its netifyd may be another process."""
+        """Note a new connection to ``source`` (an endpoint's URL). netifyd may have been restarted."""
         self._new_connections.add(source)
 
     def feed(self, records: Iterable[Record], source: str) -> None:
@@ -184,10 +184,10 @@ class Accountant:
         self._builder.close(bucket, sources)
 
     def leave_behind(self, devices: Collection[str]) -> None:
-        """The rows of ``devices`` are to be dropped with the batch that :meth:`close_batch` ends next.
+        """Forget what flows of ``devices`` counted.
 
-        What their flows counted stays there, and can't be moved any more. The flows go on: what they count
-        from then on makes new rows.
+        The batch that :meth:`close_batch` ends next drops their rows. The flows stay live. What they count
+        afterwards makes new rows.
         """
         if not devices:
             return
@@ -279,7 +279,7 @@ class Accountant:
     def flushed(
         self, changed: Iterable[str], forgotten: Iterable[str], stored: Iterable[str] | None = None
     ) -> None:
-        """A flush was applied.
+        """Update the device table after an applied flush.
 
         :param changed: devices that it changed.
         :param forgotten: devices whose rows it dropped.
@@ -300,7 +300,7 @@ class Accountant:
             self._forget_counts_of(dropped)
 
     def _forget_counts_of(self, devices: Collection[str]) -> None:
-        """The rows of ``devices`` are gone: what their flows counted can't be moved any more."""
+        """Forget what flows of ``devices`` counted, because these rows were dropped."""
         for flow in self._flows_of(devices):
             self._builder.change_uncounted(flow)
 
@@ -311,9 +311,10 @@ class Accountant:
                     yield flow
 
     def forget_counts(self) -> None:
-        """Redis lost its rows: later corrections must not take from rows that are not there.
+        """Forget what all flows counted, because Redis lost its rows.
 
-        Live flows are counted as new flows and written again.
+        Later corrections must not take from rows that are missing. Live flows are counted as new flows and
+        written again.
         """
         self._builder.forget_corrections()
         for table in self._tables.values():
@@ -356,7 +357,7 @@ class Accountant:
         is_new = table.source in self._new_connections
         is_restart = table.baseline.is_restart(status, new_connection=is_new)
         if is_restart:
-            # The flows of the process that is gone have ended without a record of their end.
+            # The flows of the process before have ended without a record of their end.
             for flow in list(table.live.values()):
                 table.end(flow, purged=True)
                 if not self._restored:

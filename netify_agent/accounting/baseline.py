@@ -1,8 +1,9 @@
-"""Baseline: from which point in netifyd's time the bytes of a flow are ours to count.
+"""Baseline: the point in netifyd's time from which on the bytes of a flow count.
 
-A flow may have carried bytes before its first record that reached us. They are ours only if the flow began
-after this store first heard of its netifyd, and after the last flow that we evicted: an evicted flow's bytes
-were counted already. All times are netifyd's own clock, milliseconds since the epoch; that clock can jump.
+A flow may have carried bytes before its first record that reached the agent. They count only if the flow
+began after this store's first contact with the netifyd, and after the latest packet of all evicted flows,
+whose bytes were counted already. All times are netifyd's own clock, milliseconds since the epoch; that clock
+can jump.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Baseline:
         return self._restarted
 
     def go_on(self) -> None:
-        """The stored flows have been taken back: the baseline is that of the process that netifyd is now."""
+        """Use the baseline of the running netifyd from now on, after the stored flows were restored."""
         if self._arrived is None:
             return
         if self._restarted:
@@ -91,7 +92,7 @@ class Baseline:
             self._epoch, self._guessed = at, True
 
     def is_restart(self, status: AgentStatus, *, new_connection: bool) -> bool:
-        """Whether an ``agent_status`` is of another process of netifyd. End the flows of the one before then.
+        """Whether an ``agent_status`` is from a restarted netifyd. Then the caller must end all its flows.
 
         :param new_connection: it is the first of its connection.
         """
@@ -125,7 +126,7 @@ class Baseline:
         self._clock, self._uptime = clock, status.uptime_s or 0
 
     def _begin_process(self, start: int) -> None:
-        """Everything that a new process of netifyd ever saw is ours, whatever its clock says."""
+        """Count all bytes that a new process of netifyd saw, whatever its clock says."""
         self._start = self._epoch = start
         self._evicted = self._before_step = 0
 

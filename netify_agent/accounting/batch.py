@@ -127,7 +127,10 @@ class DeviceNote:
         self.hint: str | None = None
 
     def remember(self, ip: str, seen: int) -> None:
-        """The device had ``ip`` at ``seen`` (netifyd's ms; 0 unknown). Keeps the latest of each family."""
+        """Add an IP address. The latest addresses of each family are kept.
+
+        :param seen: netifyd's clock when the device had it, milliseconds since the epoch; 0 unknown.
+        """
         addresses = self.addresses
         before = addresses.pop(ip, 0)
         addresses[ip] = seen if seen > before else before

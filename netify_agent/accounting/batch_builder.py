@@ -116,7 +116,7 @@ class BatchBuilder:
     # -- flows that begin, end and get another digest ------------------------------------------------
 
     def begin(self, flow: Flow) -> None:
-        """``flow`` is known under its digest from now on: it is new, renamed or resumed."""
+        """Queue a flow that is live under its flow id from now on: it is new, was renamed or was resumed."""
         self.change(flow)
         name = flow.id
         flow.born = -1 if name in self._changes.removed else self._number
@@ -124,7 +124,7 @@ class BatchBuilder:
         self._batch.placed.add(name)
 
     def end(self, flow: Flow) -> None:
-        """``flow``, which was live, has ended. The caller has announced the change."""
+        """Queue the end of ``flow``, which was live. The caller has announced the change."""
         self._remove(flow)
         self._show(flow)
 
@@ -144,7 +144,7 @@ class BatchBuilder:
             self._batch.details.pop(oldest, None)
 
     def hand_on(self, old: Flow, name: str, *, is_described: bool = False) -> None:
-        """What the store and this batch hold of ``old`` goes on under the flow id ``name``.
+        """Rename what the store and this batch hold of ``old`` to the flow id ``name``.
 
         :param is_described: the flow of ``name`` has a better description than ``old``.
         """
@@ -168,18 +168,18 @@ class BatchBuilder:
         self.rename_stored(stored, name)
 
     def rename_stored(self, stored: list[str], name: str) -> None:
-        """The entries ``stored`` of the store go on under the flow id ``name``."""
+        """Rename the entries ``stored`` of the store to the flow id ``name``."""
         if name in stored:  # it goes back to a digest that it had before
             stored.remove(name)
         if stored:
             self._batch.replaced.setdefault(name, []).extend(stored)
 
     def remove_stored(self, name: str) -> None:
-        """The live entry of the flow id ``name`` leaves the store."""
+        """Remove the live entry of the flow id ``name`` from the store."""
         self._changes.removed[name] = None
 
     def _remove(self, flow: Flow) -> None:
-        """The live entry of ``flow`` leaves the store, if it ever got there."""
+        """Remove the live entry of ``flow`` from the store, unless it was never stored."""
         if flow.born != self._number:
             self._changes.removed[flow.id] = None
 
@@ -286,7 +286,10 @@ class BatchBuilder:
         return self._batch.changed_devices()
 
     def drop_devices(self, devices: Collection[str]) -> None:
-        """Leave nothing in the batch of ``devices`` whose flows have moved elsewhere."""
+        """Remove the rows of ``devices`` whose flows were moved to other devices.
+
+        A row stays if flows that are no longer known counted in it.
+        """
         batch = self._batch
         for device in devices:
             batch.devices.pop(device, None)
@@ -304,11 +307,11 @@ class BatchBuilder:
     # -- a store that lost its data ------------------------------------------------------------------------
 
     def forget_corrections(self) -> None:
-        """Redis lost the rows that corrections would take from: this batch only adds."""
+        """Drop the corrections of this batch, because Redis lost the rows that they would take from."""
         self._batch = self._batch.without_corrections()
 
     def change_uncounted(self, flow: Flow) -> None:
-        """Redis lost what ``flow`` counted: it can't be moved any more."""
+        """Forget what ``flow`` counted, because Redis lost it. It can't be moved to other rows any more."""
         if flow in self._unwritten.flows:
             self._write(flow)
         flow.forget_counts()

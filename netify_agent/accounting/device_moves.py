@@ -19,7 +19,7 @@ Rename = Callable[[str, Flow], str]  # device and flow to the right device
 
 
 class DeviceMoves:
-    """Moves live and recently ended flows with all that they counted."""
+    """Moves live and recently ended flows, with all that they counted, to other devices."""
 
     def __init__(
         self,

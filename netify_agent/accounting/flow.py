@@ -137,13 +137,16 @@ class Flow:
         )
 
     def forget_counts(self) -> None:
-        """Forget what was counted, because its rows are gone: it can't be moved to other rows any more."""
+        """Forget what was counted, because its rows were dropped: it can't be moved to other rows."""
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self.bucket = -1
         self._before_bucket = _ZERO
 
     def open_bucket(self, bucket: int) -> None:
-        """What is counted from now on belongs to the history bucket that starts at ``bucket`` (s)."""
+        """Count in another history bucket from now on.
+
+        :param bucket: its start, seconds since the epoch.
+        """
         self.bucket = bucket
         if self.bytes_up or self.bytes_down or self.packets_up or self.packets_down:
             self._before_bucket = Counts(

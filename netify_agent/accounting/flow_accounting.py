@@ -39,7 +39,7 @@ class FlowAccounting:
     def __init__(
         self, builder: BatchBuilder, identity: DeviceIdentity, make_room: Callable[[], None]
     ) -> None:
-        """``make_room`` is called when a flow has become live: it evicts others beyond the bound."""
+        """:param make_room: called after a flow became live; evicts flows beyond the bound."""
         self.rejected: Counter[str] = Counter()
         self._builder = builder
         self._identity = identity
@@ -92,7 +92,7 @@ class FlowAccounting:
     def _begin(
         self, table: FlowTable, name: str, old: Flow | None, key: Key, peer: Key | None, capture: int
     ) -> Flow:
-        """A flow begins, perhaps under the flow id of ``old``, which has ended then."""
+        """Begin a flow. The flow ``old``, which had the same two ends before, ends."""
         if old is not None:
             if old.id == name:
                 table.forget(old)
@@ -175,7 +175,7 @@ class FlowAccounting:
             table.end(flow, purged=True)
 
     def _begin_after(self, table: FlowTable, old: Flow, name: str) -> Flow:
-        """Another flow of the two ends of ``old`` begins. It began after that one, so all of it is ours."""
+        """Begin another flow of the two ends of ``old``. It began after ``old``, so all its bytes count."""
         risk = old.risk
         flow = self._begin(table, name, old, old.key, old.peer, old.capture)
         flow.risk = risk
@@ -213,7 +213,7 @@ class FlowAccounting:
             self._builder.count_missed(flow, max(missed, 0), max(missed_packets, 0))
 
     def leave_out_external(self, table: FlowTable) -> None:
-        """An internal interface is watched too: what external ones saw so far is counted twice."""
+        """Leave out the live flows of external interfaces, because an internal one sees the same traffic."""
         for flow in list(table.live.values()):
             self._leave_out_if_external(table, flow)
 

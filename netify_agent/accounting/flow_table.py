@@ -62,7 +62,7 @@ class FlowTable:
         return self.live.get(name) or self.ended.get(name)
 
     def begin(self, name: str, key: Key, peer: Key | None, capture: int) -> Flow:
-        """A flow begins in the given rows. Its flow id must be free."""
+        """Add a live flow, which counts in the given rows. Its flow id must be free."""
         flow = Flow(name, self)
         self._later.pop(name, None)
         flow.sequence = self.sequence
@@ -73,7 +73,7 @@ class FlowTable:
         return flow
 
     def end(self, flow: Flow, *, purged: bool) -> None:
-        """The flow ends. It is remembered for a while, for records that come late."""
+        """End the flow. It is remembered for a while, for records that arrive late."""
         self._builder.change(flow)
         flow.ended, flow.purged = True, purged
         self.resolve_unclaimed(flow)
@@ -84,14 +84,14 @@ class FlowTable:
             self.discard_unclaimed(self.ended.popitem(last=False)[1])
 
     def forget(self, flow: Flow) -> None:
-        """The flow has ended, and its flow id is needed for another one."""
+        """Remove the flow, ending it first if it is live: its flow id is needed for another one."""
         if not flow.ended:
             self.end(flow, purged=True)
         del self.ended[flow.id]
         self.discard_unclaimed(flow)
 
     def resume(self, flow: Flow) -> None:
-        """A flow that had ended goes on."""
+        """Make an ended flow live again: it gets further records."""
         self._builder.change(flow)
         del self.ended[flow.id]
         flow.ended = flow.purged = False
@@ -114,7 +114,7 @@ class FlowTable:
             self.discard_unclaimed(flow)
 
     def claim_unclaimed(self, flow: Flow) -> None:
-        """Count the flow's unclaimed bytes: they are ours."""
+        """Count the flow's unclaimed bytes."""
         missed, packets = flow.unclaimed_bytes, flow.unclaimed_packets
         if missed or packets:
             self._builder.change(flow)
@@ -122,7 +122,7 @@ class FlowTable:
             self._builder.count_missed(flow, missed, packets)
 
     def discard_unclaimed(self, flow: Flow) -> None:
-        """The flow's unclaimed bytes are not ours to count, as far as can be known."""
+        """Drop the flow's unclaimed bytes: they may have been counted already."""
         if flow.unclaimed_bytes or flow.unclaimed_packets:
             self._builder.counters["bytes_before"] += flow.unclaimed_bytes
             self._builder.counters["packets_before"] += flow.unclaimed_packets
@@ -132,7 +132,10 @@ class FlowTable:
     # -- digest chains -----------------------------------------------------------------------------------
 
     def rename(self, name: str, previous: object) -> None:
-        """A flow goes on as ``name``; ``previous`` are the digests that it had before (v5), unchecked."""
+        """Rename the flow that has one of the digests ``previous`` to the flow id ``name``.
+
+        :param previous: ``digest_prev`` of a record of netifyd v5, unchecked.
+        """
         self.baseline.has_chains = True
         # The flow has a later digest already: this record is late.
         is_late = self._named(name) is None and self.find(name) is not None
@@ -154,7 +157,7 @@ class FlowTable:
                 self._continue_as(old, name)
 
     def _continue_as(self, old: Flow, name: str) -> None:
-        """``old`` goes on as ``name``, unless that is another flow of the same two ends already."""
+        """Rename ``old`` to the flow id ``name``, unless that is a different flow of the same two ends."""
         current = self._named(name)
         if current is not None:
             differ = is_another_flow(old.first_seen, current.first_seen)
@@ -179,7 +182,7 @@ class FlowTable:
             self._builder.show_ended(old)
 
     def merge(self, old: Flow, new: Flow) -> None:
-        """Two entries turned out to be one flow: ``old`` is what was known of it before."""
+        """Merge two entries that turned out to be one flow. ``old`` is the entry of the earlier digest."""
         self._builder.change(old)
         self._builder.change(new)
         is_described = new.key.is_described

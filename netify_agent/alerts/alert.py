@@ -26,7 +26,7 @@ class Alert:
     :ivar text: what happened, with :data:`WHO` and :data:`COUNT`.
     :ivar resolved_at: None while it fires.
     :ivar held_until: end of the quiet hours in which it fired; 0: it fired outside of them.
-    :ivar receivers: who is told of it.
+    :ivar receivers: the receivers that are notified of it.
     :ivar sent, failed: notifications that were delivered and those that were dropped undelivered, as
         :func:`notification_name` names them.
     """
@@ -103,13 +103,13 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def notification_name(receiver: str, status: str) -> str:
-    """Name a notification of one alert: who is told that it has this status."""
+    """Return the name of a notification, unique within its alert: the receiver and the status."""
     return f"{receiver}:{status}"
 
 
 @dataclass(frozen=True)
 class Notification:
-    """An alert as one receiver is to be told of it.
+    """A notification of one receiver about an alert.
 
     :ivar queued: when it was queued, by the run clock, milliseconds.
     :ivar hold_until: not to be sent before, our clock, milliseconds since the epoch.
@@ -122,7 +122,7 @@ class Notification:
 
     @property
     def key(self) -> str:
-        """The same whenever this is sent again: the receiver may drop what it has."""
+        """Idempotency key: the same whenever this is sent again, so that the receiver can drop duplicates."""
         return f"{self.alert.id}-{self.alert.status}"
 
     @property

@@ -1,4 +1,4 @@
-"""The run clock: how long this gateway's agents have run, which no setting of the system's clock changes."""
+"""The run clock: how long agents of this gateway have run. Setting the system's clock does not change it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class RunClock:
     """Milliseconds that agents of this gateway have run, over restarts. Thread-safe."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Begins at 0."""
+        """Start at 0. ``monotonic``: returns the monotonic clock in seconds."""
         self._monotonic = monotonic
         self._zero_s = monotonic()
 
     @property
     def ms(self) -> int:
-        """The clock now."""
+        """The run clock in milliseconds."""
         return int((self._monotonic() - self._zero_s) * 1000)
 
     def resume(self, earlier_ms: int) -> None:

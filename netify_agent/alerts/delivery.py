@@ -1,7 +1,7 @@
 """Delivers the notifications of one receiver, in its own thread: at least once, in order, with back-off.
 
-A receiver that is down delays nobody but itself. What waits here is in Redis too, until the flush after its
-delivery; a notification is therefore sent again only if the agent is killed in between.
+A receiver that is down does not delay other receivers. A waiting notification is in Redis too, until the
+flush after its delivery. It is sent twice only if the agent is killed between delivery and that flush.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from netify_agent.alerts.alert import Alert, Notification
 from netify_agent.alerts.clock import RunClock
+from netify_agent.alerts.quiet import is_held
 from netify_agent.alerts.receivers.sender import NotSent, Sender
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class DeliveryLimits:
 
     backoff_first_s: float = 2.0
     backoff_longest_s: float = 900.0
-    idle_s: float = 0.5  # between looks at the queue
+    idle_s: float = 0.5  # between checks of the queue
 
 
 _DEFAULT_LIMITS = DeliveryLimits()
@@ -33,7 +34,7 @@ _DEFAULT_LIMITS = DeliveryLimits()
 
 @dataclass
 class ReceiverStatus:
-    """How delivery to one receiver goes, in this process.
+    """State of the delivery to one receiver, in this process.
 
     :ivar sent: delivered notifications; :ivar failures: failed attempts; :ivar given_up: dropped undelivered.
     :ivar last_sent: time of the latest delivery, seconds since the epoch; 0: none yet.
@@ -121,13 +122,13 @@ class Delivery:
             stop.wait(self._limits.idle_s)
 
     def _round(self, stop: threading.Event, progress: Callable[[], None]) -> None:
-        """Try each notification that is due, until the receiver turns out to be down."""
+        """Send each notification that is due, until one fails because the receiver is down."""
         now, now_ms = time.monotonic(), time.time() * 1000
         with self._lock:
             due = [
                 one
                 for one in self._queue.values()
-                if one.hold_until <= now_ms and self._refused.get(one.name, (0.0, 0.0))[1] <= now
+                if not is_held(one.hold_until, now_ms) and self._refused.get(one.name, (0.0, 0.0))[1] <= now
             ]
         failed = False
         for notification in due:
@@ -160,7 +161,7 @@ class Delivery:
             self._next_round = time.monotonic() + self._backoff_s
 
     def _longer(self, backoff_s: float) -> float:
-        """The pause after the one of ``backoff_s`` seconds."""
+        """Return the pause that follows one of ``backoff_s`` seconds."""
         limits = self._limits
         return min(max(backoff_s * 2, limits.backoff_first_s), limits.backoff_longest_s)
 
@@ -170,7 +171,7 @@ class Delivery:
         if resend_s is None or time.monotonic() - self._refreshed < resend_s:
             return True
         now_ms = time.time() * 1000
-        firing = [one for one in self._firing() if one.held_until <= now_ms]
+        firing = [one for one in self._firing() if not is_held(one.held_until, now_ms)]
         if firing:
             try:
                 self.sender.refresh(firing, stop)

@@ -1,8 +1,9 @@
 """Turns what rules find into alerts that fire once and resolve once. No I/O.
 
-An alert fires when a subject has been wrong for the time of its rule, and resolves when it has been well for
-another. Subjects above :data:`GROUP_FROM` at a time share one alert with a count. Alerts that depend on a
-flush are announced when Redis holds that flush; those about the agent's health also without Redis.
+An alert fires when the condition of its rule has held for a subject for the time that the rule sets, and
+resolves when it has not held for another such time. Subjects above :data:`GROUP_FROM` at a time share one
+alert with a count. Alerts that depend on a flush are announced when Redis holds that flush; those about the
+agent's health also without Redis.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class AlertEngine:
         self._reconfigured = False  # rules or receivers changed since the latest evaluation
 
     def configure(self, alerts: config.Alerts, receivers: Receivers, calendar: Calendar) -> None:
-        """Use other rules from the next evaluation on. Alerts of rules that are gone are then resolved."""
+        """Use other rules from the next evaluation on. Alerts of removed rules are resolved then."""
         self._rules = {name: rule_of(one) for name, one in alerts.items()}
         self._receivers = receivers
         self._calendar = calendar
@@ -132,7 +133,7 @@ class AlertEngine:
         self._evaluated = now
 
     def _tidy(self, at_ms: int) -> None:
-        """Resolve the alerts of rules that are gone, drop the notifications for receivers that are."""
+        """Resolve the alerts of removed rules, drop the notifications for removed receivers."""
         for name in self._state.rules():
             if not self._is_current(name):
                 for subject in list(self._state.conditions_of(name)):
@@ -249,10 +250,9 @@ class AlertEngine:
         was_held = alert.resolved_at is not None and alert.held_until > alert.resolved_at
         for receiver in alert.receivers:
             settings = self._receivers.get(receiver)
-            if was_held:
-                name = Notification(receiver, replace(alert, resolved_at=None), 0).name
-                if self._state.unqueue(name):
-                    self.cancelled.append(name)
+            name = Notification(receiver, replace(alert, resolved_at=None), 0).name
+            if was_held and self._state.unqueue(name):
+                self.cancelled.append(name)
             elif settings is not None and (alert.resolved_at is None or settings.sends_resolved):
                 notifications.append(self._queue(receiver, alert))
         self._waiting.append(_Announcement(alert, notifications, needs_flush))
@@ -272,18 +272,18 @@ class AlertEngine:
         return notification
 
     def release(self) -> Released:
-        """What may be announced although there is no flush: what does not depend on one."""
+        """Return what may be announced without a flush, because it does not depend on one."""
         return self._release([one for one in self._waiting if not one.needs_flush])
 
     def changes(self, sequence: int) -> tuple[Changes, bool]:
-        """What flush ``sequence`` is to store, and whether Redis lost what was stored before."""
+        """Return the changes for flush ``sequence`` to store, and whether Redis lost the earlier ones."""
         lost = sequence != self._sequence + 1
         if lost:
             self._state.rewrite()
         return self._state.changes(self._clock.ms, clock=bool(self._rules)), lost
 
     def applied(self, sequence: int, forgotten: Collection[str] = ()) -> Released:
-        """Flush ``sequence`` is in Redis; returns what it makes known.
+        """Note that flush ``sequence`` is in Redis; returns what may be announced now.
 
         :param forgotten: devices that it dropped.
         """
@@ -293,7 +293,7 @@ class AlertEngine:
         return self._release(self._waiting)
 
     def take_outcomes(self, outcomes: Collection[tuple[str, bool]]) -> None:
-        """These notifications, by name, were delivered (True) or given up (False)."""
+        """Record that notifications, by name, were delivered (True) or given up (False)."""
         for name, delivered in outcomes:
             notification = self._state.queued.get(name)
             self._state.unqueue(name)
@@ -303,7 +303,7 @@ class AlertEngine:
             self._publish()
 
     def _note(self, notification: Notification, *, delivered: bool) -> None:
-        """Keep with its alert what became of a notification."""
+        """Record the outcome of a notification in its alert."""
         alert = self._state.alerts.get(notification.alert.id)
         if alert is None:
             return
@@ -315,7 +315,7 @@ class AlertEngine:
             self._announced[alert.id] = self._with_outcomes(self._announced[alert.id])
 
     def _with_outcomes(self, announced: Alert) -> Alert:
-        """The alert with what became of its notifications since."""
+        """Return the alert with the outcomes of its notifications since."""
         alert = self._state.alerts.get(announced.id, announced)
         return replace(announced, sent=alert.sent, failed=alert.failed)
 

@@ -1,4 +1,4 @@
-"""What a rule of alerts is: it finds the subjects with which something is wrong. No I/O, no state.
+"""The interface of an alert rule: it finds the subjects for which its condition holds. No I/O, no state.
 
 A subject is what one alert is about: a device, a group, an application, an endpoint or a check; empty: the
 gateway.
@@ -6,7 +6,7 @@ gateway.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -30,8 +30,9 @@ class Facts:
     :ivar rates: returns the rates of a device, or of the gateway (empty name): its own, and by application.
     :ivar moving: names of all that have a rate.
     :ivar groups: returns the groups of a device.
-    :ivar passed: returns who passed a threshold (percent) of a plan, each since when, milliseconds since the
-        epoch; :ivar used: returns the bytes that somebody used of a plan.
+    :ivar passed: yields who passed a threshold (percent) of a plan in a period that is not over, and since
+        when, milliseconds since the epoch.
+    :ivar used: returns the bytes that somebody used of a plan.
     """
 
     at_ms: int
@@ -45,12 +46,12 @@ class Facts:
     rates: Callable[[str], tuple[Pair, Mapping[str, Pair]]] = lambda name: ((0, 0), {})
     moving: Collection[str] = ()
     groups: Callable[[str], Collection[str]] = lambda device: ()
-    passed: Callable[[str, int], Mapping[str, int]] = lambda plan, threshold: {}
+    passed: Callable[[str, int], Iterable[tuple[str, int]]] = lambda plan, threshold: ()
     used: Callable[[str, str], int | None] = lambda plan, who: None
 
 
 class Subject(NamedTuple):
-    """The parts of a subject, as far as it has them."""
+    """The parts of a subject; None where it has none."""
 
     device: str | None = None
     application: str | None = None
@@ -60,7 +61,7 @@ class Subject(NamedTuple):
 
 @dataclass
 class Found:
-    """The subjects with which something is wrong.
+    """The subjects for which the condition of a rule holds.
 
     :ivar breaching: subject to what was measured; None if nothing was.
     :ivar holding: subjects that are between the bound and where an alert resolves.
@@ -85,7 +86,7 @@ class Rule(Protocol):
         """What is wrong."""
 
     def times(self, subject: str) -> tuple[int, int]:
-        """How long a subject must be wrong until the alert fires, and well until it resolves; seconds."""
+        """Seconds that the condition must hold until the alert fires, and must not hold until it resolves."""
 
     def parts(self, subject: str) -> Subject:
         """The parts of a subject."""

@@ -1,4 +1,4 @@
-"""What is wrong, by the rules of the configuration: from facts to subjects. No I/O, no state.
+"""The kinds of alert rules: each finds, in facts, the subjects for which it alerts. No I/O, no state.
 
 To add a kind, write a class with the members of :class:`~netify_agent.alerts.rule.Rule`, and add it to
 :func:`rule_of`.
@@ -234,7 +234,7 @@ class HealthRule:
         return Found({name: None for name in self.settings.checks if facts.checks.get(name)})
 
     def times(self, subject: str) -> tuple[int, int]:
-        """The configured time for both; what was lost is lost at once."""
+        """The configured time for both; lost flushes fire at once."""
         return (0, LOST_FOR_S) if subject == "lost" else (self.settings.for_s, self.settings.for_s)
 
     def parts(self, subject: str) -> Subject:
@@ -260,9 +260,7 @@ class PlanRule:
     def find(self, facts: Facts) -> Found:
         """Who passed it."""
         passed = facts.passed(self.settings.plan_name, self.settings.threshold)
-        return Found(
-            {f"{since}:{who}": facts.used(self.settings.plan_name, who) for who, since in passed.items()}
-        )
+        return Found({f"{since}:{who}": facts.used(self.settings.plan_name, who) for who, since in passed})
 
     def times(self, subject: str) -> tuple[int, int]:
         """Fires and resolves at once: a threshold stays passed until the period ends."""
@@ -309,7 +307,7 @@ def rule_of(settings: Alert) -> Rule:
 
 
 def _single_devices(facts: Facts) -> Iterable[str]:
-    """What has a rate, but the gateway, and what is no single device."""
+    """Names that have a rate and are single devices: not the gateway, not the shared row."""
     return (name for name in facts.moving if name not in ("", OTHER_DEVICE))
 
 

@@ -33,10 +33,10 @@ class Stored:
 
 @dataclass(frozen=True)
 class Condition:
-    """A subject with which something is or was wrong. Times are the run clock, milliseconds.
+    """A subject for which the condition of a rule holds or held. Times are the run clock, milliseconds.
 
-    :ivar since: since when it has been wrong.
-    :ivar clear_since: since when it has been well; None: it is not.
+    :ivar since: since when it has held.
+    :ivar clear_since: since when it has not held; None: it holds.
     :ivar alert: id of the alert that fires for it; None before that.
     """
 
@@ -193,7 +193,7 @@ class AlertState:
     # -- storing -------------------------------------------------------------------------------------------
 
     def changes(self, clock_ms: int, *, clock: bool) -> Changes:
-        """What is to be stored with the next flush.
+        """Return the changes that the next flush must store.
 
         :param clock: whether to store the clock although nothing else changed.
         """
@@ -208,7 +208,7 @@ class AlertState:
         self._dirty.stored()
 
     def rewrite(self) -> None:
-        """Redis lost the tables: note everything as a change."""
+        """Note everything as a change, because Redis lost the tables."""
         for alert in self.alerts.values():
             self._dirty[ALERTS, alert.id] = alert.encode()
         for rule, subject, condition in self.conditions():

@@ -1,7 +1,7 @@
 """The applications of devices as encoded JSON: nine tenths of ``GET /``.
 
-They are encoded without a dictionary for each, and kept until a flush changes the device. What is kept is
-found by the flush log alone: it holds every device whose counters, rates or addresses a flush changed.
+They are encoded without building a dictionary for each, and cached until a flush changes the device. The
+flush log says which devices a flush changed in counters, rates or addresses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ROW = "{%s," + "".join(f'"{name}":%d,' for name in _NUMBERS) + '"first_seen":%s
 
 
 class Known(NamedTuple):
-    """What the kept lists depend on besides the devices themselves.
+    """What the cached lists depend on besides the devices themselves.
 
     :ivar flush: the flush that they were read from.
     :ivar heads: each application's tag, name and category as the first members of its object in JSON.
@@ -36,9 +36,9 @@ class EncodedApplications:
     """The lists of one gateway, by device. Thread-safe."""
 
     def __init__(self, documents: Documents, flush_log: FlushLog, max_bytes: int = 16 << 20) -> None:
-        """Nothing is kept yet.
+        """Start with an empty cache.
 
-        :param max_bytes: of all kept lists together. Further lists are encoded for each answer; the default
+        :param max_bytes: of all cached lists together. Further lists are encoded for each answer; the default
             holds those of 60,000 applications.
         """
         self._documents = documents
@@ -50,7 +50,7 @@ class EncodedApplications:
         self._size = 0
 
     def known(self, flush: FlushStamp, categories: Mapping[str, int]) -> Known:
-        """What lists of a flush depend on.
+        """Return what the lists of a flush depend on.
 
         :param categories: application to netifyd's category id, as of ``flush``.
         """
@@ -63,7 +63,7 @@ class EncodedApplications:
         return encoded(self._documents.application_head(tag, category)).decode()[1:-1]
 
     def unchanged(self, known: Known) -> dict[str, Json]:
-        """The lists of the devices that are unchanged since their lists were encoded."""
+        """Return the cached lists, by device, of all devices that have not changed since."""
         with self._lock:
             if self._known != known:
                 self._drop_changed(known)
@@ -82,14 +82,14 @@ class EncodedApplications:
         self._known = known
 
     def keep(self, known: Known, device: str, applications: Json) -> None:
-        """Keep the list of a device, unless there is no room or a later flush has been asked for since."""
+        """Cache the list of a device, unless the cache is full or a later flush has been requested since."""
         with self._lock:
             if self._known is known and self._size + len(applications) <= self._max_bytes:
                 self._size += len(applications) - len(self._lists.get(device, b""))
                 self._lists[device] = applications
 
     def encode(self, known: Known, applications: Mapping[str, Counted]) -> Json:
-        """The list of one device: what :meth:`Documents.applications` builds, encoded."""
+        """Encode the list of one device, as :meth:`Documents.applications` builds it."""
         rows = []
         for tag, row in applications.items():
             head = known.heads.get(tag) or self._head(tag, 0)

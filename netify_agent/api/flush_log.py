@@ -1,4 +1,4 @@
-"""The latest flushes and alerts of this process: what a flush changed, and who waits for the next one.
+"""The latest flushes and alerts of this process; clients of ``/events`` wait here for the next one.
 
 The flusher's thread records each flush that Redis took, and alerts that fire or are resolved. ``/events``
 resumes from this log, and cached answers are valid until it has another flush. Reads nothing and knows no
@@ -51,7 +51,7 @@ class FlushLog:
     """A bounded log of flushes. Thread-safe."""
 
     def __init__(self, max_flushes: int = 240, max_names: int = 100_000, max_alerts: int = 1000) -> None:
-        """The log is empty, and nobody follows it.
+        """Start with an empty log and no follower.
 
         :param max_flushes: flushes to remember; the default is an hour at the default interval.
         :param max_names: device names to remember in all flushes together; the default takes about 10 MB.
@@ -114,7 +114,10 @@ class FlushLog:
             self._changed.notify_all()
 
     def alerts_before(self, position: int | None) -> int:
-        """The number of the last alert that who knows flush ``position`` knows too; None: knows all."""
+        """Return the number of the last alert that a client which knows flush ``position`` has received.
+
+        :param position: None: the client has received all alerts.
+        """
         with self._changed:
             if position is None:
                 return self._alert_number
@@ -212,7 +215,7 @@ class FlushLog:
         """Wait until the last flush is not number ``sequence``, or the last alert not number ``alert``.
 
         :param sequence: None: wait for the first flush.
-        :param generation: :attr:`generation` when the follower came.
+        :param generation: :attr:`generation` when the follower registered.
         :param timeout_s: seconds to wait at most.
         :returns: False at once if the follower must leave; True otherwise, also at the timeout.
         """

@@ -39,7 +39,7 @@ class Selection:
 
     @property
     def is_gateway(self) -> bool:
-        """Nothing is left out."""
+        """Whether this is all traffic of the gateway."""
         return self.whole and self.application is None
 
 
@@ -103,20 +103,22 @@ class PeriodUsage:
 
     def _by_application(self, selection: Selection, by: str, period: Period, flush: FlushStamp) -> Usage:
         series = [GATEWAY] if selection.whole else selection.devices
-        answer = self._history.shares(series, period.start, period.end, flush)
-        wanted = {
-            name: {tag: share for tag, share in shares.items() if selection.application in (None, tag)}
-            for name, shares in answer.shares.items()
-        }
+        application = selection.application
+        found: Iterable[Mapping[str, Share]]
+        if application is None:
+            answer = self._history.shares(series, period.start, period.end, flush)
+            covered, found = answer.period, answer.shares.values()
+        else:
+            covered, used = self._used(series, application, period, flush)
+            found = ({application: share} for share in used.values())
         rows: dict[Key, Share] = {}
-        for shares in wanted.values():
+        for shares in found:
             for tag, share in shares.items():
                 add(rows, tag if by == "application" else self._category(tag), share)
         beside = None
         if selection.is_gateway:
-            _, used = self._used(list(BESIDE.values()), None, period, flush)
-            beside = _beside(used)
-        return Usage(answer.period, sum_of(rows.values()), rows, beside)
+            beside = _beside(self._used(list(BESIDE.values()), None, period, flush)[1])
+        return Usage(covered, sum_of(rows.values()), rows, beside)
 
     def _category(self, tag: str) -> Key:
         return self._directory.application(tag, self._categories.get(tag))[1]
@@ -129,7 +131,7 @@ class PeriodUsage:
         rows: dict[Key, Share] = {
             name.removeprefix(INTERFACE) or None: used[name] for name in interfaces if name in used
         }
-        # What moved before interfaces were counted belongs to none.
+        # Bytes from before the agent counted by interface belong to no interface.
         known = sum_of(rows.values())
         add(rows, None, Share(*(whole - part for whole, part in zip(total, known, strict=True))))
         rows = {key: share for key, share in rows.items() if any(share)}
@@ -142,12 +144,8 @@ class PeriodUsage:
         if application is None:
             volumes = self._history.volumes(series, period.start, period.end, flush)
             return volumes.period, {name: _bytes_of(volume) for name, volume in volumes.volumes.items()}
-        shares = self._history.shares(series, period.start, period.end, flush)
-        return shares.period, {
-            name: of_series[application]
-            for name, of_series in shares.shares.items()
-            if application in of_series
-        }
+        shares = self._history.share(application, series, period.start, period.end, flush)
+        return shares.period, shares.shares
 
 
 def add(rows: dict[Key, Share], key: Key, share: Share) -> None:

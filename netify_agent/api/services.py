@@ -26,7 +26,7 @@ class EventLimits:
     """Times of an event stream.
 
     :ivar heartbeat_s: seconds between comments while nothing happens. They keep a proxy from closing the
-        stream, and writing one is how we notice that a client is gone.
+        stream. Writing one also shows whether the client is still connected.
     :ivar stream_s: seconds after which a stream ends. The client reconnects and resumes.
     """
 
@@ -42,9 +42,9 @@ class Services:
     :ivar liveness_checks: returns each check of ``/healthz`` with what is wrong, or None.
     :ivar readiness_checks: the same for ``/readyz``.
     :ivar flush_log: the latest flushes of this process.
-    :ivar flusher: how flushing goes in this process.
+    :ivar flusher: state of the flusher of this process.
     :ivar alerts: returns all alerts, the latest first.
-    :ivar plans: returns how the plans stand after the last flush of this process; None before the first.
+    :ivar plans: returns the state of the plans after the last flush of this process; None before the first.
     :ivar add_agent_metrics: adds the daemon's own metrics. The second argument says whether Redis answers.
     """
 

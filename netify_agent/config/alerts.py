@@ -1,4 +1,4 @@
-"""The settings of ``alerts:``: what is watched, and when that is an alert.
+"""The settings of ``alerts:``: the configured rules.
 
 Each kind of alert is a class. Names of receivers and groups are checked in ``settings``.
 """
@@ -23,8 +23,6 @@ DIRECTIONS = ("both", "up", "down")
 CHECKS = ("netifyd", "redis", "flushes", "sums", "lost")
 MAX_SCORE = 65535
 
-_RATE = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))? ?(bit|kbit|Mbit|Gbit)/s")
-_UNITS = {"bit": 1, "kbit": 1000, "Mbit": 10**6, "Gbit": 10**9}
 _WINDOW = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -42,16 +40,6 @@ class Reference:
 
     name: str
     line: int = field(default=0, compare=False)
-
-
-def bit_rate(text: str) -> int:
-    """Read a rate such as ``2.5 Mbit/s``; returns bit/s. Raises Expected, also for fractions of a bit."""
-    match = _RATE.fullmatch(text)
-    fraction = (match[2] or "") if match else ""
-    thousandths = int(match[1] + fraction.ljust(3, "0")) * _UNITS[match[3]] if match else 0
-    if thousandths <= 0 or thousandths % 1000:
-        raise Expected("a rate such as 500 kbit/s, 2.5 Mbit/s or 1 Gbit/s")
-    return thousandths // 1000
 
 
 def quiet_hours(text: str) -> QuietHours:
@@ -129,7 +117,7 @@ class RateAlert(Alert):
 
     kind = "rate"
 
-    above: int = field(default=0, metadata=reads(parsed(bit_rate), required=True))
+    above: int = field(default=0, metadata=reads(parsed(types.bit_rate), required=True))
     for_s: int = field(default=300, metadata=reads(_duration(1), "for"))
     direction: str = field(default="both", metadata=reads(parsed(one_of(*DIRECTIONS))))
     device: str | None = field(default=None, metadata=reads(yaml_reader.optional(parsed(device_or(EACH)))))
@@ -156,7 +144,7 @@ class NewDeviceAlert(Alert):
     """A device that was not known.
 
     :ivar resolve_after_s: how long the alert lasts.
-    :ivar learn_s: how long the devices of a new store are taken as known.
+    :ivar learn_s: time after the creation of the store in which new devices are not reported.
     """
 
     kind = "new_device"

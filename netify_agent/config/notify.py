@@ -90,12 +90,12 @@ class Receiver:
 
     @property
     def address(self) -> str:
-        """Where it is, without what may be secret."""
+        """Its address for display, without parts that may be secret."""
         raise NotImplementedError
 
     @property
     def sends_resolved(self) -> bool:
-        """Whether it is told that an alert is resolved."""
+        """Whether it is notified of resolved alerts."""
         return True
 
     def password(self, name: str) -> str | None:
@@ -128,7 +128,7 @@ class HttpReceiver(Receiver):
 
 @dataclass(frozen=True, repr=False)
 class _ResolvedOption:
-    """The option of a receiver that need not be told that an alert is resolved."""
+    """The option not to notify a receiver of resolved alerts."""
 
     send_resolved: bool = field(default=True, metadata=reads(yaml_reader.boolean))
 

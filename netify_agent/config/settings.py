@@ -1,7 +1,7 @@
 """The settings of the agent: reads ``/etc/netify-agent.yaml`` into validated, frozen dataclasses.
 
-Each section is a class that says of each key what is allowed and what it is when absent. It must not know
-how YAML is walked (that is ``yaml_reader``) nor what anyone does with a setting.
+Each section is a class that declares its keys: the allowed values and the default. This module knows neither
+how YAML is parsed (see ``yaml_reader``) nor how a setting is used.
 """
 
 import re

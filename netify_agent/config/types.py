@@ -1,6 +1,6 @@
 """Parsers for single values of the configuration: endpoints, hosts, paths, durations, resolutions.
 
-Parsers of text, which raise ``Expected``, and the types they make. It must not know any key.
+A parser converts text and raises ``Expected`` for invalid text. This module knows no keys.
 """
 
 import ipaddress
@@ -21,6 +21,8 @@ _MAX_SOCKET_PATH_BYTES = 107  # unix(7): sun_path is 108 bytes and ends in a NUL
 _UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _MAX_DURATION_S = 36500 * 86400
 _MAX_RESOLUTIONS = 6
+_RATE = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))? ?(bit|kbit|Mbit|Gbit)/s")
+_RATE_UNITS = {"bit": 1, "kbit": 1000, "Mbit": 10**6, "Gbit": 10**9}
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")  # of a host name; container networks use '_'
 
 
@@ -281,6 +283,16 @@ def history(node: yaml.Node) -> tuple[Resolution, ...]:
     if problems:
         raise Refused(*problems)
     return tuple(found[step_s][0] for step_s in sorted(found))
+
+
+def bit_rate(text: str) -> int:
+    """Read a rate such as ``2.5 Mbit/s``; returns bit/s. Raises Expected, also for fractions of a bit."""
+    match = _RATE.fullmatch(text)
+    fraction = (match[2] or "") if match else ""
+    thousandths = int(match[1] + fraction.ljust(3, "0")) * _RATE_UNITS[match[3]] if match else 0
+    if thousandths <= 0 or thousandths % 1000:
+        raise Expected("a rate such as 500 kbit/s, 2.5 Mbit/s or 1 Gbit/s")
+    return thousandths // 1000
 
 
 def interface(text: str) -> str:

@@ -107,7 +107,7 @@ class Alerting:
         return senders_of(settings.notify, self._gateway, self.describe)
 
     def change(self, settings: Settings, senders: dict[str, Sender]) -> None:
-        """Use other rules and receivers. Threads of receivers that are gone are asked to end."""
+        """Use other rules and receivers. Threads of receivers that were removed are asked to end."""
         for name in [name for name in self._threads if name not in senders]:
             self._threads.pop(name).stop(0)
             del self._deliveries[name]
@@ -138,7 +138,7 @@ class Alerting:
     # -- in the writer's thread ----------------------------------------------------------------------------
 
     def opened(self, restored: Restored) -> None:
-        """The store was opened. Raises StoreError."""
+        """Restore the stored state, after the store was opened. Raises StoreError."""
         tables = self._store.read()
         damaged_plans = self._thresholds.restore(tables.pop(TABLE))
         self._prepare()
@@ -149,13 +149,13 @@ class Alerting:
         self._pass_on(Released([], notifications))
 
     def begin(self, flush: Flush) -> None:
-        """The flush is about to be written."""
+        """Prepare for a flush that is about to be written."""
         if flush.batch is not self._batch:
             self._prepare()
         self._meter.begin(flush)
 
     def add(self, change: Change) -> None:
-        """The flush changes one device, or the gateway, by this much."""
+        """Take the change of one device, or of the gateway, by this flush."""
         self._meter.add(change)
 
     def queue(self, pipe: Transaction, facts: FlushFacts) -> None:
@@ -172,7 +172,7 @@ class Alerting:
                     rates=rates,
                     moving=facts.rates,
                     groups=lru_cache(maxsize=None)(self._groups_of),
-                    passed=self._thresholds.passed,
+                    passed=self._thresholds.firing,
                     used=lambda plan, who: used[plan][1].get(who) if plan in used else None,
                 )
             )
@@ -183,7 +183,7 @@ class Alerting:
         self._store.queue(pipe, changes, replace=replace)
 
     def flushed(self, flush: Flush, forgotten: list[str]) -> None:
-        """Redis holds the flush: announce what it caused."""
+        """Announce the alerts of a flush that is in Redis now."""
         self._batch = None
         self._meter.applied(flush.sequence, forgotten)
         self._thresholds.stored()
@@ -193,7 +193,7 @@ class Alerting:
             {
                 name: PlanStanding(
                     *(name, self._plans[name], period, used),
-                    {one: self._thresholds.passed(name, one) for one in self._plans[name].warn_at},
+                    {one: self._thresholds.passed(name, one, period) for one in self._plans[name].warn_at},
                 )
                 for name, (period, used) in self._meter.used().items()
             },
@@ -201,13 +201,13 @@ class Alerting:
         self._pass_on(self._engine.applied(flush.sequence, forgotten))
 
     def failed(self) -> None:
-        """Redis took no flush: evaluate what needs none."""
+        """Evaluate the rules that need no flush, after a flush failed."""
         self._prepare()
         self._engine.evaluate(Facts(int(time.time() * 1000), self._checks(), self._endpoints()))
         self._pass_on(self._engine.release())
 
     def _prepare(self) -> None:
-        """Take over what other threads left."""
+        """Apply the configuration and the delivery results that other threads left."""
         settings, self._next = self._next, None
         if settings is not None:
             self._engine.configure(settings.watched, settings.notify, settings.calendar.calendar)
@@ -259,7 +259,7 @@ class Alerting:
         return self._engine.known_alerts
 
     def plans(self) -> Standings | None:
-        """How the plans stand after the last flush of this process; None before the first."""
+        """Return the state of the plans after the last flush of this process; None before the first."""
         return self._standings
 
     def summary(self) -> dict[str, int]:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import platform
 import resource
+from typing import TYPE_CHECKING
 
 from netify_agent import __version__
 from netify_agent.api.exposition import Exposition
 from netify_agent.daemon.status import Status
-from netify_agent.fleet.forwarder import ForwarderStatus
 from netify_agent.netifyd.agent_status import DROPS
 from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.netifyd.records import DROP_REASONS
+
+if TYPE_CHECKING:
+    from netify_agent.fleet.forwarder import ForwarderStatus
 
 
 def expose(status: Status, out: Exposition, redis_up: bool) -> None:
@@ -163,6 +166,13 @@ def _fleet(forwarder: ForwarderStatus | None, out: Exposition) -> None:
         "Whether the collector had everything after the latest message.",
         int(forwarder.complete),
     )
+    for name, help_text, number in (
+        ("left_bytes", "History that the collector did not have yet, uncompressed.", forwarder.bytes_left),
+        ("message_bytes", "Compressed bytes of the latest message.", forwarder.message_bytes),
+        ("max_bits_per_second", "What messages may take, as configured.", forwarder.max_rate),
+    ):
+        if number is not None:
+            out.single(f"netify_agent_fleet_{name}", "gauge", help_text, number)
     if forwarder.last_sent:
         out.single(
             "netify_agent_fleet_last_sent_timestamp_seconds",

@@ -6,17 +6,19 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netify_agent import __version__
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.api.documents import rfc3339
 from netify_agent.config.settings import Settings
-from netify_agent.fleet.forwarder import ForwarderStatus
 from netify_agent.netifyd.listener import ListenerStatus
 from netify_agent.store.client import StoreError
 from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.reader import StoreReader
+
+if TYPE_CHECKING:
+    from netify_agent.fleet.forwarder import ForwarderStatus
 
 STALE_S = 60.0  # netifyd 4.4.5 sends an agent_status every 15 s: this is four of them
 

@@ -84,7 +84,7 @@ class NameFiles:
         stamps = self._stamp(leases)
         if stamps == self._stamps and now < self.names.expires_at:
             return False
-        self._complaints = {path: told for path, told in self._complaints.items() if path in stamps}
+        self._complaints = {path: text for path, text in self._complaints.items() if path in stamps}
         for _ in range(_ATTEMPTS):
             self._stamps = stamps
             names = self._read(leases, now)

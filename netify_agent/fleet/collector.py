@@ -1,4 +1,4 @@
-"""The WSGI application of a collector: checks who asks, and passes the request on.
+"""The WSGI application of a collector: authenticates a request and passes it on.
 
 A gateway's token opens ``/ingest/<gateway>`` of that gateway and nothing else. A reader's token opens
 ``/gateways/<gateway>/...`` of the gateways that it may see, and what is made of all of these; others do not
@@ -133,7 +133,7 @@ class Collector:
             raise self._refused(environ, "the token is not one of this gateway")
 
     def _reader(self, tokens: Tokens, environ: Environ) -> Reader:
-        """The reader who asks. Raises Problem: 401."""
+        """Return the reader whose token the request carries. Raises Problem: 401."""
         reader = tokens.reader(environ.get("HTTP_AUTHORIZATION", ""))
         if reader is None:
             raise self._refused(environ, "the token is not one of a reader")

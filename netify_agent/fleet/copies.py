@@ -1,4 +1,4 @@
-"""The resources of an agent for each gateway that a collector has a copy of, out of the same code."""
+"""The agent's API for each gateway that a collector has a copy of."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from netify_agent.api.flush_log import FlushLog
+from netify_agent.api.http import parameters
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
 from netify_agent.api.http.csv_table import with_csv
@@ -81,11 +82,26 @@ class Copies:
         return known
 
     def api(self, gateway: str) -> Api:
-        """The API of a gateway. Raises Problem: 404 if it never sent anything."""
+        """Return the API of a gateway. Raises Problem: 404 if the gateway never sent a message."""
         copy = self.open(gateway)
         if copy is None:
             raise Problem(404, f"gateway {gateway} has not sent anything yet")
         return copy.api
+
+    def declared(self) -> list[Route]:
+        """The routes of ``/gateways/<gateway>/...`` with the default settings, to be described only."""
+        return [
+            replace(
+                route,
+                path=f"/gateways/<gateway>{route.path}",
+                name=f"gateway_{route.name}",
+                parameters=(
+                    parameters.text("gateway", "Name of the gateway.", in_path=True),
+                    *route.parameters,
+                ),
+            )
+            for route in routes(self._services(Settings()))
+        ]
 
     def _services(self, settings: Settings) -> Services:
         reader = StoreReader(self._client_of(settings.gateway), settings.gateway)

@@ -1,57 +1,62 @@
 """Forwards the store of this gateway to a collector, in its own thread.
 
-It only reads the store, so the local accounting neither waits for it nor loses anything by it. What it knows
-of the collector is what the collector said: it asks for the position at its start, and again after any doubt.
+It only reads the store, so the local accounting never waits for it. It asks the collector for its position at
+the start, and again after each failed exchange.
 """
 
 from __future__ import annotations
 
-import gzip
 import http.client
-import json
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import formatdate
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeGuard
+from urllib.parse import urlencode
 
-from netify_agent import __version__
-from netify_agent.config.settings import ConfigError, FleetSettings
+from netify_agent.config.settings import FleetSettings
+from netify_agent.fleet.line import Line, NotForwarded, Refused
 from netify_agent.store.client import StoreError
-from netify_agent.store.replica_source import ReplicaSource
+from netify_agent.store.replica_source import MAX_HISTORY, Known, ReplicaSource
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT_S = 30.0  # for a connection, a piece of an answer
 _TICK_S = 0.5
-_RETRY_S = 30.0  # after a failure, unless the interval is shorter
-_MAX_ANSWER = 16 << 20  # bytes of a position
+_RETRY_S = 30.0  # after a first failure; twice as long after each further one, up to the interval
+_HISTORY_S = 30  # how long the closed chunks of a message take at a bounded rate, about
+_LEAST_HISTORY = 1 << 14  # bytes
 
 
-class NotForwarded(Exception):
-    """An exchange failed. The message says why."""
+def history_at_once(max_rate: int | None) -> int:
+    """Bytes of closed chunks in one message. A message that is cut off is sent again from its beginning."""
+    if max_rate is None:
+        return MAX_HISTORY
+    return min(max(max_rate // 8 * _HISTORY_S, _LEAST_HISTORY), MAX_HISTORY)
 
 
 @dataclass
 class ForwarderStatus:
-    """How forwarding goes, in this process.
+    """State of the forwarding, in this process.
 
     :ivar messages: messages that the collector has applied; :ivar failures: failed exchanges.
     :ivar bytes_sent: bytes of bodies, compressed, also of those that were not applied.
+    :ivar message_bytes: bytes of the latest message; 0: none yet.
+    :ivar max_rate: bit/s that bodies may take, as configured; None: any.
     :ivar last_sent: time of the latest applied message, seconds since the epoch; 0: none yet.
     :ivar complete: whether the collector had everything after it.
+    :ivar bytes_left: bytes of history that it did not have then, uncompressed.
     :ivar error: why the latest exchange failed, in one line; None if it did not.
     """
 
     messages: int = 0
     failures: int = 0
     bytes_sent: int = 0
+    message_bytes: int = 0
+    max_rate: int | None = None
     last_sent: float = 0.0
     complete: bool = False
+    bytes_left: int = 0
     error: str | None = None
 
 
@@ -60,18 +65,20 @@ class Forwarder:
 
     def __init__(self, settings: FleetSettings, gateway: str, source: ReplicaSource) -> None:
         """Sends nothing yet. Raises ConfigError if a file of ``settings`` can't be used."""
-        self.status = ForwarderStatus()
+        self.status = ForwarderStatus(max_rate=settings.max_rate)
         self._source = source
         self._interval_s = settings.interval_s
-        self._url = urlsplit(settings.url or "")
-        self._path = f"{self._url.path}/ingest/{gateway}"
-        self._token = settings.token()
-        self._context = _context(settings.ca_file) if self._url.scheme == "https" else None
-        self._known: tuple[str, dict[str, str]] | None = None  # position of the collector and its items
+        self._line = Line(settings, gateway)
+        # What the collector has: as of its latest answer, and if it has applied the message that it has not
+        # answered. Only its position tells which.
+        self._known = Known()
+        self._sent: Known | None = None
+        self._is_in_doubt = True
 
     def run(self, stop: threading.Event, progress: Callable[[], None]) -> None:
         """Forward until ``stop`` is set."""
-        due = time.monotonic()
+        self._line.stopping = stop
+        due, retry_s = time.monotonic(), _RETRY_S
         while not stop.is_set():
             progress()
             if time.monotonic() >= due:
@@ -80,13 +87,10 @@ class Forwarder:
                     while not self.send() and not stop.is_set():
                         progress()
                     self._recovered()
-                except (NotForwarded, StoreError) as error:
-                    self._failed(str(error))
-                    wait_s = min(wait_s, _RETRY_S)
-                except Exception as error:  # whatever a collector answers, the agent goes on
-                    log.exception("fleet: the exchange failed")
-                    self._failed(f"internal error: {type(error).__name__}")
-                    wait_s = min(wait_s, _RETRY_S)
+                    retry_s = _RETRY_S
+                except Exception as error:  # no answer of a collector may stop the agent
+                    self._failed(error)
+                    wait_s, retry_s = min(wait_s, retry_s), retry_s * 2
                 due = time.monotonic() + wait_s
             stop.wait(_TICK_S)
 
@@ -96,62 +100,57 @@ class Forwarder:
         :raises NotForwarded: if the collector can't be reached or refuses.
         :raises StoreError: if the local store can't be read.
         """
-        if self._known is None:
-            found = self._exchange("GET", None)
-            self._known = found["position"], found["items"]
-        message, digests, complete = self._source.message(*self._known)
-        # Until the answer is here, it is not known what the collector has.
-        self._known = None
-        self._exchange("POST", gzip.compress(message.encode(), mtime=0))
-        self._known = message.position, digests
-        self.status.messages += 1
-        self.status.last_sent = time.time()
-        self.status.complete = complete
-        return complete
+        if self._is_in_doubt:
+            self._ask()
+        message, self._sent = self._source.message(self._known)
+        self._is_in_doubt = True
+        try:
+            self._exchange("POST", "", message)
+        except Refused as error:
+            if error.status == http.client.CONFLICT:  # what it has is not what we think
+                self._known, self._sent = Known(), None
+            raise
+        self._known, self._sent = self._sent, None
+        self._is_in_doubt = False
+        status = self.status
+        status.messages += 1
+        status.message_bytes = len(message)
+        status.last_sent = time.time()
+        status.bytes_left = self._known.left or 0
+        status.complete = self._known.complete
+        return status.complete
 
-    def _exchange(self, method: str, body: bytes | None) -> Any:
-        """Send a request and return the JSON of its answer. Raises NotForwarded."""
-        host, port = self._url.hostname or "", self._url.port
-        connection: http.client.HTTPConnection
-        if self._context is not None:
-            connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_S, context=self._context)
+    def _ask(self) -> None:
+        """Ask the collector what it has, and for digests if that is not what we remember."""
+        remembered = [known for known in (self._sent, self._known) if known is not None and known.position]
+        query = urlencode([("known", known.position) for known in remembered])
+        found = self._exchange("GET", "?" + query if query else "")
+        position, items = found.get("position"), found.get("items")
+        same = [known for known in remembered if known.position == position]
+        if same and items is None:
+            self._known = same[0]
+        elif isinstance(position, str) and _are_digests(items):
+            self._known = Known(position, items)
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
-        headers = {
-            "Authorization": f"Bearer {self._token}",
-            "User-Agent": f"netify-agent/{__version__}",
-            "Date": formatdate(usegmt=True),  # the collector compares our clock with its own
-        }
-        if body is not None:
-            headers |= {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        try:
-            connection.request(method, self._path, body, headers)
-            self.status.bytes_sent += len(body or b"")
-            answer = connection.getresponse()
-            text = answer.read(_MAX_ANSWER + 1)
-        except (OSError, http.client.HTTPException) as error:
-            raise NotForwarded(f"{self._url.netloc}: {error or type(error).__name__}") from error
-        finally:
-            connection.close()
-        try:
-            found = json.loads(text) if len(text) <= _MAX_ANSWER else None
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise NotForwarded(f"{self._url.netloc}: status {answer.status}, and no JSON object")
-        if answer.status != http.client.OK:
-            detail = str(found.get("detail"))[:200]
-            raise NotForwarded(f"{self._url.netloc}: status {answer.status}: {detail}")
-        if method == "GET" and not _is_position(found):
-            raise NotForwarded(f"{self._url.netloc}: expected a position, found something else")
-        return found
+            raise NotForwarded("the collector answered with something else than a position")
+        self._sent = None
 
-    def _failed(self, why: str) -> None:
+    def _exchange(self, method: str, query: str, body: bytes | None = None) -> dict[str, Any]:
+        try:
+            return self._line.exchange(method, query, body)
+        finally:
+            self.status.bytes_sent = self._line.bytes_sent
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, (NotForwarded, StoreError)):
+            why = str(error)
+        else:
+            log.error("fleet: the exchange failed", exc_info=error)
+            why = f"internal error: {type(error).__name__}"
         if self.status.error is None:
             log.warning("fleet: %s; trying again", why)
         self.status.failures += 1
         self.status.error = why
-        self._known = None
 
     def _recovered(self) -> None:
         if self.status.error is not None:
@@ -159,20 +158,5 @@ class Forwarder:
         self.status.error = None
 
 
-def _is_position(found: dict[str, Any]) -> bool:
-    items = found.get("items")
-    return (
-        isinstance(found.get("position"), str)
-        and isinstance(items, dict)
-        and all(isinstance(digest, str) for digest in items.values())
-    )
-
-
-def _context(ca_file: str | None) -> ssl.SSLContext:
-    """A context that checks the collector's certificate. Raises ConfigError."""
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"fleet.ca_file: {ca_file}: expected PEM certificates ({error})") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+def _are_digests(items: object) -> TypeGuard[dict[str, str]]:
+    return isinstance(items, dict) and all(isinstance(digest, str) for digest in items.values())

@@ -10,6 +10,7 @@ from functools import lru_cache
 from netify_agent.config.calendar import MONTH_S
 from netify_agent.config.settings import ConfigError, Settings, parse
 from netify_agent.config.types import WEEKDAYS
+from netify_agent.store.history_steps import HistorySteps
 
 
 def encode(settings: Settings) -> dict[str, str]:
@@ -63,3 +64,14 @@ def _decoded(pairs: tuple[tuple[str, str], ...]) -> Settings:
     if fields["timezone"] == "local":
         raise ValueError("settings: expected the name of a zone")
     return settings
+
+
+def steps(fields: Mapping[str, str]) -> HistorySteps:
+    """The steps of the gateway's history. Raises ValueError if a collector can't use the settings."""
+    return _steps(frozenset(fields.items()))
+
+
+@lru_cache(maxsize=1024)  # gateways have few different settings, and send them with each message
+def _steps(fields: frozenset[tuple[str, str]]) -> HistorySteps:
+    settings = decode("gateway", dict(fields))
+    return HistorySteps.of(settings.history, settings.calendar.calendar)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import re
-import zlib
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 from netify_agent.api.http.problems import Problem
-from netify_agent.api.http.route import Environ, Reply, json_reply
-from netify_agent.fleet import gateway_settings
+from netify_agent.api.http.route import Document, Environ, Reply, json_reply
 from netify_agent.fleet.copies import Copies
 from netify_agent.fleet.summary import Contact, summary_of
-from netify_agent.store.replica import HEAD, Message, decode
+from netify_agent.store.replica_columns import Invalid
 from netify_agent.store.replica_sink import OtherPosition, ReplicaSink
 from netify_agent.store.summaries import Summaries
 
 MAX_SENT = 8 << 20  # bytes of a request
-MAX_MESSAGE = 32 << 20  # bytes of a message
 _AGENT = re.compile(r"netify-agent/([0-9A-Za-z.+~-]{1,32})")  # of User-Agent
 
 
@@ -33,16 +31,25 @@ class Ingest:
         """Answer one request."""
         method = environ["REQUEST_METHOD"]
         if method == "GET":
-            return json_reply(self._sink.position(gateway)._asdict())
+            return json_reply(self._position(gateway, environ))
         if method != "POST":
             raise Problem(405, "only GET, POST are allowed here", {"Allow": "GET, POST"})
-        message = _message(gateway, environ)
+        if environ.get("HTTP_CONTENT_ENCODING"):
+            raise Problem(415, "expected a message without Content-Encoding: it is compressed")
         try:
-            self._sink.apply(gateway, message)
+            position = self._sink.apply(gateway, _body(environ))
+        except Invalid as error:
+            raise Problem(400, str(error)) from None
         except OtherPosition:
-            raise Problem(409, "the collector has another position: ask for it") from None
+            raise Problem(409, "the collector has another position, or other contents: ask for it") from None
         self._summarise(gateway, contact_of(environ))
-        return json_reply({"position": message.position})
+        return json_reply({"position": position})
+
+    def _position(self, gateway: str, environ: Environ) -> Document:
+        """The position, and the digests of items unless the gateway knows them for this position."""
+        found = self._sink.position(gateway)
+        known = parse_qs(environ.get("QUERY_STRING", "")).get("known", [])
+        return {"position": found.position, "items": None if found.position in known else found.items}
 
     def _summarise(self, gateway: str, contact: Contact) -> None:
         """Store the summary of the copy. If a later message is applied meanwhile, that of the later one."""
@@ -66,27 +73,6 @@ def contact_of(environ: Environ) -> Contact:
     except (KeyError, TypeError, ValueError, OverflowError):
         skew_s = None
     return Contact(agent[1] if agent else None, skew_s)
-
-
-def _message(gateway: str, environ: Environ) -> Message:
-    """Read the message of a request. Raises Problem."""
-    if environ.get("HTTP_CONTENT_ENCODING") != "gzip":
-        raise Problem(415, "expected a message with Content-Encoding: gzip")
-    unpack = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        data = unpack.decompress(_body(environ), MAX_MESSAGE)
-    except zlib.error as error:
-        raise Problem(400, f"expected gzip, found something else ({error})") from None
-    if unpack.unconsumed_tail:
-        raise Problem(413, f"expected a message of at most {MAX_MESSAGE} bytes")
-    if not unpack.eof or unpack.unused_data:
-        raise Problem(400, "expected a whole message, found a part or more than one")
-    try:
-        message = decode(data)
-        gateway_settings.decode(gateway, message.items[HEAD].hashes.get("settings", {}))
-    except ValueError as error:
-        raise Problem(400, str(error)) from None
-    return message
 
 
 def _body(environ: Environ) -> bytes:

@@ -56,14 +56,14 @@ class Tokens:
         return bool(right) and gateway in self.gateways
 
     def reader(self, authorization: str) -> Reader | None:
-        """The reader with the token of a header ``Authorization``; None if it is nobody's."""
+        """Return the reader with the token of a header ``Authorization``; None if no reader has it."""
         given = _digest_of(authorization)
         found = [reader for reader in self.readers if hmac.compare_digest(given, reader.digest)]
         return found[0] if found else None
 
 
 def _digest_of(authorization: str) -> bytes:
-    """The digest of a bearer token; of another header something that no file holds."""
+    """Return the digest of a bearer token. For any other header, return text that no file can hold."""
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token.strip(" "):
         return b""

@@ -142,7 +142,7 @@ class HttpSink:
             self.status.disconnect()
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """The WSGI application."""
+        """The WSGI application: answers one POST."""
         self._running = time.monotonic()
         try:
             self._check(environ)

@@ -1,9 +1,9 @@
 """Counts what the scopes of plans used in their current periods.
 
-The history is the only record of it. A table holds what some series moved in one period: it is read from the
-history once, and each flush adds to it in memory what it adds to the history. It is read again when the
-period ends, when the configuration asks for other figures, and when Redis lost flushes. Plans can therefore
-not differ from ``/usage``, and no flush reads more because of them.
+The history is the only stored record of it. A table in memory holds what some series moved in one period. It
+is read from the history once, and each flush adds to it what the flush adds to the history. It is read again
+when the period ends, when the configuration needs other figures, and when Redis lost flushes. The figures of
+plans are therefore always those of ``/usage``, and most flushes read nothing for them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DEVICES = EACH  # in place of the name of a series: all devices
 
 
 class _Selection(NamedTuple):
-    """Which figures a plan is made from. Plans with the same selection share a table.
+    """The traffic that a plan counts. Plans with the same selection share a table.
 
     :ivar series: of the gateway, of a device, or :data:`_DEVICES`.
     :ivar application, category: only this traffic; None: all.
@@ -52,7 +52,7 @@ def _selection_of(plan: Plan) -> _Selection:
 
 @dataclass
 class _Table:
-    """What series moved in one period.
+    """What some series moved in one period.
 
     :ivar tags: the applications that count; None: all traffic.
     :ivar stored: by series, as the history has it.
@@ -78,14 +78,14 @@ class _Table:
         self.growth[change.name] = _sum(Share(one[0], one[1], one[5], one[6]) for one in parts)
 
     def used(self) -> dict[str, Share]:
-        """By series, with the flush that is being written."""
+        """Return what each series moved, including the flush that is being written."""
         found = dict(self.stored)
         for name, share in self.growth.items():
             found[name] = _sum((found.get(name, NO_SHARE), share))
         return found
 
-    def settle(self, dropped: Collection[str]) -> None:
-        """The flush is in Redis. The history of devices that it dropped is no longer theirs."""
+    def commit(self, dropped: Collection[str]) -> None:
+        """Add the growth to what is stored, because the flush is in Redis; remove devices that it dropped."""
         self.stored, self.growth = self.used(), {}
         if self.selection.series != GATEWAY:
             for device in dropped:
@@ -108,7 +108,7 @@ class PlanMeter:
         self._sequence: int | None = None  # of the last flush in Redis, whose bytes the tables have
         self._groups: dict[str, list[str]] = {}  # of devices
         self._groups_of: tuple[Directory, int] | None = None  # directory and generation that they are from
-        self._told: str | None = None  # the last error that was logged
+        self._logged: str | None = None  # the error that was logged last
 
     def configure(self, plans: Plans) -> None:
         """Count for other plans from the next flush on."""
@@ -117,7 +117,7 @@ class PlanMeter:
     # -- a flush -------------------------------------------------------------------------------------------
 
     def begin(self, flush: Flush) -> None:
-        """A flush is about to be written. Call :meth:`add` with all its changes then.
+        """Prepare for a flush that is about to be written. Call :meth:`add` with all its changes afterwards.
 
         Reads the tables that are missing. If that fails, their plans have no figures with this flush.
         """
@@ -129,14 +129,14 @@ class PlanMeter:
         try:
             self._read(flush)
         except StoreError as error:
-            if str(error) != self._told:
+            if str(error) != self._logged:
                 log.warning("the use of plans can't be read, retrying with the next flush: %s", error)
-            self._told = str(error)
+            self._logged = str(error)
             return
-        self._told = None
+        self._logged = None
 
     def add(self, change: Change) -> None:
-        """The flush adds this to the history of one series."""
+        """Take what the flush adds to the history of one series."""
         for table in self._tables.values():
             table.add(change)
 
@@ -154,10 +154,10 @@ class PlanMeter:
         return found
 
     def applied(self, sequence: int, dropped: Collection[str]) -> None:
-        """Flush ``sequence`` is in Redis, and dropped these devices."""
+        """Note that flush ``sequence``, which dropped the devices ``dropped``, is in Redis."""
         self._sequence = sequence
         for table in self._tables.values():
-            table.settle(dropped)
+            table.commit(dropped)
 
     def period(self, plan: Plan, bucket: int) -> Period:
         """The period of a plan that the bytes of a history bucket belong to; ``bucket``: its start, s."""
@@ -232,9 +232,10 @@ class PlanMeter:
     def _stored(
         self, series: list[str], period: Period, tags: frozenset[str] | None, flush: Flush
     ) -> dict[str, Share]:
-        """What the history has of a period before the flush. Raises StoreError."""
-        # Our clock may have been set back since the bucket began: then the period is in the future.
-        now_ms = max(flush.at_ms, period.start * 1000)
+        """Read from the history what series moved in a period before the flush. Raises StoreError."""
+        # The agent's clock may have been set since the bucket began, even by years. By the time of the flush,
+        # the steps that the period is read from might have expired.
+        now_ms = min(max(flush.at_ms, period.start * 1000), period.end * 1000)
         before = FlushStamp(flush.sequence - 1, now_ms)
         if tags is None:
             volumes = self._history.volumes(series, *period, before).volumes

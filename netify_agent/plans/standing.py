@@ -1,4 +1,4 @@
-"""How plans stand after a flush, as plain data. No I/O."""
+"""The state of plans after a flush, as plain data. No I/O."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FORECAST_FROM_PERCENT = 5
 
 @dataclass(frozen=True)
 class PlanStanding:
-    """How one plan stands.
+    """The state of one plan.
 
     :ivar period: the period of the calendar that the bytes of the latest flush belong to.
-    :ivar used: bytes by whom the plan is of: a device; a group; empty: the gateway. A plan of each device
-        has the devices that moved bytes in the period, any other plan has one element.
+    :ivar used: bytes by device or group; the empty name is the gateway. A plan of each device has the devices
+        that moved bytes in the period, any other plan has one element.
     :ivar passed: threshold in percent to those who passed it, each with the time of the flush that found it,
         our clock, milliseconds since the epoch.
     """
@@ -32,7 +32,7 @@ class PlanStanding:
 
 @dataclass(frozen=True)
 class Standings:
-    """How all plans stand after one flush.
+    """The state of all plans after one flush.
 
     :ivar sequence: number of the flush.
     :ivar at_ms: our clock when its batch was taken, milliseconds since the epoch.

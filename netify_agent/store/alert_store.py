@@ -28,7 +28,7 @@ class AlertStore:
         }
 
     def read(self) -> dict[str, dict[str, str]]:
-        """All fields by table: ``alerts``, ``state``, ``outbox`` and ``plans``. Raises StoreError."""
+        """Return all fields by table: ``alerts``, ``state``, ``outbox`` and ``plans``. Raises StoreError."""
         with store_errors(), self._client.pipeline(transaction=False) as pipe:
             for key in self._keys.values():
                 pipe.hgetall(key)

@@ -1,4 +1,4 @@
-"""The one place that touches what redis-py keeps private (checked with 3.5.3 to 8.1)."""
+"""The only module that uses private attributes of redis-py (checked with 3.5.3 to 8.1)."""
 
 from __future__ import annotations
 

@@ -8,9 +8,10 @@ so no entry is left in an index that the flow has moved out of.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from netify_agent.accounting.batch import MAX_ENDED, Batch, FlowState
 from netify_agent.accounting.capture_points import LEFT_OUT
@@ -20,7 +21,10 @@ from netify_agent.store.encoding import decode_state, encode
 from netify_agent.store.layout import Keys
 from netify_agent.store.retention import WallClock
 
+Item = TypeVar("Item")
+
 AT_ONCE = 1_000  # fields in one command: they are packed at once
+_MAX_PLACES = 1_000  # places of flows whose index keys are remembered: 300 bytes each
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,12 @@ class FlowWriter:
     def queue(self, pipe: Any, batch: Batch, at_ms: int, before: Before) -> None:
         """Queue all changes of flows in this batch."""
         keys = self._keys
-        live = {name: state for name, state in batch.flows.items() if state is not None}
-        self._queue_indexes(pipe, live, batch.ended, before)
+        live = batch.flows
+        self._queue_indexes(pipe, batch, before)
         self._write(pipe, keys.flows, live)
-        self._remove(pipe.hdel, keys.flows, [name for name in before.live if name not in live])
+        self._remove(pipe.hdel, keys.flows, [name for name in before.live if live.get(name) is None])
         self._write(pipe, keys.ended, batch.ended)
-        for part in self._parts(list(batch.ended)):
+        for part in self._parts(batch.ended):
             pipe.zadd(keys.ends, dict.fromkeys(part, at_ms))
         not_ended = [name for name in before.ended if name not in batch.ended]
         self._remove(pipe.hdel, keys.ended, not_ended)
@@ -113,37 +117,39 @@ class FlowWriter:
         gone = [
             name
             for name in dict.fromkeys((*before.live, *before.ended))
-            if name not in live and name not in batch.ended
+            if live.get(name) is None and name not in batch.ended
         ]
         self._remove(pipe.hdel, keys.details, gone)
         self._write(pipe, keys.details, batch.details)
         handed_on: dict[str, str] = {}
         for name, earlier in batch.replaced.items():
             known = [before.details[old] for old in earlier if old in before.details]
-            if known and name not in batch.details and (name in live or name in batch.ended):
+            if known and name not in batch.details and (live.get(name) or name in batch.ended):
                 handed_on[name] = known[-1]
-        for part in self._parts(list(handed_on)):
+        for part in self._parts(handed_on):
             pipe.hset(keys.details, mapping={name: handed_on[name] for name in part})
 
-    def _queue_indexes(
-        self, pipe: Any, live: dict[str, FlowState], ended: dict[str, FlowState], before: Before
-    ) -> None:
-        keys = self._keys
+    def _queue_indexes(self, pipe: Any, batch: Batch, before: Before) -> None:
+        keys, live, ended = self._keys, batch.flows, batch.ended
         growing: defaultdict[str, list[str]] = defaultdict(list)
         shrinking: defaultdict[str, list[str]] = defaultdict(list)
         for states, is_live in ((live, True), (ended, False)):
-            # Many flows have the same place, so the keys of each place are made once.
+            # Many flows have the same place, so its keys are not made for each of them.
             places: dict[tuple[Key, Key | None, int, int], list[list[str]]] = {}
             for name, state in states.items():
+                if state is None:
+                    continue
                 place = state.key, state.peer, state.risk, state.capture
                 if place not in places:
+                    if len(places) >= _MAX_PLACES:
+                        places.clear()
                     places[place] = [growing[key] for key in _indexes(keys, state, is_live)]
                 for index in places[place]:
                     index.append(name)
         for states, was_live in ((before.live, True), (before.ended, False)):
             for name, state in states.items():
                 now = live.get(name) or ended.get(name)
-                stays = _indexes(keys, now, name in live) if now is not None else set()
+                stays = _indexes(keys, now, live.get(name) is not None) if now is not None else set()
                 for key in _indexes(keys, state, was_live) - stays:
                     shrinking[key].append(name)
         for key, names in shrinking.items():
@@ -151,7 +157,7 @@ class FlowWriter:
         for key, names in growing.items():
             for part in self._parts(names):
                 pipe.zadd(key, {name: (live.get(name) or ended[name]).last_seen for name in part})
-        scores = {state.risk for states in (live, ended) for state in states.values() if state.risk}
+        scores = {state.risk for states in (live, ended) for state in states.values() if state and state.risk}
         if scores:
             pipe.sadd(keys.scores, *sorted(scores))
 
@@ -160,12 +166,13 @@ class FlowWriter:
         for device in devices:
             pipe.delete(*(self._keys.index(live, self._keys.of_device(device)) for live in (True, False)))
 
-    def _parts(self, names: Sequence[str]) -> Iterator[Sequence[str]]:
-        for start in range(0, len(names), self._limits.fields_at_once):
+    def _parts(self, items: Iterable[Item]) -> Iterator[list[Item]]:
+        rest = iter(items)
+        while part := list(islice(rest, self._limits.fields_at_once)):
             self.progress()
-            yield names[start : start + self._limits.fields_at_once]
+            yield part
 
-    def _read(self, pipe: Any, key: str, names: Sequence[str]) -> dict[str, str]:
+    def _read(self, pipe: Any, key: str, names: Iterable[str]) -> dict[str, str]:
         """Return those of the fields ``names`` that a hash has."""
         found: dict[str, str] = {}
         for part in self._parts(names):
@@ -176,13 +183,14 @@ class FlowWriter:
             )
         return found
 
-    def _write(self, pipe: Any, key: str, records: Mapping[str, FlowState | Details]) -> None:
+    def _write(self, pipe: Any, key: str, records: Mapping[str, FlowState | Details | None]) -> None:
         """Encode and queue a part at a time, so that the text of all is never in memory at once."""
-        for part in self._parts(list(records)):
-            pipe.hset(key, mapping={name: encode(records[name]) for name in part})
+        texts = ((name, encode(record)) for name, record in records.items() if record is not None)
+        for part in self._parts(texts):
+            pipe.hset(key, mapping=dict(part))
 
     def _remove(self, command: Any, key: str, names: Iterable[str]) -> None:
-        for part in self._parts(list(names)):
+        for part in self._parts(names):
             command(key, *part)
 
 

@@ -71,15 +71,14 @@ class FlushFacts:
 class FlushPart(Protocol):
     """Adds commands of another package to the transaction of each flush.
 
-    The methods are called in the order in which they stand here, all of them again if the flush is attempted
-    again.
+    The methods are called in this order. If the flush is attempted again, all of them are called again.
     """
 
     def begin(self, flush: Flush) -> None:
-        """The flush is about to be written. Redis holds the one before, and may be read."""
+        """Prepare for a flush that is about to be written. Redis holds the previous one and may be read."""
 
     def add(self, change: Change) -> None:
-        """The flush changes one device, or the gateway, by this much."""
+        """Take the change of one device, or of the gateway, by this flush."""
 
     def queue(self, pipe: Transaction, facts: FlushFacts) -> None:
         """Queue commands.

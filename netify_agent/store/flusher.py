@@ -269,12 +269,12 @@ class Flusher:
     def _keep(self, sequence: int, sent: Sent) -> None:
         """Keep a flush, and as many earlier ones as the limits allow."""
         self._applied.append((sequence, sent))
-        size = sum(len(kept.data) for _, kept in self._applied)
+        size = sum(kept.size for _, kept in self._applied)
         limits = self._limits
         while len(self._applied) > limits.kept_flushes or (
             size > limits.kept_bytes and len(self._applied) > 1
         ):
-            size -= len(self._applied.popleft()[1].data)
+            size -= self._applied.popleft()[1].size
 
     def _restore(self) -> None:
         restored = self._store.claim()

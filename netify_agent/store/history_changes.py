@@ -1,6 +1,7 @@
-"""Gathers what a flush changes in packed history, and queues it in an order in which nothing overwrites more.
+"""Gathers the changes of one flush to packed history, and queues them in the right order.
 
-Contents that replace a chunk come first, then what is appended. The sets of due series follow the same order.
+Contents that replace a chunk come first, then records that are appended. The sets of due series follow the
+same order.
 """
 
 from __future__ import annotations
@@ -33,20 +34,20 @@ class ChunkChanges:
         self._due: defaultdict[Unit, set[str]] = defaultdict(set)
 
     def hold(self, unit: Unit, series: str, data: bytes) -> None:
-        """The chunk holds ``data``. What is appended to it from now on is written with all of it."""
+        """Note that the chunk holds ``data``. Records appended afterwards are written together with it."""
         self._held[unit, series] = data
 
     def held(self, unit: Unit, series: str) -> bytes:
-        """What a chunk for which :meth:`hold` was called holds after the changes so far."""
+        """Return the content, after the changes so far, of a chunk for which :meth:`hold` was called."""
         return self._held.get((unit, series), b"")
 
     def replace(self, unit: Unit, series: str, data: bytes) -> None:
-        """The chunk becomes ``data``. It expires if nobody marks it due."""
+        """Replace the content of a chunk. It expires unless it is marked due too."""
         self._held[unit, series] = data
         self._replaced.add((unit, series))
 
     def append(self, step: int, series: str, record: Record) -> None:
-        """Append a fresh record to its chunk, which becomes due."""
+        """Append a fresh record to its chunk and mark that due."""
         unit = step, self._steps.chunk(step, record.start)
         self._append(unit, series, encode(record, unit[1]))
         self.mark_due(unit, series)
@@ -64,19 +65,19 @@ class ChunkChanges:
             self._appended[place] += data
 
     def mark_due(self, unit: Unit, series: str) -> None:
-        """The series has fresh records in the chunk, or an open bucket."""
+        """Mark the series as having fresh records in the chunk, or an open bucket."""
         self._due[unit].add(series)
 
     def expire(self, unit: Unit, series: str) -> None:
-        """The chunk stays as it is, and expires."""
+        """Let the chunk expire, unchanged."""
         self._expiring.append((unit, series))
 
     def clear_due(self, unit: Unit, series: str) -> None:
-        """The series is no longer due in ``unit``, unless it is marked due too."""
+        """Mark the series as no longer due in ``unit``, unless it is marked due too."""
         self._no_longer_due[unit].append(series)
 
     def finish(self, unit: Unit) -> None:
-        """No series is due in ``unit`` any more, unless one is marked due."""
+        """Mark all series as no longer due in ``unit``, except those that are marked due."""
         self.due.discard(unit)
 
     def queue(self, pipe: Transaction) -> None:

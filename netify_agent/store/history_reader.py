@@ -17,28 +17,31 @@ import json
 import logging
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
-from netify_agent.config.calendar import DAY_S, HOUR_S, Period
+from netify_agent.config.calendar import DAY_S, Period
 from netify_agent.store.client import Client, undecoded
-from netify_agent.store.history_migration import old_starts, old_step
-from netify_agent.store.history_plan import Piece, plan
+from netify_agent.store.history_decoders import (
+    ApplicationsDecoder,
+    Decoder,
+    OneApplicationDecoder,
+    VolumeDecoder,
+)
+from netify_agent.store.history_plan import Part, Piece, may_overlap, parts_of, plan
 from netify_agent.store.history_record import (
+    NO_SHARE,
     NO_VOLUME,
     Damaged,
     Share,
     Volume,
     add_shares,
     add_volumes,
-    decode,
-    decode_volumes,
 )
 from netify_agent.store.history_steps import HistorySteps
-from netify_agent.store.layout import OPEN, VOLUME_CODES, Keys, Unit
-from netify_agent.store.open_bucket import shares_of, volume_of
-from netify_agent.store.query import FlushStamp, Query, Result, retry_when_flushed
+from netify_agent.store.layout import Keys, Unit
+from netify_agent.store.query import FlushStamp, Query, retry_when_flushed
 
 log = logging.getLogger(__name__)
 NEVER = sys.maxsize  # after every moment
@@ -82,41 +85,31 @@ class PeriodShares:
 
 
 @dataclass
+class PeriodShare:
+    """As :class:`PeriodVolumes`, of one application: series to its part."""
+
+    flush: FlushStamp
+    period: Period
+    shares: dict[str, Share]
+
+
+@dataclass
 class _State:
     """What the store says about its history.
 
     :ivar due: units with fresh records or open buckets; :ivar complete: see :func:`plan`.
     :ivar unmigrated: series in the form of schema 3.
-    :ivar names: number to application.
+    :ivar numbers: application to its number; empty if not asked for.
     """
 
     flush: FlushStamp
     due: list[Unit]
     complete: dict[int, int]
     unmigrated: set[str]
-    names: dict[int, str]
+    numbers: dict[str, str]
 
 
-@dataclass
-class _Part:
-    """One string or hash of the store that has records of some series.
-
-    :ivar step: of its records; :ivar start: of the chunk, or of the bucket.
-    :ivar pieces: which of its records count.
-    """
-
-    step: int
-    start: int
-    pieces: list[Piece]
-    is_chunk: bool
-    fresh_only: bool = False
-    data: Result[bytes | None] = field(default_factory=Result)
-    fields: Result[dict[bytes, bytes]] = field(default_factory=Result)
-    values: Result[list[bytes | None]] = field(default_factory=Result)
-
-
-#: Called with a moment inside the period, the volume, and the applications by name.
-_Take = Callable[[int, Volume, dict[str, Share]], None]
+_T = TypeVar("_T")
 
 
 class HistoryReader:
@@ -128,16 +121,23 @@ class HistoryReader:
         self._client = client
         self._undecoded = undecoded(client)
         self._keys = Keys(gateway)
-        self._told: set[str] = set()  # damaged keys that the log has named
+        self._logged: set[str] = set()  # damaged keys that the log has named
 
     @retry_when_flushed
     def buckets(
-        self, series: str, step: int, periods: Sequence[Period], *, applications: bool = False
+        self,
+        series: str,
+        step: int,
+        periods: Sequence[Period],
+        *,
+        until: int = 0,
+        applications: bool = False,
     ) -> list[Bucket]:
         """What ``series`` moved in each of ``periods``, which are consecutive periods of ``step``.
 
         Repeats the read by itself if a flush is applied meanwhile.
 
+        :param until: include the later periods that begin before this moment, seconds since the epoch.
         :returns: the periods with traffic, oldest first.
         """
         if not periods:
@@ -145,16 +145,27 @@ class HistoryReader:
         starts = [period.start for period in periods]
         found: dict[int, Bucket] = {}
 
-        def take(middle: int, volume: Volume, shares: dict[str, Share]) -> None:
-            period = periods[bisect_right(starts, middle) - 1]
+        def take(middle: int, volume: Volume, shares: Mapping[str, Share]) -> None:
+            period = (
+                periods[bisect_right(starts, middle) - 1]
+                if middle < periods[-1].end
+                else self.steps.calendar.period(step, middle)
+            )
             bucket = found.setdefault(period.start, Bucket(*period, NO_VOLUME, {}))
             add_shares(bucket.applications, shares)
             found[period.start] = bucket._replace(volume=add_volumes(bucket.volume, volume))
 
         state = self._state(None, applications)
-        pieces = [Piece(step, starts[0], periods[-1].end)]
-        for _, middle, volume, shares in self._read(state, [series], pieces, applications):
-            take(middle, volume, shares)
+        end = max(periods[-1].end, self.steps.calendar.period(step, until - 1).end if until else 0)
+        pieces = [Piece(step, starts[0], end)]
+        if applications:
+            for _, of_series in self._read(state, [series], pieces, ApplicationsDecoder(state.numbers)):
+                for middle, (volume, shares) in of_series:
+                    take(middle, volume, shares)
+        else:
+            for _, volumes in self._read(state, [series], pieces, VolumeDecoder()):
+                for middle, volume in volumes:
+                    take(middle, volume, {})
         return [
             found[start] for start in sorted(found) if any(found[start].volume) or found[start].applications
         ]
@@ -166,8 +177,8 @@ class HistoryReader:
 
         The sums are made from the longest steps whose periods fit: months, then days, hours and so on at both
         ends. Where the shorter step is no longer kept, the longer period that touches the end is taken as a
-        whole; ``period`` of the answer says so. A period that has not ended is taken if ``until`` is after
-        the last flush.
+        whole; ``period`` of the answer says so. What is later than the last flush is included: the clock was
+        set back since.
 
         :param flush: continue the read of this flush; None: of whichever is the last.
         :raises FlushedMeanwhile: if a flush is applied meanwhile; see
@@ -176,8 +187,8 @@ class HistoryReader:
         state = self._state(flush, False)
         pieces = self._plan(state, since, until)
         found: dict[str, Volume] = {}
-        for name, _, volume, _ in self._read(state, series, pieces, False):
-            found[name] = add_volumes(found.get(name, NO_VOLUME), volume)
+        for name, records in self._read(state, series, pieces, VolumeDecoder()):
+            found[name] = Volume(*_sums(found.get(name, NO_VOLUME), records))
         moved = {name: volume for name, volume in found.items() if any(volume)}
         return PeriodVolumes(state.flush, _covered(pieces, since, until), moved)
 
@@ -188,12 +199,32 @@ class HistoryReader:
         state = self._state(flush, True)
         pieces = self._plan(state, since, until)
         found: dict[str, dict[str, Share]] = {}
-        for name, _, _, shares in self._read(state, series, pieces, True):
-            add_shares(found.setdefault(name, {}), shares)
+        for name, records in self._read(state, series, pieces, ApplicationsDecoder(state.numbers)):
+            into = found.setdefault(name, {})
+            for _, (_, shares) in records:
+                add_shares(into, shares)
         for name, shares in found.items():
             found[name] = {application: share for application, share in shares.items() if any(share)}
         moved = {name: shares for name, shares in found.items() if shares}
         return PeriodShares(state.flush, _covered(pieces, since, until), moved)
+
+    def share(
+        self,
+        application: str,
+        series: Sequence[str],
+        since: int,
+        until: int,
+        flush: FlushStamp | None = None,
+    ) -> PeriodShare:
+        """As :meth:`volumes`, of one application."""
+        state = self._state(flush, True)
+        pieces = self._plan(state, since, until)
+        found: dict[str, Share] = {}
+        decoder = OneApplicationDecoder(application, state.numbers)
+        for name, records in self._read(state, series, pieces, decoder):
+            found[name] = Share(*_sums(found.get(name, NO_SHARE), records))
+        moved = {name: share for name, share in found.items() if any(share)}
+        return PeriodShare(state.flush, _covered(pieces, since, until), moved)
 
     def other_series(self, flush: FlushStamp | None = None) -> list[str]:
         """The series with history that are neither the gateway's nor a device's, such as ``forgotten``."""
@@ -217,7 +248,7 @@ class HistoryReader:
             [(step, start) for step, start in json.loads(due or "[]")],
             self._complete(json.loads(since) if since else None),
             unmigrated.value,
-            {int(number): name for name, number in numbers.value.items()} if numbers else {},
+            numbers.value if numbers else {},
         )
 
     def _complete(self, stored: Mapping[str, int] | None) -> dict[int, int]:
@@ -235,39 +266,51 @@ class HistoryReader:
         return plan(self.steps, state.complete, since, until, state.flush.at_ms // 1000)
 
     def _read(
-        self, state: _State, series: Sequence[str], pieces: Sequence[Piece], applications: bool
-    ) -> Iterator[tuple[str, int, Volume, dict[str, Share]]]:
-        """Yield series, middle, volume and applications of each record in ``pieces``."""
+        self, state: _State, series: Sequence[str], pieces: Sequence[Piece], decoder: Decoder[_T]
+    ) -> Iterator[tuple[str, list[tuple[int, _T]]]]:
+        """Yield a series, and middle and value of records of it in ``pieces``; each series several times."""
         if not pieces or not series:
             return
         units = self._units(state, pieces)
         query = Query(self._undecoded, self._keys, state.flush)
-        parts = [(name, part) for name in series for part in self._parts(state, name, pieces, units)]
-        chunks = [self._keys.chunk((part.step, part.start), name) for name, part in parts if part.is_chunk]
-        strings = query.mget(chunks)
-        for name, part in parts:
-            if part.is_chunk:
-                continue
-            key = self._bucket_key(name, part)
-            if applications:
-                part.fields = query.hgetall(key)  # type: ignore[assignment]
-            else:
-                part.values = query.hmget(key, VOLUME_CODES)  # type: ignore[assignment]
+        parts = parts_of(
+            self.steps,
+            pieces,
+            units,
+            state.due,
+            series,
+            [name for name in series if name in state.unmigrated],
+        )
+        strings = query.mget(
+            [
+                self._keys.chunk((part.step, part.start), name)
+                for part in parts
+                if part.is_chunk
+                for name in part.series
+            ]
+        )
+        hashes = [
+            decoder.queue(query, self._bucket_key(name, part))
+            for part in parts
+            if not part.is_chunk
+            for name in part.series
+        ]
         query.run()
-        data = iter(strings.value)
-        for name, part in parts:
-            try:
-                if part.is_chunk:
-                    records = self._of_chunk(state, part, next(data), applications)
-                else:
-                    records = self._of_bucket(part, applications)
-            except Damaged as error:
-                self._tell(name, part, error)
-                continue
-            for start, volume, shares in records:
-                middle = self.steps.middle(part.step, start)
-                if any(piece.since <= middle < piece.until for piece in part.pieces):
-                    yield name, middle, volume, shares
+        chunks, buckets = iter(strings.value), iter(hashes)
+        for part in parts:
+            middles, start = part.middles, part.start
+            for name in part.series:
+                try:
+                    if not part.is_chunk:
+                        records = [(start, decoder.of_bucket(next(buckets).value))]
+                    elif data := next(chunks):
+                        records = decoder.of_chunk(data, start, fresh_only=part.fresh_only)
+                    else:
+                        continue
+                except Damaged as error:
+                    self._tell(name, part, error)
+                    continue
+                yield name, [(at, value) for one, value in records if (at := middles[one]) is not None]
 
     def _units(self, state: _State, pieces: Sequence[Piece]) -> dict[Unit, list[Piece]]:
         """The chunks that may have records of the pieces' own steps."""
@@ -280,80 +323,30 @@ class HistoryReader:
         query.run()
         units: dict[Unit, list[Piece]] = {}
         for piece, starts in found:
-            # Where the calendar was changed, a chunk may hold records that are not of its period by now.
-            slack = 0 if piece.step >= DAY_S else 2 * HOUR_S
-            for start in {
-                *map(int, starts.value),
-                *(start for step, start in state.due if step == piece.step),
-            }:
-                end = self.steps.chunk_end(piece.step, start)
-                if start - slack < piece.until and end + slack > piece.since:
+            due = [start for step, start in state.due if step == piece.step]
+            for start in {*map(int, starts.value), *due}:
+                if may_overlap(self.steps, piece, piece.step, start):
                     units.setdefault((piece.step, start), []).append(piece)
         return units
 
-    def _parts(
-        self, state: _State, name: str, pieces: Sequence[Piece], units: dict[Unit, list[Piece]]
-    ) -> Iterator[_Part]:
-        for (step, start), wanting in units.items():
-            yield _Part(step, start, wanting, is_chunk=True)
-        for step, start in state.due:
-            longer = [piece for piece in pieces if piece.step > step or step == OPEN]
-            if step == OPEN:
-                yield _Part(self.steps.shortest, start, longer, is_chunk=False)
-            elif longer:
-                yield _Part(step, start, longer, is_chunk=True, fresh_only=True)
-        if name in state.unmigrated:
-            for piece in pieces:
-                old = old_step(self.steps, piece.step)
-                for start in old_starts(old, piece.since, piece.until) if old else ():
-                    part = _Part(old or 0, start, [piece], is_chunk=False)
-                    part.fresh_only = True  # marks the form of schema 3
-                    yield part
-
-    def _bucket_key(self, name: str, part: _Part) -> str:
-        if part.fresh_only:
+    def _bucket_key(self, name: str, part: Part) -> str:
+        if part.is_old:
             return self._keys.old_bucket(part.step, part.start, name)
         return self._keys.open_bucket(part.start, name)
 
-    def _of_chunk(
-        self, state: _State, part: _Part, data: bytes | None, applications: bool
-    ) -> Iterator[tuple[int, Volume, dict[str, Share]]]:
-        if not data:
-            return iter(())
-        if not applications:
-            volumes = decode_volumes(data, part.start, fresh_only=part.fresh_only)
-            return ((start, volume, {}) for start, volume in volumes)
-        chunk = decode(data, part.start)
-        records = chunk.fresh if part.fresh_only else [*chunk.summed, *chunk.fresh]
-        return (
-            (
-                record.start,
-                record.volume,
-                {
-                    state.names.get(number, f"?{number}"): share
-                    for number, share in record.applications.items()
-                },
-            )
-            for record in records
-        )
-
-    def _of_bucket(self, part: _Part, applications: bool) -> Iterator[tuple[int, Volume, dict[str, Share]]]:
-        if not applications:
-            return iter([(part.start, volume_of(part.values.value), {})])
-        fields = {
-            name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-            for name, value in part.fields.value.items()
-        }
-        return iter([(part.start, *shares_of(fields))])
-
-    def _tell(self, name: str, part: _Part, error: Damaged) -> None:
+    def _tell(self, name: str, part: Part, error: Damaged) -> None:
         """Log each damaged key once."""
         key = (
             self._keys.chunk((part.step, part.start), name) if part.is_chunk else self._bucket_key(name, part)
         )
-        if key not in self._told:
-            self._told.add(key)
+        if key not in self._logged:
+            self._logged.add(key)
             log.error("the history in Redis under %s is damaged and is left out: %s", key, error)
+
+
+def _sums(known: tuple[int, ...], records: Sequence[tuple[int, tuple[int, ...]]]) -> Iterable[int]:
+    """The sum of each number of some records with the numbers that are ``known``."""
+    return map(sum, zip(known, *(numbers for _, numbers in records), strict=True))
 
 
 def _covered(pieces: Sequence[Piece], since: int, until: int) -> Period:

@@ -37,6 +37,14 @@ def volume_of(values: Sequence[str | bytes | None]) -> Volume:
         raise Damaged(str(error)) from error
 
 
+def share_of(values: Sequence[str | bytes | None]) -> Share:
+    """The part of one application; ``values``: its fields ``SHARE_CODES``. Raises Damaged."""
+    try:
+        return Share(*(int(value or 0) for value in values))
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+
+
 def shares_of(fields: Mapping[str, str]) -> tuple[Volume, dict[str, Share]]:
     """Volume and applications of an open bucket. Raises Damaged."""
     volume = dict.fromkeys(VOLUME_CODES, 0)

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from netify_agent.store.client import Client, StoreError, undecoded
+from netify_agent.store.client import Client, StoreError
 from netify_agent.store.history_steps import HistorySteps
-from netify_agent.store.layout import GATEWAY, OPEN, Keys, Unit
+from netify_agent.store.layout import FORGOTTEN, Keys, Unit
 from netify_agent.store.query import FlushStamp, Query, retry_when_flushed
-from netify_agent.store.replica import HEAD, Content, Message, device_item, places, unit_item
+from netify_agent.store.replica import HEAD, Content, device_of, is_closed, unit_item
+from netify_agent.store.replica_coder import Names
+from netify_agent.store.replica_contents import ContentReader
+from netify_agent.store.replica_message import Header, encode
 
-_ROWS_AT_ONCE = 100  # devices in one round trip
-MAX_HISTORY = 1 << 18  # bytes of chunks in one message, unless a single item has more
+MAX_HISTORY = 1 << 18  # bytes of closed chunks in one message, unless a single item has more
+_NEWEST = 2  # closed chunks of each step that each message compares: those that late records belong to
+_IN_TURN = 8  # older ones that it compares, so that all are compared within two hours
 
 
 class NotYet(StoreError):
     """There is nothing that can be copied: no flush so far, or a store that is still migrated."""
+
+
+class Known(NamedTuple):
+    """What a collector has of this gateway.
+
+    :ivar position: the latest message; empty: none.
+    :ivar digests: item to its digest.
+    :ivar contents: item to its content, packed, if this process sent it and it will change again.
+    :ivar left: bytes of closed chunks that were left for later messages; None: it is not known.
+    :ivar turn: the closed chunk that was compared last; see :data:`_IN_TURN`.
+    """
+
+    position: str = ""
+    digests: Mapping[str, str] = {}
+    contents: Mapping[str, bytes] = {}
+    left: int | None = None
+    turn: Unit = (0, 0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the collector has everything."""
+        return self.left == 0
 
 
 class ReplicaSource:
@@ -38,103 +67,78 @@ class ReplicaSource:
         :param max_history: bytes of closed chunks in a message. The next one has the other changed chunks.
         """
         self._client = client
-        self._undecoded = undecoded(client)
         self._keys = Keys(gateway)
+        self._contents = ContentReader(client, self._keys)
         self._steps = steps
         self._settings = dict(settings)
         self._max_history = max_history
 
     @retry_when_flushed
-    def message(self, base: str, known: Mapping[str, str]) -> tuple[Message, dict[str, str], bool]:
+    def message(self, known: Known) -> tuple[bytes, Known]:
         """What the collector lacks, of the state after one flush.
 
-        :param base: the collector's position; empty: none.
-        :param known: the items that it has: id to digest.
-        :returns: the message; the items that the collector has once it is applied; whether that is all.
+        :returns: the message, and what the collector has once it is applied.
         :raises NotYet: if the store has nothing to be copied.
         """
         head, due, flush, elapsed_ms = self._head()
-        at = flush.at_ms // 1000
-        items = {HEAD: head}
-        digests = {}
-        devices = [*head.scores["devices"]]
-        series = [GATEWAY, *devices, *head.sets["series"]]
-        for name, content in self._devices(flush, devices).items():
-            digests[name] = content.digest()
-            if digests[name] != known.get(name):
-                items[name] = content
-        units = self._units(flush, due, at)
-        ttl_s: dict[str, int] = {}
-        size, complete = 0, True
-        for unit in units:
-            name = unit_item(unit)
-            content = self._unit(flush, unit, series)
-            is_closed = unit[0] != OPEN and unit not in due
-            digest = content.digest() + ("-closed" if is_closed else "")
-            if digest == known.get(name):
-                digests[name] = digest
+        draft = _Draft(known)
+        draft.add(HEAD, head, "")
+        devices = sorted(head.rows["devices"])
+        for item, content in self._contents.devices(flush, devices):
+            draft.add(item, content, content.digest())
+        gone = {item for item in known.digests if device_of(item) is not None} - draft.digests.keys()
+        before = draft.before(HEAD).rows.get(FORGOTTEN)
+        is_any = bool(gone) or not known.complete or before != head.rows[FORGOTTEN]
+        size, turn, at = 0, known.turn, flush.at_ms // 1000
+        series = [*devices, *head.rows["series"]]
+        closed = self._closed(flush, due, at)
+        if is_any:
+            compared = set(closed)
+        else:
+            compared = self._compared(closed, known.turn)
+            turn = max(compared.difference(self._newest(closed)), default=known.turn)
+        for unit in (*sorted(due), *closed):
+            item = unit_item(unit)
+            had = known.digests.get(item, "")
+            if unit not in due and unit not in compared and is_closed(had):
+                draft.digests[item] = had
                 continue
-            more = sum(map(len, content.chunks.values()))
-            if is_closed and size and size + more > self._max_history:
-                complete = False
-                if name in known:
-                    digests[name] = known[name]  # an older state; sent with one of the next messages
+            content = self._contents.unit(flush, unit, series)
+            if unit in due:
+                draft.add(item, content, content.digest())
                 continue
-            digests[name], items[name] = digest, content
-            if is_closed:
-                size += more
-                ttl_s[name] = self._steps.ttl(*unit, at)
-        gone = sorted(known.keys() - digests.keys())
-        position = secrets.token_hex(16)
-        return Message(base, position, flush.at_ms, elapsed_ms, items, ttl_s, gone), digests, complete
+            digest = content.digest(is_closed=True)
+            is_whole = digest != had and item not in known.contents
+            more = sum(map(len, content.chunks.values())) if is_whole else 0
+            if more and size and size + more > self._max_history:
+                draft.postpone(item, more)
+                continue
+            size += more
+            draft.add(item, content, digest, self._steps.ttl(*unit, at))
+        draft.names.gone = known.digests.keys() - draft.digests.keys()
+        draft.names.blind |= draft.names.gone - known.contents.keys()
+        header = Header(known.position, secrets.token_hex(16), flush.at_ms, elapsed_ms)
+        before_all = {item: draft.before(item) for item in draft.names.needed}
+        data = encode(header, known.digests, draft.names, before_all, draft.sent, self._steps)
+        return data, Known(header.position, draft.digests, draft.contents, draft.left, turn)
 
     def _head(self) -> tuple[Content, set[Unit], FlushStamp, int]:
         query = Query(self._client, self._keys)
-        found = places(self._keys, HEAD)
-        assert found is not None
-        hashes = {name: query.hgetall(key) for name, key in found.hashes.items()}
-        scores = {name: query.highest(key, None) for name, key in found.scores.items()}
-        sets = {name: query.smembers(key) for name, key in found.sets.items()}
         unmigrated = query.smembers(self._keys.unmigrated)
         elapsed = query.hget(self._keys.meta, "elapsed")
-        flush = query.run()
+        content, flush = self._contents.head(query)
         if not flush.sequence:
             raise NotYet("no flush has been stored yet")
         if unmigrated.value:
             raise NotYet("the history is still migrated to the packed form")
-        content = Content(
-            {name: result.value for name, result in hashes.items()},
-            {name: dict(result.value) for name, result in scores.items()},
-            {name: sorted(result.value) for name, result in sets.items()},
-        )
-        content.hashes["settings"] = self._settings
-        due = {(step, start) for step, start in json.loads(content.hashes["history"].get("due", "[]"))}
+        content.texts["settings"] = self._settings
+        due = {(step, start) for step, start in json.loads(content.texts["history"].get("due", "[]"))}
         return content, due, flush, int(elapsed.value or 0)
 
-    def _devices(self, flush: FlushStamp, devices: Sequence[str]) -> dict[str, Content]:
-        items = {}
-        for at in range(0, len(devices), _ROWS_AT_ONCE):
-            query = Query(self._client, self._keys, flush)
-            read = []
-            for device in devices[at : at + _ROWS_AT_ONCE]:
-                name = device_item(device)
-                found = places(self._keys, name)
-                assert found is not None
-                hashes = {part: query.hgetall(key) for part, key in found.hashes.items()}
-                scores = {part: query.highest(key, None) for part, key in found.scores.items()}
-                read.append((name, hashes, scores))
-            query.run()
-            for name, hashes, scores in read:
-                items[name] = Content(
-                    {part: result.value for part, result in hashes.items()},
-                    {part: dict(result.value) for part, result in scores.items()},
-                )
-        return items
+    def _closed(self, flush: FlushStamp, due: set[Unit], at: int) -> list[Unit]:
+        """The closed units, the newest first.
 
-    def _units(self, flush: FlushStamp, due: set[Unit], at: int) -> list[Unit]:
-        """The units to compare: first those that are due, then closed ones, the newest first.
-
-        A closed one whose records are no longer kept is left out: the collector's copy expires too.
+        One whose records are no longer kept is left out: the collector's copy expires too.
         """
         query = Query(self._client, self._keys, flush)
         found = [(step, query.zrange(self._keys.chunks(step))) for step in self._steps.all]
@@ -145,15 +149,69 @@ class ReplicaSource:
             for start in starts.value
             if self._steps.chunk_end(step, int(start)) + self._steps.keep_s[step] > at
         }
-        return [*sorted(due), *sorted(closed - due, key=lambda unit: unit[1], reverse=True)]
+        return sorted(closed - due, key=lambda unit: (unit[1], unit), reverse=True)
 
-    def _unit(self, flush: FlushStamp, unit: Unit, series: Sequence[str]) -> Content:
-        if unit[0] == OPEN:
-            query = Query(self._client, self._keys, flush)
-            buckets = {name: query.hgetall(self._keys.open_bucket(unit[1], name)) for name in series}
-            query.run()
-            return Content({name: result.value for name, result in buckets.items() if result.value})
-        query = Query(self._undecoded, self._keys, flush)
-        chunks = query.mget([self._keys.chunk(unit, name) for name in series])
-        query.run()
-        return Content(chunks={name: data for name, data in zip(series, chunks.value, strict=True) if data})
+    def _newest(self, closed: list[Unit]) -> set[Unit]:
+        """The newest closed units of each step."""
+        return {
+            unit
+            for step in self._steps.all
+            for unit in [unit for unit in closed if unit[0] == step][:_NEWEST]
+        }
+
+    def _compared(self, closed: list[Unit], turn: Unit) -> set[Unit]:
+        """The closed units to compare: the newest, and the next ones after ``turn``."""
+        newest = self._newest(closed)
+        others = sorted(set(closed) - newest)
+        later = [unit for unit in others if unit > turn]
+        return newest | set((later or others)[:_IN_TURN])
+
+
+class _Draft:
+    """Gathers the items of a message."""
+
+    def __init__(self, known: Known) -> None:
+        self.names = Names()
+        self.sent: dict[str, Content] = {}
+        self.digests: dict[str, str] = {}
+        self.contents: dict[str, bytes] = {}
+        self.left = 0
+        self._known = known
+
+    def before(self, item: str) -> Content:
+        """What the collector has of an item; an empty content if this process does not know."""
+        packed = self._known.contents.get(item)
+        return Content() if packed is None else _unpacked(packed)
+
+    def add(self, item: str, content: Content, digest: str, ttl_s: int = 0) -> None:
+        """Add an item. It is sent if it has changed, or is the head. ``ttl_s``: of closed chunks."""
+        packed = self._known.contents.get(item)
+        is_same = digest == self._known.digests.get(item)
+        if not ttl_s:  # it will change again
+            self.contents[item] = packed if is_same and packed is not None else _packed(content)
+        if item != HEAD:
+            self.digests[item] = digest
+            if is_same:
+                return
+        self.sent[item] = content
+        self.names.sent.add(item)
+        if packed is None:
+            self.names.blind.add(item)
+        if ttl_s:
+            self.names.ttl_s[item] = ttl_s
+
+    def postpone(self, item: str, size: int) -> None:
+        """Leave an item to a later message. Until then the collector has an older content, or none."""
+        self.left += size
+        if item in self._known.digests:
+            self.digests[item] = self._known.digests[item]
+
+
+def _packed(content: Content) -> bytes:
+    chunks = {name: base64.b64encode(data).decode() for name, data in content.chunks.items()}
+    return zlib.compress(json.dumps((content.rows, content.texts, content.rates, chunks)).encode(), 1)
+
+
+def _unpacked(data: bytes) -> Content:
+    rows, texts, rates, chunks = json.loads(zlib.decompress(data))
+    return Content(rows, texts, rates, {name: base64.b64decode(text) for name, text in chunks.items()})

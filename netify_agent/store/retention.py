@@ -80,7 +80,7 @@ class Due:
     """Changes that a flush makes besides its batch.
 
     :ivar forgotten: silent devices to drop.
-    :ivar requested: devices to drop because somebody asked for it, also active ones.
+    :ivar requested: devices to drop because of a request to forget them, active or not.
     :ivar growth: what the flush adds to these, by device.
     :ivar ahead: key of a sorted set to its members with a time in the future; the clock was set back.
     """
@@ -198,7 +198,7 @@ class Retention:
                 pipe.zadd(key, dict.fromkeys(members, clock.at_ms))
 
     def queue_requested(self, pipe: Transaction, due: Due) -> list[str]:
-        """Queue the removal of the devices that somebody asked for, and of the requests.
+        """Queue the removal of the devices that are requested to be forgotten, and of the requests.
 
         Call it after all changes of devices are queued.
 
@@ -227,7 +227,7 @@ class Retention:
     def _queue_forget(self, pipe: Transaction, device: str, what: Forgotten) -> None:
         """Remove a device. Its counters go to ``forgotten``, so that the gateway's total still adds up."""
         keys = self._keys
-        pipe.grow(keys.forgotten, "", what.counters)
+        pipe.grow(keys.forgotten, what.counters)
         for tag in what.applications:
             pipe.zrem(keys.users(tag), device)
         for protocol in what.protocols:

@@ -115,7 +115,7 @@ def test_the_reference_names_every_metric(scene: Scene) -> None:
     netifyd = NetifydStatus(1, 1, 1, 1.0, 1.0, {"br0": InterfaceCounters(1, {"queue": 1})})
     scene.book.accountant.rejected["counters out of range"] = 1
     scene.directory.configure({}, {"lan": ["192.168.0.0/16"]})
-    forwarder = ForwarderStatus(last_sent=1.5)
+    forwarder = ForwarderStatus(last_sent=1.5, max_rate=64_000)
     with (
         changed(scene.listener, netifyd=netifyd),
         changed(scene.writing, flushes=1),
@@ -127,13 +127,16 @@ def test_the_reference_names_every_metric(scene: Scene) -> None:
 
 
 def test_the_forwarder_is_told(scene: Scene) -> None:
-    forwarder = ForwarderStatus(3, 2, 1000, 1.5, complete=True)
+    forwarder = ForwarderStatus(3, 2, 1000, 500, 64_000, 1.5, complete=True, bytes_left=70)
     with changed(scene.status, forwarder=forwarder):
         samples = scrape(scene)
     expected = {
         "netify_agent_fleet_messages_total": 3,
         "netify_agent_fleet_failures_total": 2,
         "netify_agent_fleet_sent_bytes_total": 1000,
+        "netify_agent_fleet_left_bytes": 70,
+        "netify_agent_fleet_message_bytes": 500,
+        "netify_agent_fleet_max_bits_per_second": 64_000,
         "netify_agent_fleet_complete": 1,
         "netify_agent_fleet_last_sent_timestamp_seconds": 1.5,
     }

@@ -277,6 +277,8 @@ def test_filters_name_devices_groups_and_applications(known: Known) -> None:
     assert of_kids["unattributed"] is None and of_kids["local"] is None
     of_phone = get(f"/usage?by=application&device={PHONE}&{MONTH}")
     assert of_phone["usage"] == of_kids["usage"]
+    netflix = rows_of(get(f"/usage?by=application&application={NETFLIX}&group=kids&{MONTH}"))
+    assert netflix == {NETFLIX: rows_of(of_kids)[NETFLIX]}
     who = get(f"/usage?application={NETFLIX}&{MONTH}")
     assert who["forgotten"] is None
     assert rows_of(who) == known.sums(period, lambda moved, device: [device], application=NETFLIX)

@@ -21,15 +21,10 @@ def rows(scale: Scale) -> Iterator[Row]:
 
 
 def _rate(scale: Scale, optional: bool) -> Row:
-    with short_directory() as directory:
-        server = RedisServer(directory)
-        server.start()
-        try:
-            worker = Worker("flush_worker", server.url, str(scale.busy), str(APPLICATIONS), optional=optional)
-            measured = worker.ask(do="rounds", count=scale.rounds)
-            worker.close()
-        finally:
-            server.kill()
+    with short_directory() as directory, RedisServer(directory) as server:
+        worker = Worker("flush_worker", server.url, str(scale.busy), str(APPLICATIONS), optional=optional)
+        measured = worker.ask(do="rounds", count=scale.rounds)
+        worker.close()
     flushed, bare = (median(column) for column in zip(*measured["rounds"], strict=True))
     return Row(
         f"flush: {scale.busy:,} devices x {APPLICATIONS} applications: rate / bare HINCRBY pipeline"

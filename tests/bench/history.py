@@ -29,18 +29,13 @@ _APPLICATIONS = 10
 def rows(scale: Scale) -> Iterator[Row]:
     devices, days = scale.year
     network = Network(devices, _APPLICATIONS, schedule(ENDS[1] - days * DAY_S, ENDS[1], A_YEAR))
-    with short_directory() as directory:
-        server = RedisServer(directory)
-        server.start()
-        try:
-            expiry = Expiry(server.url)
-            book = Book(server.url, "packed", history=HistorySteps(KEEP_S))
-            now = deque(write(book, network, expiry), maxlen=1)[0]
-            expiry.close()
-            write_schema_2(server.url, "hashes", network, now)
-            packed, hashes = (memory(server.url, gateway) for gateway in ("packed", "hashes"))
-        finally:
-            server.kill()
+    with short_directory() as directory, RedisServer(directory) as server:
+        expiry = Expiry(server.url)
+        book = Book(server.url, "packed", history=HistorySteps(KEEP_S))
+        now = deque(write(book, network, expiry), maxlen=1)[0]
+        expiry.close()
+        write_schema_2(server.url, "hashes", network, now)
+        packed, hashes = (memory(server.url, gateway) for gateway in ("packed", "hashes"))
     yield Row(
         f"history: {days} days of {devices} devices x {_APPLICATIONS} applications: "
         "schema 2 / packed, MEMORY USAGE",

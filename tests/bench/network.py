@@ -26,16 +26,11 @@ def rows(scale: Scale) -> Iterator[Row]:
 def _cpu(scale: Scale) -> Iterator[Row]:
     measured = {}
     for plain in (True, False):
-        with short_directory() as directory:
-            server = RedisServer(directory)
-            server.start()
-            try:
-                arguments = server.url, str(scale.busy), str(APPLICATIONS)
-                worker = Worker("network_worker", *arguments, optional=not plain)
-                measured[plain] = worker.ask(do="measure", count=scale.rounds, plain=plain)
-                worker.close()
-            finally:
-                server.kill()
+        with short_directory() as directory, RedisServer(directory) as server:
+            arguments = server.url, str(scale.busy), str(APPLICATIONS)
+            worker = Worker("network_worker", *arguments, optional=not plain)
+            measured[plain] = worker.ask(do="measure", count=scale.rounds, plain=plain)
+            worker.close()
     size = f"{scale.busy:,} devices x {APPLICATIONS} applications"
     hiredis = "with hiredis" if (OPTIONAL / "hiredis").is_dir() else "without hiredis"
     compared = f"{hiredis} / plain and without hiredis, {size}"

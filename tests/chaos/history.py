@@ -26,6 +26,7 @@ from netify_agent.store.open_bucket import shares_of
 _STEPS = [step.step_s for step in STEPS]
 _OTHER = (UNATTRIBUTED, MIRRORED, FORGOTTEN)
 _BUCKETS = 1900  # that one answer of the API has at least
+END = 4_000_000_000  # later than any clock here
 
 Buckets = dict[int, tuple[Volume, dict[str, Share]]]  # by start, seconds since the epoch
 
@@ -134,13 +135,12 @@ class History:
         now = int(self._client.hget(self._keys.meta, "at") or 0) // 1000
         wrong = []
         for (series, step), document in answers.items():
-            # If the clock was set back, what is after the last flush is not shown.
-            kept = range(now - _BUCKETS * step, now + 1)
-            shown = {_start(row): _row(row) for row in document["buckets"] if _start(row) in kept}
+            kept = now - _BUCKETS * step
+            shown = {_start(row): _row(row) for row in document["buckets"] if _start(row) >= kept}
             truth = {
                 start: (*volume[:4], {name: share[:2] for name, share in shares.items()})
                 for start, (volume, shares) in self.buckets(series, step).items()
-                if start in kept
+                if start >= kept
             }
             if shown != truth:
                 wrong.append(f"/history of {series or 'the gateway'} in {step} s is not what Redis holds")
@@ -148,17 +148,21 @@ class History:
 
 
 def ask(daemon: Daemon, devices: list[str]) -> dict[tuple[str, int], dict[str, Any]]:
-    """The API's history of the gateway and of some devices, by series and step."""
+    """The API's history of the gateway and of some devices, by series and step.
+
+    With what is later than the last flush: it is there if the clock was set back.
+    """
     found = {}
     for series in ("", *devices):
         for step in STEPS:
-            path = f"{'/' + series if series else ''}/history?resolution={step.name}&applications=true"
-            found[series, step.step_s] = eventually(partial(_answer, daemon, path), "a history")
+            query = f"resolution={step.name}&applications=true&to={END}"
+            path = f"{'/' + series if series else ''}/history?{query}"
+            found[series, step.step_s] = eventually(partial(answer, daemon, path), "a history")
     return found
 
 
-def _answer(daemon: Daemon, path: str) -> dict[str, Any] | None:
-    """None while Redis takes flush after flush: the answer is 503 then."""
+def answer(daemon: Daemon, path: str) -> dict[str, Any] | None:
+    """What the API says; None while Redis takes flush after flush: the answer is 503 then."""
     code, document = daemon.get(path)
     assert code in (200, 503), document
     return document if code == 200 else None

@@ -7,13 +7,18 @@ these are true in ``delivered``.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from alert_receivers import Hook
-from support import Daemon
+from history import END, answer
+from short_steps import STEPS
+from support import Daemon, eventually
 
 _PERCENT = (1, 2, 5, 10, 25, 50, 100, 200, 500, 1000)
+_PART = 20_000_000  # bytes, a percent of the limit
 _EACH = {"limit": "1 MB", "per": "day", "device": "each", "warn_at": []}
+_STATUSES = ("firing", "resolved")
 SETTINGS: dict[str, Any] = {
     # Seeds differ in how many of these thresholds they pass.
     "all": {
@@ -33,13 +38,12 @@ class Plans:
     """What the agent says of its plans, and what a receiver was told of them."""
 
     def __init__(self) -> None:
-        self._due: set[str] | None = None
+        self._due: Counter[str] | None = None
 
-    def check(self, daemon: Daemon, *, forgetful: bool, stepped: bool) -> list[str]:
+    def check(self, daemon: Daemon, *, forgetful: bool) -> list[str]:
         """What is wrong, while the plans are configured.
 
         :param forgetful: Redis lost for good what it held; then thresholds may have been passed by more.
-        :param stepped: the clock left the period for a while.
         """
         wrong: list[str] = []
         rows = daemon.get("/plans?limit=10000")[1]["plans"]
@@ -51,9 +55,9 @@ class Plans:
         thresholds = next(row for row in rows if row["plan"] == "all")
         reached = {one["percent"] for one in thresholds["thresholds"] if thresholds["used"] >= one["bytes"]}
         passed = {one["percent"] for one in thresholds["thresholds"] if one["passed_at"] is not None}
-        if passed != reached and not forgetful and not stepped:
+        if passed != reached and not forgetful:
             wrong.append(f"{thresholds['used']} bytes reached {reached} %, but {passed} % are passed")
-        self._due = None if forgetful or stepped else {f"all {percent}%" for percent in reached}
+        self._due = None if forgetful else _due(daemon)
         return wrong
 
     def check_told(self, receiver: Hook) -> list[str]:
@@ -65,9 +69,23 @@ class Plans:
             (alert,) = document["alerts"]
             if alert["labels"]["kind"] == "plan":
                 told[key] = f"{alert['labels']['alertname']} {alert['status']}"
-        due = Counter(f"{name} {status}" for name in self._due for status in ("firing", "resolved"))
+        due = Counter({f"{name} {status}": self._due[name] for name in self._due for status in _STATUSES})
         times = Counter(told.values())
         return [] if times == due else [f"thresholds: {dict(times)} were told, {dict(due)} are due"]
+
+
+def _due(daemon: Daemon) -> Counter[str]:
+    """How often each threshold of the plan of a month must be told: once in each month that reached it.
+
+    There is more than one if the clock was in another one for a while.
+    """
+    months: Counter[str] = Counter()
+    query = f"/history?resolution={STEPS[-1].name}&to={END}"
+    for bucket in eventually(partial(answer, daemon, query), "the history")["buckets"]:
+        months[bucket["start"][:7]] += bucket["bytes_up"] + bucket["bytes_down"]
+    return Counter(
+        f"all {percent}%" for used in months.values() for percent in _PERCENT if used >= percent * _PART
+    )
 
 
 def _by_usage(daemon: Daemon, plan: dict[str, Any], found: dict[str | None, int]) -> dict[str | None, int]:

@@ -24,7 +24,6 @@ from netify_agent.store.layout import Keys
 
 MEMORY_KIB = 160 << 10  # bound on the agent's resident memory: some three times what it needs here
 _RESTART_S = 0.3  # the unit's RestartSec, in time lapse
-_FAR_S = 86400  # a step of the clock that leaves the periods of plans
 _CLOCK = next(iter(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), None)
 
 
@@ -37,7 +36,6 @@ class World:
         have other MAC addresses.
     :ivar delivered: what has reached the agent.
     :ivar alerts: what is told of new devices; :ivar plans: how much is used.
-    :ivar was_far: the agent's clock left the periods of plans for a while.
     :ivar server: the Redis that holds the accounts; :ivar servers: all that there were.
     :ivar redis_ails: a fault of Redis lasts on while another one strikes.
     :ivar own_disk: whether Redis' files lie on a small disk of their own.
@@ -52,7 +50,6 @@ class World:
         self.delivered = Delivered()
         self.alerts = Alerts()
         self.plans = Plans()
-        self.was_far = False
         self.noisy = False
         self.peak_kib = 0
         self.buckets = 0
@@ -112,7 +109,6 @@ class World:
     def step_clock(self, seconds: int) -> bool:
         """Step the agent's wall clock; False where this machine has no libfaketime."""
         self.wall_s += seconds
-        self.was_far |= abs(self.wall_s) >= _FAR_S
         self._set_clock()
         return _CLOCK is not None
 
@@ -191,7 +187,7 @@ class World:
         )
         wrong += self.delivered.check_flows(client, self._flows())
         forgetful = self.delivered.forgetful
-        wrong += self.plans.check(self.daemon, forgetful=forgetful, stepped=self.was_far)
+        wrong += self.plans.check(self.daemon, forgetful=forgetful)
         wrong += self.alerts.check(self.daemon, client, forgetful=forgetful)
         wrong += self.plans.check_told(self.alerts.receiver)
         lost = self.daemon.get("/status")[1]["flushes"]["lost"]

@@ -19,9 +19,7 @@ collect_ignore_glob = [] if os.environ.get("NETIFY_AGENT_CLIENTS") else ["test_*
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Gateway]:
     """A gateway shared by all tests that only read from it."""
-    with short_directory() as path:
-        redis = RedisServer(path)
-        redis.start()
+    with short_directory() as path, RedisServer(path) as redis:
         metrics = {"devices": 8, "applications": 10}
         settings = {"groups": GROUPS, "alerts": ALERTS, "plans": PLANS}
         gateway = Gateway(path, redis, devices=12, metrics=metrics, **settings)
@@ -30,7 +28,6 @@ def gateway() -> Iterator[Gateway]:
             yield gateway
         finally:
             gateway.stop()
-            redis.kill()
 
 
 @pytest.fixture(scope="session")

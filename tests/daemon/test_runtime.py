@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
+
+import pytest
 
 
 def run(program: str) -> None:
@@ -35,6 +38,8 @@ def test_a_thread_that_wakes_up_gets_its_turn_soon() -> None:
     run(
         """
 import sys
+
+import pytest
 from netify_agent.daemon import runtime as interpreter
 interpreter.prepare()
 assert sys.getswitchinterval() <= 0.001
@@ -47,8 +52,64 @@ def test_an_agent_without_receivers_loads_no_mail_client() -> None:
     run(
         """
 import sys
+
+import pytest
 import netify_agent.daemon.supervisor
 assert "smtplib" not in sys.modules
 assert "email.policy" not in sys.modules
+"""
+    )
+
+
+def test_an_agent_without_a_collector_loads_nothing_of_the_fleet() -> None:
+    run(
+        """
+import sys
+import netify_agent.cli
+loaded = [name for name in sys.modules if name.startswith("netify_agent.fleet.")]
+assert not loaded, loaded
+"""
+    )
+
+
+def test_memory_that_was_freed_goes_back_to_the_system() -> None:
+    """One heap for all threads; large buffers are outside of it, also after a larger one was freed."""
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("this C library has no mallopt(3)")
+    run(
+        """
+from pathlib import Path
+from threading import Thread
+from netify_agent.daemon import runtime as interpreter
+
+def is_in_heap(buffer):
+    line = next(line for line in Path("/proc/self/maps").read_text().splitlines() if "[heap]" in line)
+    first, end = (int(address, 16) for address in line.split()[0].split("-"))
+    return first <= id(buffer) < end
+
+interpreter.prepare()
+small, large = [], []
+
+def allocate():
+    small.append(bytes(60_000))
+    bytes(20_000_000)
+    large.append(bytes(1_000_000))
+
+thread = Thread(target=allocate)
+thread.start()
+thread.join()
+assert is_in_heap(small[0])
+assert not is_in_heap(large[0])
+"""
+    )
+
+
+def test_a_c_library_without_these_settings_is_no_error() -> None:
+    run(
+        """
+import ctypes
+ctypes.CDLL = lambda name: object()
+from netify_agent.daemon import runtime as interpreter
+interpreter.prepare()
 """
     )

@@ -12,11 +12,8 @@ from support import RedisServer, short_directory
 
 @pytest.fixture
 def collector_redis() -> Iterator[RedisServer]:
-    with short_directory() as path:
-        server = RedisServer(path)
-        server.start()
+    with short_directory() as path, RedisServer(path) as server:
         yield server
-        server.kill()
 
 
 @pytest.fixture

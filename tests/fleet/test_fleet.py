@@ -57,7 +57,7 @@ class Gateway:
 def gateway(
     directory: Path, redis_server: RedisServer, netifyd: StandIn, collector: CollectorRun
 ) -> Iterator[Gateway]:
-    made = Gateway(directory, redis_server.url, netifyd, collector.url)
+    made = Gateway(directory, redis_server.url, netifyd, collector.url, max_rate="10 Mbit/s")
     yield made
     if made.daemon.process is not None and made.daemon.exited() is None:
         made.daemon.kill()
@@ -89,7 +89,8 @@ def test_the_collector_answers_as_the_gateway_does(gateway: Gateway, collector: 
         gateway.forwarded()
         check_equal(gateway, collector)
     status = gateway.fleet()
-    assert status["error"] is None and status["bytes_sent"] > 0
+    assert status["error"] is None and status["bytes_sent"] > status["message_bytes"] > 0
+    assert (status["bytes_left"], status["max_rate"]) == (0, 10_000_000)
     (row,) = [row for row in collector.get("/gateways")[1]["gateways"] if row["gateway"] == "gw1"]
     assert row["last_contact"] is not None
     with urllib.request.urlopen(gateway.daemon.base + "/metrics", timeout=WAIT_S) as answer:

@@ -12,6 +12,8 @@ from netify_agent.config import collector
 from netify_agent.config.collector import CollectorSettings
 from netify_agent.config.settings import ConfigError, Settings, parse
 from netify_agent.fleet import gateway_settings, tokens
+from netify_agent.fleet.forwarder import history_at_once
+from netify_agent.store.replica_source import MAX_HISTORY
 
 ETC = Path(__file__).parents[2] / "etc"
 DIGEST = "0123456789abcdef" * 4
@@ -137,3 +139,16 @@ def test_settings_of_a_gateway_are_read_as_they_were_sent() -> None:
     assert [(one.step_s, one.keep_s) for one in read.history] == [
         (one.step_s, one.keep_s) for one in mine.history
     ]
+
+
+def test_the_rate_of_messages_is_bounded_if_a_bound_is_given() -> None:
+    assert Settings().fleet.max_rate is None
+    fleet = {"url": "https://collector.example.net", "token_file": "/x"}
+    given = parse(json.dumps({"fleet": {**fleet, "max_rate": "64 kbit/s"}}), "test").fleet
+    assert given.max_rate == 64_000
+    for rate in ("7999 bit/s", "64", 64000):
+        with pytest.raises(ConfigError, match=r"fleet\.max_rate: expected a rate"):
+            parse(json.dumps({"fleet": {**fleet, "max_rate": rate}}), "test")
+    assert history_at_once(None) == history_at_once(10**9) == MAX_HISTORY
+    assert history_at_once(64_000) == 240_000
+    assert history_at_once(8_000) == 30_000

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 from collector_run import GATEWAYS, TENANT, CollectorRun
-from sending_gateway import SendingGateway
+from sending_gateway import SendingGateway, silence
 from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from support import RedisServer
 
 from netify_agent import __version__
 from netify_agent.config.calendar import Calendar
-from netify_agent.fleet import forwarder
+from netify_agent.fleet import line
 from netify_agent.store.client import connect
-from netify_agent.store.summaries import DIGESTS, SUMMARIES, Summaries
+from netify_agent.store.summaries import DIGESTS, SUMMARIES
 
 Sender = Callable[..., SendingGateway]
 
@@ -30,14 +30,6 @@ Sender = Callable[..., SendingGateway]
 @pytest.fixture
 def sender(directory: Path, redis_server: RedisServer, collector: CollectorRun) -> Sender:
     return lambda name, **options: SendingGateway(directory, redis_server.url, name, collector, **options)
-
-
-def silence(redis: RedisServer, gateway: str, by_s: int = 3600) -> None:
-    """Make the latest message of a gateway older."""
-    summaries = Summaries(connect(redis.url, None))
-    summary = json.loads(summaries.read([gateway])[gateway])
-    summary["received"] -= by_s * 1000
-    summaries.put(gateway, json.dumps(summary))
 
 
 def listed(collector: CollectorRun, query: str = "", token: str | None = None) -> Any:
@@ -105,9 +97,7 @@ def test_the_month_is_that_of_the_gateways_calendar(collector: CollectorRun, sen
 def test_a_clock_that_is_wrong_is_shown(
     collector: CollectorRun, sender: Sender, monkeypatch: pytest.MonkeyPatch, ahead_s: int
 ) -> None:
-    monkeypatch.setattr(
-        forwarder, "formatdate", lambda usegmt: formatdate(time.time() + ahead_s, usegmt=usegmt)
-    )
+    monkeypatch.setattr(line, "formatdate", lambda usegmt: formatdate(time.time() + ahead_s, usegmt=usegmt))
     gateway = sender("gw1")
     gateway.move(1, 1)
     gateway.forward()
@@ -119,8 +109,8 @@ def test_a_clock_that_is_wrong_is_shown(
 def test_a_message_that_says_nothing_of_its_sender_is_taken(
     collector: CollectorRun, sender: Sender, monkeypatch: pytest.MonkeyPatch, date: str
 ) -> None:
-    monkeypatch.setattr(forwarder, "formatdate", lambda usegmt: date)
-    monkeypatch.setattr(forwarder, "__version__", "<script>")
+    monkeypatch.setattr(line, "formatdate", lambda usegmt: date)
+    monkeypatch.setattr(line, "__version__", "<script>")
     gateway = sender("gw1")
     gateway.move(1, 1)
     gateway.forward()

@@ -192,6 +192,25 @@ def test_a_clock_that_was_wrong_for_a_while_loses_nothing(gateway_of: Start) -> 
     check(gateway)
 
 
+def test_plans_equal_usage_at_every_flush_while_the_clock_is_set(gateway_of: Start) -> None:
+    """By up to 50 minutes or a day in both directions: what is later than now counts as well."""
+    at = in_zone("Europe/Berlin", 2026, 5, 31, 20)
+    gateway = gateway_of(of_zone("Europe/Berlin"), at)
+    traffic, behind, periods = Traffic(gateway, "set"), 0, set()
+    for number in range(60):
+        step = traffic.chance.choice([15, 300, 3000, -3000, 20_000, -20_000, 86_400, -86_400])
+        at += step
+        behind += step < 0
+        gateway.flush(at, *traffic.records())
+        check(gateway)
+        periods.add(gateway.plan("day").period)
+        if number % 7 == 6:
+            gateway.kill()
+            gateway.flush(at + 15)
+            check(gateway)
+    assert behind > 10 and len(periods) > 3
+
+
 def test_flushes_that_redis_lost_are_not_counted(gateway_of: Start) -> None:
     at = in_zone("Europe/Berlin", 2026, 5, 5, 12)
     gateway = gateway_of(of_zone("Europe/Berlin"), at)

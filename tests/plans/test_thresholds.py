@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timezone
 
@@ -9,6 +10,7 @@ import pytest
 from plan_gateway import GATEWAY, PlanGateway
 from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE
 
+from netify_agent.plans.thresholds import REMEMBERED
 from netify_agent.store.layout import Keys
 
 Start = Callable[[str, int], PlanGateway]
@@ -80,7 +82,8 @@ def test_a_kill_repeats_nothing_and_forgets_nothing(daily: PlanGateway) -> None:
     daily.kill()
     daily.flush(NOON + DAY_S + 15)
     assert sorted(daily.new()) == ["resolved p 100%", "resolved p 75%", "resolved p 90%"]
-    assert daily.book.client.hgetall(Keys(GATEWAY).plans) == {}
+    daily.kill()
+    assert use(daily, NOON + DAY_S + 30, 1) == []
 
 
 def test_a_period_that_ended_while_no_agent_ran_resolves(daily: PlanGateway) -> None:
@@ -141,6 +144,60 @@ def test_a_clock_that_is_set_back_for_a_while_fires_nothing_again(daily: PlanGat
         assert use(daily, at, 1) == []
 
 
+@pytest.mark.parametrize("days", [1, 500])
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_clock_that_was_in_a_later_period_fires_nothing_again(
+    daily: PlanGateway, days: int, killed: bool
+) -> None:
+    """Each threshold fires once in each period, and resolves when it is over for the first time."""
+    ahead = NOON + days * DAY_S
+
+    def step(at: int, count: int) -> list[str]:
+        if killed:
+            daily.kill()
+        return use(daily, at, count)
+
+    assert step(NOON + 15, 800) == ["firing p 75%"]
+    assert step(ahead, 100) == ["firing p 90%"]  # of the first day: what passed before the clock was set
+    assert sorted(step(ahead + 15, 760)) == ["firing p 75%", "resolved p 75%", "resolved p 90%"]
+    assert step(NOON + 30, 0) == []  # still of the later day
+    assert step(NOON + 45, 10) == []
+    assert since(daily) == {75: NOON + 15, 90: ahead, 100: None}
+    assert step(NOON + 60, 100) == ["firing p 100%"]
+    assert step(ahead + 30, 0) == []
+    assert step(ahead + 45, 100) == ["resolved p 100%"]
+    assert since(daily) == {75: ahead + 15, 90: None, 100: None}
+    assert step(NOON + 75, 140) == ["firing p 90%", "firing p 100%"]  # of the later day
+    assert step(NOON + 90, 0) == []
+    assert since(daily) == {75: NOON + 15, 90: ahead, 100: NOON + 60}
+    # The clock goes on as it should.
+    for at in (NOON + DAY_S // 2, ahead + 60, ahead + 75):
+        assert step(at, 0) == []
+    assert since(daily) == {75: ahead + 15, 90: NOON + 75, 100: NOON + 75}
+    assert step(ahead + DAY_S, 0) == []
+    assert sorted(step(ahead + DAY_S + 15, 0)) == ["resolved p 100%", "resolved p 75%", "resolved p 90%"]
+
+
+def test_a_clock_that_is_corrected_after_midnight_fires_nothing_again(daily: PlanGateway) -> None:
+    midnight = NOON + DAY_S // 2
+    assert use(daily, NOON + 15, 800) == ["firing p 75%"]
+    assert use(daily, midnight + 5, 0) == []
+    assert use(daily, midnight + 20, 1) == ["resolved p 75%"]
+    for at in (midnight - 10, midnight + 2, midnight + 15):
+        daily.kill()
+        assert use(daily, at, 1) == []
+    assert since(daily)[75] is None
+
+
+def test_only_the_nearest_periods_are_remembered(daily: PlanGateway) -> None:
+    days = [*range(20), 9, 30, 40, 50, 9, 60, 10]
+    for day in days:
+        use(daily, NOON + day * DAY_S, 0)
+        use(daily, NOON + day * DAY_S + 15, 1000)
+        (text,) = set(daily.book.client.hgetall(Keys(GATEWAY).plans).values())
+        assert len(json.loads(text)) <= 2 * REMEMBERED + 1
+
+
 def test_each_device_has_alerts_of_its_own(gateway_of: Start) -> None:
     gateway = gateway_of(EACH, NOON)
     said = gateway.book.netifyd
@@ -153,12 +210,47 @@ def test_each_device_has_alerts_of_its_own(gateway_of: Start) -> None:
     assert gateway.new() == [f"resolved p 100% {LAPTOP}"]
 
 
+def test_each_device_is_told_once_in_each_period_that_the_clock_was_in(gateway_of: Start) -> None:
+    """More devices than have alerts of their own at a time, in two periods and back."""
+    gateway = gateway_of(EACH, NOON)
+    said = gateway.book.netifyd
+    digests = [f"d{number}" for number in range(12)]
+    flows = [said.flow(one, f"02:00:00:00:01:{number:02x}") for number, one in enumerate(digests)]
+    gateway.flush(NOON, *flows)
+    told = []
+    for at, count in (
+        (NOON + 15, 2000),
+        (NOON + DAY_S, 0),
+        (NOON + DAY_S + 15, 2000),
+        (NOON + 30, 0),
+        (NOON + 45, 500),
+        (NOON + DAY_S + 30, 0),
+        (NOON + DAY_S + 45, 500),
+        (NOON + 2 * DAY_S, 0),
+        (NOON + 2 * DAY_S + 15, 0),
+    ):
+        gateway.flush(at, *(said.stats(one, count, 0) for one in digests))
+        told += [gateway.new()]
+    one, over = ["firing p 100%"], ["resolved p 100%"]  # each is grouped
+    assert told == [one, [], over + one, [], [], [], [], [], over]
+    assert [alert.count for alert in gateway.alerting.alerts()] == [12, 12]
+
+
 def test_damaged_state_is_left_out(daily: PlanGateway, caplog: pytest.LogCaptureFixture) -> None:
     key = Keys(GATEWAY).plans
     use(daily, NOON + 15, 800)
-    damaged = {"p": "[]", "p:x:": "[1,2,3,4]", "p:90:": "{", "p:100:": '["1",2,"",4]'}
+    damaged = {
+        "p": "[]",
+        "p:x:": '[[1,2,"",4,true]]',
+        "p:90:": "{",
+        "p:90:a": "[]",
+        "p:90:b": '[[1,2,"",4,1]]',
+        "p:90:c": '[[1,2,"",4,true,5]]',
+        "p:90:d": "[1]",
+        "p:100:": '[[1,2,"",4,true],["1",2,"",4,true]]',
+    }
     daily.book.client.hset(key, mapping=damaged)
     daily.kill()
-    assert "4 damaged entries of alerts and plans in Redis are left out" in caplog.text
+    assert "8 damaged entries of alerts and plans in Redis are left out" in caplog.text
     assert use(daily, NOON + 30, 1) == []
     assert list(daily.book.client.hgetall(key)) == ["p:75:"]

@@ -115,10 +115,8 @@ def test_a_meta_that_was_evicted_is_no_older_state(audited: Audited) -> None:
 
 @pytest.fixture
 def limited(directory: Path) -> Iterator[RedisServer]:
-    server = RedisServer(directory, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer(directory, "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru") as server:
+        yield server
 
 
 def test_only_a_policy_that_can_evict_is_warned_of(limited: RedisServer) -> None:

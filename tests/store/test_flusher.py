@@ -115,10 +115,8 @@ def test_a_second_writer_ends_the_first_at_once(redis_server: RedisServer, rigs:
 @pytest.fixture
 def synced(directory: Path) -> Iterator[RedisServer]:
     """Answers no flush before it is in its file. With everysec, Redis may put writing off for 2 s."""
-    server = RedisServer(directory, "--appendfsync", "always")
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer(directory, "--appendfsync", "always") as server:
+        yield server
 
 
 def test_redis_killed_at_any_moment_loses_and_repeats_nothing(

@@ -35,10 +35,8 @@ from netify_agent.store.writer import Flush, StoreWriter
 @pytest.fixture
 def forgetful(directory: Path) -> Iterator[RedisServer]:
     """Keeps only the snapshots that it is told to make."""
-    server = RedisServer(directory, "--appendonly", "no")
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer(directory, "--appendonly", "no") as server:
+        yield server
 
 
 def snapshot(rig: Rig) -> None:

@@ -21,6 +21,7 @@ from netify_agent.store.history_record import NO_VOLUME, Share, Volume, add_volu
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.history_writer import HistoryLimits
 from netify_agent.store.layout import FORGOTTEN, GATEWAY, INTERFACE, SCHEMA, Keys
+from netify_agent.store.query import Query
 from netify_agent.store.transaction import Sent
 from netify_agent.store.writer import StoreWriter
 
@@ -161,8 +162,32 @@ def test_the_sums_of_a_range_are_those_of_its_buckets(redis_url: str) -> None:
         assert found.volumes.get(LAPTOP, NO_VOLUME) == expected
         shares = gateway.reader.shares([LAPTOP, PHONE], since, until).shares.get(LAPTOP, {})
         assert {name: share.bytes_up for name, share in shares.items()} == by_application
+        for name in (NETFLIX, YOUTUBE, "netify.unknown"):
+            share = gateway.reader.share(name, [LAPTOP, PHONE], since, until).shares.get(LAPTOP)
+            assert share == shares.get(name)
     everything_moved = gateway.reader.volumes([LAPTOP], 0, now + 1)
     assert everything_moved.volumes[LAPTOP].bytes_down == 3000
+
+
+def test_a_month_that_is_over_is_read_from_one_key_of_each_series(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the running month has not summed up yet is not read for it."""
+    gateway = Gateway(redis_url)
+    at = BEGIN
+    for _ in range(45):
+        at += DAY_S
+        gateway.flush(at, (LAPTOP, NETFLIX, 1, 2))
+    gateway.flush(at + 300)
+    asked: list[str] = []
+    read = Query.mget
+    monkeypatch.setattr(Query, "mget", lambda query, keys: asked.extend(keys) or read(query, keys))
+    month = gateway.steps.calendar.month(gateway.steps.calendar.month(at).start - 1)
+    found = gateway.reader.volumes([LAPTOP], *month).volumes[LAPTOP]
+    assert len(asked) == 1
+    assert found == gateway.truth(LAPTOP, MONTH_S)[month.start]
+    gateway.reader.volumes([LAPTOP], *gateway.steps.calendar.month(at))
+    assert len(asked) > 3
 
 
 def test_a_dropped_device_goes_on_in_forgotten(redis_url: str) -> None:

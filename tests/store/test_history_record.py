@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from netify_agent.config.calendar import DAY_S, HOUR_S, MONTH_S, Calendar
 from netify_agent.store.history_record import (
+    ApplicationDecoder,
     Damaged,
     Record,
     Share,
@@ -56,6 +58,44 @@ def test_a_chunk_holds_what_was_packed(summed: list[Record], fresh: list[Record]
 
 
 @given(LISTS, LISTS)
+def test_one_application_is_read_as_it_is_with_all_others(summed: list[Record], fresh: list[Record]) -> None:
+    data = encode_summed(summed, ORIGIN) + b"".join(encode(record, ORIGIN) for record in fresh)
+    chunk = decode(data, ORIGIN)
+    for number in {5001, *(number for record in (*summed, *fresh) for number in record.applications)}:
+        decoder = ApplicationDecoder(number)
+        for records, fresh_only in (([*chunk.summed, *fresh], False), (fresh, True)):
+            assert decoder.decode(data, ORIGIN, fresh_only=fresh_only) == [
+                (record.start, record.applications[number])
+                for record in records
+                if number in record.applications
+            ]
+
+
+@given(RECORDS, st.data())
+def test_bytes_that_are_no_chunk_are_damaged_or_read_and_nothing_else(
+    record: Record, data: st.DataObject
+) -> None:
+    packed = bytearray(encode(record, ORIGIN))
+    for _ in range(data.draw(st.integers(1, 4))):
+        packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
+    for number in (*record.applications, 0):
+        with suppress(Damaged):
+            ApplicationDecoder(number).decode(bytes(packed), ORIGIN, fresh_only=False)
+
+
+def test_more_lists_of_applications_than_are_remembered_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("netify_agent.store.history_record._REMEMBERED", 3)
+    decoder = ApplicationDecoder(7)
+    for other in (*range(7), *range(7)):
+        record = Record(ORIGIN, Volume(9, 9, 1, 1), {other: Share(1, 2), 7: Share(3, 4)})
+        found = decoder.decode(encode(record, ORIGIN), ORIGIN, fresh_only=False)
+        assert found == [(ORIGIN, Share(3, 4))]
+        assert len(decoder._places) <= 3
+
+
+@given(LISTS, LISTS)
 def test_two_chunks_one_after_the_other_are_a_chunk(one: list[Record], other: list[Record]) -> None:
     parts = [encode_summed(one, ORIGIN), b"".join(encode(record, ORIGIN) for record in other)]
     twice = decode(b"".join(parts + parts), ORIGIN)
@@ -78,6 +118,8 @@ def test_a_chunk_that_is_cut_off_is_damaged(record: Record, data: st.DataObject)
         cut = data.draw(st.integers(1, len(packed) - 1))
         with pytest.raises(Damaged):
             decode(packed[:cut], ORIGIN)
+        with pytest.raises(Damaged):
+            ApplicationDecoder(1).decode(packed[:cut], ORIGIN, fresh_only=False)
 
 
 @given(

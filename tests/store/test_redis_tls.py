@@ -49,9 +49,8 @@ def redis() -> Iterator[Redis]:
         if b"tls-auth-clients" not in Path(shutil.which("redis-server") or "missing").read_bytes():
             pytest.skip("this redis-server was built without TLS")
         made = Redis(directory)
-        made.server.start()
-        yield made
-        made.server.kill()
+        with made.server:
+            yield made
 
 
 @pytest.mark.parametrize("where", ["settings", "URL", "URL of another host"])

@@ -35,14 +35,12 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     from support import short_directory
 
     port = free_port()
-    with short_directory() as directory:
-        server = RedisServer(directory, "--port", str(port), "--bind", "127.0.0.1")
-        server.start()
+    options = "--port", str(port), "--bind", "127.0.0.1"
+    with short_directory() as directory, RedisServer(directory, *options) as server:
         client = connect(server.url, None)
         client.execute_command("ACL", "SETUSER", "ann", "on", ">p@ss:w/rd%", "~*", "+@all")
         client.config_set("requirepass", "s3cret p@ss/%23")
         yield port
-        server.kill()
 
 
 @pytest.mark.parametrize(

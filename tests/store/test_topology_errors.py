@@ -37,19 +37,15 @@ def failure(url: str) -> str:
 @pytest.fixture
 def node(directory: Path) -> Iterator[Node]:
     """A node that belongs to no cluster yet."""
-    made = Node(directory, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
-    made.start()
-    yield made
-    made.kill()
+    with Node(directory, "--cluster-enabled", "yes", "--cluster-node-timeout", "1000") as made:
+        yield made
 
 
 @pytest.fixture
 def single(directory: Path) -> Iterator[Node]:
     """A Redis that is neither a Sentinel nor a node."""
-    made = Node(directory)
-    made.start()
-    yield made
-    made.kill()
+    with Node(directory) as made:
+        yield made
 
 
 def test_servers_that_do_not_answer_are_named() -> None:

@@ -75,13 +75,8 @@ def simulator(directory: Path, devices: int) -> Iterator[Path]:
 @contextmanager
 def own_redis() -> Iterator[tuple[Path, RedisServer]]:
     """A Redis server in a directory of its own."""
-    with short_directory() as directory:
-        redis = RedisServer(directory)
-        redis.start()
-        try:
-            yield directory, redis
-        finally:
-            redis.kill()
+    with short_directory() as directory, RedisServer(directory) as redis:
+        yield directory, redis
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Prometheus Alertmanager, API v2: it groups, silences and routes by itself.
+"""Prometheus Alertmanager, API v2. Alertmanager itself groups, silences and routes alerts.
 
-Alertmanager takes an alert for resolved at its ``endsAt``. As Prometheus does, firing alerts are sent again
-and again with an ``endsAt`` in the near future, and end by themselves if the agent is gone.
+Alertmanager regards an alert as resolved from its ``endsAt`` on. As Prometheus does, the agent repeats firing
+alerts with an ``endsAt`` in the near future. They end by themselves if the agent stops for good.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from netify_agent.config.notify import HttpReceiver
 
 _ANSWER_BYTES = 4096  # of a body that are read
 _SHOWN_CHARS = 120
-#: Statuses of 4xx that are about the receiver or the moment, not about the notification.
+#: Statuses 4xx that concern the receiver or are temporary, and do not concern the notification.
 _FOR_ALL = (401, 403, 404, 405, 407, 408, 425, 429)
 
 
@@ -59,7 +59,7 @@ class HttpPoster:
     ) -> str:
         """Post ``body``.
 
-        :returns: status and begin of the answer, in one line.
+        :returns: status and start of the answer, in one line.
         :raises NotSent: if the answer has no status 2xx. Redirects are not followed.
         """
         where = urlsplit(url)
@@ -71,7 +71,7 @@ class HttpPoster:
                 connection.request("POST", target, body, {**self._headers, **(headers or {})})
                 response = connection.getresponse()
                 status, reason = response.status, response.reason
-                # The status says whether it was taken; a body that does not come in time changes nothing.
+                # The status alone decides; a body that does not arrive in time is ignored.
                 try:
                     text = response.read(_ANSWER_BYTES).decode("utf-8", "replace")
                 except (OSError, http.client.HTTPException):

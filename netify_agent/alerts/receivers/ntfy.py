@@ -42,4 +42,4 @@ class Ntfy:
         return self._poster.post(self._url, document, stop, {"Idempotency-Key": notification.key})
 
     def refresh(self, alerts: Sequence[Alert], stop: threading.Event) -> None:
-        """Nothing: a phone is told once."""
+        """Do nothing: a push message is sent once."""

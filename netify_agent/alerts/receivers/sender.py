@@ -22,7 +22,7 @@ Describe = Callable[[Alert], str]
 
 
 class NotSent(Exception):
-    """The receiver took nothing, or did not say that it did. The message has no secrets.
+    """The receiver did not confirm the notification. The message contains no secrets.
 
     :ivar only_this: whether the receiver refuses this notification, and may take others.
     """
@@ -47,7 +47,7 @@ class Sender(Protocol):
         """
 
     def refresh(self, alerts: Sequence[Alert], stop: threading.Event) -> None:
-        """Say again which alerts fire. Raises NotSent."""
+        """Send firing alerts again. Raises NotSent."""
 
 
 def one_line(text: str) -> str:
@@ -96,7 +96,7 @@ def time_limit(
 
     try:
         start_thread(watch)
-    except (RuntimeError, MemoryError) as error:  # sent later: the accounting must not end for it
+    except (RuntimeError, MemoryError) as error:  # the notification is sent later; no thread ends
         raise NotSent(f"no conversation without a time limit: {reason_of(error)}") from error
     try:
         yield

@@ -90,7 +90,7 @@ class Smtp:
         return one_line(answer + (f"; it refused {', '.join(refused)}" if refused else ""))
 
     def refresh(self, alerts: Sequence[Alert], stop: threading.Event) -> None:
-        """Nothing: mail is sent once."""
+        """Do nothing: a mail is sent once."""
 
     def message(self, notification: Notification) -> EmailMessage:
         """The mail."""

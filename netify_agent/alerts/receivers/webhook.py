@@ -51,7 +51,7 @@ class Webhook:
         return self._poster.post_body(self._url, body, stop, headers)
 
     def refresh(self, alerts: Sequence[Alert], stop: threading.Event) -> None:
-        """Nothing: a webhook is told once."""
+        """Do nothing: a webhook is called once for each notification."""
 
     def document(self, alert: Alert) -> dict[str, Any]:
         """The body."""

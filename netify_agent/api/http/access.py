@@ -67,10 +67,10 @@ class Access:
             self._hosts = own_host_names().union(web.hosts, [web.listen.host])
 
     def check_host(self, environ: Mapping[str, Any]) -> None:
-        """Refuse a request for another host, which is how DNS rebinding looks. Raises Problem: 403.
+        """Refuse a request whose Host header names another host (DNS rebinding). Raises Problem: 403.
 
-        A web page that points its own name at this machine still sends its own name. An IP literal can't
-        be pointed elsewhere, so any is accepted.
+        A web page that lets its own name resolve to this machine still sends its own name. An IP address
+        needs no resolution, so any is accepted.
         """
         if self._hosts is None:
             return
@@ -85,7 +85,7 @@ class Access:
             )
 
     def check_token(self, environ: Mapping[str, Any]) -> None:
-        """Refuse a request without a right token, if one is needed. Raises Problem: 401."""
+        """Refuse a request without a valid token, if tokens are configured. Raises Problem: 401."""
         if not self._digests or self._is_preflight(environ):
             return
         given = environ.get("HTTP_AUTHORIZATION")

@@ -1,6 +1,6 @@
-"""The WSGI application: the rules for every path, routing, and the cache of answers.
+"""The WSGI application: access rules, routing, and the cache of answers.
 
-Bottle finds the route. A cached answer of the last flush is found first.
+A cached answer of the last flush is looked up first. Otherwise Bottle finds the route.
 """
 
 from __future__ import annotations
@@ -174,10 +174,10 @@ class Api:
             for name in (etag, gzip_etag(etag)) if packed else (etag,):
                 if matches(known, f'"{name}"'):
                     return not_modified(f'"{name}"')
-        with self._kept.build_lock(target):
+        with self._kept.building(target):
             entry = self._kept.get(target)
             if entry is None or entry.state != state:
-                # The store may be a flush ahead of what we were told, or behind after a restart of Redis.
+                # The store may be one flush ahead of the flush log, or behind it after a restart of Redis.
                 before = self._source.stored_flush()
                 request = Request(values, environ, media_type, state.flush.at_ms)
                 document = route.answer(request)
@@ -196,7 +196,7 @@ class Api:
 def represented(route: Route, request: Request, document: Document) -> tuple[bytes, dict[str, str]]:
     """The body of an answer, and the headers that describe it.
 
-    ``Link`` (RFC 8288) names the next page of a list, relative to the request: CSV has no other place for it.
+    ``Link`` (RFC 8288) names the next page of a list, relative to the request, because CSV can't hold it.
     """
     headers = {"Content-Type": route.media_type}
     if route.table is not None and document.get("next") is not None:

@@ -71,7 +71,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]
         self._client = client
 
     def received(self, data: bytes) -> int:
-        """Take a piece of data; returns how many of its bytes belong to this request."""
+        """Parse a piece of data; returns how many of its bytes belong to this request."""
         before = self.header_plus
         consumed: int = super().received(data)
         if self.error is not None and self.error.code == 431 and b"\n" not in (before + data)[:MAX_HEADER]:
@@ -171,7 +171,7 @@ class ResponseTask(WSGITask):  # type: ignore[misc]
             self.channel.total_outbufs_len > self.channel.limits.untaken_bytes
             and len(self.channel.requests) > 1
         ):
-            self.close_on_finish = True  # no more answers for a client that takes none
+            self.close_on_finish = True  # the client does not read; send no further answers
 
 
 class RefusalTask(ErrorTask):  # type: ignore[misc]
@@ -198,7 +198,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]
     task_class = ResponseTask
     error_task_class = RefusalTask
     refused: bool = False
-    lingers: bool = False  # everything is sent; we wait for the client to close
+    lingers: bool = False  # everything is sent; the client is to close
     limits: WebLimits = DEFAULT_LIMITS
     last_taken: float = 0  # when the client last took a byte, or had nothing to take; time.time()
 
@@ -229,10 +229,10 @@ class Connection(HTTPChannel):  # type: ignore[misc]
             super().handle_read()
 
     def handle_close(self) -> None:
-        """Close; after a refusal so that the client can still read the answer.
+        """Close the connection. After a refusal, let the client read the answer first.
 
-        Linux resets a connection that is closed with unread data, and the reset may overtake our answer. So
-        what the client still sends is read and dropped for a moment.
+        Linux resets a connection that is closed with unread data, and the reset may arrive before the answer.
+        Therefore further data of the client is read and dropped for a moment.
         """
         if self.refused and not (self.lingers or self.total_outbufs_len or self.socket is None):
             with contextlib.suppress(OSError):
@@ -270,9 +270,9 @@ class SlowClients:
         self._unfinished: dict[Any, float] = {}  # connections in the middle of a request, and since when
 
     def follow_clock(self, connections: Mapping[int, Any], step_s: float, now: float) -> None:
-        """The wall clock was set by ``step_s`` seconds, and shows ``now``. Nobody has been silent for longer.
+        """Correct the times of all connections after the wall clock was set by ``step_s`` seconds to ``now``.
 
-        A time that is later than ``now`` is of before the clock was set back.
+        A time later than ``now`` was noted before the clock was set back.
         """
 
         def moved(at: float) -> float:
@@ -284,7 +284,7 @@ class SlowClients:
         self._unfinished = {connection: moved(since) for connection, since in self._unfinished.items()}
 
     def drop_slow(self, connections: Mapping[int, Any], now: float) -> None:
-        """Close those whose client does not send its request, or take its answer, in time.
+        """Close connections whose client does not send its request or read its answer in time.
 
         waitress only measures the silence between two bytes, and not while an answer is waiting: a client
         that sends a byte now and then holds a connection for ever, one that takes nothing a worker.
@@ -304,9 +304,9 @@ class SlowClients:
         self._unfinished = unfinished
 
     def make_room(self, connections: Mapping[int, Any]) -> None:
-        """If there are too many connections or untaken answers, close those that we wait for the longest.
+        """If there are too many connections or unread answers, close those that have waited the longest.
 
-        A client that floods the server thus shuts out only itself.
+        A client that floods the server therefore loses its own connections.
         """
         untaken = [each for each in list(connections.values()) if each.total_outbufs_len]
         excess = sum(each.total_outbufs_len for each in untaken) - self._limits.untaken_bytes

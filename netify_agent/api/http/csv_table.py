@@ -67,14 +67,14 @@ def _row_choices(table: Table) -> list[str]:
 
 
 def prefers_csv(accept: str) -> bool:
-    """Whether a client rather takes CSV than JSON."""
+    """Whether a client prefers CSV to JSON."""
     return quality(accept, CSV) > quality(accept, JSON)
 
 
 def media_type(route: Route, query: str, accept: str) -> str:
     """The media type of the answer.
 
-    ``format`` alone decides if it is given: so a link to a file works in every client.
+    If ``format`` is given, it alone decides, so that a link to a file works in every client.
 
     :raises Problem: 406 if ``Accept`` excludes every media type of the route.
     """

@@ -1,4 +1,4 @@
-"""What clients of the web server may use up: connections, time, memory."""
+"""Limits on what clients of the web server may use: connections, time, memory."""
 
 from __future__ import annotations
 

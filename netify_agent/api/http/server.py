@@ -173,7 +173,7 @@ class WebServer:
 
     @property
     def connections(self) -> int:
-        """Connections now."""
+        """Number of open connections."""
         return len(self._server.active_channels)
 
     @property

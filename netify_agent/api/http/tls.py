@@ -186,7 +186,7 @@ async def _unless_closed(server: _Stream, greeting: Coroutine[Any, Any, _Stream 
 
 
 async def _relay(server: _Stream, client: _Stream, stalled_s: float) -> None:
-    """Pass bytes on in both directions until one of them ends, which ends both."""
+    """Copy bytes in both directions until one direction ends, which ends both."""
     up = asyncio.ensure_future(_pump(client.reader, server.writer, stalled_s))
     down = asyncio.ensure_future(_pump(server.reader, client.writer, stalled_s))
     pumps = {up, down}
@@ -203,7 +203,7 @@ async def _relay(server: _Stream, client: _Stream, stalled_s: float) -> None:
 
 
 def _still_takes(server: _Stream) -> bool:
-    """Whether the web server, which has sent everything, still reads what the client sends."""
+    """Whether the web server still reads from the client after it has sent everything."""
     if server.writer.transport.is_closing():
         return False
     state = select.poll()
@@ -213,7 +213,10 @@ def _still_takes(server: _Stream) -> bool:
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, stalled_s: float) -> None:
-    """Pass bytes on, no faster than they are taken. Raises OSError; TimeoutError if they are not."""
+    """Copy bytes from ``source`` to ``sink``, no faster than ``sink`` accepts them.
+
+    :raises TimeoutError: if ``sink`` accepts nothing for ``stalled_s`` seconds; OSError for other errors.
+    """
     while (data := await source.read(_CHUNK_BYTES)) and not sink.transport.is_closing():
         sink.write(data)
         if sink.transport.get_write_buffer_size():

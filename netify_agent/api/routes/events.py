@@ -128,7 +128,7 @@ class Events:
 
         :param position: the last flush that the client knows; None for a new client.
         :param known_alerts: number of the last alert that it knows.
-        :param generation: of the flush log when the client came.
+        :param generation: of the flush log when the client connected.
         """
         log = self._flush_log
         end = time.monotonic() + self._limits.stream_s

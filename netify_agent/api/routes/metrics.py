@@ -111,7 +111,8 @@ class Metrics:
             limits = self._services.settings.metrics
             traffic = self._reader.traffic(limits.devices, self._documents.quiet_ms)
             if sequence < text_state[0]:
-                self._reported, self._flows = {}, 0  # Redis lost flushes for good; its counters are right now
+                # Redis lost flushes for good. Its counters are valid, although they fell.
+                self._reported, self._flows = {}, 0
             _gateway(traffic, out)
             # If two entries turn out to be one flow, the store counts one less; a counter must not fall.
             self._flows = max(traffic.gateway.counters["flows"], self._flows)
