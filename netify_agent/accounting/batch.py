@@ -132,15 +132,16 @@ class DeviceNote:
 
         :param seen: netifyd's clock when the device had it, milliseconds since the epoch; 0 unknown.
         """
-        seen = max(self.addresses.pop(ip, 0), seen)
-        self.addresses[ip] = seen
-        if len(self.addresses) <= MAX_IPV4:
+        addresses = self.addresses
+        before = addresses.pop(ip, 0)
+        addresses[ip] = seen if seen > before else before
+        if len(addresses) <= MAX_IPV4:
             return  # the smaller bound
         most = MAX_IPV6 if ":" in ip else MAX_IPV4
-        if len(self.addresses) > most:
-            same = [known for known in self.addresses if (":" in known) == (":" in ip)]
+        if len(addresses) > most:
+            same = [known for known in addresses if (":" in known) == (":" in ip)]
             if len(same) > most:
-                del self.addresses[same[0]]
+                del addresses[same[0]]
 
 
 Rows = dict[Key, Row]
