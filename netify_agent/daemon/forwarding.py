@@ -24,7 +24,7 @@ def new_forwarder(
 ) -> Forwarder | None:
     """The forwarder, with connections to Redis of its own; None if nothing is to be forwarded.
 
-    :param directory: returns the one that has the names of devices now; None: it is not to be started.
+    :param directory: returns the one that has the names of devices now; None: only the store is forwarded.
     :param plans: how they stand after the last flush of this process; None before the first.
     :raises ConfigError: if a file of ``fleet`` can't be used.
     """
@@ -38,11 +38,12 @@ def new_forwarder(
     client = connect(redis.url, redis.password(), redis.tls, gateway=settings.gateway)
 
     def tell(devices: Mapping[str, Seen]) -> Told:
-        names = {} if directory is None else device_names.encode(directory(), devices)
+        if directory is None:
+            return Told()
         standings = plans()
         if standings is None:
             raise NotYet("plans are counted with the first flush")
-        return Told(names, *plan_standings.encode(standings))
+        return Told(device_names.encode(directory(), devices), *plan_standings.encode(standings))
 
     source = ReplicaSource(
         *(client, settings.gateway, steps, gateway_settings.encode(settings)),
