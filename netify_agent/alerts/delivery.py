@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from netify_agent.alerts.alert import Alert, Notification
 from netify_agent.alerts.clock import RunClock
+from netify_agent.alerts.quiet import is_held
 from netify_agent.alerts.receivers.sender import NotSent, Sender
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ class Delivery:
             due = [
                 one
                 for one in self._queue.values()
-                if one.hold_until <= now_ms and self._refused.get(one.name, (0.0, 0.0))[1] <= now
+                if not is_held(one.hold_until, now_ms) and self._refused.get(one.name, (0.0, 0.0))[1] <= now
             ]
         failed = False
         for notification in due:
@@ -170,7 +171,7 @@ class Delivery:
         if resend_s is None or time.monotonic() - self._refreshed < resend_s:
             return True
         now_ms = time.time() * 1000
-        firing = [one for one in self._firing() if one.held_until <= now_ms]
+        firing = [one for one in self._firing() if not is_held(one.held_until, now_ms)]
         if firing:
             try:
                 self.sender.refresh(firing, stop)

@@ -250,10 +250,9 @@ class AlertEngine:
         was_held = alert.resolved_at is not None and alert.held_until > alert.resolved_at
         for receiver in alert.receivers:
             settings = self._receivers.get(receiver)
-            if was_held:
-                name = Notification(receiver, replace(alert, resolved_at=None), 0).name
-                if self._state.unqueue(name):
-                    self.cancelled.append(name)
+            name = Notification(receiver, replace(alert, resolved_at=None), 0).name
+            if was_held and self._state.unqueue(name):
+                self.cancelled.append(name)
             elif settings is not None and (alert.resolved_at is None or settings.sends_resolved):
                 notifications.append(self._queue(receiver, alert))
         self._waiting.append(_Announcement(alert, notifications, needs_flush))

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from netify_agent.alerts.alert import Alert
 from netify_agent.api.flush_log import FlushLog
+from netify_agent.api.http import parameters
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
 from netify_agent.api.http.csv_table import with_csv
@@ -101,6 +102,21 @@ class Copies:
         if copy is None:
             raise Problem(404, f"gateway {gateway} has not sent anything yet")
         return copy.api
+
+    def declared(self) -> list[Route]:
+        """The routes of ``/gateways/<gateway>/...`` with the default settings, to be described only."""
+        return [
+            replace(
+                route,
+                path=f"/gateways/<gateway>{route.path}",
+                name=f"gateway_{route.name}",
+                parameters=(
+                    parameters.text("gateway", "Name of the gateway.", in_path=True),
+                    *route.parameters,
+                ),
+            )
+            for route in routes(self._new(Settings(), {}).services)
+        ]
 
     def _new(self, settings: Settings, fields: dict[str, str]) -> Copy:
         reader = StoreReader(self._client_of(settings.gateway), settings.gateway)

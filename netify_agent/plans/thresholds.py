@@ -2,8 +2,8 @@
 
 A threshold stays passed until the period ends, even if the figure falls below it again: bytes move to another
 application when netifyd reclassifies a flow. If the limit or the scope changes, it is compared again. A clock
-that is set may leave a period and come back to it, so periods that are over, or yet to come, are remembered
-too. Memory is authoritative; each flush stores the changes since the flush before.
+that is set may leave a period and return to it, so ended and future periods are remembered too.
+Memory is authoritative; each flush stores the changes since the flush before.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ class Thresholds:
 
     def __init__(self) -> None:
         self._passed: dict[_Place, dict[str, _Periods]] = {}
+        self._current: dict[_Place, tuple[Period, str]] = {}  # period and definition of the last comparison
         self._dirty = UnstoredChanges()
 
     def restore(self, stored: Mapping[str, str]) -> int:
         """Continue from the stored state; returns the number of damaged entries, which are left out."""
         damaged = 0
+        self._current = {}
         for name, text in stored.items():
             try:
                 plan, threshold, who = name.split(":", 2)
@@ -90,7 +92,8 @@ class Thresholds:
     ) -> None:
         bound, of = plan.bound(place[1]), _definition(plan)
         known = self._passed.setdefault(place, {})
-        for who, before in list(known.items()):
+        is_other, self._current[place] = self._current.get(place) != (period, of), (period, of)
+        for who, before in list(known.items()) if is_other else ():
             periods = _carried_on(before, period, of, reached=rows.get(who, 0) >= bound)
             if periods != before:
                 self._set(place, who, periods)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -80,6 +81,20 @@ def test_a_receiver_that_was_away_for_an_hour_is_told_all_in_order(receiver: Hoo
     assert receiver.keys == [one.key for one in waiting]
     assert (delivery.status.sent, delivery.status.given_up, delivery.status.error) == (5, 0, None)
     assert gateway.done == [one.name for one in waiting]
+
+
+@pytest.mark.parametrize(("ends_in_s", "is_sent"), [(-1, True), (2 * HOUR_S, False), (26 * HOUR_S, True)])
+def test_quiet_hours_hold_a_notification_unless_the_clock_was_set_back(
+    receiver: Hook, ends_in_s: float, is_sent: bool
+) -> None:
+    """An agent whose clock was days ahead when an alert fired does not hold it for days."""
+    gateway = Gateway(receiver, give_up_after_s=HOUR_S)
+    held, free = notifications(2)
+    held = replace(held, hold_until=int((time.time() + ends_in_s) * 1000))
+    with gateway.running() as delivery:
+        delivery.put([held, free])
+        eventually(lambda: free.key in receiver.keys, "the other one is delivered")
+    assert receiver.keys == [held.key, free.key][not is_sent :]
 
 
 @pytest.mark.parametrize("behaviour", ["refuse", "reject", "cut", "break", "redirect", "garbage"])

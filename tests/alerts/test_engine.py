@@ -217,3 +217,15 @@ def test_in_quiet_hours_a_notification_waits_and_is_dropped_if_all_is_well_by_th
     assert flushes(gateway, 240) == [f"resolved {LAPTOP}"]
     assert gateway.tables["outbox"] == {}
     assert gateway.engine.cancelled == [notification.name]
+
+
+def test_who_was_told_in_quiet_hours_is_told_the_end_too() -> None:
+    """The clock was set back by days, so the notification did not wait."""
+    quiet = NEW.replace("learn: 0s", "learn: 0s, quiet: 22:00-07:00") + "\ncalendar: {timezone: UTC}"
+    gateway = Gateway(quiet)
+    gateway.evaluate(devices=[LAPTOP])
+    (notification,) = gateway.store().notifications
+    gateway.engine.take_outcomes([(notification.name, True)])
+    assert flushes(gateway, 240) == [f"resolved {LAPTOP}"]
+    assert list(gateway.tables["outbox"]) == [f"phone:{notification.alert.id}-resolved"]
+    assert gateway.engine.cancelled == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from netify_agent.config.settings import parse
 
 START_MS = 1_796_000_000_000
 FAR_MS = 4_000_000_000_000
+SOON_MS = int(time.time() + 12 * 3600) * 1000
 ALERTS = tuple(
     Alert(
         *(f"{number:016x}", "new", "new_device", "info", "new device: {who}", START_MS + number),
@@ -51,12 +53,14 @@ def test_alerts_are_active_or_resolved(scene: Scene) -> None:
     ("members", "firing", "resolved"),
     [
         ({}, "waiting", None),
-        ({"held_until": FAR_MS}, "held", None),
+        ({"held_until": SOON_MS}, "held", None),
+        ({"held_until": FAR_MS}, "waiting", None),  # the clock was set back
         ({"sent": ("hook:firing",)}, "sent", None),
         ({"failed": ("hook:firing",)}, "failed", None),
         ({"sent": ("hook:firing",), "resolved_at": START_MS}, "sent", "waiting"),
         ({"sent": ("hook:firing",), "failed": ("hook:resolved",), "resolved_at": START_MS}, "sent", "failed"),
         ({"resolved_at": START_MS, "held_until": FAR_MS}, None, None),  # over before the end of quiet hours
+        ({"sent": ("hook:firing",), "resolved_at": START_MS, "held_until": FAR_MS}, "sent", "waiting"),
         ({"receivers": ("gone",)}, None, None),
     ],
 )

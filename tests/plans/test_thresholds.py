@@ -210,6 +210,32 @@ def test_each_device_has_alerts_of_its_own(gateway_of: Start) -> None:
     assert gateway.new() == [f"resolved p 100% {LAPTOP}"]
 
 
+def test_each_device_is_told_once_in_each_period_that_the_clock_was_in(gateway_of: Start) -> None:
+    """More devices than have alerts of their own at a time, in two periods and back."""
+    gateway = gateway_of(EACH, NOON)
+    said = gateway.book.netifyd
+    digests = [f"d{number}" for number in range(12)]
+    flows = [said.flow(one, f"02:00:00:00:01:{number:02x}") for number, one in enumerate(digests)]
+    gateway.flush(NOON, *flows)
+    told = []
+    for at, count in (
+        (NOON + 15, 2000),
+        (NOON + DAY_S, 0),
+        (NOON + DAY_S + 15, 2000),
+        (NOON + 30, 0),
+        (NOON + 45, 500),
+        (NOON + DAY_S + 30, 0),
+        (NOON + DAY_S + 45, 500),
+        (NOON + 2 * DAY_S, 0),
+        (NOON + 2 * DAY_S + 15, 0),
+    ):
+        gateway.flush(at, *(said.stats(one, count, 0) for one in digests))
+        told += [gateway.new()]
+    one, over = ["firing p 100%"], ["resolved p 100%"]  # each is grouped
+    assert told == [one, [], over + one, [], [], [], [], [], over]
+    assert [alert.count for alert in gateway.alerting.alerts()] == [12, 12]
+
+
 def test_damaged_state_is_left_out(daily: PlanGateway, caplog: pytest.LogCaptureFixture) -> None:
     key = Keys(GATEWAY).plans
     use(daily, NOON + 15, 800)

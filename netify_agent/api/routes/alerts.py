@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from netify_agent.alerts.alert import FIRING, RESOLVED, Alert, notification_name
+from netify_agent.alerts.quiet import is_held
 from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.services import Services
@@ -39,10 +40,11 @@ def routes(services: Services) -> list[Route]:
                 return "sent"
             if notification_name(receiver, status) in alert.failed:
                 return "failed"
-            if was_held or receiver not in receivers:
+            was_told = notification_name(receiver, FIRING) in (*alert.sent, *alert.failed)
+            if (was_held and not was_told) or receiver not in receivers:
                 return None
             if status == FIRING:
-                return "held" if alert.held_until > at_ms else "waiting"
+                return "held" if is_held(alert.held_until, at_ms) else "waiting"
             return "waiting" if alert.resolved_at and receivers[receiver].sends_resolved else None
 
         return [
