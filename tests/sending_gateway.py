@@ -11,9 +11,12 @@ from collector_run import GATEWAYS, CollectorRun
 from store_book import LAPTOP, NETFLIX, Book
 from support import RedisServer
 
-from netify_agent.config.calendar import DAY_S
+from netify_agent.config.calendar import DAY_S, MONTH_S
+from netify_agent.config.plans import Plan
 from netify_agent.config.settings import CalendarSettings, FleetSettings, RedisSettings, Settings
 from netify_agent.daemon.forwarding import new_forwarder
+from netify_agent.enrich import Directory
+from netify_agent.plans.standing import PlanStanding, Standings
 from netify_agent.store.client import connect
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.summaries import Summaries
@@ -39,7 +42,7 @@ class SendingGateway:
             gateway=name,
             redis=RedisSettings(url=redis_url),
             fleet=FleetSettings(url=collector.url, token_file=str(token), ca_file=collector.trusted),
-            **{"calendar": CalendarSettings("UTC"), **settings},
+            **{"calendar": CalendarSettings("UTC"), "plans": {"uplink": Plan(limit=10**12)}, **settings},
         )
         steps = HistorySteps.of(self.settings.history, self.settings.calendar.calendar)
         self.name = name
@@ -47,9 +50,16 @@ class SendingGateway:
         self.book = Book(redis_url, name, history=steps, bucket=steps.bucket(at_s))
         self._steps = steps
         self._flows: set[str] = set()
-        forwarder = new_forwarder(self.settings, steps)
+        names = Directory(vendors="", hosts=(), leases=(), reverse_dns=False, categories="", arp="")
+        forwarder = new_forwarder(self.settings, steps, lambda: names, self._standings)
         assert forwarder is not None
         self.forwarder = forwarder
+
+    def _standings(self) -> Standings:
+        """How a plan of which nothing is used stands."""
+        period = self.settings.calendar.calendar.period(MONTH_S, self.at_s)
+        uplink = PlanStanding("uplink", self.settings.plans["uplink"], period, {"": 0}, {})
+        return Standings(self.book.sequence, self.at_s * 1000, {"uplink": uplink})
 
     def move(
         self, up: int, down: int, device: str = LAPTOP, application: str = NETFLIX, after_s: int = 0

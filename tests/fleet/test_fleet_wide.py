@@ -252,7 +252,7 @@ def test_the_openapi_document_is_what_is_answered(
     silence(collector_redis, "gw2")
     document = get(collector, "/openapi.json")
     assert document["security"] == [{"token": []}]
-    places = {"gateway": "gw1", "device": LAPTOP, "tag": NETFLIX}
+    places = {"gateway": "gw1", "device": LAPTOP, "tag": NETFLIX, "plan": "uplink"}
     names = [path["get"]["operationId"] for path in document["paths"].values()]
     assert len(set(names)) == len(names)
     assert {"/gateways", "/usage", "/history", "/alerts", "/metrics"} <= document["paths"].keys()
