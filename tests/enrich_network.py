@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,21 +12,9 @@ from typing import Any
 
 from netify_agent.enrich.directory import Directory
 
-MAC = "00:22:72:01:02:03"
-
-
-IP = "192.168.1.2"
-
-
-OTHER = "02:00:00:00:00:07"
-
-
-OTHER_IP = "192.168.1.3"
-
-
+MAC, IP = "00:22:72:01:02:03", "192.168.1.2"
+OTHER, OTHER_IP = "02:00:00:00:00:07", "192.168.1.3"
 NOW = 1_700_000_000.0
-
-
 VENDOR = "American Micro-Fuel Device Corp."
 
 
@@ -81,10 +68,3 @@ def running(directory: Directory, progress: Callable[[], None] = lambda: None) -
         stop.set()
         thread.join(10)
         assert not thread.is_alive()
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "never came true"
-        time.sleep(0.005)

@@ -21,8 +21,13 @@ def scrape(scene: Scene) -> Samples:
     answer = scene.ask("/metrics")
     assert answer.status == 200, answer.body
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return parsed(answer.body.decode())
+
+
+def parsed(text: str) -> Samples:
+    """The samples of a body."""
     found: Samples = {}
-    for family in text_string_to_metric_families(answer.body.decode()):
+    for family in text_string_to_metric_families(text):
         assert family.documentation, family.name
         assert family.type in ("counter", "gauge"), family.name
         for sample in family.samples:

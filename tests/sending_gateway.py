@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
 
 from collector_run import GATEWAYS, CollectorRun
 from store_book import LAPTOP, NETFLIX, Book
+from support import RedisServer
 
 from netify_agent.config.calendar import DAY_S
 from netify_agent.config.settings import CalendarSettings, FleetSettings, RedisSettings, Settings
 from netify_agent.daemon.forwarding import new_forwarder
+from netify_agent.store.client import connect
 from netify_agent.store.history_steps import HistorySteps
+from netify_agent.store.summaries import Summaries
 
 
 class SendingGateway:
@@ -67,5 +71,10 @@ class SendingGateway:
         while not self.forwarder.send():
             pass
 
-    def close(self) -> None:
-        self.book.client.close()
+
+def silence(redis: RedisServer, gateway: str, by_s: int = 3600) -> None:
+    """Make the latest message of a gateway older, at a collector."""
+    summaries = Summaries(connect(redis.url, None))
+    summary = json.loads(summaries.read([gateway])[gateway])
+    summary["received"] -= by_s * 1000
+    summaries.put(gateway, json.dumps(summary))

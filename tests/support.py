@@ -32,7 +32,7 @@ Process = TypeVar("Process", bound="ServerProcess")
 WAIT_S = 120.0  # how long a test waits for what must happen; generous, for slow machines
 
 
-def eventually(condition: Callable[[], Any], what: str) -> Any:
+def eventually(condition: Callable[[], Any], what: str = "the condition") -> Any:
     """The first true value of ``condition``."""
     end = time.monotonic() + WAIT_S
     while time.monotonic() < end:

@@ -246,7 +246,7 @@ class Documents:
             "gateway": self._gateway,
             **({} if device is None else {"device": device}),
             "resolution": resolution_s,
-            "buckets": [_bucket(bucket, applications=applications) for bucket in buckets],
+            "buckets": [bucket_document(bucket, applications=applications) for bucket in buckets],
         }
 
     def application_head(self, tag: str, category: int) -> Document:
@@ -270,7 +270,8 @@ def _seen(row: Counted) -> Document:
     return {"first_seen": rfc3339(row.first_seen), "last_seen": rfc3339(row.last_seen)}
 
 
-def _bucket(bucket: Bucket, *, applications: bool) -> Document:
+def bucket_document(bucket: Bucket, *, applications: bool) -> Document:
+    """A bucket of history; ``applications``: whether to list them."""
     volume = bucket.volume
     document: Document = {
         "start": rfc3339(bucket.start * 1000),

@@ -21,9 +21,10 @@ from netify_agent.daemon.sd_notify import ServiceManager
 from netify_agent.daemon.signals import SignalQueue
 from netify_agent.daemon.worker import Worker
 from netify_agent.enrich import Directory
-from netify_agent.fleet import gateway_list, gateway_settings, tokens
+from netify_agent.fleet import gateway_settings, tokens
 from netify_agent.fleet.collector import Collector
 from netify_agent.fleet.copies import Copies
+from netify_agent.fleet.fleet_routes import FleetRoutes
 from netify_agent.fleet.ingest import MAX_SENT, Ingest
 from netify_agent.fleet.overview import Overview
 from netify_agent.store.client import Client, connect
@@ -62,7 +63,7 @@ class CollectorProcess:
             copies,
             Overview(summaries, settings.silent_after_s),
             Ingest(ReplicaSink(self._client_of, gateway_settings.steps), copies, summaries),
-            lambda view: [gateway_list.route(view, directory)],
+            FleetRoutes(copies, directory).of,
         )
 
     def run(self) -> int:

@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 from dataclasses import replace
-from ssl import SSLContext
 
 from netify_agent import __version__
 from netify_agent.accounting.accountant import Accountant
@@ -20,8 +19,7 @@ from netify_agent.api.exposition import Exposition
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
-from netify_agent.api.http.server import WebError, WebServer
-from netify_agent.api.http.tls import TLS_LIMIT_S, server_context
+from netify_agent.api.http.server import WebError
 from netify_agent.api.routes.route_table import agent_routes
 from netify_agent.api.services import Services
 from netify_agent.config.settings import ConfigError, Settings, load
@@ -34,6 +32,7 @@ from netify_agent.daemon.metrics import expose
 from netify_agent.daemon.sd_notify import ServiceManager
 from netify_agent.daemon.signals import SignalQueue
 from netify_agent.daemon.status import Status
+from netify_agent.daemon.web import Web, WebRules
 from netify_agent.daemon.worker import Body, Worker
 from netify_agent.enrich import Directory
 from netify_agent.store.audit import SumAudit
@@ -86,7 +85,12 @@ class Supervisor:
             *(self._accountant, self._lock),
             lambda name, body: self._worker(name, body, limits.listener_s),
         )
-        self._web: list[Worker] = []  # the server, and the TLS relay in front of it
+        self._web = Web(
+            self._api,
+            self._worker,
+            lambda worker: self._end(worker, limits.other_stop_s),
+            self._flush_log,
+        )
         self._names: Worker | None = None
         self._forwarding: Worker | None = None
         self._filled: Directory | None = None  # has all devices of the store
@@ -135,11 +139,11 @@ class Supervisor:
                 on_failure=self._alerting.failed,
                 status=self._flusher_status,
             )
-            self._status.web_queue = lambda: self._server.queue_length
+            self._status.web_queue = lambda: self._web.queue_length
             self._status.event_clients = lambda: self._flush_log.followers
-            self._access, context = _access_and_tls(settings)
+            rules = WebRules.read(settings)
             tokens = settings.netifyd.tokens()
-            self._start_web(settings, self._access, context)
+            self._web.start(settings, rules)
         except (ConfigError, WebError) as error:
             for problem in str(error).splitlines():
                 log.error("%s", problem)
@@ -204,7 +208,7 @@ class Supervisor:
         self._watchdog_fed = now
 
     def _workers(self) -> list[Worker]:
-        workers = [self._writing, *self._listeners.workers, *self._web, *self._alerting.workers]
+        workers = [self._writing, *self._listeners.workers, *self._web.workers, *self._alerting.workers]
         return [worker for worker in (*workers, self._names, self._forwarding) if worker is not None]
 
     def _worker(self, name: str, body: Body, limit_s: float) -> Worker:
@@ -221,13 +225,6 @@ class Supervisor:
 
     def _start_names(self) -> None:
         self._names = self._worker("names", self._directory.run, self._limits.names_s)
-
-    def _start_web(self, settings: Settings, access: Access, context: SSLContext | None) -> None:
-        """Raises WebError."""
-        self._server = WebServer(self._api(settings, access).app, settings.web, context)
-        self._web = [self._worker("web", self._server.run, self._server.limits.request_s)]
-        if self._server.relay is not None:
-            self._web.append(self._worker("tls", self._server.relay.run, TLS_LIMIT_S))
 
     def _api(self, settings: Settings, access: Access) -> Api:
         parts = Services(
@@ -306,7 +303,7 @@ class Supervisor:
         self._stop_listeners()
         limits = self._limits
         flushed = self._end(self._writing, FlusherLimits().final_flush_s + limits.slow_flush_s)
-        for other in (self._names, *self._web):
+        for other in (self._names, *self._web.workers):
             self._end(other, limits.other_stop_s)
         if not flushed or not self._writer.status.finished:
             return 1
@@ -329,7 +326,7 @@ class Supervisor:
     def _change(self, new: Settings) -> None:
         """Apply a new configuration. Raises ConfigError before anything was changed."""
         old = self._settings
-        access, context = _access_and_tls(new)
+        rules = WebRules.read(new)
         tokens = new.netifyd.tokens()
         senders = self._alerting.senders(new)
         fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
@@ -361,40 +358,6 @@ class Supervisor:
             self._stop_listeners()
             self._status.listeners = self._listeners.start(new.netifyd, tokens)
         self._listeners.set_tokens(tokens)
-        if (new.web.listen, new.web.threads) != (old.web.listen, old.web.threads) or (
-            (context is None) != (self._server.relay is None)
-        ):
-            self._restart_web(new, old, access, context)
-        else:
-            self._access = access
-            self._server.app = self._api(new, access).app
-            if self._server.relay is not None and context is not None:
-                self._server.relay.context = context
+        self._status.settings = self._settings = replace(new, web=self._web.change(new, old, rules))
         self._flush_log.send_away()  # clients of /events reconnect and are checked by the new rules
         log.info("configuration reloaded")
-
-    def _restart_web(self, new: Settings, old: Settings, access: Access, context: SSLContext | None) -> None:
-        """Restart the web server. Raises WebError if neither the new nor the old address works."""
-        before = self._web
-        self._flush_log.send_away()  # a stopping server waits for its streams
-        try:
-            if new.web.listen == old.web.listen:
-                for worker in before:
-                    self._end(worker, self._limits.other_stop_s)
-                before = []
-            self._start_web(new, access, context)
-            self._access = access
-        except WebError as error:
-            if not before:
-                raise
-            log.error("%s; listening on %s as before", error, old.web.listen)
-            self._status.settings = self._settings = replace(new, web=old.web)
-            self._server.app = self._api(self._settings, self._access).app
-            return
-        for worker in before:
-            self._end(worker, self._limits.other_stop_s)
-
-
-def _access_and_tls(settings: Settings) -> tuple[Access, SSLContext | None]:
-    """Create the access rules, and the TLS context if configured. Raises ConfigError."""
-    return Access(settings.web, settings.web.tokens()), server_context(settings.web.tls)

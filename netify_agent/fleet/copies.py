@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from netify_agent.api.flush_log import FlushLog
+from netify_agent.api.http import parameters
 from netify_agent.api.http.access import Access
 from netify_agent.api.http.app import Api
 from netify_agent.api.http.csv_table import with_csv
@@ -86,6 +87,21 @@ class Copies:
         if copy is None:
             raise Problem(404, f"gateway {gateway} has not sent anything yet")
         return copy.api
+
+    def declared(self) -> list[Route]:
+        """The routes of ``/gateways/<gateway>/...`` with the default settings, to be described only."""
+        return [
+            replace(
+                route,
+                path=f"/gateways/<gateway>{route.path}",
+                name=f"gateway_{route.name}",
+                parameters=(
+                    parameters.text("gateway", "Name of the gateway.", in_path=True),
+                    *route.parameters,
+                ),
+            )
+            for route in routes(self._services(Settings()))
+        ]
 
     def _services(self, settings: Settings) -> Services:
         reader = StoreReader(self._client_of(settings.gateway), settings.gateway)

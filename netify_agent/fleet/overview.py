@@ -30,11 +30,12 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A gateway and its state. ``summary``: None if it never sent anything."""
+    """A gateway and its state. ``summary``: None if it never sent anything; ``digest``: of the summary."""
 
     gateway: str
     state: str
     summary: Summary | None
+    digest: str = ""
 
 
 class Overview:
@@ -89,6 +90,11 @@ class View:
         self._taken: tuple[FlushStamp, Sequence[Row]] = FlushStamp(0, 0), ()
 
     @property
+    def silent_ms(self) -> int:
+        """Time without a message after which a gateway is silent."""
+        return self._overview.silent_ms
+
+    @property
     def rows(self) -> Sequence[Row]:
         """The visible gateways by name, as of the latest :meth:`last_flush`."""
         return self._taken[1]
@@ -106,10 +112,10 @@ class View:
                 row = Row(name, NEW, None)
             else:
                 state = SILENT if one.summary.received < quiet else ONLINE
-                row = Row(name, state, one.summary)
+                row = Row(name, state, one.summary, one.digest)
                 latest = max(latest, one.summary.received)
             rows.append(row)
-            parts.append(f"{name} {row.state} {one.digest if one else ''}")
+            parts.append(f"{name} {row.state} {row.digest}")
         digest = hashlib.blake2b("\n".join(parts).encode(), digest_size=8).digest()
         stamp = FlushStamp(int.from_bytes(digest, "big"), latest)
         if stamp != self._taken[0]:

@@ -233,8 +233,8 @@ class PlanMeter:
         self, series: list[str], period: Period, tags: frozenset[str] | None, flush: Flush
     ) -> dict[str, Share]:
         """Read from the history what series moved in a period before the flush. Raises StoreError."""
-        # Our clock may have been set since the bucket began, over years: by the flush's time, the steps
-        # that the period is read from might be kept no longer.
+        # The agent's clock may have been set since the bucket began, even by years. By the time of the flush,
+        # the steps that the period is read from might have expired.
         now_ms = min(max(flush.at_ms, period.start * 1000), period.end * 1000)
         before = FlushStamp(flush.sequence - 1, now_ms)
         if tags is None:

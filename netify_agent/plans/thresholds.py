@@ -2,8 +2,8 @@
 
 A threshold stays passed until the period ends, even if the figure falls below it again: bytes move to another
 application when netifyd reclassifies a flow. If the limit or the scope changes, it is compared again. A clock
-that is set may leave a period and come back to it, so periods that are over, or yet to come, are remembered
-too. Memory is authoritative; each flush stores the changes since the flush before.
+that is set may leave a period and return to it, so ended and future periods are remembered too.
+Memory is authoritative; each flush stores the changes since the flush before.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from operator import add
 
 from netify_agent.accounting.batch import Batch, Row, Rows
 from netify_agent.netifyd.flow_record import Key
@@ -31,21 +32,22 @@ class Tally:
 
     def __init__(self) -> None:
         self.total = _zeros()
-        self.applications: defaultdict[str, Sums] = defaultdict(_zeros)
-        self.protocols: defaultdict[str, Sums] = defaultdict(_zeros)
+        self.applications: dict[str, Sums] = {}
+        self.protocols: dict[str, Sums] = {}
 
     def add(self, key: Key, counts: Counts) -> None:
         """Add counters to the total, to the application and to the protocol."""
-        up, down, packets_up, packets_down, flows, local_up, local_down = counts
-        for sums in (self.total, self.applications[key.application], self.protocols[key.protocol]):
-            sums[0] += up
-            sums[1] += down
-            sums[2] += packets_up
-            sums[3] += packets_down
-            sums[4] += flows
-            if local_up or local_down:
-                sums[5] += local_up
-                sums[6] += local_down
+        self.total = _sum(self.total, counts)
+        _add(self.applications, key.application, counts)
+        _add(self.protocols, key.protocol, counts)
+
+    def merge(self, other: Tally) -> None:
+        """Add another growth."""
+        self.total = _sum(self.total, other.total)
+        for application, sums in other.applications.items():
+            _add(self.applications, application, sums)
+        for protocol, sums in other.protocols.items():
+            _add(self.protocols, protocol, sums)
 
 
 class Change:
@@ -70,7 +72,7 @@ class Change:
         self.lasting = Tally()
         self.interval = Tally() if moved else self.lasting
         self.fresh: Fresh = {}
-        self.interfaces: defaultdict[str, Sums] = defaultdict(_zeros)
+        self.interfaces: dict[str, Sums] = {}
         self.first_seen: dict[str, int] = {}
         self.last_seen: dict[str, int] = {}
 
@@ -79,21 +81,39 @@ class Change:
         self.lasting.add(key, counts)
         if self.interval is not self.lasting and not moved:
             self.interval.add(key, counts)
-        if self.name == GATEWAY and not moved:
-            _add(self.interfaces[key.interface or ""], counts)
         application = key.application
         up, down = row.bytes_up - row.moved_up, row.bytes_down - row.moved_down
         if not moved and (up or down):
-            sums = self.fresh.setdefault(application, [0, 0])
+            self._add_fresh(application, up, down)
+        if max(counts) > 0:
+            self._see(application, row.first_seen, row.last_seen)
+
+    def merge(self, other: Change) -> None:
+        """Add the growth of a device to that of the gateway."""
+        self.lasting.merge(other.lasting)
+        if self.interval is not self.lasting:
+            self.interval.merge(other.interval)
+        for application, (up, down) in other.fresh.items():
+            self._add_fresh(application, up, down)
+        for application, seen in other.last_seen.items():
+            self._see(application, 0, seen)
+        for application, seen in other.first_seen.items():
+            self._see(application, seen, 0)
+
+    def _add_fresh(self, application: str, up: int, down: int) -> None:
+        sums = self.fresh.get(application)
+        if sums is None:
+            self.fresh[application] = [up, down]
+        else:
             sums[0] += up
             sums[1] += down
-        if max(counts) <= 0:
-            return
-        if row.first_seen:
-            known = self.first_seen.get(application, row.first_seen)
-            self.first_seen[application] = min(known, row.first_seen)
-        if row.last_seen:
-            self.last_seen[application] = max(self.last_seen.get(application, 0), row.last_seen)
+
+    def _see(self, application: str, first: int, last: int) -> None:
+        """Note when an application was seen; 0: unknown."""
+        if first and first < self.first_seen.get(application, first + 1):
+            self.first_seen[application] = first
+        if last > self.last_seen.get(application, 0):
+            self.last_seen[application] = last
 
 
 class Summary:
@@ -111,7 +131,7 @@ class Summary:
         self.unattributed, self.mirrored, self.left_out = _zeros(), _zeros(), _zeros()
         self.unattributed_interval, self.mirrored_interval = _zeros(), _zeros()
         for row in batch.left_out.values():
-            _add(self.left_out, row.counts())  # no part of them is known as local
+            self.left_out = _sum(self.left_out, (*row.counts(), 0, 0))  # none is known as local
         self._moved = bool(batch.moved)
         self._parts = (
             _Part(batch.counted, gateway=True, moved=False),
@@ -133,30 +153,40 @@ class Summary:
         gateway = Change(GATEWAY, self._moved)
         for part, key, row in self._rows(None):
             counts = _counts(key, row)
-            _add(self.unattributed if part.gateway else self.mirrored, counts)
-            if not part.moved:
-                _add(self.unattributed_interval if part.gateway else self.mirrored_interval, counts)
             if part.gateway:
                 gateway.add(key, row, counts, part.moved)
+                _add_interface(gateway, part, key, counts)
+                self.unattributed = _sum(self.unattributed, counts)
+                if not part.moved:
+                    self.unattributed_interval = _sum(self.unattributed_interval, counts)
+            else:
+                self._add_mirrored(part, counts)
         for device in self.devices:
             change = Change(device, any(part.moved and device in part.keys for part in self._parts))
-            for part, key, row in self._rows(device):
+            for part, key, row in self._rows(device, gateway=True):
                 counts = _counts(key, row)
                 change.add(key, row, counts, part.moved)
-                if part.gateway:
-                    gateway.add(key, row, counts, part.moved)
-                else:
-                    _add(self.mirrored, counts)
-                    if not part.moved:
-                        _add(self.mirrored_interval, counts)
+                _add_interface(gateway, part, key, counts)
+            gateway.merge(change)
+            for part, key, row in self._rows(device, gateway=False):
+                counts = _counts(key, row)
+                change.add(key, row, counts, part.moved)
+                self._add_mirrored(part, counts)
             yield change
         if gateway.lasting.applications:
             yield gateway
 
-    def _rows(self, device: str | None) -> Iterator[tuple[_Part, Key, Row]]:
+    def _rows(self, device: str | None, gateway: bool | None = None) -> Iterator[tuple[_Part, Key, Row]]:
+        """The rows of a device; ``gateway``: only those that change the gateway too, or only the others."""
         for part in self._parts:
-            for key in part.keys.get(device, ()):
-                yield part, key, part.rows[key]
+            if gateway is None or part.gateway == gateway:
+                for key in part.keys.get(device, ()):
+                    yield part, key, part.rows[key]
+
+    def _add_mirrored(self, part: _Part, counts: Counts) -> None:
+        self.mirrored = _sum(self.mirrored, counts)
+        if not part.moved:
+            self.mirrored_interval = _sum(self.mirrored_interval, counts)
 
 
 class _Part:
@@ -176,6 +206,16 @@ def _counts(key: Key, row: Row) -> Counts:
     return *row.counts(), 0, 0
 
 
-def _add(sums: Sums, counts: Iterable[int]) -> None:
-    for index, count in enumerate(counts):
-        sums[index] += count
+def _sum(sums: Sums, counts: Iterable[int]) -> Sums:
+    return [*map(add, sums, counts)]
+
+
+def _add(rows: dict[str, Sums], name: str, counts: Iterable[int]) -> None:
+    """Add counters to those of a row."""
+    sums = rows.get(name)
+    rows[name] = list(counts) if sums is None else _sum(sums, counts)
+
+
+def _add_interface(gateway: Change, part: _Part, key: Key, counts: Counts) -> None:
+    if not part.moved:
+        _add(gateway.interfaces, key.interface or "", counts)

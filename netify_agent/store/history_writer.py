@@ -27,7 +27,7 @@ from netify_agent.store.history_changes import ChunkChanges
 from netify_agent.store.history_migration import Migrated, Migration
 from netify_agent.store.history_record import Chunk, Damaged, decode, encode, encode_summed, merged
 from netify_agent.store.history_steps import HistorySteps
-from netify_agent.store.layout import FORGOTTEN, OPEN, Keys, Unit
+from netify_agent.store.layout import ALL_COUNTERS, FORGOTTEN, OPEN, SHARE_CODES, VOLUME_CODES, Keys, Unit
 from netify_agent.store.open_bucket import Numbers, record_of
 from netify_agent.store.retention import DAY_MS, WallClock
 from netify_agent.store.transaction import Transaction
@@ -35,6 +35,9 @@ from netify_agent.store.transaction import Transaction
 log = logging.getLogger(__name__)
 
 _FIELDS = ("due", "since", "numbers")  # of the hash ``history``
+# The counters that an open bucket has, in the order of ``ALL_COUNTERS``.
+_OF_TOTAL = tuple(code if code in VOLUME_CODES else "" for code in ALL_COUNTERS)
+_OF_APPLICATION = tuple(code if code in SHARE_CODES else "" for code in ALL_COUNTERS)
 DAMAGED = "history_damaged"  # in the hash ``counters``: chunks that could not be read
 
 
@@ -160,17 +163,16 @@ class HistoryWriter:
         """Add to the open bucket of a series. Flows are not counted in history."""
         if series in work.dropped:
             series = FORGOTTEN
-        if not any(_without_flows(total)) and not any(any(sums[:2]) for sums in applications.values()):
+        if not _moves(total) and not any(any(sums[:2]) for sums in applications.values()):
             return
         key = self._keys.open_bucket(work.bucket, series)
-        pipe.grow(key, "", _without_flows(total))
-        for application, sums in applications.items():
-            pipe.grow(key, ":" + application, (*sums[:2], 0, 0, 0, *sums[5:]))
+        pipe.grow(key, total, _OF_TOTAL)
+        pipe.grow_rows(key, applications, _OF_APPLICATION)
         work.changes.mark_due((OPEN, work.bucket), series)
 
     def grow_other(self, pipe: Transaction, work: Work, series: str, total: Sums) -> None:
         """The same for a series that is neither the gateway's nor a device's. It has no applications."""
-        if any(_without_flows(total)):
+        if _moves(total):
             self.grow(pipe, work, series, total, {})
             work.series.add(series)
 
@@ -365,5 +367,6 @@ class HistoryWriter:
         self._logged |= damaged
 
 
-def _without_flows(sums: Sums) -> tuple[int, ...]:
-    return (*sums[:4], 0, *sums[5:])
+def _moves(total: Sums) -> bool:
+    """Whether bytes or packets moved."""
+    return any(total[:4]) or any(total[5:])

@@ -7,25 +7,16 @@ last flush, or as many as are needed to cover one report of each flow.
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from json.encoder import encode_basestring as quoted
 from typing import NamedTuple
 
 from netify_agent.store.deltas import Fresh
 
 WINDOW_MS = 14_000  # netifyd 4.4.5 reports every 15 s; one second less, as timers are inexact
-
-Pair = tuple[int, int]  #: bits per second up, down
-
-
-class DeviceRates(NamedTuple):
-    """Rates of a device, and of each of its applications that moved bytes."""
-
-    total: Pair
-    applications: dict[str, Pair]
 
 
 class _Packed(NamedTuple):
@@ -71,24 +62,29 @@ class RateWindow:
     def add(self, name: str, fresh: Fresh) -> str:
         """Add the bytes of one device, or of the gateway, in the flush in progress.
 
-        :returns: its rates as stored in Redis: a :class:`DeviceRates` in JSON; empty if all rates are 0.
+        :returns: its rates in bits per second as stored in Redis, in JSON: ``[[up, down], {application: [up,
+            down]}]``; empty if all rates are 0.
         """
         current = self._intervals[-1]
         if fresh and current.elapsed_ms < WINDOW_MS:  # otherwise no later window includes this flush
             current.bytes[name] = _Packed(tuple(fresh), array("d", chain.from_iterable(fresh.values())))
-        sums = {tag: list(pair) for tag, pair in fresh.items()}
-        for interval in self._intervals:
-            if interval is not current and (packed := interval.bytes.get(name)) is not None:
+        sums: Mapping[str, Sequence[int]] = fresh
+        earlier = [interval for interval in self._intervals if interval is not current]
+        if earlier:
+            sums = added = {tag: list(pair) for tag, pair in fresh.items()}
+        for interval in earlier:
+            if (packed := interval.bytes.get(name)) is not None:
                 amounts = map(int, packed.bytes)
                 for tag, up, down in zip(packed.tags, amounts, amounts, strict=True):
-                    pair = sums.setdefault(tag, [0, 0])
+                    pair = added.setdefault(tag, [0, 0])
                     pair[0] += up
                     pair[1] += down
         if not sums:
             return ""
-        return json.dumps(
-            DeviceRates(self._rate(sums.values()), {tag: self._rate([pair]) for tag, pair in sums.items()})
-        )
+        ms = self._elapsed_ms
+        ups, downs = zip(*sums.values(), strict=True)
+        rows = [f"{quoted(tag)}:[{up * 8000 // ms},{down * 8000 // ms}]" for tag, (up, down) in sums.items()]
+        return f"[[{sum(ups) * 8000 // ms},{sum(downs) * 8000 // ms}],{{{','.join(rows)}}}]"
 
     def rest(self, added: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Rates of devices that moved bytes in the window but were not added to this flush.
@@ -98,7 +94,3 @@ class RateWindow:
         in_window = {name for interval in self._intervals for name in interval.bytes}
         for name in in_window.difference(added):
             yield name, self.add(name, {})
-
-    def _rate(self, pairs: Iterable[list[int]]) -> Pair:
-        ups, downs = zip(*pairs, strict=True)
-        return sum(ups) * 8000 // self._elapsed_ms, sum(downs) * 8000 // self._elapsed_ms

@@ -227,7 +227,7 @@ class Retention:
     def _queue_forget(self, pipe: Transaction, device: str, what: Forgotten) -> None:
         """Remove a device. Its counters go to ``forgotten``, so that the gateway's total still adds up."""
         keys = self._keys
-        pipe.grow(keys.forgotten, "", what.counters)
+        pipe.grow(keys.forgotten, what.counters)
         for tag in what.applications:
             pipe.zrem(keys.users(tag), device)
         for protocol in what.protocols:

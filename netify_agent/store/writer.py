@@ -18,7 +18,7 @@ import redis
 from netify_agent.accounting.device_table import DEFAULT_MAX
 from netify_agent.store.addresses import surplus
 from netify_agent.store.client import Client, StoreError, StoreRefused, as_store_error
-from netify_agent.store.deltas import Change, Summary, Sums
+from netify_agent.store.deltas import Change, Summary
 from netify_agent.store.encoding import decode_state
 from netify_agent.store.flow_writer import AT_ONCE, Before, FlowWriter, FlowWriterLimits
 from netify_agent.store.flush import Flush, FlushFacts, FlushPart, Restored, Rewound
@@ -280,10 +280,13 @@ class StoreWriter:
                 self._part.add(change)
             rates[change.name] = self._window.add(change.name, change.fresh)
             first_seen[change.name] = change.first_seen
+        devices = iter(summary.devices)
+        while part := list(islice(devices, AT_ONCE)):
+            pipe.zadd(self._keys.devices, dict.fromkeys(part, flush.at_ms))
         rates = self._queue_rates(pipe, rates)
-        pipe.grow(self._keys.unattributed, "", summary.unattributed)
-        pipe.grow(self._keys.mirrored, "", summary.mirrored)
-        pipe.grow(self._keys.left_out, "", summary.left_out)
+        pipe.grow(self._keys.unattributed, summary.unattributed)
+        pipe.grow(self._keys.mirrored, summary.mirrored)
+        pipe.grow(self._keys.left_out, summary.left_out)
         self._history.grow_other(pipe, work, UNATTRIBUTED, summary.unattributed_interval)
         self._history.grow_other(pipe, work, MIRRORED, summary.mirrored_interval)
         self._history.finish(pipe, work)
@@ -318,10 +321,9 @@ class StoreWriter:
 
     def _queue_totals(self, pipe: Transaction, change: Change) -> None:
         name, tally = change.name, change.lasting
-        pipe.grow(self._keys.totals(name), "", tally.total)
+        pipe.grow(self._keys.totals(name), tally.total)
         applications = self._keys.applications(name)
-        for tag, sums in tally.applications.items():
-            pipe.grow(applications, ":" + tag, sums)
+        pipe.grow_rows(applications, tally.applications)
         known = self._first_seen.get(name, {})
         for tag, first in change.first_seen.items():
             if tag in known:
@@ -331,16 +333,16 @@ class StoreWriter:
             pipe.hset(
                 applications, mapping={f"{LAST_SEEN}:{tag}": at for tag, at in change.last_seen.items()}
             )
-        for protocol, sums in tally.protocols.items():
-            pipe.grow(self._keys.protocols(name), ":" + protocol, sums)
+        pipe.grow_rows(self._keys.protocols(name), tally.protocols)
 
     def _queue_device(self, pipe: Transaction, change: Change, flush: Flush) -> None:
-        device = change.name
-        key = self._keys.totals(device)
+        device, keys = change.name, self._keys
+        key = keys.totals(device)
         fields: dict[str, str | int] = {}
         if change.last_seen:
             fields[LAST_SEEN] = max(change.last_seen.values())
-            pipe.hsetnx(key, FIRST_SEEN, min(change.first_seen.values(), default=fields[LAST_SEEN]))
+            if not self._first_seen.get(device):
+                pipe.hsetnx(key, FIRST_SEEN, min(change.first_seen.values(), default=fields[LAST_SEEN]))
         note = flush.batch.devices.get(device)
         if note is not None:
             if note.interface is not None:
@@ -348,18 +350,24 @@ class StoreWriter:
             if note.hint is not None:
                 fields["hint"] = note.hint
             if note.addresses:
-                addresses = self._keys.addresses(device)
+                addresses = keys.addresses(device)
                 if seen := {ip: at for ip, at in note.addresses.items() if at}:
                     pipe.zadd(addresses, seen)
                 if listed := {ip: 0 for ip, at in note.addresses.items() if not at}:
                     pipe.zadd(addresses, listed, nx=True)  # listed by netifyd without a time
         if fields:
             pipe.hset(key, mapping=fields)
-        pipe.zadd(self._keys.devices, {device: flush.at_ms})
-        for tag, sums in change.lasting.applications.items():
-            _use(pipe, self._keys.users(tag), device, sums)
-        for protocol, sums in change.lasting.protocols.items():
-            _use(pipe, self._keys.protocol_users(protocol), device, sums)
+        tally = change.lasting
+        used = {
+            keys.users(tag): sums[0] + sums[1] for tag, sums in tally.applications.items() if any(sums[:2])
+        }
+        for protocol, sums in tally.protocols.items():
+            if any(sums[:2]):
+                used[keys.protocol_users(protocol)] = sums[0] + sums[1]
+        pipe.add_scores(device, used)
+        for of, amount in used.items():
+            if amount < 0:  # a device without bytes is not a user
+                pipe.zremrangebyscore(of, "-inf", 0)
 
     def _queue_history(self, pipe: Transaction, work: Work, change: Change) -> None:
         history, tally = self._history, change.interval
@@ -385,12 +393,3 @@ def _check_refused(sequence: int, refused: Sequence[str]) -> None:
             f"Redis took flush {sequence} but refused {len(refused)} of its commands, such as {refused[0]}: "
             "another program writes to this gateway's keys"
         )
-
-
-def _use(pipe: Transaction, key: str, device: str, sums: Sums) -> None:
-    """Add the bytes to the device's score in ``key``. A device without bytes is not a user."""
-    amount = sums[0] + sums[1]
-    if sums[0] or sums[1]:
-        pipe.zincrby(key, amount, device)
-        if amount < 0:
-            pipe.zremrangebyscore(key, "-inf", 0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from api_server import ALIVE, Scene, a_scene, assert_problem
 from store_book import LAPTOP, PHONE
-from support import RedisServer, eventually
+from support import WAIT_S, RedisServer, eventually
 
 from netify_agent.api.http.response_cache import Encoded, Entry, ResponseCache, State
 from netify_agent.api.http.route import Route
@@ -112,6 +112,30 @@ def test_an_answer_that_many_wait_for_is_made_once(scene: Scene, monkeypatch: py
     for thread in asking:
         thread.join()
     assert (made, len(answers), len(set(answers))) == (1, scene.web.threads, 1)
+
+
+def test_no_other_answer_waits_for_one_that_is_being_built(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = scene.parts.reader.snapshot
+    begun, others_done = threading.Event(), threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        begun.set()
+        assert others_done.wait(WAIT_S)
+        return snapshot(*args, **options)
+
+    monkeypatch.setattr(scene.parts.reader, "snapshot", slow)
+    scene.book.flush()
+    answers: list[int] = []
+    asking = threading.Thread(target=lambda: answers.append(scene.ask("/").status))
+    asking.start()
+    assert begun.wait(WAIT_S)
+    for limit in range(1, 65):  # locks that targets share would hardly let all of these pass
+        assert scene.ask(f"/applications?limit={limit}").status == 200
+    others_done.set()
+    asking.join()
+    assert answers == [200]
 
 
 def an_entry(size: int, sequence: int = 1) -> Entry:

@@ -31,14 +31,22 @@ class Network(Flusher):
 
     def __init__(self, url: str, devices_: int, applications: int) -> None:
         super().__init__(url, devices_, applications)
-        self._store = self._book.reader
+        self._network = self._book.reader
         directory = Directory(vendors="", hosts=[], leases=[], reverse_dns=False, categories="")
         self._documents = Documents("bench", 15, directory)
         self._log = FlushLog()
         settings = Settings(gateway="bench")
         status = FlusherStatus(error=None)
         services = Services(
-            settings, self._store, directory, dict, dict, dict, self._log, status, lambda out, redis_up: None
+            settings,
+            self._network,
+            directory,
+            dict,
+            dict,
+            dict,
+            self._log,
+            status,
+            lambda out, redis_up: None,
         )
         self._route = devices.routes(services)[0]
 
@@ -71,9 +79,9 @@ class Network(Flusher):
         return encode(answer)
 
     def _plain(self) -> bytes:
-        snapshot = self._store.snapshot()
+        snapshot = self._network.snapshot()
         rows = sorted(snapshot.devices, key=lambda row: -row.total_bytes)
-        self._store.add_details(snapshot, rows)
+        self._network.add_details(snapshot, rows)
         at_ms, categories = snapshot.flush.at_ms, snapshot.categories
         listed = [self._documents.device(row, at_ms, categories) for row in rows]
         return encode({**self._documents.network(snapshot), "devices": listed, "total": len(rows)})

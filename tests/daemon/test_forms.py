@@ -1,4 +1,4 @@
-"""netifyd v5 in every form and over every transport, through the real daemon: the books are the same."""
+"""netifyd v5 in every form and over every transport, through the real daemon: the counters are the same."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def post(port: int, number: int, form: Form) -> None:
 
 
 @pytest.mark.parametrize("transport", ["unix", "tcp", "http"])
-def test_every_form_gives_the_same_books_cut_anywhere_and_with_the_connection_dropped(
+def test_every_form_gives_the_same_counters_cut_anywhere_and_with_the_connection_dropped(
     transport: str, directory: Path, daemon: Daemon, netifyd: StandIn
 ) -> None:
     endpoints, threads = [], []

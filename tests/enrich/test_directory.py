@@ -4,7 +4,8 @@ import json
 import threading
 from pathlib import Path
 
-from enrich_network import IP, MAC, OTHER, OTHER_IP, VENDOR, Network, eventually, running
+from enrich_network import IP, MAC, OTHER, OTHER_IP, VENDOR, Network, running
+from support import eventually
 
 from netify_agent.enrich.directory import Directory
 

@@ -6,7 +6,8 @@ import json
 import threading
 import time
 
-from enrich_network import IP, MAC, OTHER, OTHER_IP, VENDOR, Network, eventually, running
+from enrich_network import IP, MAC, OTHER, OTHER_IP, VENDOR, Network, running
+from support import eventually
 
 from netify_agent.enrich.directory import FILES_EVERY, Directory
 from netify_agent.enrich.reverse import FAILURE_TTL, NAME_TTL

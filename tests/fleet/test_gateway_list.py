@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from collector_run import GATEWAYS, TENANT, CollectorRun
-from sending_gateway import SendingGateway
+from sending_gateway import SendingGateway, silence
 from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from support import RedisServer
 
@@ -22,7 +22,7 @@ from netify_agent import __version__
 from netify_agent.config.calendar import Calendar
 from netify_agent.fleet import line
 from netify_agent.store.client import connect
-from netify_agent.store.summaries import DIGESTS, SUMMARIES, Summaries
+from netify_agent.store.summaries import DIGESTS, SUMMARIES
 
 Sender = Callable[..., SendingGateway]
 
@@ -30,14 +30,6 @@ Sender = Callable[..., SendingGateway]
 @pytest.fixture
 def sender(directory: Path, redis_server: RedisServer, collector: CollectorRun) -> Sender:
     return lambda name, **options: SendingGateway(directory, redis_server.url, name, collector, **options)
-
-
-def silence(redis: RedisServer, gateway: str, by_s: int = 3600) -> None:
-    """Make the latest message of a gateway older."""
-    summaries = Summaries(connect(redis.url, None))
-    summary = json.loads(summaries.read([gateway])[gateway])
-    summary["received"] -= by_s * 1000
-    summaries.put(gateway, json.dumps(summary))
 
 
 def listed(collector: CollectorRun, query: str = "", token: str | None = None) -> Any:

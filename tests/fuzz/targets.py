@@ -77,12 +77,12 @@ def config(data: bytes) -> None:
 
 
 def accounting(data: bytes) -> None:
-    """Any records whatever are accounted for, and the books stay in order at each flush."""
+    """Any records whatever are accounted for, and all sums agree at each flush."""
     small = data[:1] < b"\x80"
-    books = ReferenceStore(2 if small else 1000)
+    store = ReferenceStore(2 if small else 1000)
     reader = RecordReader(1 << 16)
     records = reader.feed(data[1:] + b"\n")
-    books.live_through(records, flush_every=4, crash_every=11)
+    store.live_through(records, flush_every=4, crash_every=11)
 
 
 class Web:

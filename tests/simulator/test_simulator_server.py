@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import eventually
 
 from netify_agent.simulator import EndpointError, Simulation, frame, serve
 from netify_agent.simulator.command import add_arguments, run
@@ -147,9 +148,7 @@ def test_stopping_sends_what_was_produced_so_that_the_truth_is_what_a_client_got
         assert ready.wait(PATIENCE_S)
         with connect(path) as client:
             # More is produced than the buffers of a socket hold, and none of it read yet.
-            deadline = time.monotonic() + PATIENCE_S
-            while simulation.truth.flows < 1500 and time.monotonic() < deadline:
-                time.sleep(0.01)
+            eventually(lambda: simulation.truth.flows >= 1500)
             stop.set()
             received = read_all(client)
     finally:
@@ -165,10 +164,7 @@ def test_in_real_time_a_client_that_never_reads_loses_whole_records_and_delays_n
     simulation, path = Simulation(3, 100, 0.5), tmp_path / "n.sock"
     in_real_time = serving(simulation, f"unix://{path}", 36_000.0, max_backlog_bytes=300_000)
     with in_real_time as wait, connect(path) as idle:
-        deadline = time.monotonic() + PATIENCE_S
-        while not simulation.ended and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert simulation.ended
+        eventually(lambda: simulation.ended)
         got = read_all(idle)
         wait()
     lines = got.splitlines()
@@ -265,9 +261,7 @@ def test_a_signal_stops_an_endless_run_cleanly_with_its_truth_written(tmp_path: 
     words = ["--listen", f"unix://{path}", "--truth", str(truth), "--speed", "60", "--protocol", "v5"]
     process = subprocess.Popen([sys.executable, "-c", COMMAND, *words], stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + PATIENCE_S
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        eventually(path.exists)
         with connect(path) as client:
             assert json.loads(client.makefile("rb").readline())["agent_version"].startswith("5.")
             process.send_signal(number)

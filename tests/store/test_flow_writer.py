@@ -270,7 +270,7 @@ def test_a_flush_sends_one_command_for_an_index_however_many_flows_are_in_it(boo
 
 
 class Shelf:
-    """What the network of the accounting's properties takes for its books, kept by a real Redis."""
+    """Stands for the reference store of the accounting's properties, with a real Redis."""
 
     def __init__(self, url: str, max_flows: int) -> None:
         connect(url, None).flushall()

@@ -39,8 +39,8 @@ def test_each_command_does_what_its_name_says(client: Any, pipe: Any) -> None:
     client.hset("hash", mapping={"kept": "1", "dropped": "1"})
     client.set("old", "x")
     with Transaction(pipe.connection) as transaction:
-        transaction.grow("row", ":netflix", [7, 0, -2])
-        transaction.grow("row", "", [0, 0])
+        transaction.grow_rows("row", {"netflix": [7, 0, -2], "zoë": [1]})
+        transaction.grow("row", [0, 0])
         transaction.hincrby("row", "own", 4)
         transaction.hset("hash", mapping={"text": "zoë", "number": 3})
         transaction.hsetnx("hash", "kept", "2")
@@ -48,7 +48,7 @@ def test_each_command_does_what_its_name_says(client: Any, pipe: Any) -> None:
         transaction.sadd("set", 1, "two")
         transaction.zadd("scores", {"high": 1, "new": 2}, nx=True)
         transaction.zadd("scores", {"new": 3})
-        transaction.zincrby("scores", -7, "low")
+        transaction.add_scores("low", {"scores": -7, "others": 3})
         transaction.zrem("scores", "gone")
         transaction.zadd("ranked", {"a": 1, "b": 2, "c": 3})
         transaction.zremrangebyscore("ranked", "-inf", 2)
@@ -58,12 +58,14 @@ def test_each_command_does_what_its_name_says(client: Any, pipe: Any) -> None:
     assert client.hgetall("row") == {
         f"{COUNTERS[0]}:netflix": "7",
         f"{COUNTERS[2]}:netflix": "-2",
+        f"{COUNTERS[0]}:zoë": "1",
         "own": "4",
     }
     assert client.hgetall("hash") == {"kept": "1", "text": "zoë", "number": "3"}
     assert client.smembers("set") == {"1", "two"}
     assert client.zrange("scores", 0, -1, withscores=True) == [("low", -12), ("new", 3), ("high", 9)]
     assert client.zrange("ranked", 0, -1) == ["c"]
+    assert client.zscore("others", "low") == 3
     assert client.ttl("row") > 1_000_000_000
     assert not client.exists("old")
 
@@ -71,22 +73,26 @@ def test_each_command_does_what_its_name_says(client: Any, pipe: Any) -> None:
 def test_more_commands_than_any_buffer_holds_are_one_transaction(client: Any, pipe: Any) -> None:
     """Replies that are strings, ZINCRBY's, are cut by the reads at every place."""
     with Transaction(pipe.connection) as transaction:
-        for number in range(40_000):
-            transaction.zincrby("scores", -number, f"member {number % 7}")
-            transaction.grow("row", f":{number % 100}", [1, 2, 3])
-        assert transaction.count == 160_000
+        for number in range(20_000):
+            transaction.add_scores(f"member {number % 7}", {"scores": -number})
+            transaction.grow_rows("row", {f"{number % 100}": [1, 2, 3]})
+        for number in range(20_000):
+            transaction.add_scores(f"member {number % 7}", {"scores": 3 * number, "others": number})
+        assert transaction.count == 120_000
         assert done(transaction) == []
-    assert sum(map(int, client.hgetall("row").values())) == 240_000
-    assert sum(score for _, score in client.zrange("scores", 0, -1, withscores=True)) == -sum(range(40_000))
+    assert sum(map(int, client.hgetall("row").values())) == 120_000
+    for key, each in ("scores", 2), ("others", 1):
+        scores = client.zrange(key, 0, -1, withscores=True)
+        assert sum(score for _, score in scores) == each * sum(range(20_000))
     assert pipe.get("after") is None  # the connection goes on with the next reply
 
 
 def test_commands_that_redis_refuses_are_named_although_the_others_are_done(client: Any, pipe: Any) -> None:
     client.set("text", "x")
     with Transaction(pipe.connection) as transaction:
-        transaction.zincrby("scores", -1, "minus")
-        transaction.grow("row", "", [1, 2])
-        transaction.grow("text", "", [1, 2])
+        transaction.add_scores("minus", {"scores": -1})
+        transaction.grow("row", [1, 2])
+        transaction.grow("text", [1, 2])
         transaction.hset("row", mapping={"a": 1})
         transaction.zadd("text", {"a": 1})
         refused = done(transaction)
@@ -140,7 +146,7 @@ def test_a_redis_that_is_gone_is_an_error_of_redis_py(redis_server: RedisServer)
 def test_text_that_is_no_text_is_replaced(client: Any, pipe: Any) -> None:
     with Transaction(pipe.connection) as transaction:
         transaction.hset("row", mapping={"cut\ud800off": "\udcff"})
-        transaction.grow("row", ":\udc80", [1])
+        transaction.grow_rows("row", {"\udc80": [1]})
         done(transaction)
     assert client.hgetall("row") == {"cut?off": "?", f"{COUNTERS[0]}:?": "1"}
 
@@ -155,8 +161,8 @@ def test_a_transaction_can_be_sent_again_as_it_was(client: Any) -> None:
         pipe.watch("watched")
         with Transaction(pipe.connection) as transaction:
             for number in range(20_000):
-                transaction.grow("row", f":{number}", [number + 1])
-                transaction.zincrby("scores", 1, "member")
+                transaction.grow_rows("row", {f"{number}": [number + 1]})
+                transaction.add_scores("member", {"scores": 1})
             sent = transaction.commit()
             assert transaction.refused() == []
     assert sent.size < 400_000

@@ -174,7 +174,7 @@ class Api:
             for name in (etag, gzip_etag(etag)) if packed else (etag,):
                 if matches(known, f'"{name}"'):
                     return not_modified(f'"{name}"')
-        with self._kept.build_lock(target):
+        with self._kept.building(target):
             entry = self._kept.get(target)
             if entry is None or entry.state != state:
                 # The store may be one flush ahead of the flush log, or behind it after a restart of Redis.

@@ -9,7 +9,8 @@ import gzip
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -115,6 +116,20 @@ class Entry:
     encoded: Encoded
 
 
+class _Build:
+    """A response that is being built.
+
+    :ivar lock: held by the thread that builds it.
+    :ivar threads: that build it or wait for it.
+    """
+
+    __slots__ = ("lock", "threads")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.threads = 0
+
+
 class ResponseCache:
     """The latest responses by request target. Thread-safe.
 
@@ -127,8 +142,8 @@ class ResponseCache:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._lock = threading.Lock()  # guards the entries while they are changed
-        self._build_locks = [threading.Lock() for _ in range(16)]
+        self._lock = threading.Lock()  # guards the entries while they are changed, and the next one
+        self._builds: dict[str, _Build] = {}
 
     def get(self, target: str) -> Entry | None:
         """The latest response to ``target``; it may be outdated."""
@@ -147,9 +162,20 @@ class ResponseCache:
             ):
                 size -= self._entries.popitem(last=False)[1].encoded.size
 
-    def build_lock(self, target: str) -> threading.Lock:
-        """To be held while building the response to ``target``, so that it is built once at a time."""
-        return self._build_locks[hash(target) % len(self._build_locks)]
+    @contextmanager
+    def building(self, target: str) -> Iterator[None]:
+        """Enter it to build the response to ``target``: one thread at a time, and no other target waits."""
+        with self._lock:
+            build = self._builds.setdefault(target, _Build())
+            build.threads += 1
+        try:
+            with build.lock:
+                yield
+        finally:
+            with self._lock:
+                build.threads -= 1
+                if not build.threads:
+                    del self._builds[target]
 
 
 def etag_of(state: State, target: str) -> str:

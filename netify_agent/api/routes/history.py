@@ -45,7 +45,7 @@ def routes(services: Services) -> list[Route]:
             "history",
             "The gateway's traffic in buckets, oldest first. Buckets without traffic are left out.",
             of_gateway,
-            parameters=tuple(_parameters(list(resolutions))),
+            parameters=tuple(parameters_of(list(resolutions))),
             schema=schemas.HISTORY,
             table=_TABLE,
             cached=True,
@@ -55,7 +55,7 @@ def routes(services: Services) -> list[Route]:
             "device_history",
             "A device's traffic in buckets, oldest first. Buckets without traffic are left out.",
             of_device,
-            parameters=(parameters.device(), *_parameters(list(resolutions))),
+            parameters=(parameters.device(), *parameters_of(list(resolutions))),
             schema=schemas.DEVICE_HISTORY,
             table=_TABLE,
             cached=True,
@@ -64,7 +64,8 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-def _parameters(names: list[str]) -> list[Parameter]:
+def parameters_of(names: list[str]) -> list[Parameter]:
+    """The parameters of a history with resolutions of these names."""
     return [
         parameters.choice("resolution", names, names[0], "Length of a bucket."),
         parameters.moment("from", f"Start; if absent, all that is kept, at most {MAX_BUCKETS:,} buckets."),

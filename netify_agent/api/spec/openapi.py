@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from netify_agent import __version__
@@ -51,8 +52,31 @@ NOT_MODIFIED = "The answer is still the one that `If-None-Match` names."
 AWAY = OtherResponse("Redis does not answer; `detail` says why, `Retry-After` when to retry.")
 
 
-def route(others: Sequence[Route]) -> Route:
-    """The route of the document, which describes ``others`` and itself."""
+@dataclass(frozen=True)
+class About:
+    """What a document says of the whole API.
+
+    :ivar tokens: what the token is for.
+    :ivar needs_token: whether each request needs one.
+    """
+
+    title: str
+    description: str
+    tokens: str
+    needs_token: bool
+
+
+AGENT = About(
+    "netify-agent",
+    "The traffic of a gateway's devices and applications, as netifyd measures it. "
+    "Counters are exact; bytes are whole captured frames, rates are bits per second.",
+    "Required if `web.tokens_file` is configured; `/healthz` needs none.",
+    needs_token=False,
+)
+
+
+def route(others: Sequence[Route], about: About = AGENT, beside: Sequence[Route] = ()) -> Route:
+    """The route of the document, which describes ``others``, itself, and ``beside``."""
 
     def answer(request: Request) -> Reply:
         return encoded.reply(request.environ)
@@ -60,7 +84,7 @@ def route(others: Sequence[Route]) -> Route:
     own = Route(
         "/openapi.json", "openapi", "This API as an OpenAPI 3.1 document.", answer, schema=_ANY, lasting=True
     )
-    body = encode(document([*others, own]))
+    body = encode(document([*others, own, *beside], about))
     encoded = Encoded.of_content(body, JSON)
     return own
 
@@ -68,29 +92,19 @@ def route(others: Sequence[Route]) -> Route:
 _ANY: Schema = {"type": "object"}
 
 
-def document(routes: Sequence[Route]) -> Document:
+def document(routes: Sequence[Route], about: About = AGENT) -> Document:
     """The OpenAPI document of ``routes``."""
     components: dict[str, Schema] = {}
     paths = {openapi_path(one): {"get": _operation(one, components)} for one in routes}
+    token = {"type": "http", "scheme": "bearer", "description": about.tokens}
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "netify-agent",
-            "version": __version__,
-            "description": "The traffic of a gateway's devices and applications, as netifyd measures it. "
-            "Counters are exact; bytes are whole captured frames, rates are bits per second.",
-        },
+        "info": {"title": about.title, "version": __version__, "description": about.description},
         "paths": paths,
-        "security": [{}, {"token": []}],
+        "security": [{"token": []}] if about.needs_token else [{}, {"token": []}],
         "components": {
             "schemas": {name: components[name] for name in sorted(components)},
-            "securitySchemes": {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "Required if `web.tokens_file` is configured; `/healthz` needs none.",
-                }
-            },
+            "securitySchemes": {"token": token},
         },
     }
 
