@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _TICK_S = 0.5
 _STOP_S = 5.0  # for each thread
 _CLIENTS = 256  # of a cluster, each with a connection or two
-#: A gateway behind a slow line takes its time to send a message.
+#: A gateway with a slow uplink needs long to send a message.
 _LIMITS = WebLimits(body_bytes=MAX_SENT, connections=100, idle_s=120.0)
 
 

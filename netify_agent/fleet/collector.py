@@ -2,7 +2,7 @@
 
 A gateway's token opens ``/ingest/<gateway>`` of that gateway and nothing else. A reader's token opens
 ``/gateways/<gateway>/...`` of the gateways that it may see, and what is made of all of these; others do not
-exist for it.
+exist for it. The files of the dashboard need no token.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.response_cache import ResponseCache
 from netify_agent.api.http.route import Environ, Reply, Route, json_reply
 from netify_agent.fleet.copies import CHECKED, Copies
+from netify_agent.fleet.dashboard import Dashboard
 from netify_agent.fleet.ingest import Ingest
 from netify_agent.fleet.overview import Overview, View
 from netify_agent.fleet.tokens import Reader, Tokens
@@ -58,6 +59,7 @@ class Collector:
         self._copies = copies
         self._overview = overview
         self._ingest = ingest
+        self._dashboard = Dashboard()
         self._routes = routes
         self._wrong_tokens = WrongTokenLog()
         self._lock = threading.Lock()  # guards the two below
@@ -89,6 +91,8 @@ class Collector:
                 gateway = path[len(_INGEST) :]
                 self._check_writer(gateway, environ)
                 reply = self._ingest.answer(gateway, environ)
+            elif page := self._dashboard.reply(environ):
+                reply = page
             else:
                 tokens = self.tokens
                 reader = self._reader(tokens, environ)

@@ -1,7 +1,7 @@
 """``/history`` of a fleet: the traffic of many gateways together, in buckets.
 
 A record of a gateway counts in the bucket that contains its middle. Days and months of gateways in other time
-zones are thus in the bucket of the same date.
+zones therefore count in the bucket of the same date.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from netify_agent.store.query import retry_when_flushed
 _T = TypeVar("_T")
 
 _KEPT = 300_000  # rows and buckets, about 250 bytes each
-_BUDGET_S = 10.0  # of one request. Four that ask the same wait for each other; a handler may take 60 s
+_BUDGET_S = 10.0  # of one request. Up to four may wait for each other, and a handler may take 60 s
 _PATIENCE_S = 5.0  # for another request that reads
 _RETRY_S = 1
 
@@ -70,11 +70,11 @@ class FleetSums:
         size: Callable[[_T], int],
         holds: Callable[[_T], bool] = lambda part: True,
     ) -> list[tuple[Row, _T]]:
-        """What ``read`` returns for the copy of each of ``rows``, from memory if the copy has not changed.
+        """Return the result of ``read`` for the copy of each of ``rows``; from memory if it has not changed.
 
         :param question: what ``read`` depends on, besides the copy.
         :param read: is called again if a message is applied meanwhile.
-        :param holds: whether an answer of earlier holds now, if the copy has not changed.
+        :param holds: whether an earlier answer is still valid, if the copy has not changed.
         :param size: of an answer, in rows or buckets.
         :raises Problem: 503 if others read, or if it takes too long. The next attempt finds what was read.
         :raises StoreError: if a copy can't be read.

@@ -52,7 +52,7 @@ class Ingest:
         return {"position": found.position, "items": None if found.position in known else found.items}
 
     def _summarise(self, gateway: str, contact: Contact) -> None:
-        """Store the summary of the copy. If a later message is applied meanwhile, that of the later one."""
+        """Store the summary of the copy: of the latest message, if another one is applied meanwhile."""
         summarised = None
         while (copy := self._copies.open(gateway)) is not None:
             if copy.services.stored_flush().sequence == summarised:
@@ -62,7 +62,7 @@ class Ingest:
 
 
 def contact_of(environ: Environ) -> Contact:
-    """What the headers of a request say of the agent that sent it.
+    """Return what the headers of a request say of the sending agent.
 
     ``Date`` is in whole seconds, cut off, so the skew is right to a second.
     """

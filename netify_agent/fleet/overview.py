@@ -66,7 +66,7 @@ class Overview:
             texts = self._stored.read([name for name in digests if name not in known])
             for name, text in texts.items():
                 try:
-                    # One that is just being replaced does not fit, and is read again the next time.
+                    # A summary that is being replaced does not match its digest. It is read again next time.
                     known[name] = Known(digest_of(text), Summary.decode(text))
                 except (ValueError, TypeError, KeyError):
                     log.debug("the summary of %s is of another version", name)
@@ -81,7 +81,7 @@ class View:
     """
 
     generation = 0
-    interval_s = 15  # a client may try again so soon
+    interval_s = 15  # for Retry-After
 
     def __init__(self, overview: Overview, gateways: Sequence[str]) -> None:
         """``gateways``: those that are visible, sorted."""

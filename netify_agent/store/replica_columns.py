@@ -54,7 +54,7 @@ class Writer:
         return value
 
     def number(self, column: str, value: int, expected: int) -> int:
-        """A number of which both sides know about what it is."""
+        """A number; both sides know an approximate value, ``expected``."""
         difference = value - expected
         put(self._columns[_PLACES[column]], abs(difference))
         if difference:

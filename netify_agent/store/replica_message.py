@@ -66,7 +66,7 @@ def encode(
 
 
 class Incoming:
-    """A message that a stranger may have written. Raises Invalid."""
+    """A received message, which is untrusted input. Raises Invalid."""
 
     def __init__(self, data: bytes) -> None:
         """Reads the header."""
@@ -88,7 +88,7 @@ class Incoming:
         coder = ContentCoder(self._channel, self.header.at_ms, names, had, {}, steps_of)
         try:
             found = coder.code()
-        except (ArithmeticError, ValueError) as error:  # a moment that no calendar has
+        except (ArithmeticError, ValueError) as error:  # a time outside of the calendar
             raise Invalid(f"expected other numbers ({error})") from None
         sent = self._channel.data(b"")
         self._channel.finish()

@@ -47,7 +47,7 @@ class Summaries:
             return found
 
     def read(self, gateways: Sequence[str]) -> dict[str, str]:
-        """The summaries of some gateways. One that is just being replaced may not fit its digest."""
+        """Return the summaries of some gateways. One that is being replaced may not match its digest."""
         if not gateways:
             return {}
         with store_errors(), self._client.pipeline(transaction=False) as pipe:

@@ -2,11 +2,12 @@
 
 import { get } from './agent/api.js';
 import { Live } from './agent/live.js';
+import { FleetHealth, readFleetStatus } from './fleet_health.js';
 import { Health, adviceList } from './health.js';
 import { h, setAttribute, setText, show } from './parts/dom.js';
 import { refreshTimes } from './parts/format.js';
 import { emptyNote } from './parts/pieces.js';
-import { Route } from './route.js';
+import { AT, Route } from './route.js';
 import { startTheme } from './theme.js';
 import { Overview } from './views/overview.js';
 
@@ -29,7 +30,13 @@ const VIEWS = {
     ? (await import('./views/risks.js')).Risks
     : (await import('./views/flows.js')).Flows),
   alerts: async () => (await import('./views/alerts.js')).Alerts,
+  fleet: async () => (await import('./views/fleet.js')).Fleet,
 };
+const OFFERED = {
+  agent: ['overview', 'usage', 'devices', 'applications', 'activity', 'alerts'],
+  copy: ['overview', 'usage', 'devices', 'applications'],
+  collector: ['fleet'],
+}[AT];
 
 /**
  * A view is an object with `node`, `title`, `refresh(flush)` and, optionally, `setRoute(route)`, `setStatus(status)`,
@@ -48,7 +55,7 @@ class App {
     this.refreshing = false;
     this.statusAt = -Infinity;
     this.live = new Live((flush) => this.onFlush(flush));
-    this.health = new Health(this.live, () => this.renderProblem());
+    this.health = new (AT === 'agent' ? Health : FleetHealth)(this.live, () => this.renderProblem());
   }
 
   start() {
@@ -64,6 +71,7 @@ class App {
       this.main.focus();
     });
     startTheme();
+    showNavigation();
     this.open();
     this.live.start();
     setInterval(refreshTimes, REFRESH_TIMES_MS);
@@ -89,7 +97,7 @@ class App {
     if (this.view && previous.key === route.key) {
       this.applyRoute(route);
     } else {
-      const View = Object.hasOwn(VIEWS, route.view) ? await VIEWS[route.view](route) : null;
+      const View = OFFERED.includes(route.view) ? await VIEWS[route.view](route) : null;
       if (navigation !== this.navigation) return; // the user has moved on while the module loaded
       this.view?.close?.();
       this.route = route;
@@ -204,16 +212,25 @@ class App {
     this.polling = true;
     this.statusAt = performance.now();
     try {
-      const status = await get('status');
+      const status = AT === 'agent' ? await get('status') : await readFleetStatus();
       this.hasStatus = true;
       this.health.setStatus(status);
-      showAlerts(status.alerts);
+      if (AT === 'agent') showAlerts(status.alerts);
       this.view?.setStatus?.(status);
     } catch (error) {
       this.health.setStatusError(error);
     }
     this.polling = false;
   }
+}
+
+/** Show the views that are offered, and the way back from a gateway to its fleet. */
+function showNavigation() {
+  for (const link of document.querySelectorAll('[data-view]')) show(link, OFFERED.includes(link.dataset.view));
+  if (AT !== 'copy') return;
+  const fleet = document.querySelector('[data-view="fleet"]');
+  setAttribute(fleet, 'href', '../../../ui/');
+  show(fleet, true);
 }
 
 /** Show the number of active alerts in the navigation. An agent without alerts has no page of them. */

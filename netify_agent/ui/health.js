@@ -20,6 +20,18 @@ export const ADVICE = {
     ['Is the agent running?', 'systemctl status netify-agent'],
     ['Does it log errors?', 'journalctl -u netify-agent -n 20'],
   ],
+  collector: [
+    ['Is the collector running?', 'systemctl status netify-collector'],
+    ['Does it log errors?', 'journalctl -u netify-collector -n 20'],
+  ],
+  absent: [
+    ['Does the collector know the gateway?', 'cat /etc/netify-collector/gateways'],
+    ['May the token see it?', 'cat /etc/netify-collector/readers'],
+  ],
+  gateway: [
+    ['On the gateway: what does the agent say about the collector?', 'curl -s localhost:7000/status'],
+    ['Does it log errors?', 'journalctl -u netify-agent -n 20'],
+  ],
 };
 
 /** A list of troubleshooting steps, each with the command to run. */
@@ -30,6 +42,8 @@ export function adviceList(name) {
 
 /** Combines /status, request errors and the age of the data into one displayed state. */
 export class Health {
+  okText = 'Monitoring OK';
+
   /** `onchange()` is called when the problem may have changed. */
   constructor(live, onchange) {
     this.live = live;
@@ -114,12 +128,12 @@ export class Health {
     const state = problem ? 'wrong' : this.status ? 'ok' : 'wait';
     setAttribute(this.pill, 'data-state', state);
     setAttribute(this.pill.querySelector('use'), 'href', `#icon-${state}`);
-    setText(this.pill.querySelector('span'), problem ? problem.short : this.status ? 'Monitoring OK' : 'Connecting');
+    setText(this.pill.querySelector('span'), problem ? problem.short : this.status ? this.okText : 'Connecting');
     this.renderBanner(problem);
     this.renderFooter();
     setAttribute(document.documentElement, 'data-stale', problem !== null);
     setAsOf(problem ? problem.since : null);
-    setRatesKnown(problem?.name !== 'netifyd');
+    setRatesKnown(!['netifyd', 'gateway'].includes(problem?.name));
     this.onchange();
   }
 
@@ -148,7 +162,7 @@ export class Health {
       connecting: 'Connecting',
       offline: 'Offline',
     };
-    const version = this.status ? `netify-agent ${this.status.version} · ` : '';
-    setText(this.footer, `${version}${modes[this.live.mode]} · Times are in your time zone`);
+    const version = this.status?.version ? `netify-agent ${this.status.version} · ` : '';
+    setText(this.footer, `${version}${modes[this.live.mode]} · Times are in your time zone, unless another is named`);
   }
 }

@@ -1,5 +1,13 @@
 // The address of a view: the URL hash, such as `#/devices/02:00:00:00:50:11?range=week`.
 
+/** What serves the page: `agent`, `collector` (the fleet), or `copy` (a collector, for one of its gateways). */
+export const AT = document.documentElement.dataset.at ?? 'agent';
+
+/** Whether the page is of the copy of a gateway. Flows, their risks, plans and alerts are not copied. */
+export const IS_COPY = AT === 'copy';
+
+const HOME = AT === 'collector' ? 'fleet' : 'overview';
+
 /** Earlier addresses, which may be bookmarked. */
 const MOVED = { flows: ['activity', ''], risks: ['activity', 'risks'] };
 
@@ -9,7 +17,7 @@ export class Route {
     const [path, query = ''] = hash.replace(/^#\/?/, '').split('?');
     const [view, ...rest] = path.split('/');
     this.query = new URLSearchParams(query);
-    this.view = view || 'overview';
+    this.view = view || HOME;
     try {
       this.name = decodeURIComponent(rest.join('/'));
     } catch {
@@ -40,7 +48,7 @@ export class Route {
 }
 
 function hashOf(view, name, query) {
-  const start = view === 'overview' && !name ? '' : view;
+  const start = view === HOME && !name ? '' : view;
   const path = [start, ...(name ? [name.split('/').map(encodeURIComponent).join('/')] : [])].join('/');
   return `#/${path}${query.size ? `?${query}` : ''}`;
 }

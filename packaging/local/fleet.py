@@ -197,8 +197,9 @@ def main() -> None:
         start_collectors(tokens, reader)
         start_gateways(tokens, sockets)
         eventually(lambda: copied(reader) == set(GATEWAYS), "each gateway is at the collector")
-        say("all three gateways have forwarded. The collectors:")
+        say("all three gateways have forwarded. Collectors (sign in with .run/fleet/token):")
         for port in COLLECTORS:
+            say(f"  http://{HOST}:{port}/ui/")
             say(f'  curl -H "Authorization: Bearer $(cat .run/fleet/token)" http://{HOST}:{port}/gateways')
         places = ", ".join(f"http://{HOST}:{port}/" for port in GATEWAYS.values())
         say(f"the gateways themselves: {places}")

@@ -135,3 +135,19 @@ def test_the_first_view_is_loaded_in_one_go() -> None:
 
     named = set(re.findall(r"modulepreload\" href=\"([^\"]+)\"", FILES["index.html"].read_text()))
     assert named == imports("app.js")
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_name_that_is_imported_is_exported_and_used(name: str) -> None:
+    text = FILES[name].read_text()
+    found = re.findall(r"^import \{([^}]*)\} from '([^']+)';", text, re.MULTILINE)
+    assert len(found) == len(re.findall(r"^import ", text, re.MULTILINE))
+    for names, path in found:
+        exports = FILES[resolved(name, path)].read_text()
+        for one in re.findall(r"\w+", names):
+            assert re.search(
+                rf"^export (?:async )?(?:function|class|const) {one}\b", exports, re.MULTILINE
+            ), one
+            assert len(re.findall(rf"\b{one}\b", re.sub(r"//.*|/\*.*?\*/", "", text))) > 1, (
+                f"{one} is not used"
+            )

@@ -26,10 +26,10 @@ LOADED = {
     "devices": "td.curve svg",
     "device": ".identity ~ .page-content .flows tbody th",
     "applications": "td.users .links",
-    "application": ".crumb ~ .page-content tbody th",
+    "application": ".page:not(:has(.identity)) .crumb ~ .page-content tbody th",
     "flows": ".page > .sheet .flows tbody th",
     "risks": ".note ~ .page-content .risks li",
-    "alerts": ".page-content:not([hidden]) .panel:last-child tbody th",
+    "alerts": ".page:has(h1:text-is('Alerts')) .panel:last-child tbody th",
 }
 
 

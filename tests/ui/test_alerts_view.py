@@ -56,6 +56,15 @@ def test_the_name_of_a_resolved_alert_is_not_cut_on_a_phone(home: Daemon, open_v
     ) == [0, 0]
 
 
+def test_phones_show_whether_a_resolved_alert_was_told(home: Daemon, open_view: OpenView) -> None:
+    page = open_view(home, "alerts", width=390)
+    eventually(lambda: cells(page, "Resolved"), "the history")
+    (row,) = cells(page, "Resolved")
+    assert row[0].endswith("busy Warning phone: delivered away: waiting")
+    error = page.locator(".panel").filter(has_text="Receivers").get_by_text("Connection refused")
+    assert error.evaluate("(node) => node.scrollWidth - node.clientWidth") == 0
+
+
 def test_receivers_say_what_is_wrong(home: Daemon, open_view: OpenView) -> None:
     page = open_view(home, "alerts")
     eventually(lambda: cells(page, "Receivers"), "the receivers")

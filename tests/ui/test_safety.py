@@ -8,6 +8,7 @@ from pathlib import Path
 
 import scene
 from pages import OpenView
+from store_book import Netifyd
 from support import Daemon, RedisServer, StandIn
 
 
@@ -91,6 +92,37 @@ def test_no_time_out_fires_while_a_token_is_typed(
         page.get_by_text("No devices yet").wait_for()
         assert page.evaluate("window.alarmed") is None
         open_view.expect_errors(page)  # the API answers 401 without a token
+
+
+def test_a_csv_file_is_downloaded_with_the_token(
+    directory: Path, redis_server: RedisServer, netifyd: StandIn, open_view: OpenView
+) -> None:
+    with with_token(directory, redis_server, netifyd) as daemon:
+        records = Netifyd()
+        netifyd.accept()
+        scene.send(netifyd, records.flow("a"), records.stats("a", 1000, 5000))
+        page = open_view(daemon, "devices")
+        page.get_by_role("textbox", name="Access token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.locator("tbody th").first.wait_for()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download CSV").click()
+        lines = Path(download.value.path()).read_text("utf-8").splitlines()
+        assert download.value.suggested_filename == "usage.csv"
+        assert [",1000,5000," in line for line in lines] == [False, True]
+        # A token that is no longer valid is asked for again; then the download goes on.
+        with page.expect_download() as download:
+            page.evaluate(
+                """() => {
+                    sessionStorage.setItem('token', 'another-token-that-is-not-valid');
+                    document.querySelector('.csv a').click();
+                }"""
+            )
+            page.get_by_role("textbox", name="Access token").fill(TOKEN)
+            page.keyboard.press("Enter")
+        assert len(Path(download.value.path()).read_text("utf-8").splitlines()) == 2
+        assert not any(TOKEN in url for url in open_view.log(page).urls)
+        open_view.expect_errors(page)  # the API answers 401 without a valid token
 
 
 def test_the_token_is_prompted_for_and_kept_in_its_tab(

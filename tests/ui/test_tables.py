@@ -73,12 +73,12 @@ def test_the_list_of_devices_says_how_it_adds_up(office: Daemon, open_view: Open
     page = open_view(office, "devices")
 
     def expected() -> list[list[int]]:
-        network = office.get("/")[1]
+        begin = (int(page.evaluate("Date.now()")) // 1000 // 900 - 95) * 900
+        used = office.get(f"/usage?from={begin}&limit=1000")[1]
         sides = ("bytes_down", "bytes_up")
-        devices = [sum(device[side] for device in network["devices"]) for side in sides]
+        devices = [sum(device[side] for device in used["usage"]) for side in sides]
         parts = [
-            [network[name][side] for side in sides]
-            for name in ("forgotten", "unattributed", "local", "totals")
+            [used[name][side] for side in sides] for name in ("forgotten", "unattributed", "local", "totals")
         ]
         assert parts[2] > [0, 0]  # between two devices
         assert parts[1] == [900, 700]
@@ -101,6 +101,27 @@ def test_a_print_has_every_row(office: Daemon, open_view: OpenView) -> None:
     assert page.evaluate("window.printed") == 300
     assert 5 <= sheets <= 20
     eventually(lambda: rows.count() < 100, "the page is as before")
+
+
+def test_a_print_is_dark_text_on_white_in_either_theme(home: Daemon, open_view: OpenView) -> None:
+    page = open_view(home)
+    page.get_by_label("Theme").select_option(label="Dark")
+    scheme = "getComputedStyle(document.documentElement).colorScheme"
+    assert page.evaluate(scheme) == "dark"
+    page.emulate_media(media="print")
+    assert page.evaluate(scheme) == "light"
+
+
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_the_remote_hosts_of_flows_are_not_cut(home: Daemon, open_view: OpenView, width: int) -> None:
+    page = open_view(home, "activity?active=true", width)
+    page.locator("tbody th .name").first.wait_for()
+    cut = """() => [...document.querySelectorAll('tbody th .name')]
+        .filter((name) => name.scrollWidth > name.clientWidth || name.scrollHeight > name.clientHeight + 1)
+        .map((name) => name.textContent)"""
+    # On a phone two lines hold about 36 characters.
+    assert all(len(name) > 24 for name in page.evaluate(cut) if width < 768)
+    assert page.evaluate(cut) == [] or width < 768
 
 
 def flow_row(page: Page) -> dict[str, Any]:

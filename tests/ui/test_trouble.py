@@ -132,7 +132,7 @@ def test_a_redis_outage_is_reported_and_the_page_recovers(
         == "italic"
     )
     # A page that is opened now says what is wrong.
-    for view in ("", "devices", f"devices/{LAPTOP}", "applications", "activity", "activity/risks"):
+    for view in ("", "usage", "devices", f"devices/{LAPTOP}", "applications", "activity", "activity/risks"):
         late = open_view(counting, view)
         late.get_by_role("heading", level=1, name="Redis unreachable").wait_for()
         assert late.get_by_role("main").get_by_text("systemctl status redis-server").is_visible()
@@ -157,6 +157,8 @@ def test_without_netifyd_current_rates_are_unknown_not_zero(
     rate = page.locator(".stat data.down").first
     eventually(lambda: rate.inner_text() == "–", "the rate is unknown")
     assert page.locator(".stat").first.inner_text().startswith("Download now, ")
+    bar = page.locator(".ranking .bar .down").first
+    eventually(lambda: bar.evaluate("(node) => node.style.width") == "0px", "it has no bar either")
     page.get_by_role("link", name="Devices", exact=True).click()
     page.locator("tbody tr:not(.space)").first.wait_for()
     assert set(page.locator("td.figure .down-up:visible data").first.all_inner_texts()) == {"–"}

@@ -51,24 +51,38 @@ def test_an_application_page_shows_the_figures_of_the_api(network: Daemon, open_
     wait_for_equal(lambda: page.evaluate(SUMS), of_the_day, "its last 24 hours")
 
 
+def key(row: dict[str, Any]) -> str:
+    """What ``/usage`` calls a device or an application."""
+    return str(row.get("tag") or row.get("mac") or row["ip"])
+
+
 @pytest.mark.parametrize(
-    ("view", "path", "times"),
+    ("view", "path", "by", "times"),
     [
-        ("devices", "/", ("first_seen", "last_seen")),
-        ("applications", "/applications?limit=1000", ("last_seen",)),
+        ("devices", "/", "device", ("first_seen", "last_seen")),
+        ("applications", "/applications?limit=1000", "application", ("last_seen",)),
     ],
 )
-def test_a_page_lists_every_device_or_application(
-    network: Daemon, open_view: OpenView, view: str, path: str, times: tuple[str, ...]
+@pytest.mark.parametrize("period", ["hour", "day"])
+def test_a_page_lists_every_device_or_application_with_the_sums_of_the_period(
+    network: Daemon, open_view: OpenView, view: str, path: str, by: str, times: tuple[str, ...], period: str
 ) -> None:
-    page = open_view(network, view)
+    """The network has two hours of history, so that an hour is not all of it."""
+    page = open_view(network, f"{view}?range={period}")
+    step, bars = {"hour": (300, 12), "day": (900, 96)}[period]
 
     def expected() -> list[dict[str, Any]]:
+        begin = (int(page.evaluate("Date.now()")) // 1000 // step - bars + 1) * step
+        usage = get(network, f"/usage?by={by}&from={begin}&limit=1000")["usage"]
+        used = {row["key"]: sizes(row) for row in usage}
         return by_name(
             [
                 {
-                    "name": label(row),
-                    "figures": [*rates(row), *sizes(row)],
+                    "name": label(row) if view == "devices" else row["name"],
+                    "figures": [
+                        *rates(row),
+                        *used.get(row.get("tag") or row.get("mac") or row["ip"], [0, 0]),
+                    ],
                     "times": [row[name] for name in times],
                 }
                 for row in get(network, path)[view]
@@ -217,7 +231,7 @@ def test_a_device_without_any_address_is_shown_like_others(network: Daemon, open
         """Answer as an agent does that counts some devices as the group `other`."""
         response = route.fetch(url=route.request.url.replace("other", busiest["mac"]))
         document = response.json()
-        if "totals" in document:
+        if "devices" in document:
             document["devices"] = [{**busiest, **group}, *document["devices"]]
         elif "mac" in document:
             document |= group

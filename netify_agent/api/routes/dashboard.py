@@ -38,15 +38,24 @@ def file_names() -> list[str]:
     return sorted(path.relative_to(DIRECTORY).as_posix() for path in paths if path.name != "index.html")
 
 
-def route() -> Route:
-    """The route of the dashboard's page."""
-    return _route(ROOT, "dashboard", "The dashboard.", DIRECTORY / "index.html")
+def route(mark: str | None = None) -> Route:
+    """The route of the dashboard's page.
+
+    :param mark: what the page is of, if not of the agent that serves it.
+    """
+    page = (DIRECTORY / "index.html").read_bytes()
+    if mark is not None:
+        page = page.replace(b"<html ", f'<html data-at="{mark}" '.encode(), 1)
+    return _route(ROOT, "dashboard", "The dashboard.", page, _TYPES[".html"])
 
 
 def files() -> list[Route]:
     """The routes of the page's scripts, styles and icon, and a redirect for its path without the slash."""
     files = [
-        _route(ROOT + name, f"dashboard {name}", "A file of the dashboard.", DIRECTORY / name)
+        _route(
+            *(ROOT + name, f"dashboard {name}", "A file of the dashboard."),
+            *((DIRECTORY / name).read_bytes(), _TYPES[Path(name).suffix]),
+        )
         for name in file_names()
     ]
     return [
@@ -66,15 +75,14 @@ def _redirect(request: Request) -> Reply:
     return Reply(b"", 308, {"Location": FROM_TOP})
 
 
-def _route(path: str, name: str, summary: str, file: Path) -> Route:
-    media_type = _TYPES[file.suffix]
+def _route(path: str, name: str, summary: str, content: bytes, media_type: str) -> Route:
     return Route(
-        path, name, summary, _answer(file, media_type), media_type=media_type, lasting=True, public=True
+        path, name, summary, _answer(content, media_type), media_type=media_type, lasting=True, public=True
     )
 
 
-def _answer(file: Path, media_type: str) -> Callable[[Request], Reply]:
-    encoded = Encoded.of_content(file.read_bytes(), media_type)  # each file declares its own charset
+def _answer(content: bytes, media_type: str) -> Callable[[Request], Reply]:
+    encoded = Encoded.of_content(content, media_type)  # each file declares its own charset
 
     def answer(request: Request) -> Reply:
         reply = encoded.reply(request.environ)

@@ -1,6 +1,7 @@
 // Live updates: follows /events, and polls once per interval while the event stream is unavailable.
 // Uses fetch because EventSource cannot send an Authorization header.
 
+import { AT } from '../route.js';
 import { ApiError, get, request } from './api.js';
 
 const STREAM_TIMEOUT_MS = 40_000; // the API sends a comment every 5 s
@@ -31,10 +32,17 @@ async function* events(response, onData) {
   }
 }
 
-/** Calls `onFlush(flush)` after each flush and alert; `flush` is null if what changed is unknown. */
+/** What is polled: the shortest document that changes with each flush, or with each message to a collector. */
+const POLLED = AT === 'collector' ? ['gateways', { limit: 1, fields: 'gateway' }] : ['', { limit: 1, fields: 'mac' }];
+
+/**
+ * Calls `onFlush(flush)` after each flush and alert; `flush` is null if what changed is unknown. A collector is polled:
+ * it has no events.
+ */
 export class Live {
   constructor(onFlush) {
     this.onFlush = onFlush;
+    this.polled = null;
     this.lastId = null;
     this.generatedAt = null;
     this.interval = 15;
@@ -62,7 +70,8 @@ export class Live {
     while (!signal.aborted) {
       let wait = RETRY_MS;
       try {
-        await this.stream(signal);
+        if (AT === 'agent') await this.stream(signal);
+        else await this.pollAlways(signal);
       } catch (error) {
         if (signal.aborted) return;
         const refused = error instanceof ApiError && error.status > 0;
@@ -108,17 +117,24 @@ export class Live {
     }
   }
 
+  /** Poll until the collector can't be reached; throws then. */
+  async pollAlways(signal) {
+    this.mode = 'poll';
+    await this.poll(signal, Infinity);
+    throw new ApiError(0, 'The collector does not respond.');
+  }
+
   /** Poll once per interval for `durationMs`, at least a minute. Then the caller tries the stream again. */
   async poll(signal, durationMs) {
     const end = Date.now() + Math.max(durationMs, STREAM_RETRY_MS);
     while (!signal.aborted && Date.now() < end) {
       try {
-        const document = await get('', { limit: 1, fields: 'mac' }, signal);
-        this.interval = document.interval;
-        if (document.generated_at !== this.generatedAt) {
-          this.generatedAt = document.generated_at;
-          this.onFlush(null);
-        }
+        const { interval, generated_at, totals } = await get(...POLLED, signal);
+        this.interval = interval ?? this.interval;
+        this.generatedAt = generated_at;
+        const polled = JSON.stringify([generated_at, totals]);
+        if (polled !== this.polled) this.onFlush(null);
+        this.polled = polled;
       } catch (error) {
         if (signal.aborted) return;
         if (error.status === 0) return;

@@ -98,14 +98,15 @@ export class Chart {
     return this.known === null || this.known[index];
   }
 
-  /** Fill the table, if it is open: one row per step, latest first. */
+  /** Fill the table, if it is open: one row per step, latest first. Steps ahead have a row if there is a line. */
   fillTable() {
     if (!this.table.open) return;
     const columns = this.line ? [...this.layers, this.line] : this.layers;
     this.head.replaceChildren(h('th', { scope: 'col' }, 'Time'),
       ...columns.map((layer) => h('th', { scope: 'col', class: 'figure' }, h('bdi', {}, layer.label))));
-    this.rows.replaceChildren(...Array.from({ length: this.steps }, (_, back) => {
-      const index = this.steps - 1 - back;
+    const length = this.running === null || this.line ? this.steps : this.running + 1;
+    this.rows.replaceChildren(...Array.from({ length }, (_, back) => {
+      const index = length - 1 - back;
       return h('tr', {}, h('th', { scope: 'row' }, this.name(index)), ...columns.map((layer) => {
         if (layer === this.line ? layer.values[index] === null : !this.isKnown(index)) return h('td', { class: 'figure' }, 'No data');
         const { node, update } = bytesFigure();

@@ -1,24 +1,39 @@
 // A link that downloads a list of the API as CSV.
 
-import { request } from '../agent/api.js';
-import { h, setAttribute } from './dom.js';
+import { ApiError, request } from '../agent/api.js';
+import { h, setAttribute, setText } from './dom.js';
 
-/** A link; `update(path, parameters)` sets what it downloads. Parameters that are null are omitted. */
+const KEEP_MS = 60_000; // some browsers read the file after the click
+
+/**
+ * A link, and an error beside it if the download fails. `update(path, parameters)` sets what it downloads. Parameters
+ * that are null are omitted. The page itself reads the file, because a link sends no token.
+ */
 export function csvLink(label) {
-  const node = h('a', { class: 'more', download: true, onclick: async (event) => {
-    if (sessionStorage.getItem('token') === null) return; // the browser downloads it
-    event.preventDefault(); // a link has no header for the token
-    const response = await request(node.getAttribute('href').slice('../'.length), { accept: 'text/csv' });
-    const url = URL.createObjectURL(await response.blob());
-    h('a', { href: url, download: node.download || 'usage.csv' }).click();
-    URL.revokeObjectURL(url);
+  const error = h('span', { class: 'error', role: 'alert' });
+  const link = h('a', { class: 'more', onclick: async (event) => {
+    event.preventDefault();
+    setText(error, '');
+    try {
+      await save(link.getAttribute('href').slice('../'.length), link.download);
+    } catch (problem) {
+      setText(error, `The download failed. ${problem instanceof ApiError ? problem.message : 'The connection was closed.'}`);
+    }
   } }, label);
   return {
-    node,
+    node: h('span', { class: 'csv' }, error, link),
+    setLabel: (text) => setText(link, text),
     update(path, parameters) {
       const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);
-      setAttribute(node, 'href', `../${path}?${new URLSearchParams(given)}`);
-      setAttribute(node, 'download', `${path}.csv`);
+      setAttribute(link, 'href', `../${path}?${new URLSearchParams(given)}`);
+      setAttribute(link, 'download', `${path}.csv`);
     },
   };
+}
+
+async function save(path, name) {
+  const response = await request(path, { accept: 'text/csv' });
+  const url = URL.createObjectURL(await response.blob());
+  h('a', { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), KEEP_MS);
 }

@@ -112,6 +112,11 @@ export function setRatesKnown(known) {
   ratesKnown = known;
 }
 
+/** Whether current rates are known. */
+export function areRatesKnown() {
+  return ratesKnown;
+}
+
 /** A figure in bits per second: a current rate. */
 export function rateFigure(kind) {
   const { node, update } = figure(kind);

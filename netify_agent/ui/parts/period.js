@@ -266,9 +266,15 @@ export function between(from, to, zone) {
   return `${first}, ${clock.format(from)} – ${first === last ? '' : `${last}, `}${clock.format(to)}`;
 }
 
-/** Whether the gateway's time zone is not the browser's. */
-export function isOtherZone(zone) {
-  return inZone(options, zone).resolvedOptions().timeZone !== time.resolvedOptions().timeZone;
+/** What the sums of a period of `/usage` cover. */
+export const covered = ({ covered_start, covered_end }, zone) => between(Date.parse(covered_start), Date.parse(covered_end), zone);
+
+/** The times that the sums of a document of `/usage` cover, after the name of the period, if it has one. */
+export function timesText(period, { period: used, timezone }) {
+  const isOtherZone = inZone(options, timezone).resolvedOptions().timeZone !== time.resolvedOptions().timeZone;
+  const times = `${covered(used, timezone)}${isOtherZone ? ` (${timezone})` : ''}`;
+  if (period.isLive) return `${period.title} · ${times}`;
+  return period.kind ? `${period.title}${period.isCurrent ? ', so far' : ''} · ${times}` : times;
 }
 
 /** The name of a calendar period, such as `This month`, `October 2026` or `Mon 2 Nov – Sun 8 Nov`. */

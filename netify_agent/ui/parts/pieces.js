@@ -85,14 +85,14 @@ export function twoLines(texts) {
   };
 }
 
-/** The address of a device's page; null without an identifier. */
-export function deviceHref(id) {
-  return id === null ? null : address('devices', id);
+/** The address of a device's page; null without an identifier. `parameters`: of the address, such as its period. */
+export function deviceHref(id, parameters = {}) {
+  return id === null ? null : address('devices', id, parameters);
 }
 
 /** The address of an application's page. */
-export function applicationHref(tag) {
-  return address('applications', tag);
+export function applicationHref(tag, parameters = {}) {
+  return address('applications', tag, parameters);
 }
 
 /** A search field. `oninput(text)` is called while the user types. */
@@ -106,10 +106,13 @@ export function searchField(label, placeholder, oninput) {
   };
 }
 
-/** A cell with a device's state and name, its vendor or that its MAC address is made up, its IP address and groups. */
-export function deviceCell() {
+/**
+ * A cell with a device's state and name, its vendor or that its MAC address is made up, its IP address and groups.
+ * `parameters()`: of the address of its page.
+ */
+export function deviceCell(parameters) {
   const lines = twoLines((device) => ({
-    href: deviceHref(deviceId(device)),
+    href: deviceHref(deviceId(device), parameters()),
     title: deviceLabel(device),
     below: [
       device.vendor ?? (device.randomized ? 'Randomised MAC' : null),

@@ -24,7 +24,7 @@ export class Alerts {
     });
     this.noHistory = emptyNote('No resolved alerts');
     this.receivers = new Table({
-      caption: 'Receivers of notifications', key: (one) => one.name, sort: { id: 'name', descending: false }, columns: RECEIVERS,
+      caption: 'Receivers of notifications', key: (one) => one.name, style: 'long-names', sort: { id: 'name', descending: false }, columns: RECEIVERS,
     });
     this.noReceivers = emptyNote('No receivers', 'Nobody is notified. The section “notify” of netify-agent.yaml names receivers.');
     this.unconfigured = emptyNote('No alerts are configured', 'The section “alerts” of netify-agent.yaml says what is watched.');
@@ -78,11 +78,24 @@ export class Alerts {
   }
 }
 
+/** What was resolved; on narrow screens with its severity and whether the receivers were told. */
+function resolvedCell() {
+  const lines = twoLines((alert) => ({ href: null, title: alert.summary, below: alert.alert }));
+  const severity = severityLabel();
+  const told = notified();
+  lines.node.append(h('span', { class: 'narrow' }, severity.node, told.node));
+  return {
+    node: lines.node,
+    update(alert) {
+      for (const part of [lines, severity, told]) part.update(alert);
+    },
+  };
+}
+
 const milliseconds = (alert) => Date.parse(alert.resolved_at) - Date.parse(alert.started_at);
 
 const HISTORY = [
-  { id: 'alert', label: 'Alert', style: 'main', compare: (a, b) => compareText(a.alert, b.alert),
-    cell: () => twoLines((alert) => ({ href: null, title: alert.summary, below: alert.alert })) },
+  { id: 'alert', label: 'Alert', style: 'main', compare: (a, b) => compareText(a.alert, b.alert), cell: resolvedCell },
   { id: 'severity', label: 'Severity', style: 'severity middle', descending: true, compare: bySeverity, cell: severityLabel },
   { id: 'notified', label: 'Notified', style: 'notified-cell middle', cell: notified },
   timeColumn('started_at', 'Started'),
@@ -107,7 +120,10 @@ function countColumn(id, label, unit, style = '') {
 const RECEIVERS = [
   { id: 'name', label: 'Receiver', style: 'main', compare: (a, b) => compareText(a.name, b.name),
     cell: () => twoLines((receiver) => ({
-      href: null, title: receiver.name, below: receiver.error ?? (receiver.sent ? 'OK' : 'Nothing sent yet'),
+      href: null, title: receiver.name, below: [
+        receiver.error ?? (receiver.sent ? 'OK' : 'Nothing sent yet'),
+        receiver.given_up ? `${count(receiver.given_up)} given up` : null,
+      ].filter(Boolean).join(' · '),
     })) },
   countColumn('waiting', 'Waiting', 'notifications'),
   countColumn('sent', 'Delivered', 'notifications'),

@@ -2,14 +2,14 @@
 
 import { get } from '../agent/api.js';
 import { downColumn, nowColumn, timeColumn, totalColumn, upColumn } from '../parts/columns.js';
-import { h, setText, show } from '../parts/dom.js';
+import { h, setAttribute, setText, show } from '../parts/dom.js';
 import { bytesFigure, compareText, date, nowLabel, rateFigure, words } from '../parts/format.js';
 import { periodParameters, readHistory, readPeriod } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { emptyNote, labelled, listOrNote, panel, stat, twoLines } from '../parts/pieces.js';
 import { Table } from '../parts/table.js';
-import { address } from '../route.js';
+import { IS_COPY, address } from '../route.js';
 
 const LIMIT = 10_000; // the maximum of the API
 
@@ -19,6 +19,7 @@ export class Application {
     this.tag = route.name;
     this.title = this.tag;
     this.name = h('bdi', {}, this.tag);
+    this.crumb = h('a', {}, 'Applications');
     this.lead = h('p', { class: 'lead' }, '\u00a0');
     this.figures = { rateDown: rateFigure('down'), rateUp: rateFigure('up'), down: bytesFigure('down'), up: bytesFigure('up') };
     this.downLabel = h('span', {}, 'Download');
@@ -46,9 +47,9 @@ export class Application {
         stat(this.downLabel, labelled('down', '', this.figures.down.node)),
         stat(this.upLabel, labelled('up', '', this.figures.up.node))),
       panel('Traffic', this.control.node, this.chart.node),
-      panel(this.devicesTitle, h('a', { class: 'more', href: address('activity', '', { application: this.tag }) }, 'Flows'), this.table.node, this.noDevices));
+      panel(this.devicesTitle, IS_COPY ? null : h('a', { class: 'more', href: address('activity', '', { application: this.tag }) }, 'Flows'), this.table.node, this.noDevices));
     this.node = h('div', { class: 'page' },
-      h('p', { class: 'crumb' }, h('a', { href: '#/applications' }, 'Applications')), h('h1', {}, this.name), this.lead,
+      h('p', { class: 'crumb' }, this.crumb), h('h1', {}, this.name), this.lead,
       this.missing, this.content);
     show(this.missing, false);
   }
@@ -60,6 +61,7 @@ export class Application {
   setRoute(route) {
     this.route = route;
     this.control.update(route);
+    setAttribute(this.crumb, 'href', address('applications', '', periodParameters(route)));
     if (this.table.sortText !== route.get('sort')) this.table.sortText = route.get('sort');
   }
 

@@ -3,7 +3,7 @@
 import { devicePath, get } from '../agent/api.js';
 import { coloursOf } from '../parts/colours.js';
 import { downColumn, nowColumn, totalColumn, upColumn } from '../parts/columns.js';
-import { KeyedList, h, setText, show } from '../parts/dom.js';
+import { KeyedList, h, setAttribute, setText, show } from '../parts/dom.js';
 import {
   bytesFigure, compareText, date, deviceLabel, isNew, nowLabel, plural, rateFigure, words,
 } from '../parts/format.js';
@@ -12,7 +12,7 @@ import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { emptyNote, labelled, listOrNote, panel, stat, timeNode, twoLines } from '../parts/pieces.js';
 import { Table } from '../parts/table.js';
-import { address } from '../route.js';
+import { IS_COPY, address } from '../route.js';
 import { FLOW_COLUMNS, seenFrom } from './flow_columns.js';
 import { RiskList } from './risk_list.js';
 
@@ -25,6 +25,7 @@ export class Device {
     this.id = route.name;
     this.title = this.id;
     this.name = h('bdi', {}, this.id);
+    this.crumb = h('a', {}, 'Devices');
     this.lead = h('p', { class: 'lead' }, '\u00a0');
     this.identity = h('dl', { class: 'identity' });
     this.figures = { rateDown: rateFigure('down'), rateUp: rateFigure('up'), down: bytesFigure('down'), up: bytesFigure('up') };
@@ -69,12 +70,12 @@ export class Device {
       panel(this.applicationsTitle, null, this.applications.node, this.noApplications),
       h('div', { class: 'columns' },
         panel(this.protocolsTitle, null, this.protocols.node),
-        panel('Risks', null, this.risks.parent, this.noRisks)),
-      panel(this.flowsTitle, h('a', { class: 'more', href: address('activity', '', { device: this.id }) }, 'All flows'),
+        IS_COPY ? null : panel('Risks', null, this.risks.parent, this.noRisks)),
+      IS_COPY ? null : panel(this.flowsTitle, h('a', { class: 'more', href: address('activity', '', { device: this.id }) }, 'All flows'),
         this.flows.node, this.noFlows));
     this.missing = emptyNote('Device not found', h('a', { href: '#/devices' }, 'All devices'));
     this.node = h('div', { class: 'page' },
-      h('p', { class: 'crumb' }, h('a', { href: '#/devices' }, 'Devices')), h('h1', {}, this.name), this.lead,
+      h('p', { class: 'crumb' }, this.crumb), h('h1', {}, this.name), this.lead,
       this.identity, this.missing, this.content);
     for (const note of [this.missing, this.noApplications, this.noFlows, this.noRisks]) show(note, false);
   }
@@ -86,6 +87,7 @@ export class Device {
   setRoute(route) {
     this.route = route;
     this.control.update(route);
+    setAttribute(this.crumb, 'href', address('devices', '', periodParameters(route)));
     if (this.applications.sortText !== route.get('sort')) this.applications.sortText = route.get('sort');
   }
 
@@ -98,7 +100,7 @@ export class Device {
         get(devicePath(this.id)),
         readHistory(`${devicePath(this.id)}/history`, period, { applications: true }),
         readHistory('history', period), // tells periods without data from periods without traffic
-        get('flows', { device: this.id, active: true, limit: FLOWS }),
+        IS_COPY ? { flows: [], total: 0 } : get('flows', { device: this.id, active: true, limit: FLOWS }),
       ]);
     } catch (error) {
       if (error.status !== 404 && error.status !== 400) throw error;

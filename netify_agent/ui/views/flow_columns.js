@@ -76,7 +76,7 @@ export const FLOW_COLUMNS = [
     })) },
   { id: 'application', label: 'Application', style: 'application middle', compare: (a, b) => compareText(a.application_name, b.application_name),
     cell: () => twoLines((flow) => ({ href: applicationHref(flow.application), title: flow.application_name, below: words(flow.category) })) },
-  downColumn(), upColumn(), totalColumn(),
+  downColumn('wide'), upColumn('wide'), totalColumn(),
   timeColumn('first_seen', 'Started'), timeColumn('last_seen', 'Last seen'),
   { id: 'risk', label: 'Risk', style: 'risks-of-flow middle', descending: true, compare: (a, b) => a.risk_score - b.risk_score, cell: riskCell },
 ];

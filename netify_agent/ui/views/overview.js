@@ -3,7 +3,9 @@
 import { get } from '../agent/api.js';
 import { adviceList } from '../health.js';
 import { KeyedList, h, icon, setAttribute, setText, show } from '../parts/dom.js';
-import { count, deviceId, deviceLabel, duration, figure, now, nowLabel, plural, rate, rateFigure } from '../parts/format.js';
+import {
+  areRatesKnown, count, deviceId, deviceLabel, duration, figure, now, nowLabel, plural, rate, rateFigure,
+} from '../parts/format.js';
 import { readHistory, readPeriod } from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
@@ -11,7 +13,7 @@ import {
   applicationHref, deviceHref, downUp, emptyNote, labelled, listOrNote, panel, stat, timeNode, twoLines,
 } from '../parts/pieces.js';
 import { HIGH } from '../parts/severity.js';
-import { address } from '../route.js';
+import { IS_COPY, address } from '../route.js';
 
 const TOP = 6; // devices and applications in the rankings
 const IDLE_BITS_PER_S = 1000; // below this rate the headline names no device
@@ -34,6 +36,7 @@ export class Overview {
     this.healthRows = h('dl', { class: 'health' });
     this.healthPanel = panel('Monitoring', null, this.healthRows);
     this.healthPanel.classList.add('span');
+    show(this.healthPanel, !IS_COPY);
     this.empty = emptyNote('No devices yet', 'Devices appear as soon as they send traffic. netifyd reports every 15 seconds.');
     this.advice = h('div', {}, h('p', {}, 'If no devices appear:'), adviceList('netifyd'));
     this.empty.append(this.advice);
@@ -42,7 +45,7 @@ export class Overview {
         stat(nowLabel('Download now'), labelled('down', '', this.figures.down.node)),
         stat(nowLabel('Upload now'), labelled('up', '', this.figures.up.node)),
         stat('Active devices', h('span', {}, this.figures.active.node, h('span', { class: 'of' }, ' of ', this.figures.devices.node)), address('devices', '', { active: 'true' })),
-        stat('High-risk connections (live)', this.figures.risks.node, address('activity', '', { active: 'true', min_risk: HIGH }))),
+        IS_COPY ? null : stat('High-risk connections (live)', this.figures.risks.node, address('activity', '', { active: 'true', min_risk: HIGH }))),
       panel('Traffic', this.control.node, this.chart.node),
       h('div', { class: 'columns three' },
         panel('Top devices now', h('a', { class: 'more', href: '#/devices' }, 'All devices'), this.topDevices.parent),
@@ -64,7 +67,7 @@ export class Overview {
       get('', { sort: 'rate', limit: TOP, since: true }),
       get('applications', { sort: 'rate', limit: TOP, devices_by: 'rate' }),
       readHistory('history', period),
-      get('flows', { min_risk: HIGH, active: true, limit: 1, fields: 'digest' }),
+      IS_COPY ? { total: null } : get('flows', { min_risk: HIGH, active: true, limit: 1, fields: 'digest' }),
     ]);
     this.network = network;
     this.figures.down.update(network.totals.rate_down);
@@ -79,10 +82,8 @@ export class Overview {
       known: period.known(history.buckets),
       problem: history.problem,
     });
-    this.topDevices.set(network.devices);
-    this.topApplications.set(applications.applications);
-    setBars(this.topDevices.parent, network.devices);
-    setBars(this.topApplications.parent, applications.applications);
+    this.applications = applications.applications;
+    this.showRankings();
     listOrNote(this.content, this.empty, network.total === 0);
     this.updateHeadline();
   }
@@ -95,9 +96,16 @@ export class Overview {
     if (changed) { // rates may have become unknown, or known again
       this.figures.down.update(this.network.totals.rate_down);
       this.figures.up.update(this.network.totals.rate_up);
-      this.topDevices.set(this.network.devices);
+      this.showRankings();
     }
     this.updateHeadline();
+  }
+
+  showRankings() {
+    this.topDevices.set(this.network.devices);
+    this.topApplications.set(this.applications);
+    setBars(this.topDevices.parent, this.network.devices);
+    setBars(this.topApplications.parent, this.applications);
   }
 
   updateHeadline() {
@@ -134,6 +142,7 @@ export class Overview {
   }
 
   setStatus(status) {
+    if (IS_COPY) return;
     show(this.advice, status.checks.netifyd !== 'ok');
     const [netifyd] = status.listeners;
     const { flushes } = status;
@@ -171,13 +180,14 @@ function row(lines) {
   return { node: h('li', {}, h('div', { class: 'ranked' }, lines.node, both.node), bar), both };
 }
 
-/** Set the length of each bar, relative to the highest rate. */
+/** Set the length of each bar, relative to the highest rate. Rates that are not known have no bar. */
 function setBars(list, items) {
   const maximum = Math.max(...items.map((item) => item.rate_down + item.rate_up), 1);
   items.forEach((item, index) => {
     const [down, up] = list.children[index].querySelectorAll('.bar span');
-    down.style.width = `${((100 * item.rate_down) / maximum).toFixed(1)}%`;
-    up.style.width = `${((100 * item.rate_up) / maximum).toFixed(1)}%`;
+    const width = (rate) => (areRatesKnown() ? `${((100 * rate) / maximum).toFixed(1)}%` : '0');
+    down.style.width = width(item.rate_down);
+    up.style.width = width(item.rate_up);
   });
 }
 

@@ -4,10 +4,13 @@ import { get } from '../agent/api.js';
 import { csvLink } from '../parts/csv_link.js';
 import { h, setAttribute, setText, show } from '../parts/dom.js';
 import { bytesFigure, figure } from '../parts/format.js';
-import { between, isOtherZone, periodParameters, readHistory, readPeriod, readPeriodBefore } from '../parts/period.js';
+import {
+  between, covered, periodParameters, readHistory, readPeriod, readPeriodBefore, timesText,
+} from '../parts/period.js';
 import { PeriodChart } from '../parts/period_chart.js';
 import { PeriodControl } from '../parts/period_control.js';
 import { Balance, emptyNote, labelled, listOrNote, panel, stat } from '../parts/pieces.js';
+import { IS_COPY } from '../route.js';
 import { PlanList } from './plan_list.js';
 import { changeText, KINDS, Ranking, rowOf } from './usage_ranking.js';
 
@@ -86,12 +89,13 @@ export class Usage {
     const before = await readPeriodBefore(period, MOST_BARS);
     const [history, historyBefore] = await Promise.all([readHistory('history', period), readHistory('history', before)]);
     const parameters = { by, ...period.usageParameters, previous: true, to_date: true, limit: LIMIT };
-    const [usage, plans] = await Promise.all([get('usage', parameters), get('plans', { limit: MOST_PLANS })]);
+    const [usage, plans] = await Promise.all([get('usage', parameters),
+      IS_COPY ? { plans: [], total: 0 } : get('plans', { limit: MOST_PLANS })]);
     if (selection !== this.selection) return; // the user has moved on; another refresh follows
     this.shown = selection;
     this.control.show(period);
     this.csv.update('usage', { ...parameters, format: 'csv' });
-    setText(this.lead, leadText(period, usage));
+    setText(this.lead, timesText(period, usage));
     const missing = missingOf(historyBefore, usage);
     this.showFigures(usage, missing);
     this.plans.set(plans);
@@ -167,9 +171,3 @@ function sumOf(rows) {
   return { bytes_down: sum('bytes_down'), bytes_up: sum('bytes_up') };
 }
 
-const covered = ({ covered_start, covered_end }, zone) => between(Date.parse(covered_start), Date.parse(covered_end), zone);
-
-function leadText(period, { period: used, timezone }) {
-  const times = `${covered(used, timezone)}${isOtherZone(timezone) ? ` (${timezone})` : ''}`;
-  return period.kind ? `${period.title}${period.isCurrent ? ', so far' : ''} · ${times}` : times;
-}
