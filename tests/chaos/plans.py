@@ -93,7 +93,7 @@ def _by_usage(daemon: Daemon, plan: dict[str, Any], found: dict[str | None, int]
     query = f"/usage?period={plan['per']}&limit=10000"
     if "application" in plan:
         query += f"&application={plan['application']}"
-    document = daemon.get(query)[1]
+    document = eventually(partial(answer, daemon, query), "the usage")
     rows = document["usage"] if "device" in plan else [{"key": None, **document["totals"]}]
     whole, local = ("bytes_up", "bytes_down"), ("local_up", "local_down")
     ways = (0,) if plan.get("direction") == "up" else (0, 1)
