@@ -180,7 +180,13 @@ class Documents:
     def users(self, users: Iterable[tuple[str, int]]) -> list[Document]:
         """Devices with their bytes, up and down together."""
         return [
-            {"device": device, "bytes": total, "name": self.device_name(device)} for device, total in users
+            {
+                "device": device,
+                "bytes": total,
+                "name": self.device_name(device),
+                "groups": self.device_groups(device),
+            }
+            for device, total in users
         ]
 
     def user(self, row: UserRow) -> Document:

@@ -124,9 +124,9 @@ def test_applications_are_told_with_who_uses_them(scene: Scene) -> None:
     assert [list(row) for row in rows] == [[*APPLICATION, "devices"]] * 3
     assert [row["tag"] for row in rows] == [YOUTUBE, NETFLIX, "Unknown"]
     assert rows[1]["devices"] == [
-        {"device": LAPTOP, "bytes": 31_500, "name": "laptop"},
-        {"device": TUNNEL, "bytes": 450, "name": None},
-        {"device": PHONE, "bytes": 3, "name": None},
+        {"device": LAPTOP, "bytes": 31_500, "name": "laptop", "groups": []},
+        {"device": TUNNEL, "bytes": 450, "name": None, "groups": []},
+        {"device": PHONE, "bytes": 3, "name": None, "groups": []},
     ]
 
 

@@ -64,9 +64,17 @@ def test_each_device_has_its_name_and_groups(grouped: Scene) -> None:
         LAPTOP: ("Anna's laptop", ["kids", "lan"]),
         TUNNEL: (None, ["vpn"]),
     }
-    assert {flow["device_name"] for flow in grouped.get("/flows")["flows"]} == {
-        *("Anna's laptop", "kids-phone", None)
-    }
+    expected = {device or TUNNEL: found for device, found in EXPECTED.items()} | {None: (None, [])}
+    for path in ("applications", "protocols", "categories"):
+        for row in grouped.get(f"/{path}")[path]:
+            for device, found in names_and_groups(row["devices"], "device").items():
+                assert found == expected[device]
+    flows = grouped.get("/flows")["flows"]
+    assert {flow["device_name"] for flow in flows} == {"Anna's laptop", "kids-phone", None}
+    for flow in flows:
+        assert (flow["device_name"], flow["groups"]) == expected[flow["device"]]
+        assert flow["peer_name"] == expected[flow["peer"]][0]
+    assert any(flow["peer_name"] for flow in flows)
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def routes(services: Services) -> list[Route]:
             None if group is None else frozenset(directory.members(group)),
         )
         page = reader.page(filters, request["limit"], _position(request["cursor"]))
-        names = {device: documents.identity(row)["name"] for device, row in page.devices.items()}
-        elements = [_flow(directory, row, names, page.categories) for row in page.rows]
+        devices = {device: documents.identity(row) for device, row in page.devices.items()}
+        elements = [_flow(directory, row, devices, page.categories) for row in page.rows]
         following = _cursor(page.rows[-1]) if page.more and page.rows else None
         listed = paging.Page(page.rows, page.total, following)
         return paging.list_document(documents.head(page.flush.at_ms), "flows", elements, listed, request)
@@ -116,23 +116,26 @@ def _cursor(row: FlowRow) -> str:
 
 
 def _flow(
-    directory: Directory, row: FlowRow, names: Mapping[str, str | None], categories: Mapping[str, int]
+    directory: Directory, row: FlowRow, devices: Mapping[str, Document], categories: Mapping[str, int]
 ) -> Document:
     """An element of ``flows``. Up and down are seen from the local side.
 
-    :param names: display names of devices.
+    :param devices: device to its identity.
     :param categories: application to netifyd's category id; 0 if it has none.
     """
     state, details = row.state, row.details or _NO_DETAILS
     device, application = state.key.device, state.key.application
+    peer = state.peer.device if state.peer else None
     name, category = directory.application(application, categories[application] or None)
     transport = details.transport
     return {
         "digest": row.digest,
         "endpoint": row.state.source,
         "device": device,
-        "device_name": names[device] if device else None,
-        "peer": state.peer.device if state.peer else None,
+        "device_name": devices[device]["name"] if device else None,
+        "groups": devices[device]["groups"] if device else [],
+        "peer": peer,
+        "peer_name": devices[peer]["name"] if peer else None,
         "interface": details.interface,
         "ip_version": details.ip_version,
         "transport": _TRANSPORTS.get(transport, str(transport)) if transport else None,

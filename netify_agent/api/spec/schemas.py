@@ -51,6 +51,7 @@ def table(values: Schema) -> Schema:
 
 
 GROUPS = listing(TEXT, description="Groups of the configuration that the device is in.")
+_NAMED = {"name": TEXT_OR_NULL, "groups": GROUPS}
 _VOLUME = {"bytes_up": COUNT, "bytes_down": COUNT, "packets_up": COUNT, "packets_down": COUNT}
 _COUNTERS = {**_VOLUME, "flows": COUNT}
 _RATED = {**_COUNTERS, "rate_up": POSITIVE, "rate_down": POSITIVE}
@@ -62,7 +63,7 @@ RATED = record("CountersAndRates", _RATED)
 _APPLICATION = {"tag": TEXT, "name": TEXT, "category": TEXT_OR_NULL, **_RATED, **_SEEN}
 APPLICATION = record("Application", _APPLICATION)
 DEVICE_APPLICATION = record("DeviceApplication", {**_APPLICATION, "since": TIME_OR_NULL}, optional=("since",))
-USER = record("User", {"device": DEVICE_NAME, "bytes": POSITIVE, "name": TEXT_OR_NULL})
+USER = record("User", {"device": DEVICE_NAME, "bytes": POSITIVE, **_NAMED})
 USED_APPLICATION = record("UsedApplication", {**_APPLICATION, "devices": listing(USER)})
 PROTOCOL = record("Protocol", {"name": TEXT, **_COUNTERS})
 
@@ -70,8 +71,7 @@ _DEVICE = {
     "mac": MAC_OR_NULL,
     "ip": ADDRESS_OR_NULL,
     "ips": listing(ADDRESS),
-    "name": TEXT_OR_NULL,
-    "groups": GROUPS,
+    **_NAMED,
     "vendor": TEXT_OR_NULL,
     "randomized": {"type": ["boolean", "null"]},
     "interface": TEXT_OR_NULL,
@@ -132,10 +132,7 @@ NETWORK = page(
     },
 )
 APPLICATIONS = page("Applications", "applications", USED_APPLICATION)
-APPLICATION_USER = record(
-    "ApplicationUser",
-    {"device": DEVICE_NAME, "name": TEXT_OR_NULL, "groups": GROUPS, **_RATED, **_SEEN},
-)
+APPLICATION_USER = record("ApplicationUser", {"device": DEVICE_NAME, **_NAMED, **_RATED, **_SEEN})
 APPLICATION_USERS = page("ApplicationUsers", "devices", APPLICATION_USER, {"application": APPLICATION})
 USED_PROTOCOL = record("UsedProtocol", {"name": TEXT, **_COUNTERS, "devices": listing(USER)})
 PROTOCOLS = page("Protocols", "protocols", USED_PROTOCOL)
@@ -152,7 +149,9 @@ FLOW = record(
         "endpoint": TEXT,
         "device": {**DEVICE_NAME, "type": ["string", "null"]},
         "device_name": TEXT_OR_NULL,
+        "groups": GROUPS,
         "peer": {**DEVICE_NAME, "type": ["string", "null"]},
+        "peer_name": TEXT_OR_NULL,
         "interface": TEXT_OR_NULL,
         "ip_version": {"enum": [4, 6, None]},
         "transport": TEXT_OR_NULL,
@@ -358,8 +357,7 @@ CHANGES = record(
                     "device": DEVICE_NAME,
                     "mac": MAC_OR_NULL,
                     "ip": ADDRESS_OR_NULL,
-                    "name": TEXT_OR_NULL,
-                    "groups": GROUPS,
+                    **_NAMED,
                     "active": FLAG,
                     "last_seen": TIME_OR_NULL,
                     **_RATED,
