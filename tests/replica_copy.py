@@ -8,7 +8,7 @@ from typing import Any
 from netify_agent.store.layout import Keys, prefix
 
 KEYS = Keys("gw1")
-#: What is not copied: single flows, alerts, what only the writer of a store needs, and the collector's own.
+#: What is not copied: single flows, plans, what only the writer of a store needs, and the collector's own.
 OWN = (
     *(
         KEYS.meta,
@@ -20,7 +20,7 @@ OWN = (
         KEYS.forget,
         KEYS.unmigrated,
     ),
-    *(KEYS.alerts, KEYS.alert_state, KEYS.alert_outbox, KEYS.plans),
+    *(KEYS.alert_state, KEYS.alert_outbox, KEYS.plans),
     *("netify:{gw1}:flows", "netify:{gw1}:index:", "netify:{gw1}:history:due:"),
     "netify-collector:",  # the collector's own, of all gateways
 )

@@ -11,11 +11,14 @@ from collector_run import GATEWAYS, CollectorRun
 from store_book import LAPTOP, NETFLIX, Book
 from support import RedisServer
 
+from netify_agent.alerts.alert import Alert, alert_id
 from netify_agent.config.calendar import DAY_S
 from netify_agent.config.settings import CalendarSettings, FleetSettings, RedisSettings, Settings
 from netify_agent.daemon.forwarding import new_forwarder
+from netify_agent.plans.standing import Standings
 from netify_agent.store.client import connect
 from netify_agent.store.history_steps import HistorySteps
+from netify_agent.store.layout import Keys
 from netify_agent.store.summaries import Summaries
 
 
@@ -47,7 +50,8 @@ class SendingGateway:
         self.book = Book(redis_url, name, history=steps, bucket=steps.bucket(at_s))
         self._steps = steps
         self._flows: set[str] = set()
-        forwarder = new_forwarder(self.settings, steps)
+        self.standings = Standings(0, 0)  # of the gateway's plans
+        forwarder = new_forwarder(self.settings, steps, plans=lambda: self.standings)
         assert forwarder is not None
         self.forwarder = forwarder
 
@@ -65,6 +69,14 @@ class SendingGateway:
         self._flows.add(digest)
         records.append(self.book.netifyd.stats(digest, up, down))
         self.book.flush(*records, at_ms=self.at_s * 1000, elapsed_ms=15_000)
+
+    def alert(self, name: str, severity: str, at_s: int, resolved_at_s: int | None = None) -> None:
+        """Store an alert. It is forwarded with the next flush."""
+        text, resolved = f"{{who}} is {name}", resolved_at_s and resolved_at_s * 1000
+        one = Alert(
+            alert_id(self.name, name, None, at_s), name, "rate", severity, text, at_s * 1000, resolved
+        )
+        self.book.client.hset(Keys(self.name).alerts, one.id, one.encode())
 
     def forward(self) -> None:
         """Send until the collector has everything."""

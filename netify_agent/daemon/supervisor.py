@@ -119,7 +119,7 @@ class Supervisor:
                 announce=self._flush_log.announce,
             )
             steps = HistorySteps.of(settings.history, settings.calendar.calendar)
-            self._forwarder = new_forwarder(settings, steps)
+            self._forwarder = new_forwarder(settings, steps, lambda: self._directory, self._alerting.plans)
             self._store = StoreWriter(
                 *(client, settings.gateway, steps),
                 settings.devices.forget_after_s,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from netify_agent.alerts.alert import Alert
 from netify_agent.api.flush_log import FlushLog
 from netify_agent.api.http import parameters
 from netify_agent.api.http.access import Access
@@ -16,11 +18,13 @@ from netify_agent.api.http.csv_table import with_csv
 from netify_agent.api.http.problems import Problem
 from netify_agent.api.http.response_cache import ResponseCache
 from netify_agent.api.http.route import Route
-from netify_agent.api.routes import devices, history, period_usage, usage
+from netify_agent.api.routes import alerts, devices, history, period_usage, plans, usage
 from netify_agent.api.services import Services
 from netify_agent.config.settings import Endpoint, Settings, WebSettings
 from netify_agent.enrich import Directory
-from netify_agent.fleet import gateway_settings
+from netify_agent.fleet import gateway_settings, plan_standings
+from netify_agent.fleet.device_names import CopiedDirectory
+from netify_agent.plans.standing import Standings
 from netify_agent.store.client import Client
 from netify_agent.store.flusher import FlusherStatus
 from netify_agent.store.layout import Keys
@@ -35,10 +39,16 @@ _CACHED_BYTES = 1 << 20  # of answers about one gateway
 
 @dataclass
 class Copy:
-    """The copy of one gateway. ``fields``: its settings as it sent them."""
+    """The copy of one gateway.
+
+    :ivar fields: its settings as it sent them.
+    :ivar directory: that of ``services``, with the names as of the message ``named_at``.
+    """
 
     fields: dict[str, str]
     services: Services
+    directory: CopiedDirectory
+    named_at: str = ""
 
     @cached_property
     def api(self) -> Api:
@@ -67,13 +77,18 @@ class Copies:
             known = self._kept.get(gateway)
         keys = Keys(gateway)
         query = Query(known.services.reader.client if known else self._client_of(gateway), keys)
-        settings = query.hgetall(keys.copy_settings)
+        settings, position = query.hgetall(keys.copy_settings), query.hget(keys.copy, "position")
         query.run()
         if not settings.value:
             return None
         if known is None or known.fields != settings.value:
-            decoded = gateway_settings.decode(gateway, settings.value)
-            known = Copy(settings.value, self._services(decoded))
+            known = self._new(gateway_settings.decode(gateway, settings.value), settings.value)
+        if known.named_at != position.value:
+            query = Query(known.services.reader.client, keys)
+            names = query.hgetall(keys.copy_names)
+            query.run()
+            known.directory.load(names.value)
+            known.named_at = position.value or ""
         with self._lock:
             self._kept[gateway] = known
             self._kept.move_to_end(gateway)
@@ -100,20 +115,44 @@ class Copies:
                     *route.parameters,
                 ),
             )
-            for route in routes(self._services(Settings()))
+            for route in routes(self._new(Settings(), {}).services)
         ]
 
-    def _services(self, settings: Settings) -> Services:
+    def _new(self, settings: Settings, fields: dict[str, str]) -> Copy:
         reader = StoreReader(self._client_of(settings.gateway), settings.gateway)
-        return Services(
-            *(settings, reader, self._directory),
+        directory = CopiedDirectory(tuple(settings.groups), self._directory)
+        services = Services(
+            *(settings, reader, directory),
             status=dict,
             liveness_checks=dict,
             readiness_checks=dict,
             flush_log=FlushLog(),
             flusher=FlusherStatus(),
             add_agent_metrics=lambda out, redis_up: None,
+            alerts=lambda: _alerts(reader.client, Keys(settings.gateway)),
+            plans=lambda: _plans(reader.client, Keys(settings.gateway), settings),
         )
+        return Copy(fields, services, directory)
+
+
+def _alerts(client: Client, keys: Keys) -> list[Alert]:
+    """The alerts of a gateway, the latest first. What is none is left out."""
+    query = Query(client, keys)
+    stored = query.hgetall(keys.alerts)
+    query.run()
+    found = []
+    for text in stored.value.values():
+        with suppress(ValueError, TypeError, RecursionError):
+            found.append(Alert.decode(text))
+    return sorted(found, key=lambda alert: (alert.started_at, alert.id), reverse=True)
+
+
+def _plans(client: Client, keys: Keys, settings: Settings) -> Standings | None:
+    """How the plans of a gateway stand; None if it has not said so."""
+    query = Query(client, keys)
+    stored, used = query.hgetall(keys.copy_plans), query.hgetall(keys.copy_used)
+    query.run()
+    return plan_standings.decode(settings.plans, stored.value, used.value)
 
 
 def routes(services: Services) -> list[Route]:
@@ -123,5 +162,7 @@ def routes(services: Services) -> list[Route]:
         *period_usage.routes(services),
         *history.routes(services),
         *devices.routes(services),
+        *alerts.routes(services),
+        *plans.routes(services),
     ]
     return [with_csv(replace(route, page=None)) for route in found]

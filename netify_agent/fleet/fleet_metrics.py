@@ -73,6 +73,20 @@ def exposition(rows: Sequence[Row]) -> bytes:
     )
     _single(out, known, "clock_skew_seconds", "How far the clock is ahead of ours.", lambda one: one.skew_s)
     _single(out, known, "devices", "Known devices.", lambda one: one.devices)
+    _single(
+        *(out, known, "plan_used_ratio", "Used part of the plan of which the largest part is used."),
+        lambda one: one.plan and one.plan.share,
+    )
+    out.family(
+        "netify_gateway_alerts",
+        "gauge",
+        "Alerts of a gateway that fire.",
+        [
+            ({"gateway": row.gateway, "severity": severity}, count)
+            for row, one in known
+            for severity, count in one.firing.items()
+        ],
+    )
     for unit in ("bytes", "packets"):
         out.family(
             f"netify_gateway_{unit}_total",

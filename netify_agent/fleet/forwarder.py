@@ -18,12 +18,13 @@ from urllib.parse import urlencode
 from netify_agent.config.settings import FleetSettings
 from netify_agent.fleet.line import Line, NotForwarded, Refused
 from netify_agent.store.client import StoreError
-from netify_agent.store.replica_source import MAX_HISTORY, Known, ReplicaSource
+from netify_agent.store.replica_source import MAX_HISTORY, Known, NotYet, ReplicaSource
 
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.5
 _RETRY_S = 30.0  # after a first failure; twice as long after each further one, up to the interval
+_NOT_YET_S = 5.0  # before the first flush of the agent
 _HISTORY_S = 30  # how long the closed chunks of a message take at a bounded rate, about
 _LEAST_HISTORY = 1 << 14  # bytes
 
@@ -88,6 +89,9 @@ class Forwarder:
                         progress()
                     self._recovered()
                     retry_s = _RETRY_S
+                except NotYet as error:
+                    self.status.error = str(error)
+                    wait_s = min(wait_s, _NOT_YET_S)
                 except Exception as error:  # no answer of a collector may stop the agent
                     self._failed(error)
                     wait_s, retry_s = min(wait_s, retry_s), retry_s * 2

@@ -9,6 +9,7 @@ from netify_agent.api.http import paging, parameters
 from netify_agent.api.http.csv_table import with_csv
 from netify_agent.api.http.route import Document, Request, Route, Table
 from netify_agent.api.spec import schemas
+from netify_agent.config.alerts import SEVERITIES
 from netify_agent.enrich import Directory
 from netify_agent.fleet.overview import ONLINE, STATES, Row, View
 from netify_agent.fleet.summary import Summary
@@ -38,6 +39,23 @@ GATEWAY = schemas.record(
         "rate_down": _RATE,
         "month": {
             **schemas.record(None, {"start": schemas.TIME_OR_NULL, "end": schemas.TIME_OR_NULL, **_BYTES}),
+            "type": ["object", "null"],
+        },
+        "plan": {
+            **schemas.record(
+                None,
+                {
+                    "plan": schemas.TEXT,
+                    "device": {**schemas.DEVICE_NAME, "type": ["string", "null"]},
+                    "used": schemas.COUNT,
+                    "limit": schemas.POSITIVE,
+                    "share": {"type": "number"},
+                },
+            ),
+            "type": ["object", "null"],
+        },
+        "alerts": {
+            **schemas.record(None, dict.fromkeys(SEVERITIES, schemas.POSITIVE)),
             "type": ["object", "null"],
         },
         "applications": schemas.listing(
@@ -78,6 +96,14 @@ def _of_summary(value: paging.SortKey[Summary]) -> paging.SortKey[Row]:
     return lambda row: None if row.summary is None else value(row.summary)
 
 
+def _urgency(summary: Summary) -> int:
+    """More for one critical alert than for any number of warnings."""
+    urgency = 0
+    for severity in reversed(SEVERITIES):
+        urgency = urgency * 10**6 + min(summary.firing.get(severity, 0), 10**6 - 1)
+    return urgency
+
+
 SORT_KEYS: dict[str, paging.SortKey[Row]] = {
     "name": lambda row: row.gateway.casefold(),
     "state": lambda row: STATES.index(row.state),
@@ -85,7 +111,9 @@ SORT_KEYS: dict[str, paging.SortKey[Row]] = {
     "rate": lambda row: sum(row.summary.rates) if row.summary and row.state == ONLINE else None,
     "bytes": _of_summary(lambda one: one.counters["bytes_up"] + one.counters["bytes_down"]),
     "month": _of_summary(lambda one: one.month.bytes_up + one.month.bytes_down),
+    "plan": _of_summary(lambda one: one.plan and int(min(one.plan.share, 1e9) * 10**6)),
     "devices": _of_summary(lambda one: one.devices),
+    "alerts": _of_summary(_urgency),
     "clock_skew": _of_summary(lambda one: None if one.skew_s is None else abs(one.skew_s)),
 }
 
@@ -125,6 +153,8 @@ def route(view: View, directory: Directory) -> Route:
             "rate_up": rate_up,
             "rate_down": rate_down,
             "month": month(summary) if summary else None,
+            "plan": plan(summary) if summary else None,
+            "alerts": summary.firing if summary else None,
             "applications": applications(summary) if summary else [],
         }
 
@@ -136,6 +166,10 @@ def route(view: View, directory: Directory) -> Route:
             "bytes_up": bytes_up,
             "bytes_down": bytes_down,
         }
+
+    def plan(summary: Summary) -> Document | None:
+        use = summary.plan
+        return use and {**use._asdict(), "share": round(use.share, 4)}
 
     def applications(summary: Summary) -> list[Document]:
         found = []

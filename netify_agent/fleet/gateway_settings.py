@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from netify_agent.config.calendar import MONTH_S
+from netify_agent.config.notify import Receiver
 from netify_agent.config.settings import ConfigError, Settings, parse
 from netify_agent.config.types import WEEKDAYS
+from netify_agent.fleet.plan_standings import decode_plans, encode_plans
 from netify_agent.store.history_steps import HistorySteps
+
+
+@dataclass(frozen=True)
+class CopiedReceiver(Receiver):
+    """What a collector knows of a receiver of the gateway."""
+
+    type = "copied"
+
+    sends_resolved: bool = True
 
 
 def encode(settings: Settings) -> dict[str, str]:
@@ -31,6 +42,9 @@ def encode(settings: Settings) -> dict[str, str]:
         "timezone": calendar.zone_name,
         "month_starts_on": str(calendar.month_starts_on),
         "week_starts_on": WEEKDAYS[calendar.week_starts_on],
+        "plans": encode_plans(settings.plans),
+        "groups": json.dumps([*settings.groups]),
+        "receivers": json.dumps({name: one.sends_resolved for name, one in settings.notify.items()}),
     }
 
 
@@ -55,6 +69,10 @@ def _decoded(pairs: tuple[tuple[str, str], ...]) -> Settings:
                 "week_starts_on": fields["week_starts_on"],
             },
         }
+        groups, receivers = json.loads(fields["groups"]), json.loads(fields["receivers"])
+        if not isinstance(groups, list) or not isinstance(receivers, dict):
+            raise ValueError("settings: expected groups and receivers")
+        plans = decode_plans(fields["plans"])
         settings = parse(json.dumps(document), "settings")
         settings.calendar.calendar  # noqa: B018 (reads the zone)
     except KeyError as error:
@@ -63,7 +81,12 @@ def _decoded(pairs: tuple[tuple[str, str], ...]) -> Settings:
         raise ValueError(str(error)) from None
     if fields["timezone"] == "local":
         raise ValueError("settings: expected the name of a zone")
-    return settings
+    return replace(
+        settings,
+        plans=plans,
+        groups={str(group): () for group in groups},
+        notify={name: CopiedReceiver(sends_resolved=bool(flag)) for name, flag in receivers.items()},
+    )
 
 
 def steps(fields: Mapping[str, str]) -> HistorySteps:

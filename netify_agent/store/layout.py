@@ -67,6 +67,9 @@ class Keys:
     :ivar plans: hash: which thresholds of plans are passed, by plan, threshold and whom.
     :ivar copy: hash, at a collector only: the position of the copy, and when it was received.
     :ivar copy_settings: hash, at a collector only: the settings of the gateway that its answers depend on.
+    :ivar copy_names: hash, at a collector only: device to its name, groups and vendor.
+    :ivar copy_plans: hash, at a collector only: plan to its period and who passed its thresholds.
+    :ivar copy_used: hash, at a collector only: plan and whom to the bytes that were used.
     :ivar copy_items: hash, at a collector only: item of the copy to its digest.
     :ivar lasting: a store in use has at least one of these keys besides ``meta``.
     """
@@ -99,6 +102,9 @@ class Keys:
         self.plans = self._prefix + "plans"
         self.copy = self._prefix + "copy"
         self.copy_settings = self._prefix + "copy:settings"
+        self.copy_names = self._prefix + "copy:names"
+        self.copy_plans = self._prefix + "copy:plans"
+        self.copy_used = self._prefix + "copy:used"
         self.copy_items = self._prefix + "copy:items"
         self.lasting = (
             *(self.devices, self.flows, self.counters, self.unattributed, self.rates),

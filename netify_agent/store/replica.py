@@ -2,8 +2,8 @@
 
 The copied part of a store is divided into *items*. An item is the absolute content of a few keys:
 
-* ``head``: the gateway's own rows, the state of the history, the list of devices, and those settings of the
-  gateway that its answers depend on; in every message,
+* ``head``: the gateway's own rows, the state of the history, devices with their names, alerts, plans, and
+  those settings of the gateway that its answers depend on; in every message,
 * ``device:<device>``: the rows of a device,
 * ``open:<start>``: the open buckets of all series,
 * ``chunk:<step>:<start>``: the chunks of all series, as they are stored.
@@ -135,10 +135,20 @@ def places(keys: Keys, item: str) -> Places | None:
                 "mirrored": keys.mirrored,
                 "forgotten": keys.forgotten,
             },
-            numbers={"categories": keys.categories, "numbers": keys.history_applications},
+            numbers={
+                "categories": keys.categories,
+                "numbers": keys.history_applications,
+                "used": keys.copy_used,
+            },
             scores={"devices": keys.devices},
             sets={"series": keys.history_series},
-            texts={"history": keys.history, "settings": keys.copy_settings},
+            texts={
+                "history": keys.history,
+                "settings": keys.copy_settings,
+                "names": keys.copy_names,
+                "plans": keys.copy_plans,
+                "alerts": keys.alerts,
+            },
         )
     device = device_of(item)
     if device is None:

@@ -250,10 +250,10 @@ class ContentCoder:
         for name in (UNATTRIBUTED, MIRRORED, FORGOTTEN):
             coded(name, "others", had.rows.get(name, _NO_ROWS), {})
             self._grown[name] = difference(rows[name], had.rows.get(name, _NO_ROWS))
-        for name in ("categories", "numbers", "series"):
+        for name in ("categories", "numbers", "series", "used"):
             coded(name, "names", had.rows.get(name, _NO_ROWS), {})
         coded("devices", "scores", had.rows.get("devices", _NO_ROWS), {SCORE: self._at_ms})
-        for name in ("history", "settings"):
+        for name in ("history", "settings", "names", "plans", "alerts"):
             found.texts[name] = code_texts(channel, had.texts.get(name, {}), wanted.texts.get(name, {}))
         devices = sorted(rows["devices"])
         self._series = [*sorted({*devices, *rows["series"]} - {GATEWAY}), GATEWAY]

@@ -6,7 +6,8 @@ import base64
 import json
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from netify_agent.store.client import Client, StoreError
@@ -17,8 +18,12 @@ from netify_agent.store.replica import HEAD, Content, device_of, is_closed, unit
 from netify_agent.store.replica_coder import Names
 from netify_agent.store.replica_contents import ContentReader
 from netify_agent.store.replica_message import Header, encode
+from netify_agent.store.replica_rows import SCORE, scores_of
 
-MAX_HISTORY = 1 << 18  # bytes of closed chunks in one message, unless a single item has more
+MAX_HISTORY = 1 << 18  # bytes of closed chunks in one message, but at least one chunk
+MAX_DUE = (
+    1 << 22
+)  # bytes of other chunks that the collector has no earlier state of; an hour of 4,000 devices
 _NEWEST = 2  # closed chunks of each step that each message compares: those that late records belong to
 _IN_TURN = 8  # older ones that it compares, so that all are compared within two hours
 
@@ -49,6 +54,25 @@ class Known(NamedTuple):
         return self.left == 0
 
 
+class Seen(NamedTuple):
+    """What the store knows of a device: its addresses, the latest first, and the name that it announced."""
+
+    ips: Sequence[str]
+    hint: str | None
+
+
+class Told(NamedTuple):
+    """What a message says that is not in the store.
+
+    :ivar names: device to its name, groups and vendor.
+    :ivar plans: plan to how it stands; :ivar used: plan and whom to the bytes that were used.
+    """
+
+    names: Mapping[str, str] = {}
+    plans: Mapping[str, str] = {}
+    used: Mapping[str, int] = {}
+
+
 class ReplicaSource:
     """The store of one gateway. Raises :class:`~netify_agent.store.client.StoreError`."""
 
@@ -59,10 +83,13 @@ class ReplicaSource:
         steps: HistorySteps,
         settings: Mapping[str, str],
         max_history: int = MAX_HISTORY,
+        tell: Callable[[Mapping[str, Seen]], Told] = lambda devices: Told(),
     ) -> None:
         """Sends nothing yet.
 
         :param settings: what the head says of the gateway's settings.
+
+        :param tell: what a message says that is not in the store, by the devices. Raises NotYet.
 
         :param max_history: bytes of closed chunks in a message. The next one has the other changed chunks.
         """
@@ -72,6 +99,7 @@ class ReplicaSource:
         self._steps = steps
         self._settings = dict(settings)
         self._max_history = max_history
+        self._tell = tell
 
     @retry_when_flushed
     def message(self, known: Known) -> tuple[bytes, Known]:
@@ -82,14 +110,18 @@ class ReplicaSource:
         """
         head, due, flush, elapsed_ms = self._head()
         draft = _Draft(known)
-        draft.add(HEAD, head, "")
-        devices = sorted(head.rows["devices"])
+        devices, seen = sorted(head.rows["devices"]), {}
         for item, content in self._contents.devices(flush, devices):
             draft.add(item, content, content.digest())
+            seen[device_of(item) or ""] = _seen(content)
+        told = self._tell(seen)
+        head.texts |= {"names": dict(told.names), "plans": dict(told.plans)}
+        head.rows["used"] = scores_of(told.used)
+        draft.add(HEAD, head, "")
         gone = {item for item in known.digests if device_of(item) is not None} - draft.digests.keys()
         before = draft.before(HEAD).rows.get(FORGOTTEN)
         is_any = bool(gone) or not known.complete or before != head.rows[FORGOTTEN]
-        size, turn, at = 0, known.turn, flush.at_ms // 1000
+        turn, at = known.turn, flush.at_ms // 1000
         series = [*devices, *head.rows["series"]]
         closed = self._closed(flush, due, at)
         if is_any:
@@ -97,24 +129,28 @@ class ReplicaSource:
         else:
             compared = self._compared(closed, known.turn)
             turn = max(compared.difference(self._newest(closed)), default=known.turn)
+        room, room_of_due = self._max_history, MAX_DUE
         for unit in (*sorted(due), *closed):
             item = unit_item(unit)
-            had = known.digests.get(item, "")
-            if unit not in due and unit not in compared and is_closed(had):
-                draft.digests[item] = had
+            if unit not in due and unit not in compared and is_closed(known.digests.get(item, "")):
+                draft.digests[item] = known.digests[item]
                 continue
             content = self._contents.unit(flush, unit, series)
             if unit in due:
-                draft.add(item, content, content.digest())
+                part = draft.part(item, content, room_of_due)
+                room_of_due -= draft.add(item, part, part.digest())
                 continue
             digest = content.digest(is_closed=True)
-            is_whole = digest != had and item not in known.contents
-            more = sum(map(len, content.chunks.values())) if is_whole else 0
-            if more and size and size + more > self._max_history:
-                draft.postpone(item, more)
+            if digest == known.digests.get(item):
+                draft.digests[item] = digest
                 continue
-            size += more
-            draft.add(item, content, digest, self._steps.ttl(*unit, at))
+            part = draft.part(item, content, room)
+            if part == content:
+                room -= draft.add(item, content, digest, self._steps.ttl(*unit, at))
+            elif part != draft.before(item):
+                room -= draft.add(item, part, part.digest())
+            else:
+                draft.keep(item)
         draft.names.gone = known.digests.keys() - draft.digests.keys()
         draft.names.blind |= draft.names.gone - known.contents.keys()
         header = Header(known.position, secrets.token_hex(16), flush.at_ms, elapsed_ms)
@@ -168,7 +204,10 @@ class ReplicaSource:
 
 
 class _Draft:
-    """Gathers the items of a message."""
+    """Gathers the items of a message.
+
+    :ivar left: bytes of chunks that are left for later messages.
+    """
 
     def __init__(self, known: Known) -> None:
         self.names = Names()
@@ -183,8 +222,26 @@ class _Draft:
         packed = self._known.contents.get(item)
         return Content() if packed is None else _unpacked(packed)
 
-    def add(self, item: str, content: Content, digest: str, ttl_s: int = 0) -> None:
-        """Add an item. It is sent if it has changed, or is the head. ``ttl_s``: of closed chunks."""
+    def part(self, item: str, content: Content, room: int) -> Content:
+        """The content without the chunks that the collector does not have and that there is no room for.
+
+        :param room: bytes; a first chunk has room unless it is 0 or less.
+        """
+        had, chunks = self.before(item).chunks, {}
+        for series, data in content.chunks.items():
+            if series in had or room > 0:
+                chunks[series] = data
+                room -= 0 if series in had else len(data)
+            else:
+                self.left += len(data)
+        return replace(content, chunks=chunks)
+
+    def add(self, item: str, content: Content, digest: str, ttl_s: int = 0) -> int:
+        """Add an item. It is sent if it has changed, or is the head.
+
+        :param ttl_s: of closed chunks.
+        :returns: the bytes of chunks that the collector does not have.
+        """
         packed = self._known.contents.get(item)
         is_same = digest == self._known.digests.get(item)
         if not ttl_s:  # it will change again
@@ -192,19 +249,28 @@ class _Draft:
         if item != HEAD:
             self.digests[item] = digest
             if is_same:
-                return
+                return 0
         self.sent[item] = content
         self.names.sent.add(item)
         if packed is None:
             self.names.blind.add(item)
         if ttl_s:
             self.names.ttl_s[item] = ttl_s
+        had = self.before(item).chunks
+        return sum(len(data) for series, data in content.chunks.items() if series not in had)
 
-    def postpone(self, item: str, size: int) -> None:
+    def keep(self, item: str) -> None:
         """Leave an item to a later message. Until then the collector has an older content, or none."""
-        self.left += size
         if item in self._known.digests:
             self.digests[item] = self._known.digests[item]
+        if item in self._known.contents:
+            self.contents[item] = self._known.contents[item]
+
+
+def _seen(content: Content) -> Seen:
+    rows = content.rows["addresses"]
+    ips = sorted(rows, key=lambda ip: (rows[ip][SCORE], ip), reverse=True)
+    return Seen(ips, content.texts["totals"].get("hint"))
 
 
 def _packed(content: Content) -> bytes:

@@ -67,7 +67,13 @@ def test_all_live_flows_are_written_to_a_store_that_lost_them(store: ReferenceSt
 
 
 def test_a_batch_has_a_size(store: ReferenceStore) -> None:
-    assert store.feed(local("a"), stats("a", 1, 2, 3)).flush().size == 6
+    store.feed(local("a"), stats("a", 1, 2, 3))
+    assert store.accountant.pending_changes == 6
+    batch = store.flush()
+    assert batch.size == 6
+    assert store.accountant.pending_changes == 0
+    batch.release()
+    assert batch.size == 0
 
 
 # -- a store that lost its data --------------------------------------------------------------------------

@@ -6,7 +6,20 @@ import gc
 from typing import Any
 
 import pytest
-from reference_store import IP, MAC, OTHER, SOURCE, T0, ReferenceStore, flow, purge, stats, status
+from reference_store import (
+    IP,
+    MAC,
+    NETFLIX,
+    OTHER,
+    SOURCE,
+    T0,
+    YOUTUBE,
+    ReferenceStore,
+    flow,
+    purge,
+    stats,
+    status,
+)
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.accounting.device_identity import MAX_LEARNED, ByIp
@@ -260,6 +273,25 @@ def test_what_forgotten_flows_counted_stays_at_a_device_that_has_no_room_any_mor
     store.accountant.restore({}, {}, [MAC])
 
     assert devices(store) == {mac(1): (1, 2), OTHER_DEVICE: (100, 200)}
+
+
+def test_what_flows_of_a_left_device_counted_stays_where_it_is(store: ReferenceStore) -> None:
+    store.feed(flow("a"), stats("a", 10, 20, 30), flow("b", local_mac=OTHER), stats("b", 1, 2, 3)).flush()
+    store.accountant.leave_behind([])
+    store.accountant.leave_behind([MAC])
+    store.feed(flow("a", YOUTUBE), stats("a", 5, 6, 41), flow("b", YOUTUBE, local_mac=OTHER)).flush()
+    assert (store.app(NETFLIX), store.app(YOUTUBE)) == ((10, 20), (5, 6))
+    assert (store.app(NETFLIX, OTHER), store.app(YOUTUBE, OTHER)) == ((0, 0), (1, 2))
+    assert store.count() == 2
+
+
+def test_devices_that_the_store_lost_make_room_unless_they_have_a_live_flow(store: ReferenceStore) -> None:
+    store.accountant.devices.max = 2
+    store.feed(flow("a"), flow("b", local_mac=OTHER), purge("b", 1, 2, 3)).flush()
+    store.accountant.flushed([], [], stored=[])
+    assert list(store.accountant.devices) == [MAC]
+    store.feed(flow("c", local_mac=mac(1)), stats("c", 10, 20, 30), flow("d", local_mac=OTHER)).flush()
+    assert list(store.accountant.devices) == [MAC, mac(1)]
 
 
 def test_a_flood_of_addresses_takes_neither_memory_nor_the_row_of_a_known_device() -> None:

@@ -29,7 +29,10 @@ def message(base: str = "", position: str = "1" * 32, **settings: Any) -> bytes:
     """A message with nothing but a head."""
     rows: dict[str, Rows] = {name: {} for name in NAMES}
     rows["totals"] = {"": {"bu": 5, "bd": 6}}
-    texts = {"settings": {**gateway_settings.encode(Settings()), **settings}, "history": {}}
+    texts = {
+        "settings": {**gateway_settings.encode(Settings()), **settings},
+        **{name: {} for name in ("history", "names", "plans", "alerts")},
+    }
     contents = {HEAD: Content(rows, texts)}
     header = HEADER._replace(base=base, position=position)
     return encode(header, [], Names({HEAD}, blind={HEAD}), {}, contents, HISTORY)

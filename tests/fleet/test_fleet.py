@@ -16,7 +16,21 @@ from support import WAIT_S, Daemon, RedisServer, StandIn, certificate, eventuall
 
 from netify_agent.store.client import connect
 
-PATHS = ("/", "/history", "/applications", "/protocols", "/categories", "/usage?period=day&by=device")
+PATHS = (
+    *("/", "/?group=living", "/history", "/applications", "/protocols", "/categories"),
+    *("/usage?period=day&by=device", "/usage?period=day&by=group", "/plans", "/plans/each"),
+)
+#: What only the files and the configuration of the gateway know.
+KNOWN = {
+    "devices": {"names": {"02:00:00:00:00:01": "Ann's laptop"}},
+    "groups": {"living": ["02:00:00:00:00:01"], "empty": []},
+    "alerts": {"busy": {"kind": "rate", "above": "1 bit/s", "for": "1s", "notify": ["phone"]}},
+    "plans": {
+        "uplink": {"limit": "1 GB", "per": "month", "direction": "down"},
+        "each": {"limit": "2 kB", "per": "month", "device": "each", "group": "living", "warn_at": ["50%"]},
+    },
+    "notify": {"phone": {"type": "ntfy", "url": "http://127.0.0.1:9/topic", "send_resolved": False}},
+}
 
 
 class Gateway:
@@ -26,7 +40,7 @@ class Gateway:
         token = directory / "token"
         token.write_text(GATEWAYS["gw1"] + "\n")
         fleet = {"url": url, "token_file": str(token), "interval": 1, **fleet}
-        self.daemon = Daemon(directory, redis_url, f"unix://{netifyd.path}", fleet=fleet)
+        self.daemon = Daemon(directory, redis_url, f"unix://{netifyd.path}", fleet=fleet, **KNOWN)
         self.netifyd = netifyd
         self.moved = 0
 
@@ -66,7 +80,7 @@ def gateway(
 def without_times(document: Any) -> Any:
     """A document without what the next flush changes, although nothing moved."""
     if isinstance(document, dict):
-        changing = ("generated_at", "rate_up", "rate_down", "from", "to", "vendor")
+        changing = ("generated_at", "rate_up", "rate_down", "from", "to", "elapsed", "forecast")
         return {name: without_times(value) for name, value in document.items() if name not in changing}
     return [without_times(value) for value in document] if isinstance(document, list) else document
 
@@ -79,6 +93,7 @@ def check_equal(gateway: Gateway, collector: CollectorRun) -> None:
         there, copied = collector.get("/gateways/gw1" + path)
         assert (status, there) == (200, 200), path
         assert without_times(copied) == without_times(mine), path
+    assert (device["name"], device["groups"]) == ("Ann's laptop", ["living"])
     assert device["bytes_down"] == 1000 * gateway.moved
 
 
@@ -91,6 +106,12 @@ def test_the_collector_answers_as_the_gateway_does(gateway: Gateway, collector: 
     status = gateway.fleet()
     assert status["error"] is None and status["bytes_sent"] > status["message_bytes"] > 0
     assert (status["bytes_left"], status["max_rate"]) == (0, 10_000_000)
+
+    def alerts(asked: Daemon | CollectorRun, prefix: str = "") -> Any:
+        return without_times(asked.get(prefix + "/alerts")[1])["alerts"]
+
+    eventually(lambda: alerts(gateway.daemon), "an alert")
+    eventually(lambda: alerts(collector, "/gateways/gw1") == alerts(gateway.daemon), "the same alert")
     (row,) = [row for row in collector.get("/gateways")[1]["gateways"] if row["gateway"] == "gw1"]
     assert row["last_contact"] is not None
     with urllib.request.urlopen(gateway.daemon.base + "/metrics", timeout=WAIT_S) as answer:

@@ -20,7 +20,7 @@ from netify_agent.fleet.summary import Summary, Sums
 
 NOW_MS = 1_790_000_000_000
 COUNTERS = dict.fromkeys(("bytes_up", "bytes_down", "packets_up", "packets_down", "flows"), 1)
-SUMMARY = Summary(NOW_MS, NOW_MS, "1.0", 0, COUNTERS, (0, 0), 1, 1, Sums(0, 1, 0, 0), ())
+SUMMARY = Summary(NOW_MS, NOW_MS, "1.0", 0, COUNTERS, (0, 0), 1, 1, Sums(0, 1, 0, 0), None, (), {}, ())
 
 
 class Fleet:

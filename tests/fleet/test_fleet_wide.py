@@ -19,7 +19,11 @@ from sending_gateway import SendingGateway, silence
 from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from support import RedisServer
 
+from netify_agent.config.calendar import Calendar
+from netify_agent.config.plans import Plan
 from netify_agent.config.types import Resolution
+from netify_agent.plans.standing import PlanStanding, Standings
+from netify_agent.store.layout import Keys
 
 Sender = Callable[..., SendingGateway]
 MINE = ("branch-1", "gw2")  # what TENANT sees
@@ -33,7 +37,8 @@ def fleet(
     """Three gateways with different traffic, one hour and a little more of it."""
     found = {}
     for index, name in enumerate(GATEWAYS, 1):
-        gateway = SendingGateway(directory, redis_server.url, name, collector)
+        plans = {"all": Plan(limit=10**9, per="month")}
+        gateway = SendingGateway(directory, redis_server.url, name, collector, plans=plans)
         gateway.move(index, 1000 * index)
         gateway.move(10 * index, 5 * index, PHONE, YOUTUBE, after_s=3600)
         gateway.move(7, 70 * index, LAPTOP, f"netify.only-{name}", after_s=30)
@@ -182,6 +187,92 @@ def test_a_silent_gateway_is_an_alert_and_a_metric(
     assert get(collector, "/alerts?sort=name&limit=1")["total"] == 1
 
 
+def test_the_alerts_of_the_gateways_are_counted_and_listed(
+    collector: CollectorRun, fleet: dict[str, SendingGateway], collector_redis: RedisServer
+) -> None:
+    at_s = fleet["gw1"].at_s
+    for name, alert, severity, since_s in (
+        *(("gw1", "busy", "critical", at_s), ("gw1", "new", "info", at_s + 1)),
+        *(("gw2", "slow", "warning", at_s + 2), ("gw2", "over", "critical", at_s + 3)),
+    ):
+        fleet[name].alert(alert, severity, since_s, since_s + 1 if alert == "over" else None)
+    for name in ("gw1", "gw2"):
+        fleet[name].move(1, 1)
+        fleet[name].forward()
+    silence(collector_redis, "branch-1")
+    rows = {row["gateway"]: row["alerts"] for row in get(collector, "/gateways")["gateways"]}
+    assert rows["gw1"] == {"info": 1, "warning": 0, "critical": 1}
+    assert rows["gw2"] == {"info": 0, "warning": 1, "critical": 0}
+    listed = get(collector, "/gateways?sort=alerts")["gateways"]
+    assert [row["gateway"] for row in listed] == ["gw1", "gw2", "branch-1"]
+    found = get(collector, "/alerts")["alerts"]
+    own = get(collector, "/gateways/gw1/alerts")["alerts"]
+    assert {one["id"] for one in found if one["gateway"] == "gw1"} == {one["id"] for one in own}
+    order = [one["alert"] for one in get(collector, "/alerts?sort=severity")["alerts"]]
+    assert order == ["gateway_silent", "busy", "slow", "new"]
+    assert [one["summary"] for one in found if one["alert"] == "busy"] == ["The gateway is busy"]
+    samples = parsed(collector.exchange("GET", "/metrics")[1].decode())
+    assert value(samples, "netify_gateway_alerts", gateway="gw2", severity="warning") == 1
+    mine = get(collector, "/alerts", TENANT)["alerts"]
+    assert {one["gateway"] for one in mine} == {"branch-1", "gw2"}
+
+
+def test_the_plan_of_which_the_largest_share_is_used(
+    directory: Path, redis_server: RedisServer, collector: CollectorRun
+) -> None:
+    plans = {"all": Plan(limit=1000, per="month"), "each": Plan(limit=500, per="month", device="each")}
+    with_plans = SendingGateway(directory, redis_server.url, "gw1", collector, plans=plans)
+    period = Calendar().month(with_plans.at_s)
+    used = {"all": {"": 460}, "each": {PHONE: 10, LAPTOP: 450}}
+    standings = {name: PlanStanding(name, plans[name], period, used[name], {}) for name in plans}
+    with_plans.standings = Standings(1, with_plans.at_s * 1000, standings)
+    without = SendingGateway(directory, redis_server.url, "gw2", collector)
+    for gateway in (with_plans, without):
+        gateway.move(1, 1)
+        gateway.forward()
+    rows = {row["gateway"]: row["plan"] for row in get(collector, "/gateways?sort=plan")["gateways"]}
+    assert list(rows) == ["gw1", "branch-1", "gw2"]
+    assert rows["gw1"] == {"plan": "each", "device": LAPTOP, "used": 450, "limit": 500, "share": 0.9}
+    assert rows["gw2"] is rows["branch-1"] is None
+    first = get(collector, "/gateways/gw1/plans")["plans"][0]
+    assert {name: first[name] for name in rows["gw1"]} == rows["gw1"]
+    samples = parsed(collector.exchange("GET", "/metrics")[1].decode())
+    assert value(samples, "netify_gateway_plan_used_ratio", gateway="gw1") == 0.9
+    assert len(samples["netify_gateway_plan_used_ratio"]) == 1
+
+
+def test_a_gateway_that_means_no_good_spoils_no_list(
+    collector: CollectorRun, fleet: dict[str, SendingGateway]
+) -> None:
+    """Its token lets it write its own copy: with huge numbers, long texts and alerts of unknown kinds."""
+    gateway = fleet["gw1"]
+    client, keys = gateway.book.client, Keys("gw1")
+    gateway.alert("x" * 5000, "critical", gateway.at_s)
+    gateway.alert("odd", "catastrophic", gateway.at_s)
+    for index in range(100):
+        gateway.alert(f"alert-{index}", "info", 10**15)
+    most = str((1 << 62) - 1)  # of a counter: larger ones are refused
+    client.hset(keys.totals(""), mapping={"bu": most, "bd": most})
+    client.hset(keys.applications(""), mapping={f"bu:{'y' * 5000}": most, "bu:<script>": most})
+    client.hset(keys.rates, "", json.dumps([[10**27, 10**27], {}]))
+    client.hset(keys.meta, "seq", int(client.hget(keys.meta, "seq")) + 1)
+    gateway.forward()
+    for path in ("/gateways?limit=1", "/alerts?limit=2"):
+        for sort in ("bytes", "rate", "month", "alerts", "severity", "started_at", "name", "state"):
+            status, page = collector.get(f"{path}&sort={sort}")
+            if status == 400 and "one of" in page["detail"]:
+                continue  # the other list has it
+            seen = 0
+            while page["next"] is not None:
+                page = get(collector, f"{path}&sort={sort}&cursor={page['next']}")
+                seen += 1
+            assert seen >= 2, (path, sort)
+    for path in ("/gateways", "/alerts", "/metrics", "/gateways?format=csv", "/usage", "/history"):
+        status, text, _ = collector.exchange("GET", path)
+        assert status == 200 and len(text) < 50_000, path
+    assert "failed" not in collector.log.read_text()
+
+
 def test_metrics_have_the_figures_of_the_list(
     collector: CollectorRun, fleet: dict[str, SendingGateway]
 ) -> None:
@@ -227,6 +318,7 @@ def test_another_tenants_gateway_is_in_no_answer_no_sum_and_no_etag(
     )
     assert json.loads(before["/usage?gateways=gw1"][1])["usage"] == []
     assert json.loads(before["/history?gateways=gw1"][1])["buckets"] == []
+    fleet["gw1"].alert("only-gw1", "critical", fleet["gw1"].at_s)
     fleet["gw1"].move(123_456_789, 987_654_321, PHONE, "netify.secret-gw1", after_s=15)
     fleet["gw1"].forward()
     silence(collector_redis, "gw1")
@@ -252,7 +344,7 @@ def test_the_openapi_document_is_what_is_answered(
     silence(collector_redis, "gw2")
     document = get(collector, "/openapi.json")
     assert document["security"] == [{"token": []}]
-    places = {"gateway": "gw1", "device": LAPTOP, "tag": NETFLIX}
+    places = {"gateway": "gw1", "device": LAPTOP, "tag": NETFLIX, "plan": "all"}
     names = [path["get"]["operationId"] for path in document["paths"].values()]
     assert len(set(names)) == len(names)
     assert {"/gateways", "/usage", "/history", "/alerts", "/metrics"} <= document["paths"].keys()

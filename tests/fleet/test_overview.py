@@ -6,18 +6,22 @@ import pytest
 from support import RedisServer
 
 from netify_agent.fleet.overview import NEW, ONLINE, SILENT, Overview, View
-from netify_agent.fleet.summary import Summary, Sums, TopApplication
+from netify_agent.fleet.summary import FiringAlert, PlanUse, Summary, Sums, TopApplication
 from netify_agent.store.client import connect
 from netify_agent.store.summaries import DIGESTS, SUMMARIES, Summaries
 
 NOW = 1_790_000_000_000
+FIRING = {"info": 0, "warning": 1, "critical": 0}
+ALERT = FiringAlert("0" * 16, "upload", "warning", "The gateway uploads a lot", NOW)
+PLAN = PlanUse("all", None, 5, 10)
 COUNTERS = {"bytes_up": 1, "bytes_down": 2, "packets_up": 3, "packets_down": 4, "flows": 5}
 
 
 def summary(received: int = NOW, **changed: int) -> Summary:
     month = Sums(1_788_220_800, 1_790_812_800, 1, 2)
     top = (TopApplication("netify.netflix", 7, 1, 2),)
-    return Summary(received, received, "1.0", 0, {**COUNTERS, **changed}, (8, 16), 3, 2, month, top)
+    counted = {**COUNTERS, **changed}, (8, 16), 3, 2, month, PLAN, top, FIRING, (ALERT,)
+    return Summary(received, received, "1.0", 0, *counted)
 
 
 @pytest.fixture

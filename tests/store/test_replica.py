@@ -18,7 +18,7 @@ from netify_agent.store.history_reader import HistoryReader
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys
 from netify_agent.store.reader import StoreReader
-from netify_agent.store.replica import HEAD
+from netify_agent.store.replica import HEAD, unit_of
 from netify_agent.store.replica_message import Incoming
 from netify_agent.store.replica_sink import OtherPosition, ReplicaSink
 from netify_agent.store.replica_source import Known, NotYet, ReplicaSource
@@ -160,16 +160,38 @@ def test_history_comes_in_parts_with_the_newest_first(shared_redis: RedisServer)
     for _ in range(60):
         line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
     data, known = line.source.message(line.known)
-    closed = [*Incoming(data).names([]).ttl_s]
     starts = [int(start) for start in line.book.client.zrange(KEYS.chunks(300), 0, -1)]
     due = {tuple(unit) for unit in json.loads(line.book.client.hget(KEYS.history, "due"))}
-    newest = max(start for start in starts if (300, start) not in due)
-    assert not known.complete and closed == [f"chunk:300:{newest}"]
+    closed = [(300, start) for start in starts if (300, start) not in due]
+    sent = {item for item in map(unit_of, Incoming(data).names([]).sent) if item} - due
+    assert not known.complete and sent == {max(closed)}
     line.sink.apply("gw1", data)
     line.known = known
     totals = StoreReader(line.client, "gw1").snapshot()
     assert totals.gateway == line.book.reader.snapshot().gateway
-    assert len(line.send()) >= len([start for start in starts if (300, start) not in due]) - 1
+    left = []
+    while not line.known.complete:
+        left.append(line.known.left)
+        data, line.known = line.source.message(line.known)
+        line.sink.apply("gw1", data)
+    assert left == sorted(left, reverse=True) and len(left) > len(closed)
+    line.check()
+    for start in starts:
+        ttl = line.client.ttl(KEYS.chunk((300, start), LAPTOP))
+        assert ttl == -1 if (300, start) in due else ttl > 0
+
+
+def test_the_open_history_of_many_devices_comes_in_parts(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netify_agent.store.replica_source.MAX_DUE", 1)
+    for _ in range(20):
+        line.move((LAPTOP, NETFLIX, 1, 2), (PHONE, YOUTUBE, 3, 4), seconds=300)
+    data, line.known = line.source.message(line.known)
+    line.sink.apply("gw1", data)
+    assert not line.known.complete
+    totals = StoreReader(line.client, "gw1").snapshot()
+    assert totals.devices == line.book.reader.snapshot().devices
+    line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
+    assert len(line.send()) > 3
     line.check()
 
 

@@ -31,7 +31,13 @@ def head(**rows: Rows) -> Content:
     names = (*found.counters, *found.numbers, *found.scores, *found.sets)
     return Content(
         {**{name: {} for name in names}, "devices": {PHONE[7:]: {"n": 1_790_000_299_000}}, **rows},
-        {"settings": {"interval": "15"}, "history": {"due": "[]", "since": "{}", "numbers": "1"}},
+        {
+            "settings": {"interval": "15"},
+            "history": {"due": "[]", "since": "{}", "numbers": "1"},
+            "names": {PHONE[7:]: '["phone",[],null]'},
+            "plans": {"uplink": "[]"},
+            "alerts": {"0" * 16: "{}"},
+        },
         {"": {"": {"ru": 1, "rd": 2}, "netify.x": {"ru": 1, "rd": 2}}},
     )
 

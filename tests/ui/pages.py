@@ -107,5 +107,6 @@ class OpenView:
         for context in self._contexts:
             context.close()
         for log in self._logs.values():
-            assert log.problems == []
-            assert [url for url in log.urls if not url.startswith(log.origin + "/")] == []
+            assert log.problems == [], log.problems
+            elsewhere = [url for url in log.urls if not url.startswith(log.origin + "/")]
+            assert elsewhere == [], elsewhere

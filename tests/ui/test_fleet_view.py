@@ -17,7 +17,7 @@ from collector_run import ADMIN, GATEWAYS, TENANT, CollectorRun
 from conftest import own_redis, running
 from figures import STATS, wait_for_equal
 from pages import OpenView, address
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 from store_book import Book
 from support import Daemon, RedisServer, StandIn, eventually
 from test_pictures import SCREENSHOTS
@@ -271,4 +271,25 @@ def test_the_fleet_fits_and_has_no_accessibility_violation(
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         found = Axe().run(page).response["violations"]
         assert [(rule["id"], [node["html"] for node in rule["nodes"]][:3]) for rule in found] == [], name
+    open_view.expect_errors(page)
+
+
+def test_a_gateway_whose_clock_is_wrong_comes_after_the_silent_ones(
+    fleet: Fleet, open_view: OpenView
+) -> None:
+    def with_skew(route: Route) -> None:
+        response = route.fetch()
+        document = response.json()
+        for row in document.get("gateways", []):  # none without a token
+            row["clock_skew"] = {"gw1": -7200, "gw2": 3}.get(row["gateway"])
+        route.fulfill(response=response, json=document)
+
+    page = open_view(fleet)  # type: ignore[arg-type]
+    page.route("**/gateways?*clock_skew*", with_skew)
+    sign_in(page)
+    page.get_by_text("1 silent, 1 with a wrong clock, 1 that sent nothing yet").wait_for()
+    assert page.locator("tbody .name").all_inner_texts() == ["gw2", "gw1", "branch-1"]
+    assert page.locator("tbody tr").filter(has_text="Clock 2 h slow").locator(".name").inner_text() == "gw1"
+    assert page.locator("tbody").get_by_text("Clock").locator("visible=true").count() == 1
+    page.unroute_all(behavior="wait")
     open_view.expect_errors(page)
