@@ -234,9 +234,14 @@ class ApplicationDecoder:
     Records of a device mostly have the same applications, so it remembers where its own is in such a list.
     """
 
-    def __init__(self, number: int) -> None:
-        """``number``: of the application."""
+    def __init__(self, number: int, remembered: int = _REMEMBERED) -> None:
+        """Start with nothing remembered.
+
+        :param number: of the application.
+        :param remembered: lists of applications that are remembered; beyond it, all are forgotten.
+        """
         self._number = number
+        self._remembered = remembered
         self._places: dict[bytes, int] = {}  # what _DELTAS finds, joined, to the index of the application
 
     def decode(self, data: bytes, origin: int, *, fresh_only: bool) -> list[tuple[int, Share]]:
@@ -281,7 +286,7 @@ class ApplicationDecoder:
             if number == self._number:
                 found = index
             index += 1
-        if len(self._places) >= _REMEMBERED:
+        if len(self._places) >= self._remembered:
             self._places.clear()
         self._places[deltas] = found
         return found
