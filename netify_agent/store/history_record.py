@@ -235,13 +235,8 @@ class ApplicationDecoder:
     """
 
     def __init__(self, number: int, remembered: int = _REMEMBERED) -> None:
-        """Start with nothing remembered.
-
-        :param number: of the application.
-        :param remembered: lists of applications that are remembered; beyond it, all are forgotten.
-        """
-        self._number = number
-        self._remembered = remembered
+        """``number``: of the application; ``remembered``: bound on the lists of applications in memory."""
+        self._number, self._remembered = number, remembered
         self._places: dict[bytes, int] = {}  # what _DELTAS finds, joined, to the index of the application
 
     def decode(self, data: bytes, origin: int, *, fresh_only: bool) -> list[tuple[int, Share]]:
