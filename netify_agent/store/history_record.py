@@ -234,9 +234,9 @@ class ApplicationDecoder:
     Records of a device mostly have the same applications, so it remembers where its own is in such a list.
     """
 
-    def __init__(self, number: int) -> None:
-        """``number``: of the application."""
-        self._number = number
+    def __init__(self, number: int, remembered: int = _REMEMBERED) -> None:
+        """``number``: of the application; ``remembered``: bound on the lists of applications in memory."""
+        self._number, self._remembered = number, remembered
         self._places: dict[bytes, int] = {}  # what _DELTAS finds, joined, to the index of the application
 
     def decode(self, data: bytes, origin: int, *, fresh_only: bool) -> list[tuple[int, Share]]:
@@ -281,7 +281,7 @@ class ApplicationDecoder:
             if number == self._number:
                 found = index
             index += 1
-        if len(self._places) >= _REMEMBERED:
+        if len(self._places) >= self._remembered:
             self._places.clear()
         self._places[deltas] = found
         return found

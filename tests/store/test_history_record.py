@@ -83,16 +83,12 @@ def test_bytes_that_are_no_chunk_are_damaged_or_read_and_nothing_else(
             ApplicationDecoder(number).decode(bytes(packed), ORIGIN, fresh_only=False)
 
 
-def test_more_lists_of_applications_than_are_remembered_change_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("netify_agent.store.history_record._REMEMBERED", 3)
-    decoder = ApplicationDecoder(7)
+def test_more_lists_of_applications_than_are_remembered_change_nothing() -> None:
+    decoder = ApplicationDecoder(7, remembered=3)
     for other in (*range(7), *range(7)):
         record = Record(ORIGIN, Volume(9, 9, 1, 1), {other: Share(1, 2), 7: Share(3, 4)})
         found = decoder.decode(encode(record, ORIGIN), ORIGIN, fresh_only=False)
         assert found == [(ORIGIN, Share(3, 4))]
-        assert len(decoder._places) <= 3
 
 
 @given(LISTS, LISTS)
