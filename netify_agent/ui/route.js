@@ -3,7 +3,7 @@
 /** What serves the page: `agent`, `collector` (the fleet), or `copy` (a collector, for one of its gateways). */
 export const AT = document.documentElement.dataset.at ?? 'agent';
 
-/** Whether the page is of the copy of a gateway. Flows, their risks, plans and alerts are not copied. */
+/** Whether the page is of the copy of a gateway. It has no flows and risks. */
 export const IS_COPY = AT === 'copy';
 
 const HOME = AT === 'collector' ? 'fleet' : 'overview';

@@ -56,7 +56,14 @@ def forwarding(directory: Path, name: str, url: str) -> dict[str, Any]:
     token = directory / "token"
     token.write_text(GATEWAYS[name] + "\n")
     fleet = {"url": url, "token_file": str(token), "interval": 1}
-    return {"gateway": name, "interval": 2, "fleet": fleet, "calendar": {"timezone": "UTC"}}
+    return {
+        "gateway": name,
+        "interval": 2,
+        "fleet": fleet,
+        "calendar": {"timezone": "UTC"},
+        "plans": {"uplink": {"limit": "20 GB", "per": "month"}},
+        "alerts": {"risky": scene.ALERTS["risky"]},
+    }
 
 
 def silence(redis: RedisServer, gateway: str, by_s: int) -> None:
@@ -150,6 +157,21 @@ def test_gateways_with_problems_come_first_with_the_figures_of_the_api(
     open_view.expect_errors(page)  # the API answers 401 without a token
 
 
+def test_a_line_has_alerts_and_the_fullest_plan(fleet: Fleet, open_view: OpenView) -> None:
+    page = opened(fleet, open_view, width=1440)
+    eventually(lambda: fleet.row("gw1")["alerts"]["critical"] == 2, "alerts fire")
+    row = page.locator("tbody tr").filter(has_text="gw1")
+    row.get_by_text("2 critical").wait_for()
+    plan = fleet.row("gw1")["plan"]
+    assert plan["plan"] == "uplink"
+    eventually(
+        lambda: f"{int(100 * fleet.row('gw1')['plan']['share'])}%" in row.inner_text(), "the plan's share"
+    )
+    page.goto(f"{fleet.base}/gateways/gw1/ui/#/usage")
+    page.locator(".plans li").get_by_text("uplink").wait_for()
+    open_view.expect_errors(page)
+
+
 def test_a_silent_gateway_keeps_its_last_values_greyed_and_dated(fleet: Fleet, open_view: OpenView) -> None:
     page = opened(fleet, open_view)
     row = page.locator("tbody tr").filter(has_text="gw2")
@@ -194,7 +216,7 @@ def test_a_row_opens_the_gateway_s_dashboard_with_a_way_back(fleet: Fleet, open_
     page.get_by_role("link", name="Fleet").click()
     page.get_by_role("heading", level=1, name="Fleet").wait_for()
     # Nothing was requested that a collector does not have.
-    wrong = ("/status", "/events", "/flows", "/plans", "/alerts")
+    wrong = ("/status", "/events", "/flows", "/alerts")
     assert [url for url in open_view.log(page).urls if url.split("?")[0].endswith(wrong)] == []
     open_view.expect_errors(page)
 

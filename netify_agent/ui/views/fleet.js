@@ -12,7 +12,8 @@ import { Table } from '../parts/table.js';
 const LIMIT = 10_000; // the maximum of the API
 const MANY = 500; // a list of more gateways than that is read less often
 const MIN_REFRESH_MS = 60_000;
-const FIELDS = 'gateway,state,last_contact,version,clock_skew,devices,active,rate_up,rate_down,month';
+const FIELDS = 'gateway,state,last_contact,version,clock_skew,devices,active,rate_up,rate_down,month,plan,alerts';
+const LEVELS = { critical: 'high', warning: 'medium', info: 'low' };
 const SKEW_S = 5; // a clock that is wrong by more is a problem
 const STATES = {
   silent: { rank: 3, word: 'Silent' },
@@ -22,6 +23,8 @@ const STATES = {
 
 /** How bad a gateway is: a silent one is worst, then one whose clock is wrong. */
 const rank = (gateway) => (gateway.state === 'online' && isSkewed(gateway) ? 2 : STATES[gateway.state].rank);
+/** How urgent the alerts of a gateway are: one critical alert counts more than any number of others. */
+const firing = ({ alerts }) => (alerts ? alerts.critical * 1e6 + alerts.warning * 1e3 + alerts.info : 0);
 const isSkewed = ({ clock_skew: skew }) => skew !== null && Math.abs(skew) > SKEW_S;
 const contact = (gateway) => Date.parse(gateway.last_contact ?? 0);
 const used = ({ month }) => (month ? month.bytes_up + month.bytes_down : -1);
@@ -159,6 +162,37 @@ function devicesCell() {
   };
 }
 
+/** The plan of which most is used, and the alerts that fire, by severity. */
+function planCell() {
+  const share = h('span', {});
+  const plan = h('bdi', { class: 'below' });
+  return {
+    node: h('span', { class: 'two-lines' }, share, plan),
+    update({ plan: fullest }) {
+      setText(share, fullest ? `${Math.floor(100 * fullest.share)}%` : '–');
+      setAttribute(share, 'data-level', fullest && fullest.used > fullest.limit ? 'high' : null);
+      setText(plan, fullest ? fullest.plan : '');
+    },
+  };
+}
+
+function alertsCell() {
+  const node = h('span', { class: 'two-lines' });
+  const lines = ['critical', 'warning', 'info'].map((severity) => [severity, h('span', { 'data-level': LEVELS[severity] })]);
+  const none = h('span', {}, '–');
+  node.append(none, ...lines.map(([, line]) => line));
+  return {
+    node,
+    update({ alerts }) {
+      for (const [severity, line] of lines) {
+        setText(line, `${count(alerts?.[severity] ?? 0)} ${severity}`);
+        show(line, alerts?.[severity] > 0);
+      }
+      show(none, firing({ alerts }) === 0);
+    },
+  };
+}
+
 /** Bytes of the calendar month that the latest message belongs to, with its first day. */
 function monthCell() {
   const both = downUp(bytesFigure);
@@ -175,8 +209,10 @@ function monthCell() {
 const COLUMNS = [
   { id: 'name', label: 'Gateway', style: 'main', compare: (a, b) => compareText(a.gateway, b.gateway), cell: gatewayCell },
   { id: 'state', label: 'State', style: 'state', descending: true, cell: stateCell,
-    compare: (a, b) => rank(a) - rank(b) || contact(b) - contact(a) || compareText(b.gateway, a.gateway) },
+    compare: (a, b) => rank(a) - rank(b) || firing(a) - firing(b) || contact(b) - contact(a) || compareText(b.gateway, a.gateway) },
   { ...nowColumn(), style: 'figure middle', compare: (a, b) => (a.rate_down + a.rate_up) - (b.rate_down + b.rate_up) },
-  { id: 'devices', label: 'Devices', style: 'figure middle', descending: true, compare: (a, b) => a.devices - b.devices, cell: devicesCell },
+  { id: 'devices', label: 'Devices', style: 'figure wide', descending: true, compare: (a, b) => a.devices - b.devices, cell: devicesCell },
+  { id: 'alerts', label: 'Alerts', style: 'alerts middle', descending: true, compare: (a, b) => firing(a) - firing(b), cell: alertsCell },
+  { id: 'plan', label: 'Plan', style: 'plan middle', descending: true, compare: (a, b) => (a.plan?.share ?? -1) - (b.plan?.share ?? -1), cell: planCell },
   { id: 'month', label: 'Month', style: 'figure', descending: true, compare: (a, b) => used(a) - used(b), cell: monthCell },
 ];

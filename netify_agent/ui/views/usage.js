@@ -26,6 +26,12 @@ const BALANCE = {
   totals: ['=', 'Gateway', 'without local traffic'],
 };
 
+/** A gateway that has not told its collector of plans has none. */
+function noPlans(error) {
+  if (!IS_COPY || error.status !== 503) throw error;
+  return { plans: [], total: 0 };
+}
+
 const total = (bucket) => bucket.bytes_up + bucket.bytes_down;
 
 /** The Usage page. */
@@ -90,7 +96,7 @@ export class Usage {
     const [history, historyBefore] = await Promise.all([readHistory('history', period), readHistory('history', before)]);
     const parameters = { by, ...period.usageParameters, previous: true, to_date: true, limit: LIMIT };
     const [usage, plans] = await Promise.all([get('usage', parameters),
-      IS_COPY ? { plans: [], total: 0 } : get('plans', { limit: MOST_PLANS })]);
+      get('plans', { limit: MOST_PLANS }).catch(noPlans)]);
     if (selection !== this.selection) return; // the user has moved on; another refresh follows
     this.shown = selection;
     this.control.show(period);
