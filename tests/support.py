@@ -156,8 +156,8 @@ class Proxy:
         with client, socket.socket(socket.AF_UNIX) as server:
             try:
                 server.connect(str(self.target))
-                answered = threading.Event()
-                threading.Thread(target=_answer, args=(client, server, answered), daemon=True).start()
+                answered, muted = threading.Event(), threading.Event()
+                threading.Thread(target=_answer, args=(client, server, answered, muted), daemon=True).start()
                 while request := client.recv(1 << 20):
                     if b"MULTI" in request:
                         while not request.endswith(b"$4\r\nEXEC\r\n"):
@@ -166,7 +166,7 @@ class Proxy:
                                 return  # killed in the middle of a flush: Redis gets none of it
                             request += more
                         if self._breaks:
-                            client.shutdown(socket.SHUT_WR)  # so that no reply can slip through
+                            muted.set()  # no reply can slip through
                             self._break(request, server, answered)
                             return
                     server.sendall(request)
@@ -174,22 +174,24 @@ class Proxy:
                 return
 
     def _break(self, request: bytes, server: socket.socket, answered: threading.Event) -> None:
+        """The client learns of it when Redis is done with what arrived: nothing of it comes later."""
         how = self._breaks.pop(0)
-        if how == "swallow":
-            server.sendall(request)
-            server.shutdown(socket.SHUT_WR)
-            assert answered.wait(10)
-        else:
-            server.sendall(request[: self._chance.randrange(1, len(request) - 1)])
+        cut = len(request) if how == "swallow" else self._chance.randrange(1, len(request) - 1)
+        server.sendall(request[:cut])
+        server.shutdown(socket.SHUT_WR)
+        assert answered.wait(10)
         self.broken += 1
 
 
-def _answer(client: socket.socket, server: socket.socket, answered: threading.Event) -> None:
-    """Pass replies on until Redis has no more; those to a client that is shut out are read all the same."""
+def _answer(
+    client: socket.socket, server: socket.socket, answered: threading.Event, muted: threading.Event
+) -> None:
+    """Pass replies on until Redis has no more; those to a muted client are read all the same."""
     with suppress(OSError):
         while reply := server.recv(1 << 20):
-            with suppress(OSError):
-                client.sendall(reply)
+            if not muted.is_set():
+                with suppress(OSError):
+                    client.sendall(reply)
     answered.set()
 
 

@@ -66,8 +66,8 @@ class SourceState(NamedTuple):
 class Row:
     """Changes of one (device, application, protocol): signed counts, and when it was seen.
 
-    :ivar moved_up: bytes among ``bytes_up`` that were moved here or away, and did not pass in this interval;
-        they are no part of a rate. ``moved_down`` and the packets likewise.
+    :ivar moved: bytes up and down, and packets up and down, among the counts that were moved here or away and
+        did not pass in this interval; they are no part of a rate. None in most rows, which saves memory.
     :ivar first_seen: netifyd's clock, milliseconds since the epoch; 0 unknown. ``last_seen`` likewise.
     """
 
@@ -77,10 +77,7 @@ class Row:
         "first_seen",
         "flows",
         "last_seen",
-        "moved_down",
-        "moved_packets_down",
-        "moved_packets_up",
-        "moved_up",
+        "moved",
         "packets_down",
         "packets_up",
     )
@@ -88,25 +85,29 @@ class Row:
     def __init__(self) -> None:
         self.bytes_up = self.bytes_down = self.packets_up = self.packets_down = self.flows = 0
         self.first_seen = self.last_seen = 0
-        self.moved_up = self.moved_down = self.moved_packets_up = self.moved_packets_down = 0
+        self.moved: tuple[int, int, int, int] | None = None
 
     def counts(self) -> tuple[int, int, int, int, int]:
         """Return the five counters: bytes up, bytes down, packets up, packets down, flows."""
         return self.bytes_up, self.bytes_down, self.packets_up, self.packets_down, self.flows
 
+    def passed(self) -> tuple[int, int]:
+        """Return the bytes up and down that passed in this interval."""
+        if self.moved is None:
+            return self.bytes_up, self.bytes_down
+        return self.bytes_up - self.moved[0], self.bytes_down - self.moved[1]
+
     def move(self, up: int, down: int, packets_up: int, packets_down: int) -> None:
         """Note that so much of the counts was moved here or away."""
-        self.moved_up += up
-        self.moved_down += down
-        self.moved_packets_up += packets_up
-        self.moved_packets_down += packets_down
+        before = self.moved or (0, 0, 0, 0)
+        self.moved = before[0] + up, before[1] + down, before[2] + packets_up, before[3] + packets_down
 
     def without_corrections(self) -> Row:
         """Return only what passed in this interval, for a store that lost the rows of moved counts."""
         row = Row()
-        row.bytes_up, row.bytes_down = self.bytes_up - self.moved_up, self.bytes_down - self.moved_down
-        row.packets_up = self.packets_up - self.moved_packets_up
-        row.packets_down = self.packets_down - self.moved_packets_down
+        _, _, packets_up, packets_down = self.moved or (0, 0, 0, 0)
+        row.bytes_up, row.bytes_down = self.passed()
+        row.packets_up, row.packets_down = self.packets_up - packets_up, self.packets_down - packets_down
         row.first_seen, row.last_seen = self.first_seen, self.last_seen
         return row
 
@@ -131,15 +132,16 @@ class DeviceNote:
 
         :param seen: netifyd's clock when the device had it, milliseconds since the epoch; 0 unknown.
         """
-        seen = max(self.addresses.pop(ip, 0), seen)
-        self.addresses[ip] = seen
-        if len(self.addresses) <= MAX_IPV4:
+        addresses = self.addresses
+        before = addresses.pop(ip, 0)
+        addresses[ip] = seen if seen > before else before
+        if len(addresses) <= MAX_IPV4:
             return  # the smaller bound
         most = MAX_IPV6 if ":" in ip else MAX_IPV4
-        if len(self.addresses) > most:
-            same = [known for known in self.addresses if (":" in known) == (":" in ip)]
+        if len(addresses) > most:
+            same = [known for known in addresses if (":" in known) == (":" in ip)]
             if len(same) > most:
-                del self.addresses[same[0]]
+                del addresses[same[0]]
 
 
 Rows = dict[Key, Row]

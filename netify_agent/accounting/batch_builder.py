@@ -93,6 +93,7 @@ class BatchBuilder:
         in_order = {name: ended[name] for name in self._unwritten.ended if name in ended}
         batch = replace(self._closing, flows=self._states, ended=in_order)
         self._closing = None
+        self._unwritten, self._states, self._ended_states = _Changes(), {}, {}  # an emptied dict stays large
         return batch
 
     def _write(self, flow: Flow) -> None:
@@ -124,14 +125,17 @@ class BatchBuilder:
         self._batch.placed.add(name)
 
     def end(self, flow: Flow) -> None:
-        """Queue the end of ``flow``, which was live."""
+        """Queue the end of ``flow``, which was live. The caller has announced the change."""
         self._remove(flow)
-        self.show_ended(flow)
+        self._show(flow)
 
     def show_ended(self, flow: Flow) -> None:
         """Queue the state of a flow that has ended: the store shows it for a while."""
-        ended, name = self._changes.ended, flow.id
         self.change(flow)
+        self._show(flow)
+
+    def _show(self, flow: Flow) -> None:
+        ended, name = self._changes.ended, flow.id
         ended.pop(name, None)
         ended[name] = flow
         self._batch.placed.discard(name)

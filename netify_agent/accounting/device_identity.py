@@ -32,7 +32,10 @@ HostKey = tuple[str, str]  #: source and IP address
 
 
 class ByIp:
-    """Hosts that are identified by IP address although their flows carry a MAC address."""
+    """Hosts that are identified by IP address although their flows carry a MAC address.
+
+    :ivar is_empty: there are none.
+    """
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:
         """``hosts``: networks in CIDR notation, or MAC addresses in lower case with colons."""
@@ -43,14 +46,12 @@ class ByIp:
                 self._macs.add(host)
             else:
                 self._networks.append(ip_network(host))
+        self.is_empty = not (self._macs or self._networks)
         self._inside = Memo(self._is_inside, MAX_LEARNED, MAX_TEXT)
-
-    def __bool__(self) -> bool:
-        return bool(self._macs or self._networks)
 
     def covers(self, device: str, ip: str) -> bool:
         """Whether the host with address ``ip`` and MAC address ``device`` is identified by ``ip``."""
-        return device in self._macs or self._inside[ip]
+        return not self.is_empty and (device in self._macs or self._inside[ip])
 
     def _is_inside(self, ip: str) -> bool:
         address = ip_address(ip)
@@ -86,15 +87,11 @@ class DeviceIdentity:
             key.device in known
             and key.device != details.local_ip
             and (peer is None or (peer.device in known and peer.device != details.other_ip))
-            and not self.by_ip
+            and self.by_ip.is_empty
         ):
             # Nothing to decide: devices that have a MAC address and a row of their own.
-            learned = self._learned
             for device, ip in description.addresses:
-                if learned.get((source, ip)) == device:
-                    learned.move_to_end((source, ip))
-                else:
-                    self.learn(source, ip, device)
+                self.learn(source, ip, device)
             return description
         local_ip, other_ip = details.local_ip, details.other_ip
         if peer is not None and peer.device == key.device == local_ip:
@@ -123,7 +120,7 @@ class DeviceIdentity:
         """Return the row of one end. ``ip`` is the address to display, which may be a multicast address."""
         if device is None:
             return None
-        host = ip if device == ip else host_address(ip) if self.by_ip else None
+        host = ip if device == ip else None if self.by_ip.is_empty else host_address(ip)
         return self._table.admit(device if host is None else self.name(device, host, source))
 
     def name(self, device: str, ip: str, source: str) -> str:
@@ -131,7 +128,7 @@ class DeviceIdentity:
 
         :param device: the MAC address in the flow, or ``ip`` if it has none.
         """
-        if self.by_ip and self.by_ip.covers(device, ip):
+        if self.by_ip.covers(device, ip):
             return ip
         return self._owner(source, ip) or ip if device == ip else device
 
@@ -140,11 +137,12 @@ class DeviceIdentity:
         host = source, ip
         known = self._learned.get(host)
         if known == mac:
-            self._learned.move_to_end(host)
+            if len(self._learned) > MAX_LEARNED // 2:  # else the order does not matter yet
+                self._learned.move_to_end(host)
             return
         if ip == "::1" or ip.startswith("127."):
             return  # every host has these addresses
-        if self.by_ip and self.by_ip.covers(mac, ip):
+        if self.by_ip.covers(mac, ip):
             return
         if known is not None:
             self._count(host, known, -1)

@@ -104,22 +104,21 @@ class FlowAccounting:
 
     def _learn(self, description: Description) -> None:
         """Keep what a description says of devices and applications."""
-        key, peer = description.key, description.peer
-        interface = description.details.interface
-        note = self._builder.note
+        key, peer, _, last_seen, category, addresses, hints, _, details = description
+        note, device = self._builder.note, key.device
         local = None
-        if key.device is not None:
-            local = note(key.device)
-            local.interface = interface if key.device != OTHER_DEVICE else None
+        if device is not None:
+            local = note(device)
+            local.interface = details.interface if device != OTHER_DEVICE else None
         if peer is not None and peer.device is not None:
-            note(peer.device).interface = interface if peer.device != OTHER_DEVICE else None
-        for device, ip in description.addresses:
-            known = local if local is not None and device == key.device else note(device)
-            known.remember(ip, description.last_seen)
-        for device, name in description.hints:
-            note(device).hint = name
-        if description.category:
-            self._builder.categorize(key.application, description.category)
+            note(peer.device).interface = details.interface if peer.device != OTHER_DEVICE else None
+        for owner, ip in addresses:
+            known = local if local is not None and owner == device else note(owner)
+            known.remember(ip, last_seen)
+        for owner, name in hints:
+            note(owner).hint = name
+        if category:
+            self._builder.categorize(key.application, category)
 
     # -- what a flow carried -----------------------------------------------------------------------------
 

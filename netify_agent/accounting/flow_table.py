@@ -51,14 +51,12 @@ class FlowTable:
 
     def find(self, name: str) -> Flow | None:
         """Return the flow of a flow id: live, ended, or known by a later digest."""
-        flow = self._named(name)
         for _ in range(_MAX_CHAIN):
-            later = self._later.get(name) if flow is None else None
-            if later is None:
-                break
-            name = later
-            flow = self._named(name)
-        return flow
+            flow = self.live.get(name) or self.ended.get(name)
+            if flow is not None or name not in self._later:
+                return flow
+            name = self._later[name]
+        return self._named(name)
 
     def _named(self, name: str) -> Flow | None:
         return self.live.get(name) or self.ended.get(name)

@@ -7,6 +7,7 @@ Only this module reads the descriptive fields of a record. All text from the net
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ _NUMBERED = re.compile(r"\A[0-9]+\.(?=[A-Za-z])")
 # netifyd 4.4.5 says Unknown, v5 netify.unclassified (ND_APP_UNKNOWN_TAG of its nd-apps.hpp).
 _UNKNOWN_NAME = re.compile(r"(?:[0-9]+\.)?(?:netify\.)?(?:unknown|unclassified)", re.IGNORECASE)
 _MAX_PORT = 65535
+_MAX_ROWS = 16384  # remembered; beyond it, the oldest are forgotten
 _DHCP_CLIENT_PORTS = (68, 546)  # a tuple, because the compared value may be unhashable
 #: Fields of a record that are looked up as they are.
 _TEXTS = (
@@ -179,8 +181,8 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
     return _new(
         Description,
         (
-            row_key(device, application, protocol, captured_at, other is not None),
-            row_key(other, application, protocol, captured_at, True) if other else None,
+            _ROWS[device, application, protocol, captured_at, other is not None],
+            _ROWS[other, application, protocol, captured_at, True] if other else None,
             first_seen,
             last_seen,
             _category(get("category")),
@@ -192,8 +194,25 @@ def describe(flow: dict[str, Any], interface: object = None) -> Description:
     )
 
 
-#: Shares one key between all flows of a row, which saves memory and makes comparisons fast.
-row_key = lru_cache(maxsize=16384)(Key)
+class _Rows(OrderedDict[tuple[Any, ...], Key]):
+    """Shares one key between all flows of a row, which saves memory and makes comparisons fast."""
+
+    def __missing__(self, row: tuple[Any, ...]) -> Key:
+        if len(self) >= _MAX_ROWS:
+            self.popitem(last=False)
+        key = Key(*row)
+        self[key] = key
+        return key
+
+
+_ROWS = _Rows()
+
+
+def row_key(
+    device: str | None, application: str, protocol: str, interface: str | None, local: bool = False
+) -> Key:
+    """Return the shared :class:`Key` of a row."""
+    return _ROWS[device, application, protocol, interface, local]
 
 
 def application_tag(name: object) -> str:
@@ -222,20 +241,20 @@ def _client_sni(ssl: object) -> str | None:
 
 def _category(category: object) -> int:
     """Read the id of the application's category from a record's ``category``."""
-    return timestamp(category.get("application")) if isinstance(category, dict) else 0
+    return timestamp(category.get("application")) if type(category) is dict else 0
 
 
 def _risks(risks: object) -> tuple[int, tuple[int, ...]]:
     """Read score and ids from a record's ``risks``. 4.4.5 omits the ids if there are none."""
-    if not isinstance(risks, dict):
+    if type(risks) is not dict:
         return 0, ()
-    score, ids = timestamp(risks.get("ndpi_risk_score")), risks.get("risks")
-    if score > MAX_SCORE:
-        score = MAX_SCORE
-    if not isinstance(ids, list) or not ids:
+    score, ids = risks.get("ndpi_risk_score"), risks.get("risks")
+    if type(score) is not int or not 0 <= score <= MAX_SCORE:
+        score = min(timestamp(score), MAX_SCORE)
+    if type(ids) is not list or not ids:
         return score, ()
-    kept = dict.fromkeys(risk for risk in ids[:_MAX_RISKS] if type(risk) is int and 0 < risk < _MAX_RISK_ID)
-    return score, tuple(kept)
+    kept = [risk for risk in ids[:_MAX_RISKS] if type(risk) is int and 0 < risk < _MAX_RISK_ID]
+    return score, tuple(dict.fromkeys(kept))
 
 
 def _hints(flow: dict[str, Any], device: str | None, other: str | None) -> tuple[tuple[str, str], ...]:
@@ -289,7 +308,9 @@ def number(value: object, highest: int) -> int | None:
 
 def flag(value: object) -> bool | None:
     """Return ``value`` if it is a boolean or, as in netifyd v3, 0 or 1 in its place; else None."""
-    return bool(value) if type(value) in (bool, int) and value in (0, 1) else None
+    if value is True or value is False:
+        return value
+    return bool(value) if type(value) is int and value in (0, 1) else None
 
 
 def short_text(value: object) -> str | None:
@@ -297,7 +318,6 @@ def short_text(value: object) -> str | None:
     return value if isinstance(value, str) and len(value) <= _MAX_ADDRESS else None
 
 
-@lru_cache(maxsize=16384)
 def device_id(mac: str | None, ip: str | None) -> str | None:
     """Return the name of a device: its MAC address, else its IP address (rule 8, no MAC address).
 
@@ -306,10 +326,19 @@ def device_id(mac: str | None, ip: str | None) -> str | None:
         valid address, and for multicast or broadcast addresses.
     """
     if mac is not None:
-        mac = mac.lower().replace("-", ":")
-        if mac != _NO_MAC and _MAC.fullmatch(mac):
-            return None if int(mac[1], 16) & 1 else mac  # the group bit (IEEE 802, 8.2.2)
+        device = _mac_device(mac)
+        if device is not None:
+            return device or None
     return host_address(ip)
+
+
+@lru_cache(maxsize=16384)  # also lets all flows of a device share one string
+def _mac_device(mac: str) -> str | None:
+    """Return the device with a MAC address; empty for a group of devices, None if ``mac`` is no address."""
+    mac = mac.lower().replace("-", ":")
+    if mac == _NO_MAC or not _MAC.fullmatch(mac):
+        return None
+    return "" if int(mac[1], 16) & 1 else mac  # the group bit (IEEE 802, 8.2.2)
 
 
 def _end(end: tuple[object, object]) -> tuple[str | None, str | None, str | None]:
@@ -318,9 +347,9 @@ def _end(end: tuple[object, object]) -> tuple[str | None, str | None, str | None
     :returns: device, IP address if it is that of a host, IP address to display.
     """
     mac, ip = map(short_text, end)
-    packed = _packed(ip)
-    shown = _spelled(packed) if packed is not None and any(packed) else None
-    return device_id(mac, ip), host_address(ip), shown
+    device, host, packed = device_id(mac, ip), host_address(ip), _packed(ip)
+    shown = host or (_spelled(packed) if packed is not None and any(packed) else None)
+    return device, host, shown
 
 
 @lru_cache(maxsize=16384)  # netifyd lists the addresses of all devices every 15 s

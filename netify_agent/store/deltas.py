@@ -82,7 +82,7 @@ class Change:
         if self.interval is not self.lasting and not moved:
             self.interval.add(key, counts)
         application = key.application
-        up, down = row.bytes_up - row.moved_up, row.bytes_down - row.moved_down
+        up, down = row.passed()
         if not moved and (up or down):
             self._add_fresh(application, up, down)
         if max(counts) > 0:

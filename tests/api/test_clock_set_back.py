@@ -87,6 +87,16 @@ def test_a_running_period_has_what_is_later_than_now(gateway: SetBack) -> None:
         assert {row["key"]: int(row["bytes_down"]) for row in rows} == gateway.by_device(0, 1 << 40)
 
 
+def test_a_day_that_the_clock_left_again_can_be_asked_for(gateway: SetBack) -> None:
+    """It is what ``/plans`` is about until the next flush."""
+    gateway.flush(MIDNIGHT - 600, PHONE, 7)  # of the day that was left
+    gateway.flush(MIDNIGHT - 500, PHONE, 9)
+    scene = gateway.scene
+    assert used(scene, f"period=day&at={NOON}") == gateway.by_device(MIDNIGHT, MIDNIGHT + DAY_S)
+    assert used(scene, f"from={MIDNIGHT}&to={MIDNIGHT + DAY_S}") == gateway.by_device(MIDNIGHT, 1 << 40)
+    assert used(scene, "period=day") == {PHONE: 9}
+
+
 @pytest.mark.parametrize("end", [NOON + 1500, NOON + 3600, NOON + 7200, MIDNIGHT + DAY_S, NOON + 90 * DAY_S])
 def test_what_is_later_than_now_is_shown_up_to_the_end_that_was_asked_for(gateway: SetBack, end: int) -> None:
     gateway.flush(NOON + 1200, PHONE, 7)

@@ -16,7 +16,7 @@ def rows(scale: Scale) -> Iterator[Row]:
     small, _, large = scale.devices
     yield from _measure(scale, small, small * APPLICATIONS, 45.0)
     for devices in scale.devices:
-        yield from _measure(scale, devices, scale.flows, 100.0 if devices == large else None)
+        yield from _measure(scale, devices, scale.flows, 170.0 if devices == large else None)
 
 
 def _measure(scale: Scale, devices: int, flows: int, target: float | None) -> Iterator[Row]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from faults import LONG, NotHere, fault, lasting, traffic
 from support import eventually
 from world import World
 
 _TCP_REPAIR = getattr(socket, "TCP_REPAIR", 19)  # linux/tcp.h
+_ESTABLISHED, _CLIENTS = "01", "0200007F:"  # 127.0.0.2, as /proc/net/tcp spells it
 _HALF_A_REQUEST = b"GET / HTTP/1.1\r\nHost: local"
 _REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -79,7 +80,7 @@ def takers_of_nothing(world: World) -> Iterator[None]:
 @fault("clients", "clients vanish without a word")
 def half_open(world: World) -> None:
     """Their kernel forgets the connections: nothing comes any more, not even an end. The agent lets go."""
-    before = _files_at_rest(world)
+    eventually(lambda: not _accepted(world), "the agent has let go of the clients of the faults before")
     vanished = []
     for number in range(200):
         client = socket.create_connection(("127.0.0.1", world.daemon.port), 10, ("127.0.0.2", 0))
@@ -88,7 +89,9 @@ def half_open(world: World) -> None:
             client.sendall(_HALF_A_REQUEST if number % 3 == 1 else _REQUEST)
     for client in vanished[2::3]:  # after all have connected: the agent closes silent ones after 15 s
         client.recv(1 << 16)
-    eventually(lambda: _files(world) >= before + 200, "the agent has accepted them all")
+    eventually(
+        lambda: _accepted(world) and not _accepted(world, waiting=True), "the agent has accepted them all"
+    )
     for client in vanished:
         try:
             client.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
@@ -101,7 +104,7 @@ def half_open(world: World) -> None:
 
     def note_eviction() -> bool:
         traffic(world, 0.5, most=10)
-        return _files(world) < before + 20
+        return not _accepted(world)
 
     eventually(note_eviction, "the agent closes what has been silent for 15 s")
 
@@ -117,23 +120,16 @@ def receiver_misbehaves(world: World) -> Iterator[None]:
         receiver.behaviour = "take"
 
 
-def _files(world: World) -> int:
-    """How many files the agent has open."""
+def _accepted(world: World, *, waiting: bool = False) -> int:
+    """How many connections of clients the agent has; ``waiting``: that it has not accepted yet."""
     assert world.daemon.process is not None
-    return len(os.listdir(f"/proc/{world.daemon.process.pid}/fd"))
-
-
-def _files_at_rest(world: World) -> int:
-    """The same, when it has let go of the clients of the faults before."""
-    counts = [_files(world)]
-
-    def at_rest() -> bool:
-        time.sleep(0.5)
-        counts.append(_files(world))
-        return len(counts) > 6 and len(set(counts[-6:])) == 1
-
-    eventually(at_rest, "the agent has let go of the clients of the faults before")
-    return counts[-1]
+    count = 0
+    for line in Path(f"/proc/{world.daemon.process.pid}/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, state, *more = line.split()
+        if local.endswith(f":{world.daemon.port:04X}") and remote.startswith(_CLIENTS):
+            has_owner = more[5] != "0"  # without one, it waits to be accepted or was closed by the agent
+            count += (state == _ESTABLISHED and not has_owner) if waiting else has_owner
+    return count
 
 
 def _answers(world: World) -> None:

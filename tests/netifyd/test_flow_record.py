@@ -137,11 +137,11 @@ def test_long_addresses_are_not_kept_in_memory() -> None:
     assert short_text("x" * 64) == "x" * 64
     assert short_text("x" * 65) is None
     description._ENDS.clear()
-    description.device_id.cache_clear()
+    description.host_address.cache_clear()
 
     def kept(local_ip: str, other_ip: str) -> list[int]:
         describe(flow(local_mac=None, local_ip=local_ip, other_ip=other_ip, other_type="local"))
-        return [len(description._ENDS), description.device_id.cache_info().currsize]
+        return [len(description._ENDS), description.host_address.cache_info().currsize]
 
     assert kept("9" * 100_000, "8" * 100_000) == kept("7" * 100_000, "6" * 100_000)
     assert kept("9" * 64, "8" * 64) != kept("7" * 64, "6" * 64)

@@ -14,6 +14,7 @@ from support import Proxy, RedisServer
 from netify_agent.accounting.batch import Batch, Row
 from netify_agent.config.calendar import DAY_S, HOUR_S, MONTH_S, Calendar
 from netify_agent.netifyd.flow_record import Key
+from netify_agent.store import history_decoders
 from netify_agent.store.client import StoreError, connect, undecoded
 from netify_agent.store.flush import Flush
 from netify_agent.store.history_reader import HistoryReader
@@ -188,6 +189,9 @@ def test_a_month_that_is_over_is_read_from_one_key_of_each_series(
     assert found == gateway.truth(LAPTOP, MONTH_S)[month.start]
     gateway.reader.volumes([LAPTOP], *gateway.steps.calendar.month(at))
     assert len(asked) > 3
+    monkeypatch.setattr(history_decoders, "decode", None)  # all applications of a record
+    share = gateway.reader.share(NETFLIX, [LAPTOP], *month).shares[LAPTOP]
+    assert (share.bytes_up, share.bytes_down) == found[:2]
 
 
 def test_a_dropped_device_goes_on_in_forgotten(redis_url: str) -> None:

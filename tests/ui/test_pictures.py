@@ -17,6 +17,7 @@ def test_every_view_has_a_screenshot(home: Daemon, open_view: OpenView, width: i
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page = open_view(home, "", width, scheme)
     for name, path in VIEWS.items():
+        page.set_viewport_size({"width": width, "height": 812 if width < 600 else 900})
         page.goto(f"{home.base}/ui/#/{path}")
         wait_until_loaded(page, name)
         if name == "devices" and width > 390:

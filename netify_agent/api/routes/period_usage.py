@@ -137,7 +137,8 @@ def requested_period(request: Request, calendar: Calendar, now: int) -> Period:
     """The period that a request asks for.
 
     :param now: the time of the last flush, seconds since the epoch.
-    :raises Problem: if the parameters contradict each other or name the future.
+    :raises Problem: if the parameters contradict each other. They may name the future: it has traffic if the
+        clock was set back.
     """
     since, until, at = request["from"], request["to"], request["at"]
 
@@ -147,14 +148,14 @@ def requested_period(request: Request, calendar: Calendar, now: int) -> Period:
     if since is None:
         if until is not None:
             raise wrong("to", "'from' with it")
-        if at is not None and at > now:
-            raise wrong("at", "a time that is not in the future")
+        if at is not None and at > now + LONGEST_S:
+            raise wrong("at", "a time at most 100 years from now")
         return calendar.period(PERIODS[request["period"] or "month"], now if at is None else at)
     for name in ("period", "at"):
         if request[name] is not None:
             raise wrong(name, "either 'period' and 'at', or 'from' and 'to'")
-    if since > now:
-        raise wrong("from", "a time that is not in the future")
+    if since > now + LONGEST_S:
+        raise wrong("from", "a time at most 100 years from now")
     end = max(now, since + 1) if until is None else until
     if not since < end <= since + LONGEST_S:
         raise wrong("to" if until is not None else "from", "a time after 'from', at most 100 years later")
