@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from support import eventually, free_port
+from support import WAIT_S, eventually, free_port
 
 CHECKOUT = Path(__file__).parents[2]
 SIZE = 30  # ports
@@ -41,7 +41,7 @@ def test_both_collectors_answer_for_all_gateways_and_nothing_is_left(tmp_path: P
                 there = ask(f"http://127.0.0.1:{port}/gateways/{name}/", token)
                 assert there["gateway"] == here["gateway"] == name
         fleet.send_signal(signal.SIGINT)
-        assert fleet.wait(60) == 0
+        assert fleet.wait(WAIT_S) == 0
         assert log.read_text().endswith("stopped\n")
     finally:
         fleet.kill()
