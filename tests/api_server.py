@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from store_book import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE, Book
+from real_store import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE, RealStore
 from support import free_port, short_directory
 
 from netify_agent.api.flush_log import FlushLog
@@ -110,10 +110,10 @@ class Unix(http.client.HTTPConnection):
 class Scene:
     """A store in Redis, and a web server in a thread that serves it.
 
-    Flushes of ``book`` are logged as the daemon does it.
+    Flushes of ``store`` are logged as the daemon does it.
     """
 
-    book: Book
+    store: RealStore
     web: WebSettings
     directory: Directory
     listener: ListenerStatus = field(default_factory=lambda: ListenerStatus(SOURCE))
@@ -139,8 +139,8 @@ class Scene:
             calendar=self.calendar,
             plans=self.plans,
         )
-        reader = StoreReader(self.book.client, self.gateway)
-        self.status = Status(settings, self.writing, self.book.accountant, reader)
+        reader = StoreReader(self.store.client, self.gateway)
+        self.status = Status(settings, self.writing, self.store.accountant, reader)
         self.status.listeners = [self.listener]
         self.status.event_clients = lambda: self.flushes.followers
         self.parts = Services(
@@ -156,7 +156,7 @@ class Scene:
             self.event_limits,
             plans=lambda: STANDINGS,
         )
-        self.book.on_flush = self.log
+        self.store.on_flush = self.log
         self.api = Api(self.parts, Access(self.web, self.web.tokens()), agent_routes(self.parts))
         self.server = WebServer(self._app, self.web, limits=self.limits)
         self.ending = threading.Event()
@@ -165,8 +165,8 @@ class Scene:
 
     def log(self, flush: Flush) -> None:
         """Tell the API of a flush, as the daemon's flusher does."""
-        changed = flush.batch.changed_devices().union(self.book.writer.dropped_devices())
-        self.flushes.applied(flush.sequence, flush.at_ms, changed, self.book.writer.moving_devices())
+        changed = flush.batch.changed_devices().union(self.store.writer.dropped_devices())
+        self.flushes.applied(flush.sequence, flush.at_ms, changed, self.store.writer.moving_devices())
 
     def _app(self, environ: dict[str, Any], start_response: Any) -> Any:
         self.requests += 1
@@ -222,12 +222,12 @@ def a_scene(
     calendar: CalendarSettings = UTC,
     history: tuple[Resolution, ...] = HISTORY,
 ) -> Scene:
-    book = Book(url, gateway, history=HistorySteps.of(history, calendar.calendar))
+    store = RealStore(url, gateway, history=HistorySteps.of(history, calendar.calendar))
     directory = a_directory(path)
     directory.refresh()
     listen = Endpoint("tcp", host="127.0.0.1", port=free_port())
     web = web or WebSettings(listen=listen)
-    return Scene(book, web, directory, gateway=gateway, calendar=calendar, history=history)
+    return Scene(store, web, directory, gateway=gateway, calendar=calendar, history=history)
 
 
 @contextmanager
@@ -261,9 +261,9 @@ def served(scene: Scene) -> Iterator[Scene]:
 def a_small_network(url: str) -> Iterator[Scene]:
     """Two devices with a MAC, one without, and bytes that belong to no device."""
     with emptied(url, GATEWAY) as scene:
-        said = scene.book.netifyd
+        said = scene.store.netifyd
         local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
-        scene.book.flush(
+        scene.store.flush(
             *(said.flow("a"), said.stats("a", 1500, 30_000)),
             *(said.flow("b", application=YOUTUBE), said.stats("b", 15, 300_000)),
             *(said.flow("c", PHONE, local_ip="192.168.1.11"), said.stats("c", 1, 2)),

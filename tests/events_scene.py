@@ -14,11 +14,11 @@ class Events:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.said = scene.book.netifyd
+        self.said = scene.store.netifyd
         self.clients: list[Client] = []
 
     def flush(self, *records: dict[str, Any], at_ms: int | None = None) -> int:
-        return self.scene.book.flush(*records, at_ms=at_ms, elapsed_ms=15_000).sequence
+        return self.scene.store.flush(*records, at_ms=at_ms, elapsed_ms=15_000).sequence
 
     def follow(self, last_event_id: object = None, query: str = "", **headers: str) -> Client:
         position = None if last_event_id is None else str(last_event_id)

@@ -6,7 +6,7 @@ import copy
 import threading
 from contextlib import suppress
 
-from store_book import (
+from real_store import (
     SOURCE,
     Netifyd,
     Record,

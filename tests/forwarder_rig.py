@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from collector_run import GATEWAYS, CollectorRun
+from real_store import RealStore, everything
 from replica_copy import KEYS, copied
-from store_book import Book, everything
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.config.settings import FleetSettings, Settings
@@ -46,8 +46,8 @@ class Rig:
         token = directory / "token"
         token.write_text(GATEWAYS["gw1"] + "\n")
         self.settings = FleetSettings(collector.url, str(token))
-        self.book = Book(redis_url, "gw1", history=STEPS, bucket=BEGIN)
-        self.book.accountant = Accountant(200_000, BEGIN)  # its first bucket is not today's
+        self.store = RealStore(redis_url, "gw1", history=STEPS, bucket=BEGIN)
+        self.store.accountant = Accountant(200_000, BEGIN)  # its first bucket is not today's
         self.client = client
         self.at = BEGIN
         self.lost = ""
@@ -59,7 +59,7 @@ class Rig:
     def restart(self) -> None:
         """The agent starts again: its forwarder knows nothing."""
         settings = gateway_settings.encode(SETTINGS)
-        source = ReplicaSource(self.book.client, "gw1", STEPS, settings, self._max_history)
+        source = ReplicaSource(self.store.client, "gw1", STEPS, settings, self._max_history)
         self.forwarder = Forwarder(self.settings, "gw1", source)
         self._exchange = self.forwarder._line.exchange
         self.forwarder._line.exchange = self.exchange  # type: ignore[method-assign]
@@ -94,12 +94,12 @@ class Rig:
     def move(self, *moved: Moved, seconds: int = 15) -> None:
         """A flush ``seconds`` after the last."""
         self.at += seconds
-        netifyd, records = self.book.netifyd, []
+        netifyd, records = self.store.netifyd, []
         for device, application, up, down in moved:
             digest = f"{device}/{application}"
             records += [netifyd.flow(digest, device, application), netifyd.stats(digest, up, down)]
-        self.book.bucket = STEPS.bucket(self.at)
-        self.book.flush(*records, at_ms=self.at * 1000)
+        self.store.bucket = STEPS.bucket(self.at)
+        self.store.flush(*records, at_ms=self.at * 1000)
 
     def forward(self) -> int:
         """Send until the collector has everything, also after a doubt. Returns how many times."""
@@ -113,6 +113,6 @@ class Rig:
 
     def check(self) -> None:
         """The collector has what the gateway has."""
-        there, here = copied(everything(self.client)), copied(everything(self.book.client))
+        there, here = copied(everything(self.client)), copied(everything(self.store.client))
         different = {key for key in there.keys() | here.keys() if there.get(key) != here.get(key)}
         assert not different, sorted(different)[:9]

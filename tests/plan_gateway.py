@@ -7,7 +7,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import redis
-from store_book import Book, Record
+from real_store import RealStore, Record
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.alerts.alert import Alert
@@ -74,17 +74,17 @@ class PlanGateway:
             start=lambda name, body: None,  # type: ignore[arg-type, return-value]
             announce=self._announced,
         )
-        self.book = Book(
+        self.store = RealStore(
             self.url, GATEWAY, history=self.steps, part=self.alerting, bucket=self.steps.bucket(at)
         )
-        self.book.on_flush = lambda flush: self.alerting.flushed(flush, self.book.writer.dropped_devices())
-        self.alerting.opened(self.book.restored)
+        self.store.on_flush = lambda flush: self.alerting.flushed(flush, self.store.writer.dropped_devices())
+        self.alerting.opened(self.store.restored)
 
     def kill(self) -> None:
         """Kill the agent with ``SIGKILL`` and start another one."""
-        netifyd, at_ms = self.book.netifyd, self.book.at_ms
+        netifyd, at_ms = self.store.netifyd, self.store.at_ms
         self.start(at_ms // 1000)
-        self.book.netifyd, self.book.at_ms = netifyd, at_ms
+        self.store.netifyd, self.store.at_ms = netifyd, at_ms
 
     def saved(self) -> dict[bytes, bytes]:
         """All keys of the gateway."""
@@ -97,7 +97,7 @@ class PlanGateway:
         raw.delete(*raw.scan_iter(f"netify:{{{GATEWAY}}}:*", count=1000))
         for key, data in saved.items():
             raw.restore(key, 0, data)
-        self.book.sequence = self.book.reader.last_flush().sequence
+        self.store.sequence = self.store.reader.last_flush().sequence
 
     def configure(self, text: str) -> None:
         """Reload another configuration."""
@@ -107,8 +107,8 @@ class PlanGateway:
 
     def flush(self, at: int, *records: Record) -> None:
         """A flush at ``at``, seconds since the epoch, of what passed since the flush before."""
-        self.book.bucket = self.steps.bucket(at)
-        self.book.flush(*records, at_ms=at * 1000)
+        self.store.bucket = self.steps.bucket(at)
+        self.store.flush(*records, at_ms=at * 1000)
 
     def _announced(self, alerts: list[Alert]) -> None:
         self.said += [f"{one.status} {one.name} {one.device or one.group or ''}".rstrip() for one in alerts]
@@ -129,8 +129,8 @@ class PlanGateway:
     def by_usage(self, name: str, period: Period) -> dict[str, int]:
         """The figures of a plan as ``/usage`` makes them."""
         plan = self.settings.plans[name]
-        known = self.book.reader.known()
-        usage = PeriodUsage(self.book.history, self.directory, known.categories)
+        known = self.store.reader.known()
+        usage = PeriodUsage(self.store.history, self.directory, known.categories)
         group = plan.group and plan.group.name
         devices = [
             one

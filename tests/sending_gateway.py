@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from collector_run import GATEWAYS, CollectorRun
-from store_book import LAPTOP, NETFLIX, Book
+from real_store import LAPTOP, NETFLIX, RealStore
 from support import RedisServer
 
 from netify_agent.alerts.alert import Alert, alert_id
@@ -47,7 +47,7 @@ class SendingGateway:
         steps = HistorySteps.of(self.settings.history, self.settings.calendar.calendar)
         self.name = name
         self.at_s = at_s
-        self.book = Book(redis_url, name, history=steps, bucket=steps.bucket(at_s))
+        self.store = RealStore(redis_url, name, history=steps, bucket=steps.bucket(at_s))
         self._steps = steps
         self._flows: set[str] = set()
         self.standings = Standings(0, 0)  # of the gateway's plans
@@ -61,14 +61,14 @@ class SendingGateway:
         """A flow moves bytes, and they are in the gateway's own store ``after_s`` seconds later."""
         self.at_s += after_s
         bucket = self._steps.bucket(self.at_s)
-        if bucket != self.book.bucket:
-            self.book.bucket = bucket  # of the flush after this one
-            self.book.flush(at_ms=self.at_s * 1000, elapsed_ms=15_000)
+        if bucket != self.store.bucket:
+            self.store.bucket = bucket  # of the flush after this one
+            self.store.flush(at_ms=self.at_s * 1000, elapsed_ms=15_000)
         digest = f"{device}-{application}"
-        records = [] if digest in self._flows else [self.book.netifyd.flow(digest, device, application)]
+        records = [] if digest in self._flows else [self.store.netifyd.flow(digest, device, application)]
         self._flows.add(digest)
-        records.append(self.book.netifyd.stats(digest, up, down))
-        self.book.flush(*records, at_ms=self.at_s * 1000, elapsed_ms=15_000)
+        records.append(self.store.netifyd.stats(digest, up, down))
+        self.store.flush(*records, at_ms=self.at_s * 1000, elapsed_ms=15_000)
 
     def alert(self, name: str, severity: str, at_s: int, resolved_at_s: int | None = None) -> None:
         """Store an alert. It is forwarded with the next flush."""
@@ -76,7 +76,7 @@ class SendingGateway:
         one = Alert(
             alert_id(self.name, name, None, at_s), name, "rate", severity, text, at_s * 1000, resolved
         )
-        self.book.client.hset(Keys(self.name).alerts, one.id, one.encode())
+        self.store.client.hset(Keys(self.name).alerts, one.id, one.encode())
 
     def forward(self) -> None:
         """Send until the collector has everything."""

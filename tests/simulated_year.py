@@ -16,7 +16,7 @@ from datetime import datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from store_book import Book
+from real_store import RealStore
 
 from netify_agent.accounting.batch import Batch, Row
 from netify_agent.netifyd.flow_record import Key
@@ -195,7 +195,7 @@ class Expiry:
         self._client.config_set("notify-keyspace-events", "")
 
 
-def write(book: Book, network: Network, expiry: Expiry, stops: Sequence[int] = ()) -> Iterator[int]:
+def write(store: RealStore, network: Network, expiry: Expiry, stops: Sequence[int] = ()) -> Iterator[int]:
     """Flush each bucket at its end; yield the time of the last flush, s, at ``stops`` and at the end."""
     last, left = 0, sorted(stops, reverse=True)
     for bucket in network.buckets:
@@ -203,9 +203,9 @@ def write(book: Book, network: Network, expiry: Expiry, stops: Sequence[int] = (
             left.pop()
             yield last
         at = bucket + BUCKET_S
-        book.sequence += 1
+        store.sequence += 1
         elapsed_ms = (at - last) * 1000 if last else BUCKET_S * 1000
-        book.writer.apply(Flush(book.sequence, network.batch(bucket), at * 1000, elapsed_ms))
+        store.writer.apply(Flush(store.sequence, network.batch(bucket), at * 1000, elapsed_ms))
         expiry.advance(at)
         last = at
     yield last

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from api_server import Scene, a_scene, a_small_network, emptied, served
 from events_scene import Events
-from store_book import NETFLIX
+from real_store import NETFLIX
 from support import RedisServer
 
 from netify_agent.api.services import EventLimits
@@ -38,7 +38,7 @@ def events(shared_redis: RedisServer, tmp_path: Path, limits: EventLimits) -> It
 def large(shared_redis: RedisServer) -> Iterator[Scene]:
     """Forty devices, with equal counters among them, and as many applications, protocols and categories."""
     with emptied(shared_redis.url, "gw-large") as scene:
-        said = scene.book.netifyd
+        said = scene.store.netifyd
         records = []
         for number in range(40):
             mac, digest = f"02:00:00:00:01:{number:02x}", f"d{number}"
@@ -52,7 +52,7 @@ def large(shared_redis: RedisServer) -> Iterator[Scene]:
             records.append(said.stats(digest, number % 4, 100 * (number % 6)))
             records.append(said.flow(f"n{number}", mac, NETFLIX))
             records.append(said.stats(f"n{number}", 1 + number % 3, 10))
-        scene.book.flush(*records, elapsed_ms=15_000)
+        scene.store.flush(*records, elapsed_ms=15_000)
         with served(scene):
             yield scene
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from api_server import STANDINGS, Scene, a_scene, changed
 from metric_samples import CODE, DOCS, scrape, value, values
-from store_book import LAPTOP, SOURCE
+from real_store import LAPTOP, SOURCE
 from support import RedisServer
 
 from netify_agent import __version__
@@ -100,7 +100,7 @@ def metrics_of_alerts(scene: Scene) -> set[str]:
     out = Exposition()
     with changed(scene.status, settings=settings):
         Alerting(
-            *(settings, scene.book.client, scene.parts.reader, scene.status),
+            *(settings, scene.store.client, scene.parts.reader, scene.status),
             directory=lambda: scene.directory,
             start=no_thread,
             announce=lambda alerts: None,
@@ -113,7 +113,7 @@ def test_the_reference_names_every_metric(scene: Scene) -> None:
     section = DOCS.read_text().partition("## `/metrics`\n")[2].partition("\n## ")[0]
     documented = set(re.findall(r"`((?:netify|process)\w*_\w+)`", section))
     netifyd = NetifydStatus(1, 1, 1, 1.0, 1.0, {"br0": InterfaceCounters(1, {"queue": 1})})
-    scene.book.accountant.rejected["counters out of range"] = 1
+    scene.store.accountant.rejected["counters out of range"] = 1
     scene.directory.configure({}, {"lan": ["192.168.0.0/16"]})
     forwarder = ForwarderStatus(last_sent=1.5, max_rate=64_000)
     with (
@@ -122,7 +122,7 @@ def test_the_reference_names_every_metric(scene: Scene) -> None:
         changed(scene.status, forwarder=forwarder),
     ):
         assert set(scrape(scene)) | metrics_of_alerts(scene) == documented
-    scene.book.accountant.rejected.clear()
+    scene.store.accountant.rejected.clear()
     scene.directory.configure({}, {})
 
 
@@ -163,7 +163,7 @@ def test_metrics_of_plans_are_bounded() -> None:
 
 
 def test_records_that_could_not_be_used_are_told_by_reason(own: Scene) -> None:
-    own.book.feed({"type": "flow"}, {"type": "flow_stats", "flow": {"digest": "a"}}, {"type": "\ud800odd"})
+    own.store.feed({"type": "flow"}, {"type": "flow_stats", "flow": {"digest": "a"}}, {"type": "\ud800odd"})
     samples = scrape(own)
     assert value(samples, "netify_agent_records_rejected_total", reason="flow without digest") == 1
     assert value(samples, "netify_agent_records_total", type="unknown") == 1
@@ -174,16 +174,16 @@ def test_every_counter_of_the_accounting_is_told(own: Scene) -> None:
     code = "".join(path.read_text() for path in CODE.rglob("*.py"))
     names = set(re.findall(r'batch\.counters\["(\w+)"\]', code)) | set(re.findall(r'"(flows_e\w+)"', code))
     for number, name in enumerate(sorted(names), 1_000_001):
-        own.book.client.hset(Keys(own.gateway).counters, name, number)
+        own.store.client.hset(Keys(own.gateway).counters, name, number)
     told = {amount for samples in scrape(own).values() for amount in samples.values()}
     assert told >= set(range(1_000_001, 1_000_001 + len(names)))
 
 
 def test_the_accounting_s_own_counters_are_those_of_the_store(own: Scene) -> None:
-    said = own.book.netifyd
+    said = own.store.netifyd
     repeated = said.stats("a", 10, 0)
-    own.book.flush(said.flow("a"), repeated)
-    own.book.flush({**repeated, "flow": {**repeated["flow"], "total_bytes": 5}})
+    own.store.flush(said.flow("a"), repeated)
+    own.store.flush({**repeated, "flow": {**repeated["flow"], "total_bytes": 5}})
     assert own.get("/status")["accounting"]["counters"] == {"records_repeated": 1}
     assert value(scrape(own), "netify_agent_repeated_records_total") == 1
 
@@ -201,8 +201,8 @@ def test_a_redis_that_is_away_or_stuck_costs_only_what_it_holds(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
     scene = a_scene(redis_server.url, tmp_path)
-    said = scene.book.netifyd
-    scene.book.flush(said.flow("a"), said.stats("a", 10, 0))
+    said = scene.store.netifyd
+    scene.store.flush(said.flow("a"), said.stats("a", 10, 0))
     scene.writing.error = None
     scene.listener.connected = True
     scene.listener.connected_since = scene.listener.last_record = time.time()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from api_server import ALIVE, Scene, Unix, a_scene, assert_problem
-from store_book import LAPTOP
+from real_store import LAPTOP
 from support import RedisServer, free_port
 
 from netify_agent.api.http import server

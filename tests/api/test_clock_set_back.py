@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from api_server import Scene, emptied, served
-from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE
+from real_store import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from support import RedisServer
 
 from netify_agent.config.calendar import DAY_S, HOUR_S
@@ -29,13 +29,13 @@ class SetBack:
 
     def flush(self, at: int, device: str, count: int) -> None:
         """A flush at ``at`` (s) of what passed since the flush before."""
-        book, digest = self.scene.book, f"f{len(self.moved)}"
-        said = book.netifyd
+        store, digest = self.scene.store, f"f{len(self.moved)}"
+        said = store.netifyd
         flow = said.flow(digest, device, NETFLIX if device == LAPTOP else YOUTUBE)
         records = flow, said.stats(digest, 0, count), said.purge(digest)
-        self.moved.append((book.bucket, device, count))
-        book.bucket = book.history.steps.bucket(at)
-        book.flush(*records, at_ms=at * 1000, elapsed_ms=60_000)
+        self.moved.append((store.bucket, device, count))
+        store.bucket = store.history.steps.bucket(at)
+        store.flush(*records, at_ms=at * 1000, elapsed_ms=60_000)
 
     def by_device(self, since: int, until: int) -> dict[str, int]:
         """What moved in the buckets from ``since`` until before ``until``."""
@@ -49,8 +49,8 @@ class SetBack:
 def gateway(shared_redis: RedisServer) -> Iterator[SetBack]:
     settings: dict[str, Any] = {"calendar": CalendarSettings("Europe/Berlin"), "history": DEFAULT_HISTORY}
     with emptied(shared_redis.url, "gw-set-back", **settings) as scene, served(scene):
-        scene.book.bucket = scene.book.history.steps.bucket(NOON)
-        scene.book.flush(at_ms=NOON * 1000)
+        scene.store.bucket = scene.store.history.steps.bucket(NOON)
+        scene.store.flush(at_ms=NOON * 1000)
         found = SetBack(scene)
         for number in range(10):
             found.flush(NOON + 600 * number, (LAPTOP, PHONE)[number % 2], 1000 << number)

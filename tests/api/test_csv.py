@@ -13,7 +13,7 @@ import pytest
 from api_server import LISTS, Answer, Scene, assert_problem
 from hypothesis import given
 from hypothesis import strategies as st
-from store_book import LAPTOP, PHONE, YOUTUBE
+from real_store import LAPTOP, PHONE, YOUTUBE
 
 from netify_agent.api.http import csv_table
 from netify_agent.api.http.app import next_query
@@ -88,9 +88,9 @@ def test_a_table_has_the_values_of_the_json_answer(scene: Scene, path: str) -> N
 def test_a_nested_list_has_rows_of_its_own(
     scene: Scene, path: str, nested: str, before: tuple[str, ...]
 ) -> None:
-    said = scene.book.netifyd
+    said = scene.store.netifyd
     risks = {"risks": {"ndpi_risk_score": 60, "risks": [36, 46]}}
-    scene.book.flush(said.flow("risky", **risks), said.stats("risky", 1, 2))
+    scene.store.flush(said.flow("risky", **risks), said.stats("risky", 1, 2))
     expected = [
         {
             **{key: cell(outer[key]) for key in before},
@@ -125,7 +125,7 @@ def test_fields_choose_columns_and_what_is_no_column_is_not_read(
         add_details(*args, applications=applications)
 
     monkeypatch.setattr(scene.parts.reader, "add_details", noting)
-    scene.book.flush()
+    scene.store.flush()
     assert list(table(scene.ask("/?format=csv&fields=bytes_up,mac"))[0]) == ["mac", "bytes_up"]
     assert "applications" not in table(scene.ask("/?format=csv"))[0]
     assert wanted == [False, False]
@@ -143,7 +143,7 @@ def test_filters_and_order_are_those_of_json(scene: Scene) -> None:
 
 
 def test_an_empty_list_is_a_line_of_names(own: Scene) -> None:
-    own.book.flush()
+    own.store.flush()
     answer = own.ask("/protocols?format=csv")
     assert answer.body == b"name,bytes_up,bytes_down,packets_up,packets_down,flows\r\n"
 
@@ -274,7 +274,7 @@ def test_json_and_csv_are_different_answers_of_one_path(scene: Scene) -> None:
     etag = by_accept.headers["ETag"]
     assert scene.ask("/applications", If_None_Match=etag).status == 200
     assert scene.ask("/applications", Accept="text/csv", If_None_Match=etag).status == 304
-    scene.book.flush()
+    scene.store.flush()
     assert scene.ask("/applications", Accept="text/csv", If_None_Match=etag).status == 200
 
 
@@ -336,9 +336,9 @@ def test_other_parameters_stay_on_the_next_page() -> None:
 
 def test_a_file_has_the_whole_list_unless_a_limit_is_given(own: Scene) -> None:
     """A spreadsheet program asks for no second page."""
-    said = own.book.netifyd
+    said = own.store.netifyd
     flows = [f"f{number}" for number in range(130)]
-    own.book.flush(
+    own.store.flush(
         *(said.flow(flow, PHONE, f"netify.app-{flow}") for flow in flows),
         *(said.stats(flow, 1, 1) for flow in flows),
     )

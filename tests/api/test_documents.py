@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 from api_server import GATEWAY, TIME, Scene
-from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
+from real_store import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
 
 from netify_agent.api.documents import rfc3339
 
@@ -136,8 +136,8 @@ def test_history_is_told_bucket_by_bucket(scene: Scene) -> None:
     assert (answer["gateway"], answer["device"], answer["resolution"]) == (GATEWAY, LAPTOP, 300)
     (bucket,) = answer["buckets"]
     assert bucket == {
-        "start": rfc3339(scene.book.bucket * 1000),
-        "end": rfc3339((scene.book.bucket + 300) * 1000),
+        "start": rfc3339(scene.store.bucket * 1000),
+        "end": rfc3339((scene.store.bucket + 300) * 1000),
         "bytes_up": 1525,
         "bytes_down": 330_020,
         "packets_up": 3,
@@ -160,7 +160,7 @@ def test_history_without_parameters_is_of_the_finest_resolution_up_to_now(scene:
 
 
 def test_history_is_of_the_buckets_that_touch_the_range(scene: Scene) -> None:
-    start = scene.book.bucket
+    start = scene.store.bucket
 
     def found(since: object, to: object) -> int:
         return len(scene.get(f"/{LAPTOP}/history?resolution=5m&from={since}&to={to}")["buckets"])
@@ -202,15 +202,15 @@ def test_times_are_rfc_3339_with_milliseconds(milliseconds: int | None, text: st
     ["\x00\x1b[31m\x7f", '"},{"x":"', "</script><script>alert(1)</script>", "\ud800", "\u2028\n", "é" * 253],
 )
 def test_hostile_names_come_out_as_valid_json(scene: Scene, text: str) -> None:
-    flush = scene.book.take()
-    scene.book.sequence -= 1
-    said = scene.book.netifyd
+    flush = scene.store.take()
+    scene.store.sequence -= 1
+    said = scene.store.netifyd
     digest = f"evil {hash(text)}"
-    scene.book.feed(said.flow(digest, "02:66:66:66:66:66"), said.stats(digest, 1, 1), said.purge(digest))
-    flush = scene.book.take()
+    scene.store.feed(said.flow(digest, "02:66:66:66:66:66"), said.stats(digest, 1, 1), said.purge(digest))
+    flush = scene.store.take()
     for key in list(flush.batch.counted):
         flush.batch.counted[key._replace(application=text, protocol=text)] = flush.batch.counted.pop(key)
-    scene.book.writer.apply(flush)
+    scene.store.writer.apply(flush)
     expected = text.replace("\ud800", "?")
     device = scene.get("/02:66:66:66:66:66")
     assert expected in {row["tag"] for row in device["applications"]}

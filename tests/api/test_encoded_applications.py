@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from api_server import Scene
-from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, counts
+from real_store import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, counts
 
 from netify_agent.api.encoded_applications import EncodedApplications
 from netify_agent.api.flush_log import FlushLog
@@ -33,7 +33,7 @@ def built_anew(services: Services) -> Any:
 @pytest.mark.parametrize("seed", range(6))
 def test_an_answer_with_kept_parts_equals_one_built_anew(own: Scene, seed: int) -> None:
     """Random flushes: traffic, reclassification, categories, addresses, names, rates that fall slowly."""
-    random, said, book = Random(seed), own.book.netifyd, own.book
+    random, said, store = Random(seed), own.store.netifyd, own.store
     flows: dict[str, tuple[str, str]] = {}
     for step in range(40):
         records = []
@@ -46,7 +46,7 @@ def test_an_answer_with_kept_parts_equals_one_built_anew(own: Scene, seed: int) 
                 ip = {"local_ip": f"192.168.1.{random.randrange(20, 30)}"} if len(device) == 17 else {}
                 records.append(said.flow(flow, *flows[flow], category=category, **ip))
             records.append(said.stats(flow, random.randrange(5000), random.randrange(5000)))
-        book.flush(*records, elapsed_ms=random.choice((1000, 15_000)))
+        store.flush(*records, elapsed_ms=random.choice((1000, 15_000)))
         if random.random() < 0.2:
             own.directory.note(random.choice(DEVICES), [], f"name-{step}")
         if random.random() < 0.6:  # else the next answer is several flushes away
@@ -66,42 +66,42 @@ def test_only_devices_that_a_flush_changed_are_read_again(
         return details(reader, snapshot, rows, users)
 
     monkeypatch.setattr(StoreReader, "details", noting)
-    said = own.book.netifyd
-    own.book.flush(said.flow("a"), said.stats("a", 9, 9), said.flow("b", PHONE), said.stats("b", 1, 1))
-    own.book.flush(elapsed_ms=15_000)
+    said = own.store.netifyd
+    own.store.flush(said.flow("a"), said.stats("a", 9, 9), said.flow("b", PHONE), said.stats("b", 1, 1))
+    own.store.flush(elapsed_ms=15_000)
     own.get("/")
     own.get("/?limit=10")
-    own.book.flush(said.stats("b", 5, 5), elapsed_ms=15_000)
+    own.store.flush(said.stats("b", 5, 5), elapsed_ms=15_000)
     own.get("/")
-    own.book.flush(elapsed_ms=15_000)  # its rate falls to 0
+    own.store.flush(elapsed_ms=15_000)  # its rate falls to 0
     own.get("/")
-    own.book.flush(elapsed_ms=15_000)
+    own.store.flush(elapsed_ms=15_000)
     own.get("/")
     assert read == [[LAPTOP, PHONE], [], [PHONE], [PHONE], []]
 
 
 def test_after_redis_lost_flushes_nothing_kept_is_used(own: Scene) -> None:
     """The numbers of the lost flushes are used again."""
-    said = own.book.netifyd
-    own.book.flush(said.flow("a"), said.stats("a", 100, 100))
-    own.book.flush()
+    said = own.store.netifyd
+    own.store.flush(said.flow("a"), said.stats("a", 100, 100))
+    own.store.flush()
     own.get("/")
     log, latest = own.flushes, own.flushes.latest
     assert latest is not None
     keys = own.parts.reader.keys
-    own.book.client.hset(keys.applications(LAPTOP), f"bu:{NETFLIX}", 1)  # what a restored Redis holds
-    own.book.client.hset(keys.meta, mapping={"seq": latest.sequence, "at": latest.at_ms + 9})
+    own.store.client.hset(keys.applications(LAPTOP), f"bu:{NETFLIX}", 1)  # what a restored Redis holds
+    own.store.client.hset(keys.meta, mapping={"seq": latest.sequence, "at": latest.at_ms + 9})
     log.applied(latest.sequence, latest.at_ms + 9, [], [])
     (device,) = own.get("/")["devices"]
     assert device["applications"][0]["bytes_up"] == 1
 
 
 def test_a_new_category_is_seen_on_devices_that_moved_nothing(own: Scene) -> None:
-    said = own.book.netifyd
-    own.book.flush(said.flow("a"), said.stats("a", 1, 1))
-    own.book.flush()
+    said = own.store.netifyd
+    own.store.flush(said.flow("a"), said.stats("a", 1, 1))
+    own.store.flush()
     assert [one["category"] for one in own.get("/")["devices"][0]["applications"]] == [None]
-    own.book.flush(said.flow("b", PHONE, category={"application": 29}), said.stats("b", 1, 1))
+    own.store.flush(said.flow("b", PHONE, category={"application": 29}), said.stats("b", 1, 1))
     for device in own.get("/")["devices"]:
         assert [one["category"] for one in device["applications"]] == ["streaming-media"]
 

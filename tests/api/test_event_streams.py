@@ -14,8 +14,8 @@ import pytest
 from api_server import ALIVE, a_scene, assert_problem
 from event_client import Client
 from events_scene import Events
+from real_store import LAPTOP, NO_COUNTS, PHONE, TUNNEL
 from records import account
-from store_book import LAPTOP, NO_COUNTS, PHONE, TUNNEL
 from support import WAIT_S, Daemon, RedisServer, StandIn, certificate, eventually
 
 from netify_agent.api.http.limits import EVENT_CLIENTS, WebLimits
@@ -149,10 +149,10 @@ def test_a_flush_that_the_store_does_not_show_any_more_is_told_with_the_next(eve
     events.flush(said.flow("a"), said.stats("a", 1, 1))
     client = events.follow()
     assert client.event().id == "1"
-    book, log = events.scene.book, events.scene.flushes
-    book.on_flush = lambda flush: None
-    second = book.flush(said.flow("b", PHONE), said.stats("b", 1, 1))
-    third = book.flush(said.flow("c", TUNNEL), said.stats("c", 1, 1))
+    store, log = events.scene.store, events.scene.flushes
+    store.on_flush = lambda flush: None
+    second = store.flush(said.flow("b", PHONE), said.stats("b", 1, 1))
+    third = store.flush(said.flow("c", TUNNEL), said.stats("c", 1, 1))
     log.applied(second.sequence, second.at_ms, [PHONE], [])
     log.applied(third.sequence, third.at_ms, [TUNNEL], [])
     event = client.event()

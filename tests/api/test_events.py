@@ -11,7 +11,7 @@ from api_server import assert_problem
 from event_client import Client
 from events_scene import Events
 from jsonschema import Draft202012Validator
-from store_book import LAPTOP, PHONE, TUNNEL
+from real_store import LAPTOP, PHONE, TUNNEL
 
 from netify_agent.alerts.alert import Alert
 from netify_agent.store.changes_reader import ChangesReader
@@ -145,12 +145,12 @@ def test_redis_that_lost_flushes_sends_who_follows_to_begin_anew(events: Events)
     client = events.follow()
     assert client.event().id == "3"
     scene = events.scene
-    scene.book.client.hset(Keys(scene.gateway).meta, "seq", 2)
+    scene.store.client.hset(Keys(scene.gateway).meta, "seq", 2)
     scene.flushes.applied(2, int(time.time() * 1000), [LAPTOP], [])
     assert client.next() is None
     again = events.follow(3)
     assert again.event().name == "reset"
-    scene.book.client.hset(Keys(scene.gateway).meta, "seq", 3)
+    scene.store.client.hset(Keys(scene.gateway).meta, "seq", 3)
     scene.flushes.applied(3, int(time.time() * 1000), [LAPTOP], [])
     event = again.event()
     assert (event.name, event.id, event.devices) == ("flush", "3", {LAPTOP})  # and goes on from there

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from api_server import TIME, Scene, assert_problem, emptied, served
-from store_book import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE
+from real_store import LAPTOP, NETFLIX, PHONE, SOURCE, TUNNEL, YOUTUBE
 from support import RedisServer
 
 from netify_agent.api.http import paging
@@ -39,7 +39,7 @@ T0 = 1_700_000_000_000
 @pytest.fixture(scope="module")
 def scene(shared_redis: RedisServer) -> Iterator[Scene]:
     with emptied(shared_redis.url) as scene:
-        said = scene.book.netifyd
+        said = scene.store.netifyd
         local = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
         dpi = {"category": {"application": 29}, "ip_protocol": 113}
         tcp = {
@@ -50,7 +50,7 @@ def scene(shared_redis: RedisServer) -> Iterator[Scene]:
             "local_origin": True,
         }
         web = {"host_server_name": "www.example.org", "category": {"application": 29}, **tcp}
-        scene.book.flush(
+        scene.store.flush(
             said.flow("a", **web, risks={"ndpi_risk_score": 110, "risks": [36, 46]}),
             said.stats("a", 1500, 30_000, last_seen_at=T0 + 50_000),
             said.flow("b", application=YOUTUBE, ip_protocol=132, host_server_name=HOSTILE),
@@ -62,7 +62,7 @@ def scene(shared_redis: RedisServer) -> Iterator[Scene]:
             said.stats("e", 7, 9, last_seen_at=None),
             elapsed_ms=15_000,
         )
-        scene.book.flush(said.stats("c", 0, 0, "flow_purge", last_seen_at=T0 + 30_000))
+        scene.store.flush(said.stats("c", 0, 0, "flow_purge", last_seen_at=T0 + 30_000))
         with served(scene):
             yield scene
 

@@ -9,7 +9,7 @@ import pytest
 from api_server import Scene, assert_problem, emptied, served
 from event_client import Client
 from metric_samples import scrape, values
-from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
+from real_store import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
 from support import RedisServer
 
 from netify_agent.store.flow_reader import FlowFilter, FlowReader
@@ -27,9 +27,9 @@ GROUPS = {
 def grouped(shared_redis: RedisServer) -> Iterator[Scene]:
     with emptied(shared_redis.url, "gw-groups") as scene:
         scene.directory.configure(NAMES, GROUPS)
-        said = scene.book.netifyd
+        said = scene.store.netifyd
         to_phone = {"other_type": "local", "other_mac": PHONE, "other_ip": "192.168.1.11"}
-        scene.book.flush(
+        scene.store.flush(
             *(said.flow("a", last_seen_at=1_700_000_005_000), said.stats("a", 10, 300)),
             *(said.flow("b", PHONE, YOUTUBE, local_ip="192.168.1.11"), said.stats("b", 1, 2)),
             *(said.flow("c", TUNNEL), said.stats("c", 15, 30)),
@@ -100,7 +100,7 @@ def test_a_group_filters_with_the_other_filters(grouped: Scene) -> None:
 @pytest.mark.parametrize("filters", [{}, {"active": True}, {"active": False}, {"application": "Unknown"}])
 def test_large_groups_are_searched_among_all_flows(grouped: Scene, filters: dict[str, Any]) -> None:
     asked = FlowFilter(devices=frozenset({LAPTOP, PHONE}), **filters)
-    small, large = (FlowReader(grouped.book.reader, max_merged=most).page(asked, 100) for most in (100, 0))
+    small, large = (FlowReader(grouped.store.reader, max_merged=most).page(asked, 100) for most in (100, 0))
     assert small.total == large.total > 0
     assert small.rows == large.rows
 
@@ -161,7 +161,7 @@ def test_prometheus_gets_a_series_for_each_group_of_a_device(grouped: Scene) -> 
 
 
 def test_an_event_has_names_and_groups(grouped: Scene) -> None:
-    grouped.book.flush(grouped.book.netifyd.stats("b", 0, 5))
+    grouped.store.flush(grouped.store.netifyd.stats("b", 0, 5))
     client = Client(grouped.port)
     told = {device["device"]: device for device in client.event().data["devices"]}
     client.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from api_server import ALIVE, TIME, Scene, changed
-from store_book import SOURCE
+from real_store import SOURCE
 
 from netify_agent.netifyd.listener import ListenerStatus
 

@@ -31,9 +31,9 @@ LISTS = {"/applications": "applications", "/protocols": "protocols", "/categorie
 def scene(shared_redis: RedisServer) -> Iterator[Scene]:
     """A store with such names for applications, protocols, interfaces, addresses and devices' hints."""
     with emptied(shared_redis.url, "gw-hostile") as scene:
-        said = scene.book.netifyd
-        scene.book.flush(said.flow("a"), said.stats("a", 10, 20))
-        keys, raw = scene.book.reader.keys, redis.Redis.from_url(shared_redis.url)
+        said = scene.store.netifyd
+        scene.store.flush(said.flow("a"), said.stats("a", 10, 20))
+        keys, raw = scene.store.reader.keys, redis.Redis.from_url(shared_redis.url)
         for number, name in enumerate(NAMES):
             device = f"02:00:00:00:02:{number:02x}"
             for owner in ("", device):
@@ -45,7 +45,7 @@ def scene(shared_redis: RedisServer) -> Iterator[Scene]:
             raw.zadd(keys.addresses(device), {name: 1})
             raw.zadd(keys.users("").encode() + name, {device: 1000 - number})
             raw.zadd(keys.protocol_users("").encode() + name, {name: 1000 - number})
-        scene.book.flush()
+        scene.store.flush()
         with served(scene):
             yield scene
 

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 from api_server import ALIVE, Scene, assert_problem
-from store_book import LAPTOP
+from real_store import LAPTOP
 from support import eventually
 
 from netify_agent.api.http.negotiation import quality, takes_gzip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from api_server import LISTS, Scene, assert_problem, emptied, served
-from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
+from real_store import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
 from support import RedisServer
 
 # -- filters and fields ----------------------------------------------------------------------------
@@ -34,9 +34,9 @@ def test_devices_are_found_by_the_application_that_they_use(scene: Scene) -> Non
 
 def test_devices_are_found_by_whether_they_are_active(shared_redis: RedisServer) -> None:
     with emptied(shared_redis.url) as scene:
-        said = scene.book.netifyd
-        scene.book.flush(said.flow("a"), said.stats("a", 1, 1), at_ms=1_700_000_000_000)
-        scene.book.flush(said.flow("b", PHONE), said.stats("b", 1, 1), at_ms=1_700_000_061_000)
+        said = scene.store.netifyd
+        scene.store.flush(said.flow("a"), said.stats("a", 1, 1), at_ms=1_700_000_000_000)
+        scene.store.flush(said.flow("b", PHONE), said.stats("b", 1, 1), at_ms=1_700_000_061_000)
         with served(scene):
             assert found(scene, "active=true") == [PHONE]
             assert found(scene, "active=false") == [LAPTOP]
@@ -45,9 +45,9 @@ def test_devices_are_found_by_whether_they_are_active(shared_redis: RedisServer)
 
 def test_active_devices_are_counted_whatever_is_listed(shared_redis: RedisServer) -> None:
     with emptied(shared_redis.url) as scene:
-        said = scene.book.netifyd
-        scene.book.flush(said.flow("a"), said.stats("a", 1, 1), at_ms=1_700_000_000_000)
-        scene.book.flush(
+        said = scene.store.netifyd
+        scene.store.flush(said.flow("a"), said.stats("a", 1, 1), at_ms=1_700_000_000_000)
+        scene.store.flush(
             *(said.flow("b", PHONE), said.stats("b", 1, 1), said.flow("c", TUNNEL), said.stats("c", 1, 1)),
             at_ms=1_700_000_061_000,
         )
@@ -58,8 +58,8 @@ def test_active_devices_are_counted_whatever_is_listed(shared_redis: RedisServer
 
 def test_an_application_says_since_when_a_device_uses_it(shared_redis: RedisServer) -> None:
     with emptied(shared_redis.url) as scene:
-        said = scene.book.netifyd
-        scene.book.flush(
+        said = scene.store.netifyd
+        scene.store.flush(
             *(said.flow("old", first_seen_at=1_700_000_000_000), said.stats("old", 1, 10)),
             *(said.flow("new", first_seen_at=1_700_000_900_000), said.stats("new", 1, 10)),
             *(said.flow("ended", first_seen_at=1_699_999_000_000), said.stats("ended", 1, 10)),
@@ -75,7 +75,7 @@ def test_an_application_says_since_when_a_device_uses_it(shared_redis: RedisServ
             (device,) = scene.get("/?since=true&limit=1")["devices"]
             since = {row["tag"]: row["since"] for row in device["applications"]}
             assert since == {NETFLIX: "2023-11-14T22:13:20.000Z", YOUTUBE: None}
-            scene.book.flush(
+            scene.store.flush(
                 said.stats("old", 0, 0, "flow_purge"), said.stats("new", 1, 1), elapsed_ms=15_000
             )
             (device,) = scene.get("/?since=true&limit=100")["devices"]
@@ -92,12 +92,12 @@ def test_since_needs_a_limit(scene: Scene, query: str) -> None:
 
 def test_the_devices_of_an_application_are_those_that_use_it_now(shared_redis: RedisServer) -> None:
     with emptied(shared_redis.url) as scene:
-        said = scene.book.netifyd
-        scene.book.flush(
+        said = scene.store.netifyd
+        scene.store.flush(
             *(said.flow("a"), said.stats("a", 5000, 5000), said.flow("b", PHONE), said.stats("b", 100, 100)),
             elapsed_ms=15_000,
         )
-        scene.book.flush(
+        scene.store.flush(
             said.stats("b", 40, 60), said.flow("c", TUNNEL), said.stats("c", 0, 150), elapsed_ms=15_000
         )
         with served(scene):
@@ -118,13 +118,13 @@ def test_applications_are_found_by_name_tag_and_category(scene: Scene) -> None:
     assert tags("search=youtube") == [YOUTUBE]
     assert tags("search=NETIFY.") == [YOUTUBE, NETFLIX]
     assert tags("category=streaming-media") == []
-    scene.book.client.hset(scene.parts.reader.keys.categories, NETFLIX, 29)
-    scene.book.flush()
+    scene.store.client.hset(scene.parts.reader.keys.categories, NETFLIX, 29)
+    scene.store.flush()
     try:
         assert tags("category=streaming-media") == [NETFLIX]
     finally:
-        scene.book.client.hset(scene.parts.reader.keys.categories, NETFLIX, 7)
-        scene.book.flush()
+        scene.store.client.hset(scene.parts.reader.keys.categories, NETFLIX, 7)
+        scene.store.flush()
 
 
 @pytest.mark.parametrize("path", [*LISTS, f"/{LAPTOP}"])

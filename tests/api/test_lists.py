@@ -11,7 +11,7 @@ import pytest
 from api_server import LISTS, Scene, assert_problem, emptied, served
 from hypothesis import example, given
 from hypothesis import strategies as st
-from store_book import NETFLIX
+from real_store import NETFLIX
 from support import RedisServer
 
 from netify_agent.api.encoded_applications import EncodedApplications
@@ -106,10 +106,10 @@ def test_a_page_shows_its_elements_as_the_whole_network_does(large: Scene) -> No
 
 def commands(scene: Scene, path: str) -> list[str]:
     """The commands, with their key, that one answer sends to Redis; a flush precedes it."""
-    scene.book.flush()
-    with scene.book.client.monitor() as monitor:
+    scene.store.flush()
+    with scene.store.client.monitor() as monitor:
         scene.get(path)
-        scene.book.client.echo("done")
+        scene.store.client.echo("done")
         found = []
         while not (command := monitor.next_command()["command"]).startswith("ECHO"):
             found.append(command)
@@ -206,11 +206,11 @@ def test_a_cursor_goes_on_where_its_element_stood_though_that_is_gone(large: Sce
 
 def test_names_that_are_longer_than_a_cursor_have_pages_too(shared_redis: RedisServer) -> None:
     with emptied(shared_redis.url) as scene:
-        said = scene.book.netifyd
+        said = scene.store.netifyd
         for number in range(5):
             name = "x" * 100 + str(number)
-            scene.book.feed(said.flow(f"d{number}", application=name), said.stats(f"d{number}", 1, 1))
-        scene.book.flush()
+            scene.store.feed(said.flow(f"d{number}", application=name), said.stats(f"d{number}", 1, 1))
+        scene.store.flush()
         with served(scene):
             for sort in ("bytes", "name"):
                 told: list[str] = []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from api_server import Scene, a_scene
 from metric_samples import scrape, value, values
-from store_book import LAPTOP, PHONE, TUNNEL
+from real_store import LAPTOP, PHONE, TUNNEL
 from support import RedisServer
 
 from netify_agent.config.settings import MetricsSettings
@@ -81,10 +81,10 @@ def test_what_is_not_told_one_by_one_is_told_as_one(
 
 
 def test_a_device_that_was_silent_for_long_is_known_but_not_active(own: Scene) -> None:
-    said = own.book.netifyd
+    said = own.store.netifyd
     now = int(time.time() * 1000)
-    own.book.flush(said.flow("a"), said.stats("a", 1, 1), at_ms=now - 61_000)
-    own.book.flush(said.flow("b", PHONE), said.stats("b", 1, 1), at_ms=now)
+    own.store.flush(said.flow("a"), said.stats("a", 1, 1), at_ms=now - 61_000)
+    own.store.flush(said.flow("b", PHONE), said.stats("b", 1, 1), at_ms=now)
     samples = scrape(own)
     assert value(samples, "netify_devices") == 2
     assert value(samples, "netify_devices_active") == 1
@@ -93,8 +93,8 @@ def test_a_device_that_was_silent_for_long_is_known_but_not_active(own: Scene) -
 def test_what_a_flush_changes_is_told_and_what_it_does_not_is_not_read_again(
     own: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = own.book.netifyd
-    own.book.flush(said.flow("a"), said.stats("a", 10, 0))
+    said = own.store.netifyd
+    own.store.flush(said.flow("a"), said.stats("a", 10, 0))
     reads = 0
     traffic = MetricsReader.traffic
 
@@ -105,7 +105,7 @@ def test_what_a_flush_changes_is_told_and_what_it_does_not_is_not_read_again(
 
     monkeypatch.setattr(MetricsReader, "traffic", counted)
     for amount, expected in ((0, 10), (5, 15)):
-        own.book.flush(said.stats("a", amount, 0))
+        own.store.flush(said.stats("a", amount, 0))
         own.get("/")
         own.directory.refresh()  # whoever is asked about for the first time is looked up
         reads = 0
@@ -117,54 +117,54 @@ def test_what_a_flush_changes_is_told_and_what_it_does_not_is_not_read_again(
 def test_a_device_whose_bytes_move_to_another_has_a_counter_that_waits_instead_of_going_back(
     own: Scene,
 ) -> None:
-    said = own.book.netifyd
-    own.book.flush(said.flow("a"), said.stats("a", 1000, 0), said.flow("b"), said.stats("b", 500, 0))
+    said = own.store.netifyd
+    own.store.flush(said.flow("a"), said.stats("a", 1000, 0), said.flow("b"), said.stats("b", 500, 0))
     told = {"device": LAPTOP, "direction": "up"}
     assert value(scrape(own), "netify_device_bytes_total", **told) == 1500
-    own.book.flush(said.flow("a", PHONE))
+    own.store.flush(said.flow("a", PHONE))
     samples = scrape(own)
     assert own.get(f"/{LAPTOP}")["bytes_up"] == 500
     assert value(samples, "netify_device_bytes_total", **told) == 1500
     assert value(samples, "netify_device_bytes_total", device=PHONE, direction="up") == 1000
     assert value(samples, "netify_other_devices_bytes", direction="up") == 0
-    own.book.flush(said.stats("b", 999, 0))
+    own.store.flush(said.stats("b", 999, 0))
     assert value(scrape(own), "netify_device_bytes_total", **told) == 1500
-    own.book.flush(said.stats("b", 2, 0))
+    own.store.flush(said.stats("b", 2, 0))
     assert value(scrape(own), "netify_device_bytes_total", **told) == 1501
 
 
 def test_two_entries_that_are_one_flow_take_no_flow_from_the_counter(own: Scene) -> None:
     """v5: a record under a new digest may come before the one that says whose digest it is."""
-    said = own.book.netifyd
-    own.book.flush(said.flow("old"), said.stats("old", 10, 0))
-    own.book.flush(said.stats("new", 5, 0, total_bytes=15, total_packets=2))
+    said = own.store.netifyd
+    own.store.flush(said.flow("old"), said.stats("old", 10, 0))
+    own.store.flush(said.stats("new", 5, 0, total_bytes=15, total_packets=2))
     assert value(scrape(own), "netify_flows_total") == 2
-    own.book.flush(said.flow("new", digest_prev=["old"]))
+    own.store.flush(said.flow("new", digest_prev=["old"]))
     assert own.get("/")["totals"]["flows"] == 1
     assert value(scrape(own), "netify_flows_total") == 2
 
 
 def test_while_redis_is_given_back_what_it_lost_no_counter_is_told(own: Scene) -> None:
     """A counter that goes back and then forth again would be counted twice."""
-    said = own.book.netifyd
-    flush = own.book.flush(said.flow("a"), said.stats("a", 10, 0))
+    said = own.store.netifyd
+    flush = own.store.flush(said.flow("a"), said.stats("a", 10, 0))
     own.flushes.applied(flush.sequence + 1, flush.at_ms, [], [])
     samples = scrape(own)
     assert not [name for name in samples if not name.startswith(("netify_agent_", "process_"))]
     assert value(samples, "netify_agent_redis_up") == 1
-    own.book.flush(said.stats("a", 1, 0))
+    own.store.flush(said.stats("a", 1, 0))
     assert value(scrape(own), "netify_bytes_total", direction="up") == 11
 
 
 def test_a_store_that_lost_flushes_for_good_is_told_as_it_is(own: Scene) -> None:
-    said = own.book.netifyd
-    own.book.flush(said.flow("a"), said.stats("a", 10, 0))
-    own.book.flush(said.stats("a", 10, 0))
+    said = own.store.netifyd
+    own.store.flush(said.flow("a"), said.stats("a", 10, 0))
+    own.store.flush(said.stats("a", 10, 0))
     told = {"device": LAPTOP, "direction": "up"}
     assert value(scrape(own), "netify_device_bytes_total", **told) == 20
     keys = Keys(own.gateway)
-    own.book.client.hset(keys.meta, "seq", 1)
-    own.book.client.hset(keys.totals(LAPTOP), "bu", 10)
+    own.store.client.hset(keys.meta, "seq", 1)
+    own.store.client.hset(keys.totals(LAPTOP), "bu", 10)
     own.flushes.applied(1, 1000, [], [])
     assert value(scrape(own), "netify_device_bytes_total", **told) == 10
 
@@ -173,9 +173,9 @@ HOSTILE = 'a "quoted\\" name\\\n with\r\x00 \x1b[31m<script>\ud800\u2028 ü\N{PI
 
 
 def test_hostile_names_come_out_as_valid_text(own: Scene) -> None:
-    said = own.book.netifyd
+    said = own.store.netifyd
     names = {"dhcp": {}, "host_server_name": HOSTILE, "local_port": 68}
-    own.book.flush(
+    own.store.flush(
         said.flow("a", application=HOSTILE, detected_protocol_name=HOSTILE, **names),
         said.stats("a", 10, 20),
         {**said.flow("b", PHONE, application="\\"), "interface": HOSTILE},

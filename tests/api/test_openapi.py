@@ -11,7 +11,7 @@ import api_reference
 import pytest
 from api_server import TIME, Answer, Scene
 from jsonschema import Draft202012Validator
-from store_book import LAPTOP, NETFLIX
+from real_store import LAPTOP, NETFLIX
 
 PLACES = {"device": LAPTOP, "tag": NETFLIX, "plan": "each"}
 DOCS = Path(__file__).parents[2] / "docs/api.md"
@@ -106,6 +106,6 @@ def test_the_reference_is_in_step_with_the_declarations() -> None:
 
 def test_the_document_has_an_etag_of_its_own(scene: Scene) -> None:
     first = scene.ask("/openapi.json")
-    scene.book.flush()
+    scene.store.flush()
     again = scene.ask("/openapi.json", If_None_Match=first.headers["ETag"])
     assert (again.status, again.body) == (304, b"")

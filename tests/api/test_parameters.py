@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from api_server import Scene, assert_problem
-from store_book import LAPTOP
+from real_store import LAPTOP
 
 from netify_agent.api.http import parameters
 

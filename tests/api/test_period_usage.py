@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from api_server import Scene, assert_problem, emptied, served
-from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
+from real_store import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE
 from support import RedisServer
 
 from netify_agent.api.period_usage import BESIDE
@@ -51,13 +51,16 @@ class Known:
         self.last = 0
 
     def fill(self, seed: int) -> None:
-        chance, said = random.Random(seed), self.scene.book.netifyd
-        book = self.scene.book
-        book.bucket = book.history.steps.bucket(BEGIN)
-        book.flush(at_ms=BEGIN * 1000)
+        chance, said = random.Random(seed), self.scene.store.netifyd
+        store = self.scene.store
+        store.bucket = store.history.steps.bucket(BEGIN)
+        store.flush(at_ms=BEGIN * 1000)
         for number in range(1, DAYS * DAY_S // EVERY_S):
-            at, self.last = book.bucket, BEGIN + number * EVERY_S  # a batch belongs to the bucket it began in
-            book.bucket = book.history.steps.bucket(self.last)
+            at, self.last = (
+                store.bucket,
+                BEGIN + number * EVERY_S,
+            )  # a batch belongs to the bucket it began in
+            store.bucket = store.history.steps.bucket(self.last)
             records = []
             for device in (LAPTOP, PHONE, TUNNEL):
                 if chance.random() < 0.4:
@@ -84,7 +87,7 @@ class Known:
                     said.purge(digest),
                 ]
                 self.moved.append(moved)
-            book.flush(*records, at_ms=self.last * 1000, elapsed_ms=300_000)
+            store.flush(*records, at_ms=self.last * 1000, elapsed_ms=300_000)
 
     def sums(
         self,
@@ -97,7 +100,7 @@ class Known:
         """Sums in the period by each of ``keys``, which is called with each device of a flow."""
         found: defaultdict[Any, dict[str, int]] = defaultdict(lambda: dict.fromkeys(COUNTED, 0))
         for moved in self.moved:
-            bucket = self.scene.book.history.steps.calendar.period(300, moved.at)
+            bucket = self.scene.store.history.steps.calendar.period(300, moved.at)
             if bucket.middle not in period or application not in (None, moved.application):
                 continue
             ways = [(moved.device, moved.up, moved.down)]
@@ -192,12 +195,12 @@ def test_sums_stay_those_of_the_history(shared_redis: RedisServer, zone: str) ->
     """While flows are reclassified and devices are forgotten, and with the bucket that is open."""
     chance, settings = random.Random(zone), {"calendar": CalendarSettings(zone), "history": DEFAULT_HISTORY}
     with emptied(shared_redis.url, "gw-sums", **settings) as scene, served(scene):
-        book, said, calendar = scene.book, scene.book.netifyd, scene.calendar.calendar
-        requests = ForgetRequests(book.client, "gw-sums")
+        store, said, calendar = scene.store, scene.store.netifyd, scene.calendar.calendar
+        requests = ForgetRequests(store.client, "gw-sums")
         at, known, forgotten = BEGIN, list[str](), 0
         for number in range(160):
             at += chance.choice([70, 300, 1800, 4000])
-            book.bucket = book.history.steps.bucket(at)
+            store.bucket = store.history.steps.bucket(at)
             known += [f"flow-{number}"]
             records = []
             for flow in chance.sample(known, min(len(known), 4)):
@@ -206,11 +209,11 @@ def test_sums_stay_those_of_the_history(shared_redis: RedisServer, zone: str) ->
                     peer = TO_PHONE if device == LAPTOP and chance.random() < 0.3 else {}
                     records.append(said.flow(flow, device, chance.choice([NETFLIX, YOUTUBE]), **peer))
                 records.append(said.stats(flow, chance.randrange(1 << 20), chance.randrange(1 << 30)))
-            devices = [row.name for row in book.reader.snapshot().devices] if number else []
+            devices = [row.name for row in store.reader.snapshot().devices] if number else []
             if devices and chance.random() < 0.05:
                 requests.add(chance.choice(devices))
                 forgotten += 1
-            book.flush(*records, at_ms=at * 1000, elapsed_ms=100_000)
+            store.flush(*records, at_ms=at * 1000, elapsed_ms=100_000)
             if number % 20 == 19:
                 since = calendar.period(3600, chance.randrange(BEGIN, at)).start
                 until = calendar.period(3600, chance.randrange(since, at)).end

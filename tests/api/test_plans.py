@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema
 from api_server import Scene, assert_problem, changed
-from store_book import LAPTOP, TUNNEL
+from real_store import LAPTOP, TUNNEL
 
 from netify_agent.api.spec import period_schemas
 from netify_agent.config.calendar import Period

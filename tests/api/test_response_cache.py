@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from api_server import ALIVE, Scene, a_scene, assert_problem
-from store_book import LAPTOP, PHONE
+from real_store import LAPTOP, PHONE
 from support import WAIT_S, RedisServer, eventually
 
 from netify_agent.api.http.response_cache import Encoded, Entry, ResponseCache, State
@@ -28,7 +28,7 @@ def test_an_etag_holds_until_a_flush_changes_the_answer(scene: Scene) -> None:
             assert (answer.status, answer.body, answer.headers["ETag"]) == (304, b"", etag)
         again = scene.ask(path, If_None_Match='"other"')
         assert (again.status, again.body) == (200, first.body)
-        scene.book.flush()
+        scene.store.flush()
         changed = scene.ask(path, If_None_Match=etag)
         assert changed.status == 200
         assert changed.headers["ETag"] != etag
@@ -44,33 +44,33 @@ def test_paths_and_parameters_do_not_share_an_etag(scene: Scene) -> None:
 def test_an_answer_that_a_flush_overtook_has_no_etag_and_is_not_kept(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, logged: bool
 ) -> None:
-    scene.book.flush()
+    scene.store.flush()
     details = scene.parts.reader.details
 
     def overtaken(*args: Any) -> Any:
         found = details(*args)
-        scene.book.flush()
+        scene.store.flush()
         return found
 
     with monkeypatch.context() as context:
         context.setattr(scene.parts.reader, "details", overtaken)
         if not logged:
-            context.setattr(scene.book, "on_flush", lambda flush: None)
+            context.setattr(scene.store, "on_flush", lambda flush: None)
         answer = scene.ask("/")
         assert (answer.status, answer.headers["ETag"]) == (200, None)
-    scene.book.flush()
+    scene.store.flush()
     assert "ETag" in scene.ask("/").headers
 
 
 def test_an_answer_from_an_older_state_of_redis_has_no_etag(scene: Scene) -> None:
     """Redis came back with older data, which the flusher has not noticed yet."""
-    flush = scene.book.flush()
+    flush = scene.store.flush()
     meta = scene.parts.reader.keys.meta
-    scene.book.client.hset(meta, "seq", flush.sequence - 1)
+    scene.store.client.hset(meta, "seq", flush.sequence - 1)
     try:
         assert scene.ask("/applications").headers["ETag"] is None
     finally:
-        scene.book.client.hset(meta, "seq", flush.sequence)
+        scene.store.client.hset(meta, "seq", flush.sequence)
     assert scene.ask("/applications").headers["ETag"] is not None
 
 
@@ -84,7 +84,7 @@ def test_answers_are_encoded_once_per_flush(scene: Scene, monkeypatch: pytest.Mo
         return device(*args, **options)
 
     monkeypatch.setattr(scene.parts.reader, "device", counting)
-    scene.book.flush()
+    scene.store.flush()
     for _ in range(3):
         scene.get(f"/{LAPTOP}")
     assert built == 1
@@ -101,7 +101,7 @@ def test_an_answer_that_many_wait_for_is_made_once(scene: Scene, monkeypatch: py
         return snapshot(*args, **options)
 
     monkeypatch.setattr(scene.parts.reader, "snapshot", slow)
-    scene.book.flush()
+    scene.store.flush()
     begun = scene.requests
     answers: list[bytes] = []
     asking = [
@@ -126,7 +126,7 @@ def test_no_other_answer_waits_for_one_that_is_being_built(
         return snapshot(*args, **options)
 
     monkeypatch.setattr(scene.parts.reader, "snapshot", slow)
-    scene.book.flush()
+    scene.store.flush()
     answers: list[int] = []
     asking = threading.Thread(target=lambda: answers.append(scene.ask("/").status))
     asking.start()
@@ -163,8 +163,8 @@ def test_without_redis_cached_answers_are_served_until_a_flush_fails(
     scene = a_scene(redis_server.url, tmp_path)
     scene.start()
     try:
-        said = scene.book.netifyd
-        scene.book.flush(said.flow("a"), said.stats("a", 1, 2))
+        said = scene.store.netifyd
+        scene.store.flush(said.flow("a"), said.stats("a", 1, 2))
         cached = scene.ask("/")
         assert cached.json["totals"]["flows"] == 1
         redis_server.kill()
@@ -201,7 +201,7 @@ def assert_unavailable(scene: Scene, path: str) -> None:
 def test_the_first_answers_after_a_start_are_those_of_the_last_flush_of_the_process_before(
     scene: Scene, shared_redis: RedisServer, tmp_path: Path
 ) -> None:
-    scene.book.flush()
+    scene.store.flush()
     expected = scene.get("/")
     again = a_scene(shared_redis.url, tmp_path, gateway=scene.gateway)
     again.start()
@@ -211,16 +211,16 @@ def test_the_first_answers_after_a_start_are_those_of_the_last_flush_of_the_proc
         assert again.ask("/", If_None_Match=first.headers["ETag"]).status == 304
     finally:
         again.stop()
-        scene.book.writer.claim()
+        scene.store.writer.claim()
 
 
 def test_a_redis_out_of_memory_is_still_read(redis_server: RedisServer, tmp_path: Path) -> None:
     scene = a_scene(redis_server.url, tmp_path)
     scene.start()
     try:
-        said = scene.book.netifyd
-        scene.book.flush(said.flow("a"), said.stats("a", 1, 2))
-        scene.book.client.config_set("maxmemory", "1")
+        said = scene.store.netifyd
+        scene.store.flush(said.flow("a"), said.stats("a", 1, 2))
+        scene.store.client.config_set("maxmemory", "1")
         for path in ("/", f"/{LAPTOP}", "/applications", f"/{LAPTOP}/history"):
             scene.get(path)
     finally:

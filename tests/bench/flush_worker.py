@@ -13,7 +13,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from store_book import Book
+from real_store import RealStore
 from traffic import Traffic
 from worker import obey
 
@@ -27,17 +27,17 @@ class Flusher:
     def __init__(self, url: str, devices: int, applications: int) -> None:
         self._traffic = Traffic(devices, applications, devices * applications)
         self._devices = devices
-        self._book = Book(url, "bench")
+        self._store = RealStore(url, "bench")
         self._client = connect(url, None)
         self._reader = RecordReader(1 << 20)
         self._feed(self._traffic.opening())
         self._feed(self._traffic.descriptions())
-        self._book.flush()
+        self._store.flush()
 
     def _feed(self, payloads: Any) -> None:
         payloads = iter(payloads)
         while part := list(islice(payloads, 200)):
-            self._book.feed(*self._reader.feed(b"".join(part)))
+            self._store.feed(*self._reader.feed(b"".join(part)))
 
     def rounds(self, count: int) -> dict[str, Any]:
         """Seconds of a flush and of the bare pipeline."""
@@ -47,9 +47,9 @@ class Flusher:
 
     def _round(self) -> tuple[int, tuple[float, float]]:
         self._feed(self._traffic.reports())
-        flush = self._book.take()
+        flush = self._store.take()
         before = self._increments()
-        flushed = _seconds(lambda: self._book.writer.apply(flush))
+        flushed = _seconds(lambda: self._store.writer.apply(flush))
         fields = self._increments() - before
         return fields, (flushed, _seconds(lambda: self._bare(fields)))
 

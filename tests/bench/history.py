@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from measure import Row, Scale
+from real_store import RealStore
 from simulated_year import (
     A_YEAR,
     DAY_S,
@@ -18,7 +19,6 @@ from simulated_year import (
     write,
     write_schema_2,
 )
-from store_book import Book
 from support import RedisServer, short_directory
 
 from netify_agent.store.history_steps import HistorySteps
@@ -31,8 +31,8 @@ def rows(scale: Scale) -> Iterator[Row]:
     network = Network(devices, _APPLICATIONS, schedule(ENDS[1] - days * DAY_S, ENDS[1], A_YEAR))
     with short_directory() as directory, RedisServer(directory) as server:
         expiry = Expiry(server.url)
-        book = Book(server.url, "packed", history=HistorySteps(KEEP_S))
-        now = deque(write(book, network, expiry), maxlen=1)[0]
+        store = RealStore(server.url, "packed", history=HistorySteps(KEEP_S))
+        now = deque(write(store, network, expiry), maxlen=1)[0]
         expiry.close()
         write_schema_2(server.url, "hashes", network, now)
         packed, hashes = (memory(server.url, gateway) for gateway in ("packed", "hashes"))

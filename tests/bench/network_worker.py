@@ -31,7 +31,7 @@ class Network(Flusher):
 
     def __init__(self, url: str, devices_: int, applications: int) -> None:
         super().__init__(url, devices_, applications)
-        self._network = self._book.reader
+        self._network = self._store.reader
         directory = Directory(vendors="", hosts=[], leases=[], reverse_dns=False, categories="")
         self._documents = Documents("bench", 15, directory)
         self._log = FlushLog()
@@ -69,8 +69,8 @@ class Network(Flusher):
         return changed, _cpu_seconds(build)
 
     def _flush(self, elapsed_ms: int) -> None:
-        flush = self._book.flush(elapsed_ms=elapsed_ms)
-        changed, moving = flush.batch.changed_devices(), self._book.writer.moving_devices()
+        flush = self._store.flush(elapsed_ms=elapsed_ms)
+        changed, moving = flush.batch.changed_devices(), self._store.writer.moving_devices()
         self._log.applied(flush.sequence, flush.at_ms, changed, moving)
 
     def _by_route(self) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from store_book import Netifyd
+from real_store import Netifyd
 
 NAMES = (
     '"',

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from gateway import CHECK, PLUGINS, Gateway, need, run
-from store_book import Netifyd
+from real_store import Netifyd
 from support import Daemon, RedisServer, StandIn, eventually, framed
 
 from netify_agent import __version__

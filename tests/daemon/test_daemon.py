@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 from daemon_answers import both_directions
+from real_store import check_entries
 from records import flow_record, stats_record, status_record
-from store_book import check_entries
 from support import (
     CAPTURES,
     Daemon,

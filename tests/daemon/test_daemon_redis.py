@@ -11,9 +11,9 @@ from pathlib import Path
 
 import redis
 from daemon_answers import ALL_WELL, both_directions
+from real_store import check_entries
 from records import flow_record, stats_record, status_record
 from service_manager import command
-from store_book import check_entries
 from support import (
     WAIT_S,
     Daemon,

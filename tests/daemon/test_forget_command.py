@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from real_store import LAPTOP, RealStore
 from records import FLOW, account, flow_record, stats_record
 from service_manager import command
-from store_book import LAPTOP, Book
 from support import Daemon, RedisServer, StandIn, eventually, framed
 
 from netify_agent.config.settings import RedisSettings, Settings
@@ -63,15 +63,15 @@ def test_a_request_that_nobody_takes_up_is_withdrawn(
 ) -> None:
     """The agent hangs: its lease is valid, and it takes no flush."""
     connect(shared_redis.url, None).flushall()
-    book = Book(shared_redis.url, "gw1")
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
-    seconds, _ = book.client.time()
-    book.client.hset(Keys("gw1").meta, mapping={"renewed": int(seconds) * 1000, "lease": 2000})
+    store = RealStore(shared_redis.url, "gw1")
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 10, 20))
+    seconds, _ = store.client.time()
+    store.client.hset(Keys("gw1").meta, mapping={"renewed": int(seconds) * 1000, "lease": 2000})
     settings = Settings(gateway="gw1", redis=RedisSettings(shared_redis.url))
     assert forget(settings, LAPTOP) == 1
     assert f"{LAPTOP} was not removed: netify-agent took no flush in 2 s" in capsys.readouterr().err
-    assert not book.client.exists(Keys("gw1").forget)
-    assert book.reader.knows(LAPTOP)
+    assert not store.client.exists(Keys("gw1").forget)
+    assert store.reader.knows(LAPTOP)
 
 
 def test_a_wrong_device_is_a_wrong_command_line(daemon: Daemon) -> None:

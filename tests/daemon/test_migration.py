@@ -7,8 +7,8 @@ import time
 from datetime import datetime
 from typing import Any
 
+from real_store import RealStore
 from simulated_year import DAY_S, HOUR_S, KEEP_S, Network, by_period, schedule, write_schema_2
-from store_book import Book
 from support import Daemon, RedisServer
 
 from netify_agent.store.client import connect
@@ -21,14 +21,14 @@ NAMES = {300: "5m", HOUR_S: "1h", DAY_S: "1d"}
 
 def of_schema_2(redis: RedisServer, network: Network, now: int) -> None:
     """A store whose devices have rows, as this version writes them, and the history of schema 2."""
-    book = Book(redis.url, "gw1")
-    book.writer.apply(Flush(1, network.batch(max(network.buckets)), now * 1000, 300_000))
-    book.writer.release()
-    for key in book.client.scan_iter("*:history*", count=1000):
-        book.client.delete(key)
+    store = RealStore(redis.url, "gw1")
+    store.writer.apply(Flush(1, network.batch(max(network.buckets)), now * 1000, 300_000))
+    store.writer.release()
+    for key in store.client.scan_iter("*:history*", count=1000):
+        store.client.delete(key)
     old = {"schema": 2, "epoch": (now - 40 * DAY_S) * 1000, "evicted": 0, "instances": "{}"}
-    book.client.hset(KEYS.meta, mapping=old)
-    book.client.hdel(KEYS.meta, "sources")
+    store.client.hset(KEYS.meta, mapping=old)
+    store.client.hdel(KEYS.meta, "sources")
     write_schema_2(redis.url, "gw1", network, now)
 
 

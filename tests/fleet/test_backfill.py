@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from collector_run import CollectorRun
 from forwarder_rig import STEPS, Rig
-from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE, everything
+from real_store import LAPTOP, NETFLIX, PHONE, YOUTUBE, everything
 from support import RedisServer
 
 from netify_agent.api.documents import rfc3339
@@ -51,14 +51,14 @@ def test_after_48_hours_the_newest_comes_first_and_then_all_of_it(
     collector.start()
 
     assert not rig.forwarder.send()
-    there, here = StoreReader(rig.client, "gw1").snapshot(), rig.book.reader.snapshot()
+    there, here = StoreReader(rig.client, "gw1").snapshot(), rig.store.reader.snapshot()
     assert (there.gateway, there.devices, there.flush.at_ms) == (here.gateway, here.devices, here.flush.at_ms)
     left = rig.forwarder.status.bytes_left
     assert left > 10_000
     missing = []
     while True:
         have = {int(start) for start in rig.client.zrange(KEYS.chunks(300), 0, -1)}
-        want = {int(start) for start in rig.book.client.zrange(KEYS.chunks(300), 0, -1)}
+        want = {int(start) for start in rig.store.client.zrange(KEYS.chunks(300), 0, -1)}
         missing.append(want - have)
         if rig.forwarder.send():
             break
@@ -80,7 +80,7 @@ def check_answer(rig: Rig, collector: CollectorRun) -> None:
     status, answer = collector.get(f"/gateways/gw1/history?{query}")
     assert status == 200
     periods = STEPS.calendar.periods(300, since, rig.at)
-    mine = rig.book.history.buckets("", 300, periods, applications=True)
+    mine = rig.store.history.buckets("", 300, periods, applications=True)
     theirs = {one["start"]: (one["bytes_up"], one["bytes_down"]) for one in answer["buckets"]}
     for bucket in mine:
         volume = bucket.volume.bytes_up, bucket.volume.bytes_down

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from collector_run import ADMIN, GATEWAYS, TENANT, CollectorRun, digest
-from store_book import HISTORY, everything
+from real_store import HISTORY, everything
 from support import RedisServer, eventually
 
 from netify_agent.config.settings import Settings

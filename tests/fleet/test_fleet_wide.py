@@ -15,8 +15,8 @@ import pytest
 from collector_run import ADMIN, GATEWAYS, TENANT, CollectorRun
 from jsonschema import Draft202012Validator
 from metric_samples import parsed, value
+from real_store import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from sending_gateway import SendingGateway, silence
-from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from support import RedisServer
 
 from netify_agent.config.calendar import Calendar
@@ -246,7 +246,7 @@ def test_a_gateway_that_means_no_good_spoils_no_list(
 ) -> None:
     """Its token lets it write its own copy: with huge numbers, long texts and alerts of unknown kinds."""
     gateway = fleet["gw1"]
-    client, keys = gateway.book.client, Keys("gw1")
+    client, keys = gateway.store.client, Keys("gw1")
     gateway.alert("x" * 5000, "critical", gateway.at_s)
     gateway.alert("odd", "catastrophic", gateway.at_s)
     for index in range(100):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from collector_run import CollectorRun
 from forwarder_rig import Rig
-from store_book import LAPTOP, NETFLIX
+from real_store import LAPTOP, NETFLIX
 from support import RedisServer
 
 from netify_agent.fleet import forwarder as forwarder_module

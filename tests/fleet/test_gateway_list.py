@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from collector_run import GATEWAYS, TENANT, CollectorRun
+from real_store import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from sending_gateway import SendingGateway, silence
-from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from support import RedisServer
 
 from netify_agent import __version__

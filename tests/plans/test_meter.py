@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from plan_gateway import GATEWAY, PlanGateway, in_zone
-from store_book import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, Record
+from real_store import LAPTOP, NETFLIX, PHONE, TUNNEL, YOUTUBE, Record
 
 from netify_agent.store.client import StoreError, undecoded
 from netify_agent.store.history_reader import HistoryReader
@@ -53,7 +53,7 @@ class Traffic:
         self.count = 0
 
     def records(self) -> list[Record]:
-        chance, said, records = self.chance, self.gateway.book.netifyd, []
+        chance, said, records = self.chance, self.gateway.store.netifyd, []
         for _ in range(chance.randrange(4)):
             self.count += 1
             digest, device = f"f{self.count}", chance.choice([LAPTOP, PHONE, TUNNEL])
@@ -73,7 +73,7 @@ class Traffic:
         device, local = self.live[digest]
         application, category = self.chance.choice([(NETFLIX, 7), (YOUTUBE, 7), ("netify.dns", 8)])
         more = TO_PHONE if local else {}
-        return self.gateway.book.netifyd.flow(
+        return self.gateway.store.netifyd.flow(
             digest, device, application, category={"application": category}, **more
         )
 
@@ -113,7 +113,7 @@ def test_plans_equal_usage_over_periods_kills_and_reclassification(
 def test_bytes_of_the_last_flush_of_a_day_belong_to_that_day(gateway_of: Start) -> None:
     midnight = in_zone("Europe/Berlin", 2026, 5, 5)
     gateway = gateway_of(of_zone("Europe/Berlin"), midnight - 60)
-    said = gateway.book.netifyd
+    said = gateway.store.netifyd
     gateway.flush(midnight + 5, said.flow("a"), said.stats("a", 1000, 1))
     standing = gateway.plan("day")
     assert (standing.period.end, dict(standing.used)) == (midnight, {"": 1000})
@@ -142,7 +142,7 @@ def test_a_new_plan_counts_its_period_from_history(gateway_of: Start) -> None:
 def test_a_changed_group_counts_its_members_of_now(gateway_of: Start) -> None:
     at = in_zone("Europe/Berlin", 2026, 5, 1, 10)
     gateway = gateway_of(of_zone("Europe/Berlin"), at)
-    said = gateway.book.netifyd
+    said = gateway.store.netifyd
     gateway.flush(
         at + 15, said.flow("a"), said.stats("a", 100, 1), said.flow("b", PHONE), said.stats("b", 5, 2)
     )
@@ -160,11 +160,11 @@ def test_a_changed_group_counts_its_members_of_now(gateway_of: Start) -> None:
 def test_a_forgotten_device_is_in_no_group_but_in_the_gateway(gateway_of: Start) -> None:
     at = in_zone("Europe/Berlin", 2026, 5, 1, 10)
     gateway = gateway_of(of_zone("Europe/Berlin"), at)
-    said, keys = gateway.book.netifyd, Keys(GATEWAY)
+    said, keys = gateway.store.netifyd, Keys(GATEWAY)
     gateway.flush(
         at + 15, said.flow("a"), said.stats("a", 100, 1), said.flow("b", PHONE), said.stats("b", 5, 2)
     )
-    gateway.book.client.zadd(keys.forget, {PHONE: 9 * 10**12})
+    gateway.store.client.zadd(keys.forget, {PHONE: 9 * 10**12})
     gateway.flush(at + 30, said.stats("b", 10, 20))
     assert gateway.used("kids") == {"kids": 0} and gateway.used("each") == {LAPTOP: 101}
     assert gateway.used("month") == {"": 138}
@@ -177,7 +177,7 @@ def test_a_forgotten_device_is_in_no_group_but_in_the_gateway(gateway_of: Start)
 def test_a_clock_that_was_wrong_for_a_while_loses_nothing(gateway_of: Start) -> None:
     at = in_zone("Europe/Berlin", 2026, 5, 5, 12)
     gateway = gateway_of(of_zone("Europe/Berlin"), at)
-    said = gateway.book.netifyd
+    said = gateway.store.netifyd
     gateway.flush(at + 15, said.flow("a"), said.stats("a", 100, 0))
     gateway.flush(at + 86_400, said.stats("a", 7, 0))  # of today: the clock was set on meanwhile
     gateway.flush(at + 86_415, said.stats("a", 20, 0))
@@ -214,7 +214,7 @@ def test_plans_equal_usage_at_every_flush_while_the_clock_is_set(gateway_of: Sta
 def test_flushes_that_redis_lost_are_not_counted(gateway_of: Start) -> None:
     at = in_zone("Europe/Berlin", 2026, 5, 5, 12)
     gateway = gateway_of(of_zone("Europe/Berlin"), at)
-    said, client = gateway.book.netifyd, gateway.book.client
+    said, client = gateway.store.netifyd, gateway.store.client
     gateway.flush(at + 15, said.flow("a"), said.stats("a", 100, 0))
     raw, pattern = undecoded(client), f"netify:{{{GATEWAY}}}:*"
     saved = {key: raw.dump(key) for key in raw.keys(pattern)}
@@ -223,7 +223,7 @@ def test_flushes_that_redis_lost_are_not_counted(gateway_of: Start) -> None:
     raw.delete(*raw.keys(pattern))
     for key, data in saved.items():
         raw.restore(key, 0, data)
-    gateway.book.sequence = 1
+    gateway.store.sequence = 1
     gateway.flush(at + 45, said.stats("a", 1, 0))
     assert gateway.used("month") == {"": 101}
     check(gateway)
@@ -234,7 +234,7 @@ def test_a_history_that_can_not_be_read_delays_no_flush(
 ) -> None:
     at = in_zone("Europe/Berlin", 2026, 5, 5, 12)
     gateway = gateway_of(of_zone("Europe/Berlin"), at)
-    said = gateway.book.netifyd
+    said = gateway.store.netifyd
 
     def away(*_: object) -> None:
         raise StoreError("away")
@@ -243,7 +243,7 @@ def test_a_history_that_can_not_be_read_delays_no_flush(
         broken.setattr(HistoryReader, "volumes", away)
         gateway.flush(at + 15, said.flow("a"), said.stats("a", 100, 0))
         gateway.flush(at + 30, said.stats("a", 20, 0))
-    assert gateway.book.reader.last_flush().sequence == 2
+    assert gateway.store.reader.last_flush().sequence == 2
     assert [one.message for one in caplog.records].count(
         "the use of plans can't be read, retrying with the next flush: away"
     ) == 1

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 import pytest
 from plan_gateway import GATEWAY, PlanGateway
-from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE
+from real_store import LAPTOP, NETFLIX, PHONE, YOUTUBE
 
 from netify_agent.plans.thresholds import REMEMBERED
 from netify_agent.store.layout import Keys
@@ -24,13 +24,13 @@ EACH = "plans: {p: {limit: 1 kB, per: day, device: each, warn_at: [100%]}}"
 @pytest.fixture
 def daily(gateway_of: Start) -> PlanGateway:
     gateway = gateway_of(DAILY, NOON)
-    gateway.flush(NOON, gateway.book.netifyd.flow("a"))
+    gateway.flush(NOON, gateway.store.netifyd.flow("a"))
     return gateway
 
 
 def use(gateway: PlanGateway, at: int, count: int, digest: str = "a") -> list[str]:
     """A flush with ``count`` bytes more; returns what was announced."""
-    gateway.flush(at, gateway.book.netifyd.stats(digest, count, 0))
+    gateway.flush(at, gateway.store.netifyd.stats(digest, count, 0))
     return gateway.new()
 
 
@@ -107,7 +107,7 @@ def test_a_redis_that_lost_flushes_neither_repeats_nor_forgets(daily: PlanGatewa
 
 def test_bytes_that_move_to_another_application_resolve_nothing(gateway_of: Start) -> None:
     gateway = gateway_of(DAILY.replace("per", f"application: {NETFLIX}, per"), NOON)
-    said = gateway.book.netifyd
+    said = gateway.store.netifyd
     gateway.flush(NOON + 15, said.flow("a", application=NETFLIX), said.stats("a", 800, 0))
     assert gateway.new() == ["firing p 75%"]
     gateway.flush(NOON + 30, said.flow("a", application=YOUTUBE), said.stats("a", 5, 0))
@@ -194,18 +194,18 @@ def test_only_the_nearest_periods_are_remembered(daily: PlanGateway) -> None:
     for day in days:
         use(daily, NOON + day * DAY_S, 0)
         use(daily, NOON + day * DAY_S + 15, 1000)
-        (text,) = set(daily.book.client.hgetall(Keys(GATEWAY).plans).values())
+        (text,) = set(daily.store.client.hgetall(Keys(GATEWAY).plans).values())
         assert len(json.loads(text)) <= 2 * REMEMBERED + 1
 
 
 def test_each_device_has_alerts_of_its_own(gateway_of: Start) -> None:
     gateway = gateway_of(EACH, NOON)
-    said = gateway.book.netifyd
+    said = gateway.store.netifyd
     flows = [said.flow("a"), said.stats("a", 2000, 0), said.flow("b", PHONE), said.stats("b", 10, 0)]
     gateway.flush(NOON + 15, *flows)
     assert gateway.new() == [f"firing p 100% {LAPTOP}"]
     assert use(gateway, NOON + 30, 2000, "b") == [f"firing p 100% {PHONE}"]
-    gateway.book.client.zadd(Keys(GATEWAY).forget, {LAPTOP: 9 * 10**12})
+    gateway.store.client.zadd(Keys(GATEWAY).forget, {LAPTOP: 9 * 10**12})
     gateway.flush(NOON + 45)
     assert gateway.new() == [f"resolved p 100% {LAPTOP}"]
 
@@ -213,7 +213,7 @@ def test_each_device_has_alerts_of_its_own(gateway_of: Start) -> None:
 def test_each_device_is_told_once_in_each_period_that_the_clock_was_in(gateway_of: Start) -> None:
     """More devices than have alerts of their own at a time, in two periods and back."""
     gateway = gateway_of(EACH, NOON)
-    said = gateway.book.netifyd
+    said = gateway.store.netifyd
     digests = [f"d{number}" for number in range(12)]
     flows = [said.flow(one, f"02:00:00:00:01:{number:02x}") for number, one in enumerate(digests)]
     gateway.flush(NOON, *flows)
@@ -249,8 +249,8 @@ def test_damaged_state_is_left_out(daily: PlanGateway, caplog: pytest.LogCapture
         "p:90:d": "[1]",
         "p:100:": '[[1,2,"",4,true],["1",2,"",4,true]]',
     }
-    daily.book.client.hset(key, mapping=damaged)
+    daily.store.client.hset(key, mapping=damaged)
     daily.kill()
     assert "8 damaged entries of alerts and plans in Redis are left out" in caplog.text
     assert use(daily, NOON + 30, 1) == []
-    assert list(daily.book.client.hgetall(key)) == ["p:75:"]
+    assert list(daily.store.client.hgetall(key)) == ["p:75:"]

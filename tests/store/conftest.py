@@ -9,10 +9,10 @@ from typing import Any, Generic, TypeVar
 
 import pytest
 from flusher_rig import Rig
-from redis_topologies import RedisCluster, SentinelService
-from store_book import (
-    Book,
+from real_store import (
+    RealStore,
 )
+from redis_topologies import RedisCluster, SentinelService
 from support import Proxy, RedisServer, short_directory
 
 from netify_agent.store.client import connect
@@ -21,9 +21,9 @@ Topology = TypeVar("Topology", RedisCluster, SentinelService)
 
 
 @pytest.fixture
-def book(shared_redis: RedisServer) -> Iterator[Book]:
+def store(shared_redis: RedisServer) -> Iterator[RealStore]:
     connect(shared_redis.url, None).flushall()
-    yield Book(shared_redis.url, "gw1")
+    yield RealStore(shared_redis.url, "gw1")
 
 
 @pytest.fixture

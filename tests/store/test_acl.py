@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import redis
+from real_store import LAPTOP, RealStore, counts, device_counts
 from redis_topologies import RedisCluster, SentinelService, SlotMove
-from store_book import LAPTOP, Book, counts, device_counts
 from support import RedisServer
 
 from netify_agent.cli import main
@@ -31,20 +31,20 @@ def test_the_user_may_use_the_keys_of_its_gateway_and_no_others(
     admin.execute_command(*capsys.readouterr().out.split(), ">s3cr3t")
     admin.hset("netify:{gw2}:meta", "seq", 1)
     url = redis_server.url.replace("unix://", "unix://netify-agent-gw1:s3cr3t@")
-    book = Book(url, "gw1")
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
-    assert device_counts(book) == {LAPTOP: counts(10, 20, 1, 1, 1)}
-    book.writer.release()
+    store = RealStore(url, "gw1")
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 10, 20))
+    assert device_counts(store) == {LAPTOP: counts(10, 20, 1, 1, 1)}
+    store.writer.release()
     assert admin.execute_command("ACL", "LOG") == []
     keyless = {"ping", "time", "multi", "exec", "unwatch", "info"}
     for command in COMMANDS - keyless:
         arity = abs(raw(admin, "COMMAND", "INFO", command)[0][1])
         with pytest.raises(redis.RedisError) as refused:
-            raw(book.client, command, "netify:{gw2}:meta", *["1"] * (arity - 2))
+            raw(store.client, command, "netify:{gw2}:meta", *["1"] * (arity - 2))
         assert type(refused.value).__name__ == "NoPermissionError", command
     for other in ("FLUSHALL", "KEYS *", "CONFIG GET *", "ACL LIST"):
         with pytest.raises(redis.ResponseError, match=r"(?i)no permissions|NOPERM"):
-            book.client.execute_command(*other.split())
+            store.client.execute_command(*other.split())
 
 
 @pytest.mark.parametrize("topology", ["service", "cluster"])
@@ -57,17 +57,17 @@ def test_the_user_suffices_where_the_owner_must_be_found(
         node.ask("ACL", "LOG", "RESET")
         node.ask("ACL", "SETUSER", *rule("gw-acl").split(), ">s3cr3t")
     url = made.url.replace("://", "://netify-agent-gw-acl:s3cr3t@")
-    book = Book(url.replace("/netify/0", "/netify/1"), "gw-acl")  # SELECT
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
+    store = RealStore(url.replace("/netify/0", "/netify/1"), "gw-acl")  # SELECT
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 10, 20))
     if isinstance(made, RedisCluster):
         source = made.owner(slot_of("gw-acl"))
         move = SlotMove(made, slot_of("gw-acl"), next(one for one in made.masters() if one is not source))
         move.begin()
         move.move(move.keys())
-        assert device_counts(book) == {LAPTOP: counts(10, 20, 1, 1, 1)}  # ASKING
+        assert device_counts(store) == {LAPTOP: counts(10, 20, 1, 1, 1)}  # ASKING
         move.end()
-    book.flush(book.netifyd.stats("a", 10, 20))
-    assert device_counts(book) == {LAPTOP: counts(20, 40, 2, 2, 1)}
+    store.flush(store.netifyd.stats("a", 10, 20))
+    assert device_counts(store) == {LAPTOP: counts(20, 40, 2, 2, 1)}
     assert [entry for node in stores for entry in node.ask("ACL", "LOG")] == []
     for node in stores:
         node.ask("ACL", "DELUSER", "netify-agent-gw-acl")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE, Book
+from real_store import LAPTOP, NETFLIX, PHONE, YOUTUBE, RealStore
 from support import RedisServer
 
 from netify_agent.store.audit import SumAudit, eviction_warning
@@ -24,13 +24,13 @@ class Audited:
 
     def __init__(self, url: str) -> None:
         connect(url, None).flushall()
-        self.book = Book(url, "gw1", forget_after_s=1000)
+        self.store = RealStore(url, "gw1", forget_after_s=1000)
         self.audit = SumAudit(connect(url, None), "gw1", budget_s=0)
 
     def flush(self, *records: Any, at_ms: int | None = None) -> bool:
         """Whether a pass ended with this flush."""
-        flush = self.book.flush(*records, at_ms=at_ms)
-        self.audit.grow(self.book.writer.growth)
+        flush = self.store.flush(*records, at_ms=at_ms)
+        self.audit.grow(self.store.writer.growth)
         return self.audit.step(flush.sequence)
 
     def whole_pass(self) -> None:
@@ -45,7 +45,7 @@ def audited(shared_redis: RedisServer) -> Audited:
 
 
 def fill(audited: Audited, devices: list[str]) -> None:
-    said = audited.book.netifyd
+    said = audited.store.netifyd
     records = [
         record for device in devices for record in (said.flow(device, device), said.stats(device, 10, 1000))
     ]
@@ -55,11 +55,11 @@ def fill(audited: Audited, devices: list[str]) -> None:
 def test_sums_that_agree_are_never_told_of_whatever_moves_between_two_parts(audited: Audited) -> None:
     """Traffic, corrections, new devices, flows of nobody, of two devices, and devices that are forgotten."""
     chance = random.Random(11)
-    said = audited.book.netifyd
+    said = audited.store.netifyd
     fill(audited, DEVICES[:80])
     now_ms = 1_700_000_000_000
     audited.flush(at_ms=now_ms)
-    audited.book.client.hset(KEYS.meta, "steady", now_ms - 2 * 86_400_000)  # so that devices are forgotten
+    audited.store.client.hset(KEYS.meta, "steady", now_ms - 2 * 86_400_000)  # so that devices are forgotten
     ended = 0
     for turn in range(60):
         now_ms += 100_000  # so that devices that say nothing are forgotten in between
@@ -75,8 +75,8 @@ def test_sums_that_agree_are_never_told_of_whatever_moves_between_two_parts(audi
         ended += audited.flush(*records, at_ms=now_ms)
         assert audited.audit.breach is None
     assert ended >= 5
-    assert int(audited.book.client.hget(KEYS.forgotten, "bd") or 0) > 0
-    assert int(audited.book.client.hget(KEYS.mirrored, "bd") or 0) > 0
+    assert int(audited.store.client.hget(KEYS.forgotten, "bd") or 0) > 0
+    assert int(audited.store.client.hget(KEYS.mirrored, "bd") or 0) > 0
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def test_sums_that_agree_are_never_told_of_whatever_moves_between_two_parts(audi
     ],
 )
 def test_a_key_that_was_evicted_is_told_of_and_stays_so(audited: Audited, lost: str) -> None:
-    said = audited.book.netifyd
+    said = audited.store.netifyd
     fill(audited, [LAPTOP, *DEVICES[:40]])
     local = {"other_type": "local", "other_mac": PHONE}
     audited.flush(said.flow("l", **local), said.stats("l", 1, 2), said.stats("nobody", 5, 7))
     audited.whole_pass()
     assert audited.audit.breach is None
-    assert audited.book.client.delete(lost) == 1
+    assert audited.store.client.delete(lost) == 1
     audited.whole_pass()
     assert str(audited.audit.breach).startswith("keys in Redis were lost or changed: ")
     audited.flush(said.stats(LAPTOP, 10, 1000))
@@ -103,14 +103,14 @@ def test_a_key_that_was_evicted_is_told_of_and_stays_so(audited: Audited, lost: 
 
 def test_a_meta_that_was_evicted_is_no_older_state(audited: Audited) -> None:
     """Else the latest flushes, which are all there, would be applied once more."""
-    said = audited.book.netifyd
+    said = audited.store.netifyd
     fill(audited, [LAPTOP])
     audited.flush(said.stats(LAPTOP, 10, 1000))
-    audited.book.client.delete(KEYS.meta)
+    audited.store.client.delete(KEYS.meta)
     audited.flush(said.stats(LAPTOP, 10, 1000))
-    assert audited.book.writer.meta_lost
-    assert audited.book.reader.snapshot().gateway.counters["bytes_down"] == 3000
-    assert audited.book.reader.last_flush()[0] == 3
+    assert audited.store.writer.meta_lost
+    assert audited.store.reader.snapshot().gateway.counters["bytes_down"] == 3000
+    assert audited.store.reader.last_flush()[0] == 3
 
 
 @pytest.fixture

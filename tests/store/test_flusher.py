@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from flusher_rig import HISTORY, IMPATIENT, Rig
-from store_book import (
+from real_store import (
     LAPTOP,
     NETFLIX,
     PHONE,

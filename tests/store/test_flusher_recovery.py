@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from flusher_rig import HISTORY, IMPATIENT, KEPT_FLUSHES, Rig
-from store_book import (
+from real_store import (
     LAPTOP,
     NETFLIX,
     PHONE,

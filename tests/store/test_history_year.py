@@ -59,7 +59,7 @@ class Year:
         amounts = [
             list(self.network.amounts(number, self.now)) for number in range(len(self.network.devices))
         ]
-        reader = self.scene.book.history
+        reader = self.scene.store.history
         compared = 0
         for device, of_device in zip(self.network.devices, amounts, strict=True):
             for step, keep_s in KEEP_S.items():
@@ -103,7 +103,7 @@ def a_year(redis: RedisServer, zone: str, network: Network, stops: Sequence[int]
     starts = periods_of(zone, ENDS[0] - 40 * DAY_S, ENDS[1] + 40 * DAY_S, ZONES[zone])
     with emptied(redis.url, GATEWAY, calendar=calendar, history=DEFAULT_HISTORY) as scene:
         expiry = Expiry(redis.url)
-        for now in write(scene.book, network, expiry, stops):
+        for now in write(scene.store, network, expiry, stops):
             with served(scene):
                 yield Year(scene, network, starts, now)
         expiry.close()

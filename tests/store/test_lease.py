@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from store_book import HISTORY
+from real_store import HISTORY
 from support import RedisServer, eventually
 
 from netify_agent.accounting.batch import Batch

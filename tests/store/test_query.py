@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from store_book import (
+from real_store import (
     HISTORY,
     LAPTOP,
     NETFLIX,
     PHONE,
-    Book,
+    RealStore,
     past,
 )
 
@@ -28,13 +28,13 @@ from netify_agent.store.reader import StoreReader
 from netify_agent.store.usage_reader import UsageReader
 
 
-def test_readers_see_whole_flushes_only(book: Book) -> None:
+def test_readers_see_whole_flushes_only(store: RealStore) -> None:
     """Every flush adds as much to the gateway as to its devices, and one device more."""
 
     def flush() -> None:
         for number in range(60):
             name, mac = f"f{number}", f"02:00:00:00:01:{number:02x}"
-            book.flush(book.netifyd.flow(name, mac), book.netifyd.stats(name, 10, 100))
+            store.flush(store.netifyd.flow(name, mac), store.netifyd.stats(name, 10, 100))
             time.sleep(0.01)
 
     thread = threading.Thread(target=flush)
@@ -43,7 +43,7 @@ def test_readers_see_whole_flushes_only(book: Book) -> None:
     try:
         while thread.is_alive():
             try:
-                snapshot = book.reader.snapshot()
+                snapshot = store.reader.snapshot()
             except StoreError:
                 continue  # too many flushes came between
             sequence = snapshot.flush.sequence
@@ -93,66 +93,66 @@ class FlushedWithinEachPipeline:
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 def test_a_read_that_flushes_interrupt_every_time_is_an_error(
-    book: Book, read: Callable[[StoreReader], Any]
+    store: RealStore, read: Callable[[StoreReader], Any]
 ) -> None:
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 100))
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 10, 100))
     with pytest.raises(StoreError, match="flushes come faster than they can be read"):
-        read(StoreReader(FlushedWithinEachPipeline(book.client), "gw1"))
+        read(StoreReader(FlushedWithinEachPipeline(store.client), "gw1"))
 
 
 class FlushedBetweenQueries(StoreReader):
     """A flush, as long as there are any, precedes each query that continues another one."""
 
-    def __init__(self, book: Book, flushes: int) -> None:
-        super().__init__(book.client, "gw1")
-        self._book, self._flushes = book, flushes
+    def __init__(self, store: RealStore, flushes: int) -> None:
+        super().__init__(store.client, "gw1")
+        self._store, self._flushes = store, flushes
 
     def query(self, flush: FlushStamp | None = None) -> Query:
         if flush is not None and self._flushes:
             self._flushes -= 1
-            self._book.flush(self._book.netifyd.flow("b", PHONE), self._book.netifyd.stats("b", 1, 2))
+            self._store.flush(self._store.netifyd.flow("b", PHONE), self._store.netifyd.stats("b", 1, 2))
         return super().query(flush)
 
 
-def test_a_read_of_several_steps_is_repeated_when_a_flush_comes_between(book: Book) -> None:
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 100))
-    snapshot = FlushedBetweenQueries(book, 1).snapshot()
+def test_a_read_of_several_steps_is_repeated_when_a_flush_comes_between(store: RealStore) -> None:
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 10, 100))
+    snapshot = FlushedBetweenQueries(store, 1).snapshot()
     assert (snapshot.flush.sequence, {row.name for row in snapshot.devices}) == (2, {LAPTOP, PHONE})
-    page = FlowReader(FlushedBetweenQueries(book, 2)).page(FlowFilter(), 10)
+    page = FlowReader(FlushedBetweenQueries(store, 2)).page(FlowFilter(), 10)
     (phone,) = (row for row in page.rows if row.digest == "b")
     assert (page.flush.sequence, phone.state.bytes_down) == (4, 6)
 
 
 @pytest.mark.parametrize("read", [READS["snapshot"], READS["flows"], READS["application"], READS["traffic"]])
 def test_a_read_of_several_steps_gives_up_when_flushes_never_stop(
-    book: Book, read: Callable[[StoreReader], Any]
+    store: RealStore, read: Callable[[StoreReader], Any]
 ) -> None:
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 100))
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 10, 100))
     with pytest.raises(StoreError, match="flushes come faster"):
-        read(FlushedBetweenQueries(book, 100))
+        read(FlushedBetweenQueries(store, 100))
 
 
-def test_details_are_not_added_to_an_older_snapshot(book: Book) -> None:
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 100))
+def test_details_are_not_added_to_an_older_snapshot(store: RealStore) -> None:
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 10, 100))
     network, applications, protocols = (
-        book.reader.snapshot(),
-        book.usage.applications(),
-        book.usage.protocols(),
+        store.reader.snapshot(),
+        store.usage.applications(),
+        store.usage.protocols(),
     )
-    book.flush()
+    store.flush()
     adding: list[Callable[[], None]] = [
-        lambda: book.reader.add_details(network, network.devices),
-        lambda: book.usage.add_application_users(applications.flush, applications.rows, 10),
-        lambda: book.usage.add_protocol_users(protocols.flush, protocols.rows, 10),
+        lambda: store.reader.add_details(network, network.devices),
+        lambda: store.usage.add_application_users(applications.flush, applications.rows, 10),
+        lambda: store.usage.add_protocol_users(protocols.flush, protocols.rows, 10),
     ]
     for add in adding:
         with pytest.raises(FlushedMeanwhile):
             add()
 
 
-def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
+def test_round_trips_do_not_grow_with_the_network(store: RealStore) -> None:
     trips = 0
-    pool = book.reader.client.connection_pool
+    pool = store.reader.client.connection_pool
 
     class Counting(pool.connection_class):  # type: ignore[name-defined, misc]
         def send_packed_command(self, *args: Any, **options: Any) -> Any:
@@ -162,7 +162,7 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
 
     pool.connection_class = Counting
 
-    history = HistoryReader(book.reader.client, "gw1", HISTORY)
+    history = HistoryReader(store.reader.client, "gw1", HISTORY)
     past(history, LAPTOP, 300, [0])  # connects
 
     def count(call: Callable[[], Any]) -> int:
@@ -172,34 +172,36 @@ def test_round_trips_do_not_grow_with_the_network(book: Book) -> None:
         return trips
 
     calls: dict[str, Callable[[], Any]] = {
-        "snapshot": book.reader.snapshot,
-        "snapshot with details": book.snapshot,
-        "device": lambda: book.reader.device(LAPTOP),
-        "applications": lambda: book.applications(10),
-        "application": lambda: book.usage.application(NETFLIX),
-        "protocols": lambda: book.protocols(10),
+        "snapshot": store.reader.snapshot,
+        "snapshot with details": store.snapshot,
+        "device": lambda: store.reader.device(LAPTOP),
+        "applications": lambda: store.applications(10),
+        "application": lambda: store.usage.application(NETFLIX),
+        "protocols": lambda: store.protocols(10),
         "history": lambda: past(history, LAPTOP, 300, range(0, 300 * 2000, 300)),
-        "meta": book.reader.meta,
-        "last flush": book.reader.last_flush,
-        "knows": lambda: book.reader.knows(LAPTOP),
-        "flows": lambda: book.flows.page(FlowFilter(min_risk=1), 10),
-        "flows of both": lambda: book.flows.page(FlowFilter(LAPTOP, NETFLIX), 10, FlowPosition(1 << 41, "a")),
-        "risks": lambda: book.flows.risks(LAPTOP, flush),
-        "traffic": lambda: MetricsReader(book.reader).traffic(10, 60_000),
-        "changes": lambda: ChangesReader(book.reader).changes([LAPTOP], 1, 2, 60_000),
-        "counters": book.reader.counters,
+        "meta": store.reader.meta,
+        "last flush": store.reader.last_flush,
+        "knows": lambda: store.reader.knows(LAPTOP),
+        "flows": lambda: store.flows.page(FlowFilter(min_risk=1), 10),
+        "flows of both": lambda: store.flows.page(
+            FlowFilter(LAPTOP, NETFLIX), 10, FlowPosition(1 << 41, "a")
+        ),
+        "risks": lambda: store.flows.risks(LAPTOP, flush),
+        "traffic": lambda: MetricsReader(store.reader).traffic(10, 60_000),
+        "changes": lambda: ChangesReader(store.reader).changes([LAPTOP], 1, 2, 60_000),
+        "counters": store.reader.counters,
     }
     risks = {"risks": {"ndpi_risk_score": 10, "risks": [46]}}
-    book.flush(book.netifyd.flow("a", **risks), book.netifyd.stats("a", 1, 2))
-    book.reader.ping()
-    flush = book.reader.last_flush()
+    store.flush(store.netifyd.flow("a", **risks), store.netifyd.stats("a", 1, 2))
+    store.reader.ping()
+    flush = store.reader.last_flush()
     few = {name: count(call) for name, call in calls.items()}
     for number in range(300):
         digest, mac = f"d{number}", f"02:00:00:00:{number // 256 + 1:02x}:{number % 256:02x}"
-        book.feed(book.netifyd.flow(digest, mac, f"app{number}"), book.netifyd.stats(digest, 1, 2))
-    book.flush()
-    flush = book.reader.last_flush()
-    assert len(book.reader.snapshot().devices) == 301
+        store.feed(store.netifyd.flow(digest, mac, f"app{number}"), store.netifyd.stats(digest, 1, 2))
+    store.flush()
+    flush = store.reader.last_flush()
+    assert len(store.reader.snapshot().devices) == 301
     assert {name: count(call) for name, call in calls.items()} == few
     assert few == {
         "snapshot": 2, "snapshot with details": 3, "device": 1,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from store_book import HISTORY
+from real_store import HISTORY
 from support import RedisServer, certificate, free_port, short_directory
 
 from netify_agent.accounting.batch import Batch

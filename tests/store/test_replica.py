@@ -6,9 +6,9 @@ import json
 import random
 
 import pytest
+from real_store import LAPTOP, NETFLIX, PHONE, YOUTUBE, RealStore, everything
 from redis_topologies import RedisCluster
 from replica_copy import copied
-from store_book import LAPTOP, NETFLIX, PHONE, YOUTUBE, Book, everything
 from support import RedisServer
 
 from netify_agent.accounting.accountant import Accountant
@@ -35,9 +35,9 @@ class Line:
 
     def __init__(self, server: RedisServer, max_history: int = 1 << 18) -> None:
         connect(server.url, None).flushall()
-        self.book = Book(server.url, "gw1", history=STEPS, forget_after_s=DAY_S)
-        self.book.accountant = Accountant(200_000, BEGIN)  # its first bucket is not today's
-        self.source = ReplicaSource(self.book.client, "gw1", STEPS, {"interval": "15"}, max_history)
+        self.store = RealStore(server.url, "gw1", history=STEPS, forget_after_s=DAY_S)
+        self.store.accountant = Accountant(200_000, BEGIN)  # its first bucket is not today's
+        self.source = ReplicaSource(self.store.client, "gw1", STEPS, {"interval": "15"}, max_history)
         self.client = connect(server.url.replace("db=0", "db=1"), None)
         self.sink = ReplicaSink(lambda gateway: self.client, lambda settings: STEPS)
         self.known = Known()
@@ -46,13 +46,13 @@ class Line:
     def move(self, *moved: tuple[str, str, int, int], seconds: int = 75) -> None:
         """A flush ``seconds`` after the last: device, application, bytes up and down."""
         self.at += seconds
-        netifyd, records = self.book.netifyd, []
+        netifyd, records = self.store.netifyd, []
         for device, application, up, down in moved:
             digest = f"{device}/{application}"
             fields = LOCAL if application == CAST else {}
             records += [netifyd.flow(digest, device, application, **fields), netifyd.stats(digest, up, down)]
-        self.book.bucket = STEPS.bucket(self.at)
-        self.book.flush(*records, at_ms=self.at * 1000)
+        self.store.bucket = STEPS.bucket(self.at)
+        self.store.flush(*records, at_ms=self.at * 1000)
 
     def ask(self) -> None:
         """The gateway starts again: it knows only what the collector says."""
@@ -69,7 +69,7 @@ class Line:
 
     def check(self) -> None:
         """The copy equals the store."""
-        here, there = (copied(everything(client)) for client in (self.book.client, self.client))
+        here, there = (copied(everything(client)) for client in (self.store.client, self.client))
         assert there == here
 
 
@@ -105,11 +105,11 @@ def test_a_copy_equals_the_store_after_each_message(line: Line) -> None:
     for step in (300, HOUR_S, DAY_S):
         periods = STEPS.calendar.periods(step, line.at - DAY_S, line.at)
         for series in ("", LAPTOP, PHONE):
-            mine = line.book.history.buckets(series, step, periods, applications=True)
+            mine = line.store.history.buckets(series, step, periods, applications=True)
             assert reader.buckets(series, step, periods, applications=True) == mine
     there, here = (
         StoreReader(line.client, "gw1").snapshot(addresses=True),
-        line.book.reader.snapshot(addresses=True),
+        line.store.reader.snapshot(addresses=True),
     )
     assert (there.devices, there.gateway, there.mirrored) == (here.devices, here.gateway, here.mirrored)
     assert there.flush.at_ms == here.flush.at_ms
@@ -160,15 +160,15 @@ def test_history_comes_in_parts_with_the_newest_first(shared_redis: RedisServer)
     for _ in range(60):
         line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
     data, known = line.source.message(line.known)
-    starts = [int(start) for start in line.book.client.zrange(KEYS.chunks(300), 0, -1)]
-    due = {tuple(unit) for unit in json.loads(line.book.client.hget(KEYS.history, "due"))}
+    starts = [int(start) for start in line.store.client.zrange(KEYS.chunks(300), 0, -1)]
+    due = {tuple(unit) for unit in json.loads(line.store.client.hget(KEYS.history, "due"))}
     closed = [(300, start) for start in starts if (300, start) not in due]
     sent = {item for item in map(unit_of, Incoming(data).names([]).sent) if item} - due
     assert not known.complete and sent == {max(closed)}
     line.sink.apply("gw1", data)
     line.known = known
     totals = StoreReader(line.client, "gw1").snapshot()
-    assert totals.gateway == line.book.reader.snapshot().gateway
+    assert totals.gateway == line.store.reader.snapshot().gateway
     left = []
     while not line.known.complete:
         left.append(line.known.left)
@@ -189,7 +189,7 @@ def test_the_open_history_of_many_devices_comes_in_parts(line: Line, monkeypatch
     line.sink.apply("gw1", data)
     assert not line.known.complete
     totals = StoreReader(line.client, "gw1").snapshot()
-    assert totals.devices == line.book.reader.snapshot().devices
+    assert totals.devices == line.store.reader.snapshot().devices
     line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
     assert len(line.send()) > 3
     line.check()
@@ -216,11 +216,11 @@ def test_a_closed_chunk_that_changed_is_found_in_time(line: Line) -> None:
     for _ in range(14 * 12):
         line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
     line.send()
-    oldest = line.book.client.zrange(KEYS.chunks(300), 0, 0)[0]
+    oldest = line.store.client.zrange(KEYS.chunks(300), 0, 0)[0]
     chunk = KEYS.chunk((300, int(oldest)), LAPTOP)
-    line.book.client.append(chunk, line.book.client.get(chunk))
+    line.store.client.append(chunk, line.store.client.get(chunk))
     messages = 0
-    while line.client.get(chunk) != line.book.client.get(chunk):
+    while line.client.get(chunk) != line.store.client.get(chunk):
         line.move((LAPTOP, NETFLIX, 1, 2))
         line.send()
         messages += 1
@@ -231,18 +231,18 @@ def test_a_closed_chunk_that_changed_is_found_in_time(line: Line) -> None:
 def test_a_store_that_an_agent_writes_is_not_overwritten(line: Line) -> None:
     line.move((LAPTOP, NETFLIX, 1, 2))
     data, _ = line.source.message(line.known)
-    before = everything(line.book.client)
+    before = everything(line.store.client)
     with pytest.raises(StoreRefused, match="an agent writes gateway 'gw1'"):
-        ReplicaSink(lambda gateway: line.book.client, lambda settings: STEPS).apply("gw1", data)
-    assert everything(line.book.client) == before
+        ReplicaSink(lambda gateway: line.store.client, lambda settings: STEPS).apply("gw1", data)
+    assert everything(line.store.client) == before
 
 
 def test_closed_chunks_expire_at_the_collector_too(line: Line) -> None:
     for _ in range(60):
         line.move((LAPTOP, NETFLIX, 1, 2), seconds=300)
         line.send()
-    due = {tuple(unit) for unit in json.loads(line.book.client.hget(KEYS.history, "due"))}
-    for start in map(int, line.book.client.zrange(KEYS.chunks(300), 0, -1)):
+    due = {tuple(unit) for unit in json.loads(line.store.client.hget(KEYS.history, "due"))}
+    for start in map(int, line.store.client.zrange(KEYS.chunks(300), 0, -1)):
         ttl = line.client.ttl(KEYS.chunk((300, start), LAPTOP))
         assert ttl == -1 if (300, start) in due else 0 < ttl <= 2 * DAY_S + HOUR_S
 
@@ -255,7 +255,7 @@ def test_a_device_that_was_dropped_is_dropped_at_the_collector(line: Line) -> No
     assert line.client.exists(KEYS.totals(PHONE))
     for _ in range(3):
         line.move((LAPTOP, NETFLIX, 1, 2), seconds=8 * HOUR_S)
-    assert not line.book.client.exists(KEYS.totals(PHONE))
+    assert not line.store.client.exists(KEYS.totals(PHONE))
     line.send()
     line.check()
     assert [key for key in everything(line.client) if PHONE in key] == []
@@ -272,4 +272,4 @@ def test_a_copy_in_a_cluster_has_each_gateway_where_its_slot_is(line: Line, clus
             sink.apply(name, data)
             assert known[name].complete and sink.position(name).position == known[name].position
             snapshot = StoreReader(client, name).snapshot()
-            assert snapshot.gateway == line.book.reader.snapshot().gateway
+            assert snapshot.gateway == line.store.reader.snapshot().gateway

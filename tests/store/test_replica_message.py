@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from store_book import HISTORY
+from real_store import HISTORY
 
 from netify_agent.store.history_record import MAX_BLOCK, Record, Volume, encode_summed, plain
 from netify_agent.store.history_record import encode as encode_record

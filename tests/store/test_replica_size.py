@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 
+from real_store import RealStore, everything
 from replica_copy import copied
-from store_book import Book, everything
 from support import RedisServer
 
 from netify_agent.accounting.accountant import Accountant
@@ -32,8 +32,8 @@ class Traffic:
 
     def __init__(self, url: str) -> None:
         self.chance = random.Random(15)
-        self.book = Book(url, "gw1", history=STEPS)
-        self.book.accountant = Accountant(200_000, BEGIN)  # its first bucket is not today's
+        self.store = RealStore(url, "gw1", history=STEPS)
+        self.store.accountant = Accountant(200_000, BEGIN)  # its first bucket is not today's
         self.at = BEGIN
         self.rows: list[Row] = [
             (f"02:00:00:00:00:{device:02x}", f"netify.app-{(7 * device + 3 * number) % 40}", protocol)
@@ -48,7 +48,7 @@ class Traffic:
         amounts = [(row, 160_000 * math.exp(self.chance.gauss(0, 1.5))) for row in rows]
         for seconds in FLUSHES:
             self.at += seconds
-            netifyd, records = self.book.netifyd, []
+            netifyd, records = self.store.netifyd, []
             for row, amount in amounts:
                 if row not in self._flows or self.chance.random() < 0.2:
                     device, application, protocol = row
@@ -62,8 +62,8 @@ class Traffic:
                 down = int(amount * seconds / 300 * self.chance.uniform(0.5, 1.5))
                 up = int(down * self.chance.uniform(0.05, 0.33))
                 records.append(self._stats(self._flows[row], up, down))
-            self.book.bucket = STEPS.bucket(self.at)
-            self.book.flush(*records, at_ms=1000 * self.at + self.chance.randrange(900))
+            self.store.bucket = STEPS.bucket(self.at)
+            self.store.flush(*records, at_ms=1000 * self.at + self.chance.randrange(900))
 
     def _stats(self, digest: str, up: int, down: int) -> dict[str, object]:
         packets_up, packets_down = 1 + down // 1700, 1 + down // self.chance.randrange(700, 1400)
@@ -76,14 +76,14 @@ class Traffic:
             "total_packets": self._carried[digest][1],
             "last_seen_at": 1000 * self.at - self.chance.randrange(15_000),
         }
-        return self.book.netifyd.stats(digest, up, down, **fields)
+        return self.store.netifyd.stats(digest, up, down, **fields)
 
 
 def test_a_message_each_five_minutes_has_at_most_15_kb(shared_redis: RedisServer) -> None:
     connect(shared_redis.url, None).flushall()
     client = connect(shared_redis.url.replace("db=0", "db=1"), None)
     traffic = Traffic(shared_redis.url)
-    source = ReplicaSource(traffic.book.client, "gw1", STEPS, {"interval": "15"})
+    source = ReplicaSource(traffic.store.client, "gw1", STEPS, {"interval": "15"})
     sink, known = ReplicaSink(lambda gateway: client, lambda settings: STEPS), Known()
     traffic.move(traffic.rows)
     sizes, full_hours = [], {BEGIN // HOUR_S}
@@ -91,7 +91,7 @@ def test_a_message_each_five_minutes_has_at_most_15_kb(shared_redis: RedisServer
         data, known = source.message(known)
         sink.apply("gw1", data)
         assert known.complete
-        assert copied(everything(client)) == copied(everything(traffic.book.client))
+        assert copied(everything(client)) == copied(everything(traffic.store.client))
         sizes.append(len(data))
         full_hours.add(traffic.at // HOUR_S)
         traffic.move([row for row in traffic.rows if traffic.chance.random() < 0.5])

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis_topologies import Node
-from store_book import (
+from real_store import (
     LAPTOP,
-    Book,
+    RealStore,
     counts,
     device_counts,
     everything,
 )
+from redis_topologies import Node
 from support import WAIT_S, RedisServer, eventually, free_port
 
 from netify_agent.store.client import StoreError, connect
@@ -167,24 +167,24 @@ def test_a_redis_that_does_not_answer_times_out(directory: Path) -> None:
 
 def test_the_database_of_the_url_is_used(shared_redis: RedisServer) -> None:
     connect(shared_redis.url, None).flushall()
-    book = Book(shared_redis.url.replace("db=0", "db=3"), "gw1")
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 1, 2))
+    store = RealStore(shared_redis.url.replace("db=0", "db=3"), "gw1")
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 1, 2))
     assert everything(connect(shared_redis.url, None)) == {}
-    assert set(device_counts(book)) == {LAPTOP}
+    assert set(device_counts(store)) == {LAPTOP}
 
 
 def test_the_connection_recovers_after_a_restart_of_redis(redis_server: RedisServer) -> None:
-    book = Book(redis_server.url, "gw1")
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
+    store = RealStore(redis_server.url, "gw1")
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 10, 20))
     redis_server.kill()
-    book.feed(book.netifyd.stats("a", 10, 20))
-    flush = book.take()
+    store.feed(store.netifyd.stats("a", 10, 20))
+    flush = store.take()
     for _ in range(2):
         with pytest.raises(StoreError):
-            book.writer.apply(flush)
+            store.writer.apply(flush)
         with pytest.raises(StoreError):
-            book.reader.snapshot()
+            store.reader.snapshot()
     redis_server.start()
-    eventually(lambda: book.reader.snapshot().flush.sequence == 1, "the data is back")
-    book.writer.apply(flush)
-    assert device_counts(book) == {LAPTOP: counts(20, 40, 2, 2, 1)}
+    eventually(lambda: store.reader.snapshot().flush.sequence == 1, "the data is back")
+    store.writer.apply(flush)
+    assert device_counts(store) == {LAPTOP: counts(20, 40, 2, 2, 1)}

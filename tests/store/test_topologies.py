@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from flusher_rig import IMPATIENT, Rig
+from real_store import LAPTOP, PHONE, RealStore, check_entries, counts, device_counts, everything
 from redis_topologies import Node, RedisCluster, SentinelService, SlotMove
-from store_book import LAPTOP, PHONE, Book, check_entries, counts, device_counts, everything
 from support import WAIT_S, eventually
 
 from netify_agent.store.client import StoreError, StoreRefused
@@ -146,30 +146,30 @@ class Traffic:
 
 
 def test_a_store_is_written_claimed_and_read(deployment: Deployment) -> None:
-    book = Book(deployment.url, "gw1")
-    said = book.netifyd
-    book.flush(said.flow("a"), said.stats("a", 10, 20), said.flow("b", PHONE), said.stats("b", 1, 2))
-    flush = book.flush(said.stats("a", 1, 2), said.purge("b"))
-    before = everything(book.client)
-    book.writer.apply(flush)
-    assert everything(book.client) == before
-    assert device_counts(book) == {LAPTOP: counts(11, 22, 2, 2, 1), PHONE: counts(1, 2, 1, 1, 1)}
-    check_entries(book.client, "gw1")
-    again = Book(deployment.url, "gw1")
+    store = RealStore(deployment.url, "gw1")
+    said = store.netifyd
+    store.flush(said.flow("a"), said.stats("a", 10, 20), said.flow("b", PHONE), said.stats("b", 1, 2))
+    flush = store.flush(said.stats("a", 1, 2), said.purge("b"))
+    before = everything(store.client)
+    store.writer.apply(flush)
+    assert everything(store.client) == before
+    assert device_counts(store) == {LAPTOP: counts(11, 22, 2, 2, 1), PHONE: counts(1, 2, 1, 1, 1)}
+    check_entries(store.client, "gw1")
+    again = RealStore(deployment.url, "gw1")
     assert again.restored.sequence == 2
     with pytest.raises(StoreRefused, match="another netify-agent writes"):
-        book.flush(said.stats("a", 1, 2))
+        store.flush(said.stats("a", 1, 2))
 
 
 def test_all_keys_are_in_one_slot_whatever_the_gateways_name(cluster: RedisCluster) -> None:
     """A transaction over two slots would be refused (CROSSSLOT)."""
     for gateway in ("gw1", "a.b-c_D", "x" * 63):
-        book = Book(cluster.url, gateway, forget_after_s=86400)
-        said = book.netifyd
-        book.flush(said.flow("old", PHONE), said.stats("old", 1, 2), at_ms=1_000)
+        store = RealStore(cluster.url, gateway, forget_after_s=86400)
+        said = store.netifyd
+        store.flush(said.flow("old", PHONE), said.stats("old", 1, 2), at_ms=1_000)
         risks = {"risks": {"ndpi_risk_score": 10, "risks": [46]}}
-        book.flush(said.flow("b", **risks), said.stats("b", 1, 2))
-        book.flush(said.purge("b"))
+        store.flush(said.flow("b", **risks), said.stats("b", 1, 2))
+        store.flush(said.purge("b"))
         slot = slot_of(gateway)
         keys = [key for node in cluster.masters() for key in node.client.scan_iter(f"*{gateway}*")]
         assert len(keys) > 20
@@ -265,43 +265,43 @@ def test_a_slot_moves_while_flushes_and_reads_run(
 
 def test_reads_during_a_move_are_whole_and_complete(home: Deployment, cluster: RedisCluster) -> None:
     """Keys are read where they are. A missing key is missing at both nodes."""
-    book = Book(home.url, "gw1")
-    said = book.netifyd
-    book.flush(said.flow("a"), said.stats("a", 10, 20), said.flow("b", PHONE), said.stats("b", 1, 2))
-    expected, status = book.snapshot(), book.reader.meta()
+    store = RealStore(home.url, "gw1")
+    said = store.netifyd
+    store.flush(said.flow("a"), said.stats("a", 10, 20), said.flow("b", PHONE), said.stats("b", 1, 2))
+    expected, status = store.snapshot(), store.reader.meta()
     move = SlotMove(cluster, SLOT, _other(cluster))
     move.begin()
     keys = sorted(move.keys(), key=lambda key: key.endswith(":meta"))
     meta_first = [keys[-1], *keys[:-1]]
     for part in (meta_first[:1], meta_first[1:6], meta_first[6:]):
-        assert book.snapshot() == expected
-        assert book.reader.last_flush().sequence == 1
-        assert book.reader.meta() == status
-        assert book.reader.left_out() == expected.forgotten
-        assert book.reader.knows(PHONE) and not book.reader.knows("nobody")
+        assert store.snapshot() == expected
+        assert store.reader.last_flush().sequence == 1
+        assert store.reader.meta() == status
+        assert store.reader.left_out() == expected.forgotten
+        assert store.reader.knows(PHONE) and not store.reader.knows("nobody")
         move.move(part)
-    assert book.snapshot() == expected
-    for write in (lambda: book.writer.apply(book.take()), book.writer.claim, book.writer.release):
+    assert store.snapshot() == expected
+    for write in (lambda: store.writer.apply(store.take()), store.writer.claim, store.writer.release):
         with pytest.raises(StoreError, match=r"\((ASK|TRYAGAIN)\)"):
             write()
-    assert book.snapshot() == expected
+    assert store.snapshot() == expected
     move.end()
-    assert book.snapshot() == expected
-    book.sequence -= 1
-    book.flush(said.stats("a", 1, 1))
-    assert device_counts(book)[LAPTOP] == counts(11, 21, 2, 2, 1)
+    assert store.snapshot() == expected
+    store.sequence -= 1
+    store.flush(said.stats("a", 1, 1))
+    assert device_counts(store)[LAPTOP] == counts(11, 21, 2, 2, 1)
 
 
 def test_a_node_without_the_slot_is_left_at_once(home: Deployment, cluster: RedisCluster) -> None:
     """A move between two flushes costs no failed flush and no failed request."""
-    book = Book(home.url, "gw1")
-    book.flush(book.netifyd.flow("a"), book.netifyd.stats("a", 10, 20))
+    store = RealStore(home.url, "gw1")
+    store.flush(store.netifyd.flow("a"), store.netifyd.stats("a", 10, 20))
     SlotMove(cluster, SLOT, _other(cluster)).whole()
-    assert book.reader.last_flush().sequence == 1
-    assert book.reader.meta()["seq"] == "1"
-    book.flush(book.netifyd.stats("a", 10, 20))
-    assert device_counts(book)[LAPTOP] == counts(20, 40, 2, 2, 1)
+    assert store.reader.last_flush().sequence == 1
+    assert store.reader.meta()["seq"] == "1"
+    store.flush(store.netifyd.stats("a", 10, 20))
+    assert device_counts(store)[LAPTOP] == counts(20, 40, 2, 2, 1)
     SlotMove(cluster, SLOT, _other(cluster)).whole()
-    book.writer.release()
-    rival: Any = Book(home.url, "gw1").restored
+    store.writer.release()
+    rival: Any = RealStore(home.url, "gw1").restored
     assert rival.sequence == 2

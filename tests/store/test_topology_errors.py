@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from real_store import HISTORY
 from redis_topologies import Node, RedisCluster, SentinelService
-from store_book import HISTORY
 from support import eventually, free_port
 
 from netify_agent.store.client import StoreError, connect

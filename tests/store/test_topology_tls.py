@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from real_store import HISTORY
 from redis_topologies import RedisCluster, SentinelService, SlotMove
-from store_book import HISTORY
 from support import certificate, short_directory
 
 from netify_agent.accounting.batch import Batch

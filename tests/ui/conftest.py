@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from alert_receivers import hook
-from store_book import Book
+from real_store import RealStore
 from support import Daemon, RedisServer, StandIn, eventually, free_port, short_directory
 
 BROWSER = os.environ.get("NETIFY_AGENT_BROWSER")
@@ -129,10 +129,10 @@ def told(alert: dict[str, Any]) -> Any:
 def network() -> Iterator[Daemon]:
     """Twenty simulated devices with two hours of history. The name of one is HTML."""
     with own_redis() as (directory, redis):
-        book = Book(redis.url, "gw1")
-        scene.simulate(book, devices=20, hours=2)
-        scene.name_device(book, "02:00:00:00:66:06", scene.HTML_NAME)
-        book.writer.release()
+        store = RealStore(redis.url, "gw1")
+        scene.simulate(store, devices=20, hours=2)
+        scene.name_device(store, "02:00:00:00:66:06", scene.HTML_NAME)
+        store.writer.release()
         with simulator(directory, 20) as socket, running(directory, redis, socket) as daemon:
             yield daemon
 
@@ -141,10 +141,10 @@ def network() -> Iterator[Daemon]:
 def office() -> Iterator[Daemon]:
     """300 devices with 900 ended flows, and a flow of no device."""
     with own_redis() as (directory, redis):
-        book = Book(redis.url, "office")
-        scene.fill_large_network(book, 300, 900)
-        scene.fill_unattributed(book)
-        book.writer.release()
+        store = RealStore(redis.url, "office")
+        scene.fill_large_network(store, 300, 900)
+        scene.fill_unattributed(store)
+        store.writer.release()
         traffic = functools.partial(scene.LargeNetworkTraffic, devices=300)
         with live(directory, redis, traffic, gateway="office", interval=2) as daemon:
             yield daemon
@@ -157,9 +157,9 @@ def home() -> Iterator[Daemon]:
     The receiver ``phone`` takes notifications, the receiver ``away`` refuses connections.
     """
     with own_redis() as (directory, redis), hook() as phone:
-        book = Book(redis.url, "home")
-        scene.fill_month(book, time.time())
-        book.writer.release()
+        store = RealStore(redis.url, "home")
+        scene.fill_month(store, time.time())
+        store.writer.release()
         settings = {
             "groups": scene.GROUPS,
             "plans": scene.PLANS,

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from store_book import Book, Netifyd, Record
+from real_store import Netifyd, RealStore, Record
 from support import StandIn, framed
 
 from netify_agent.simulator.simulation import Simulation
@@ -139,22 +139,22 @@ def _intensity(usage: Usage, time_s: float, rng: random.Random) -> float:
     return edge * weekend * (0.75 + 0.25 * math.sin(time_s / 1700)) * (0.45 + 0.8 * rng.random())
 
 
-def simulate(book: Book, devices: int, hours: float) -> None:
+def simulate(store: RealStore, devices: int, hours: float) -> None:
     """Write ``hours`` of history of a simulated network. A simulator with the same seed continues it."""
     now = int(time.time())
     begin = (now - int(hours * 3600)) // 300 * 300
     simulation = Simulation(1, devices, (now - begin) / 3600, start_ms=begin * 1000)
-    book.bucket = begin
-    book.flush()
+    store.bucket = begin
+    store.flush()
     for end in range(begin + 300, now + 301, 300):
-        book.feed(*(json.loads(payload) for _, payload in simulation.advance(end * 1000)))
-        book.bucket = min(end, now // 300 * 300)
-        book.flush(at_ms=min(end, now) * 1000)
+        store.feed(*(json.loads(payload) for _, payload in simulation.advance(end * 1000)))
+        store.bucket = min(end, now // 300 * 300)
+        store.flush(at_ms=min(end, now) * 1000)
 
 
-def name_device(book: Book, mac: str, name: str) -> None:
+def name_device(store: RealStore, mac: str, name: str) -> None:
     """Add a device with this DHCP host name."""
-    book.flush(*Records().dhcp(Device(name, mac, "192.168.1.250", ()), int(time.time() * 1000)))
+    store.flush(*Records().dhcp(Device(name, mac, "192.168.1.250", ()), int(time.time() * 1000)))
 
 
 class Records:
@@ -209,12 +209,12 @@ class Records:
         return self._netifyd.stats(digest, 0, 0, "flow_purge", last_seen_at=at_ms)
 
 
-def fill_month(book: Book, now: float) -> None:
+def fill_month(store: RealStore, now: float) -> None:
     """Write a month of the home's history."""
     of, rng = Records(), random.Random(7)
     spans = list(_spans(int(now)))
-    book.bucket = spans[0][0]  # a flush belongs to the bucket that was set before the previous flush
-    book.flush()
+    store.bucket = spans[0][0]  # a flush belongs to the bucket that was set before the previous flush
+    store.flush()
     for (start, length), following in zip(spans, [*(start for start, _ in spans[1:]), int(now)], strict=True):
         records: list[Record] = []
         for device in HOME:
@@ -229,8 +229,8 @@ def fill_month(book: Book, now: float) -> None:
                 first, last = start * 1000, (start + length) * 1000 - 1
                 records.append(of.flow(digest, device, usage, first, last))
                 records += [of.stats(digest, up, down, last), of.purge(digest, last)]
-        book.bucket = following // 300 * 300
-        book.flush(*records, at_ms=(start + length) * 1000)
+        store.bucket = following // 300 * 300
+        store.flush(*records, at_ms=(start + length) * 1000)
 
 
 def _spans(now: int) -> Iterator[tuple[int, int]]:
@@ -306,7 +306,7 @@ def _numbered_device(number: int) -> Device:
     return Device(f"device-{number}", mac, f"10.0.{number >> 8}.{number & 255}", own)
 
 
-def fill_large_network(book: Book, devices: int, flows: int) -> None:
+def fill_large_network(store: RealStore, devices: int, flows: int) -> None:
     """Write many named devices and flows that ended five minutes ago."""
     of, end_ms = Records(), int(time.time() * 1000) - 300_000
     for first in range(0, devices, 200):
@@ -319,13 +319,13 @@ def fill_large_network(book: Book, devices: int, flows: int) -> None:
                 records.append(of.flow(digest, device, usage, end_ms - 300_000, end_ms))
                 records.append(of.stats(digest, 1000 + number, 2000 + 17 * number, end_ms))
                 records.append(of.purge(digest, end_ms))
-        book.flush(*records, at_ms=end_ms)
+        store.flush(*records, at_ms=end_ms)
 
 
-def fill_unattributed(book: Book) -> None:
+def fill_unattributed(store: RealStore) -> None:
     """Write a flow that netifyd never described."""
     at_ms = int(time.time() * 1000) - 60_000
-    book.flush(Records().stats(_digest("never described"), 700, 900, at_ms), at_ms=at_ms)
+    store.flush(Records().stats(_digest("never described"), 700, 900, at_ms), at_ms=at_ms)
 
 
 def _between_devices(of: Records, at_ms: int) -> list[Record]:

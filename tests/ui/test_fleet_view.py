@@ -18,7 +18,7 @@ from conftest import own_redis, running
 from figures import STATS, wait_for_equal
 from pages import OpenView, address
 from playwright.sync_api import Page, Route
-from store_book import Book
+from real_store import RealStore
 from support import Daemon, RedisServer, StandIn, eventually
 from test_pictures import SCREENSHOTS
 
@@ -84,9 +84,9 @@ def fleet() -> Iterator[Fleet]:
         agents, senders = {}, {}
         for name in ("gw1", "gw2"):
             own, store = stack.enter_context(own_redis())
-            book = Book(store.url, name)
-            scene.simulate(book, devices=8, hours=2)
-            book.writer.release()
+            store = RealStore(store.url, name)
+            scene.simulate(store, devices=8, hours=2)
+            store.writer.release()
             netifyd = StandIn(own / "netifyd.sock")
             stack.callback(netifyd.close)
             senders[name] = scene.HomeTraffic(netifyd)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import scene
 from pages import OpenView
-from store_book import Netifyd
+from real_store import Netifyd
 from support import Daemon, RedisServer, StandIn
 
 

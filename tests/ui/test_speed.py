@@ -12,7 +12,7 @@ import scene
 from conftest import live, own_redis
 from pages import OpenView, wait_until_loaded
 from playwright.sync_api import Browser, Page
-from store_book import Book
+from real_store import RealStore
 from support import Daemon, eventually
 
 MAX_KB = 70
@@ -103,9 +103,9 @@ def test_the_first_paint_is_quick(home: Daemon, browser: Browser, record_propert
 def large() -> Iterator[Daemon]:
     """A network of 1,000 devices with live traffic."""
     with own_redis() as (directory, redis):
-        book = Book(redis.url, "large")
-        scene.fill_large_network(book, DEVICES, FLOWS)
-        book.writer.release()
+        store = RealStore(redis.url, "large")
+        scene.fill_large_network(store, DEVICES, FLOWS)
+        store.writer.release()
         traffic = functools.partial(scene.LargeNetworkTraffic, devices=DEVICES)
         with live(directory, redis, traffic, gateway="large", interval=3) as daemon:
             yield daemon

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from pages import OpenView
 from playwright.sync_api import Locator, Page
+from real_store import LAPTOP, Netifyd
 from scene import send
-from store_book import LAPTOP, Netifyd
 from support import Daemon, RedisServer, StandIn, eventually
 
 

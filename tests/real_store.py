@@ -94,7 +94,7 @@ class Netifyd:
         return record
 
 
-class Book:
+class RealStore:
     """An accountant, and the store that it is flushed to in the caller's thread.
 
     :ivar on_flush: called with each flush that was applied.
@@ -261,5 +261,5 @@ def check_entries(client: Any, gateway: str) -> None:
     assert scores <= client.smembers(keys.scores)
 
 
-def device_counts(book: Book) -> dict[str, dict[str, int]]:
-    return {row.name: row.counters for row in book.reader.snapshot().devices}
+def device_counts(store: RealStore) -> dict[str, dict[str, int]]:
+    return {row.name: row.counters for row in store.reader.snapshot().devices}
