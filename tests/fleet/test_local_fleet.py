@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import urllib.request
@@ -40,7 +39,7 @@ def test_both_collectors_answer_for_all_gateways_and_nothing_is_left(tmp_path: P
                 here = ask(f"http://127.0.0.1:{base + 10 + number}/")
                 there = ask(f"http://127.0.0.1:{port}/gateways/{name}/", token)
                 assert there["gateway"] == here["gateway"] == name
-        fleet.send_signal(signal.SIGINT)
+        fleet.terminate()
         assert fleet.wait(WAIT_S) == 0
         assert log.read_text().endswith("stopped\n")
     finally:
