@@ -114,7 +114,7 @@ def test_gateways_and_readers_reach_whichever_collector_is_there(
         finally:
             running.terminate()
             running.wait()
-            gateway.close()
+            gateway.store.client.close()
             redis.kill()
 
 
