@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 import urllib.request
 from contextlib import suppress
@@ -89,6 +88,13 @@ def test_sentinels_that_do_not_answer_are_named_everywhere_without_the_password(
         assert "hunter2" not in text
 
 
+class LoadingRedis(RedisServer):
+    """It has started as soon as it listens: it answers nothing but errors while it loads its data."""
+
+    def answers(self) -> bool:
+        return self.socket.exists()
+
+
 def test_redis_that_is_loading_is_named_and_waited_for(
     directory: Path, netifyd: StandIn, redis_server: RedisServer
 ) -> None:
@@ -99,9 +105,8 @@ def test_redis_that_is_loading_is_named_and_waited_for(
         pipe.execute()
     redis_server.kill()
     # 60 s. Redis answers LOADING after each 1,000 keys.
-    loading = RedisServer(directory, "--key-load-delay", "3000")
-    starting = threading.Thread(target=loading.start)
-    starting.start()
+    loading = LoadingRedis(directory, "--key-load-delay", "3000")
+    loading.start()
     daemon = Daemon(directory, loading.url, f"unix://{netifyd.path}")
     try:
         daemon.start()
@@ -111,15 +116,14 @@ def test_redis_that_is_loading_is_named_and_waited_for(
         said = "Redis is loading its data after a start (LOADING)"
         eventually(lambda: daemon.get("/readyz")[1]["checks"]["redis"] == said, "loading is named")
         assert "retrying: Redis is loading its data" in daemon.log.read_text()
-        client.execute_command("CONFIG", "SET", "key-load-delay", 0)
-        starting.join()
+        loading.kill()
+        redis_server.start()  # without the delay
         eventually(lambda: daemon.get("/readyz")[0] == 200, "the agent finds Redis loaded")
         daemon.flushed()
         assert both_directions(daemon.get("/")[1]) == (1000, {"02:00:00:00:00:01": 1000})
         assert daemon.stop() == 0
     finally:
         daemon.kill()
-        starting.join()
         loading.kill()
 
 
