@@ -38,6 +38,7 @@ class MsgpackReader:
         self._tally = tally
         self._tail = bytearray()  # bytes of the current record, kept to decode it again; empty in _SKIP
         self._size = 0  # bytes of the current record so far
+        self._after_skipped = b""  # bytes after a skipped record, to be fed again within the limit
         self._restart(_STRICT)
 
     @property
@@ -58,6 +59,8 @@ class MsgpackReader:
             if self._mode != _SKIP:
                 self._tail += part
             self._drain(bytes(part), out)
+            if self._after_skipped:
+                rest, self._after_skipped = memoryview(self._after_skipped), b""
         return out
 
     def close(self) -> list[Record]:
@@ -114,12 +117,10 @@ class MsgpackReader:
         self._begin += size
         self._size -= size
         if self._mode == _SKIP:
-            # The remaining bytes belong to the next record.
-            left = unpacker.read_bytes(self._size)
+            self._after_skipped = unpacker.read_bytes(self._size)
+            self._size = 0
             self._restart(_STRICT)
-            self._tail += left
-            self._unpacker.feed(left)
-            return True
+            return False
         del self._tail[:size]
         if size > self._max:
             self._tally.drop("oversize")

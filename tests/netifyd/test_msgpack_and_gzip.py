@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 import pytest
 from framings import LIMIT, one_by_one, pieces
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netify_agent.netifyd import msgpack_framing
@@ -213,10 +213,13 @@ FRAGMENTS = st.sampled_from(
         *(b"\x81\xa4type\xa1\xff", b"\n", b"\xc1", b"\x81\xa1", *JSON, b'{"length": 9}', b"{", b"garbage"),
     ]
 )
+# The length of the first key is wrong, so the next key is a number, which the decoder refuses.
+NUMBER_AS_KEY = packed(A).replace(b"\xa4type", b"\xactype")
 contents = st.lists(FRAGMENTS, max_size=6).map(b"".join)
 damages = st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(1, 255)), max_size=1)
 
 
+@example(parts=[NUMBER_AS_KEY * 2], compressed=False, damage=[], cuts=[], limit=70)
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(contents, max_size=5), st.booleans(), damages, st.lists(st.integers(0, 1 << 20), max_size=8),
