@@ -23,8 +23,8 @@ need_tools() {
     done
     [ "${#missing[@]}" -gt 0 ] || return 0
     say "installing with apt-get: ${missing[*]}"
-    apt-get -qq update || true
-    DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "${missing[@]}" >/dev/null ||
+    "$root/packaging/apt" update || true
+    "$root/packaging/apt" install --no-install-recommends "${missing[@]}" ||
         skip "${missing[*]} can't be installed"
 }
 
