@@ -13,6 +13,7 @@ from netify_agent.api.http.access import Access
 from netify_agent.api.http.limits import WebLimits
 from netify_agent.api.http.server import WebError, WebServer
 from netify_agent.api.http.tls import TLS_LIMIT_S, server_context
+from netify_agent.api.services import EventLimits
 from netify_agent.config import redis_url
 from netify_agent.config.collector import CollectorSettings, load
 from netify_agent.config.settings import ConfigError, NameSettings
@@ -24,6 +25,7 @@ from netify_agent.enrich import Directory
 from netify_agent.fleet import gateway_settings, tokens
 from netify_agent.fleet.collector import Collector
 from netify_agent.fleet.copies import Copies
+from netify_agent.fleet.fleet_events import FleetEvents
 from netify_agent.fleet.fleet_routes import FleetRoutes
 from netify_agent.fleet.ingest import MAX_SENT, Ingest
 from netify_agent.fleet.overview import Overview
@@ -57,13 +59,14 @@ class CollectorProcess:
         )
         copies = Copies(self._client_of, directory)
         summaries = Summaries(self._client_of(TAG))
+        self._closing = threading.Event()
         self._collector = Collector(
             tokens.load(settings.gateways_file, settings.readers_file),
             Access(settings.web.for_server()),
             copies,
             Overview(summaries, settings.silent_after_s),
             Ingest(ReplicaSink(self._client_of, gateway_settings.steps), copies, summaries),
-            FleetRoutes(copies, directory).of,
+            FleetRoutes(copies, directory, FleetEvents(directory, self._closing, EventLimits())).of,
         )
 
     def run(self) -> int:
@@ -103,6 +106,7 @@ class CollectorProcess:
                 manager.alive()
                 fed = now
         manager.stopping()
+        self._closing.set()
         for worker in workers:
             worker.stop(_STOP_S)
         log.info("stopped")

@@ -126,7 +126,8 @@ class Collector:
                 self._apis, self._apis_of = {}, tokens
             api = self._apis.get(reader.patterns)
             if api is None:
-                view = View(self._overview, [name for name in sorted(tokens.gateways) if reader.sees(name)])
+                names = [name for name in sorted(tokens.gateways) if reader.sees(name)]
+                view = View(self._overview, names, lambda: self.tokens is tokens)
                 cache = ResponseCache(max_entries=32, max_bytes=_CACHED_BYTES)
                 api = self._apis[reader.patterns] = Api(view, CHECKED, self._routes(view), cache)
             return api

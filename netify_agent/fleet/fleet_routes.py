@@ -7,6 +7,7 @@ from netify_agent.api.spec import openapi
 from netify_agent.enrich import Directory
 from netify_agent.fleet import fleet_alerts, fleet_history, fleet_metrics, fleet_usage, gateway_list
 from netify_agent.fleet.copies import Copies
+from netify_agent.fleet.fleet_events import FleetEvents
 from netify_agent.fleet.fleet_sums import FleetSums
 from netify_agent.fleet.overview import View
 
@@ -22,7 +23,8 @@ _ABOUT = openapi.About(
 class FleetRoutes:
     """Makes the routes of readers."""
 
-    def __init__(self, copies: Copies, directory: Directory) -> None:
+    def __init__(self, copies: Copies, directory: Directory, events: FleetEvents) -> None:
+        self._events = events
         self._copies = copies
         self._sums = FleetSums(copies)
         self._directory = directory
@@ -35,5 +37,6 @@ class FleetRoutes:
             fleet_history.route(view, self._sums),
             fleet_alerts.route(view),
             fleet_metrics.route(view),
+            self._events.route(view),
         ]
         return [*routes, openapi.route(routes, _ABOUT, self._copies.declared())]

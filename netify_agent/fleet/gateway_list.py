@@ -66,7 +66,7 @@ GATEWAY = schemas.record(
         ),
     },
 )
-_SUMS = {
+SUMS = {
     "gateways": schemas.POSITIVE,
     **dict.fromkeys(STATES, schemas.POSITIVE),
     "devices": schemas.POSITIVE,
@@ -79,7 +79,7 @@ GATEWAYS = schemas.record(
     "Gateways",
     {
         "generated_at": schemas.TIME_OR_NULL,
-        "totals": schemas.record(None, _SUMS),
+        "totals": schemas.record(None, SUMS),
         "gateways": schemas.listing(schemas.any_fields(GATEWAY)),
         "total": schemas.POSITIVE,
         "next": {"type": ["string", "null"], "description": "`cursor` of the next page."},
@@ -133,58 +133,8 @@ def route(view: View, directory: Directory) -> Route:
             "generated_at": rfc3339(request.at_ms) if request.at_ms else None,
             "totals": totals(matching),
         }
-        elements = [element(row) for row in page.elements]
+        elements = [element(row, directory) for row in page.elements]
         return paging.list_document(head, "gateways", elements, page, request)
-
-    def element(row: Row) -> Document:
-        summary = row.summary
-        rate_up, rate_down = _rates(row)
-        counters = summary.counters if summary else dict.fromkeys(COUNTER_NAMES.values())
-        return {
-            "gateway": row.gateway,
-            "state": row.state,
-            "last_contact": rfc3339(summary.received) if summary else None,
-            "generated_at": rfc3339(summary.at_ms) if summary else None,
-            "version": summary.version if summary else None,
-            "clock_skew": summary.skew_s if summary else None,
-            "devices": summary.devices if summary else None,
-            "active": summary.active if summary and row.state == ONLINE else None,
-            **counters,
-            "rate_up": rate_up,
-            "rate_down": rate_down,
-            "month": month(summary) if summary else None,
-            "plan": plan(summary) if summary else None,
-            "alerts": summary.firing if summary else None,
-            "applications": applications(summary) if summary else [],
-        }
-
-    def month(summary: Summary) -> Document:
-        start, end, bytes_up, bytes_down = summary.month
-        return {
-            "start": rfc3339(start * 1000),
-            "end": rfc3339(end * 1000),
-            "bytes_up": bytes_up,
-            "bytes_down": bytes_down,
-        }
-
-    def plan(summary: Summary) -> Document | None:
-        use = summary.plan
-        return use and {**use._asdict(), "share": round(use.share, 4)}
-
-    def applications(summary: Summary) -> list[Document]:
-        found = []
-        for tag, category, bytes_up, bytes_down in summary.applications:
-            name, category_name = directory.application(tag, category or None)
-            found.append(
-                {
-                    "tag": tag,
-                    "name": name,
-                    "category": category_name,
-                    "bytes_up": bytes_up,
-                    "bytes_down": bytes_down,
-                }
-            )
-        return found
 
     return with_csv(
         Route(
@@ -206,7 +156,7 @@ def route(view: View, directory: Directory) -> Route:
 
 def totals(rows: Iterable[Row]) -> Document:
     """Sums over gateways; rates and active devices of those that are online."""
-    sums = dict.fromkeys(_SUMS, 0)
+    sums = dict.fromkeys(SUMS, 0)
     for row in rows:
         sums["gateways"] += 1
         sums[row.state] += 1
@@ -220,3 +170,58 @@ def totals(rows: Iterable[Row]) -> Document:
             sums["rate_up"] += row.summary.rates[0]
             sums["rate_down"] += row.summary.rates[1]
     return dict(sums)
+
+
+def element(row: Row, directory: Directory) -> Document:
+    """A gateway as an element of the list; ``directory`` has the names of applications."""
+    summary = row.summary
+    rate_up, rate_down = _rates(row)
+    counters = summary.counters if summary else dict.fromkeys(COUNTER_NAMES.values())
+    return {
+        "gateway": row.gateway,
+        "state": row.state,
+        "last_contact": rfc3339(summary.received) if summary else None,
+        "generated_at": rfc3339(summary.at_ms) if summary else None,
+        "version": summary.version if summary else None,
+        "clock_skew": summary.skew_s if summary else None,
+        "devices": summary.devices if summary else None,
+        "active": summary.active if summary and row.state == ONLINE else None,
+        **counters,
+        "rate_up": rate_up,
+        "rate_down": rate_down,
+        "month": _month(summary) if summary else None,
+        "plan": _plan(summary) if summary else None,
+        "alerts": summary.firing if summary else None,
+        "applications": _applications(summary, directory) if summary else [],
+    }
+
+
+def _month(summary: Summary) -> Document:
+    start, end, bytes_up, bytes_down = summary.month
+    return {
+        "start": rfc3339(start * 1000),
+        "end": rfc3339(end * 1000),
+        "bytes_up": bytes_up,
+        "bytes_down": bytes_down,
+    }
+
+
+def _plan(summary: Summary) -> Document | None:
+    use = summary.plan
+    return use and {**use._asdict(), "share": round(use.share, 4)}
+
+
+def _applications(summary: Summary, directory: Directory) -> list[Document]:
+    found = []
+    for tag, category, bytes_up, bytes_down in summary.applications:
+        name, category_name = directory.application(tag, category or None)
+        found.append(
+            {
+                "tag": tag,
+                "name": name,
+                "category": category_name,
+                "bytes_up": bytes_up,
+                "bytes_down": bytes_down,
+            }
+        )
+    return found

@@ -37,6 +37,10 @@ class Row:
     summary: Summary | None
     digest: str = ""
 
+    def is_same(self, other: Row | None) -> bool:
+        """Whether ``other`` shows the same of the gateway."""
+        return other is not None and (self.state, self.digest) == (other.state, other.digest)
+
 
 class Overview:
     """The latest summaries. Thread-safe.
@@ -57,10 +61,14 @@ class Overview:
         self.wall_ms = wall_ms
         self._stored = summaries
         self._lock = threading.Lock()  # held while reading: one reader is enough
+        self._read_at: float | None = None
 
-    def refresh(self) -> None:
-        """Read the summaries that changed. Raises StoreError."""
+    def refresh(self, max_age_s: float = 0.0) -> None:
+        """Read the summaries that changed, if it is ``max_age_s`` since they were read. Raises StoreError."""
         with self._lock:
+            now = time.monotonic()
+            if self._read_at is not None and now - self._read_at < max_age_s:
+                return
             digests = self._stored.digests()
             known = {name: one for name, one in self.summaries.items() if digests.get(name) == one.digest}
             texts = self._stored.read([name for name in digests if name not in known])
@@ -72,6 +80,7 @@ class Overview:
                     log.debug("the summary of %s is of another version", name)
             if texts or len(known) != len(self.summaries):
                 self.summaries = known
+            self._read_at = now
 
 
 class View:
@@ -83,8 +92,15 @@ class View:
     generation = 0
     interval_s = 15  # for Retry-After
 
-    def __init__(self, overview: Overview, gateways: Sequence[str]) -> None:
-        """``gateways``: those that are visible, sorted."""
+    def __init__(
+        self, overview: Overview, gateways: Sequence[str], valid: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Read nothing yet.
+
+        :param gateways: those that are visible, sorted.
+        :param valid: returns False once the tokens were replaced: the reader may see others then.
+        """
+        self.valid = valid
         self._overview = overview
         self._gateways = gateways
         self._taken: tuple[FlushStamp, Sequence[Row]] = FlushStamp(0, 0), ()
@@ -101,7 +117,14 @@ class View:
 
     def last_flush(self) -> FlushStamp:
         """Read what changed, and return what identifies it. Its time is that of the latest message."""
-        self._overview.refresh()
+        return self.latest(0.0)[0]
+
+    def latest(self, max_age_s: float) -> tuple[FlushStamp, Sequence[Row]]:
+        """Read what changed, if it is ``max_age_s`` since it was read. Raises StoreError.
+
+        :returns: what identifies the visible gateways, and their rows.
+        """
+        self._overview.refresh(max_age_s)
         known = self._overview.summaries
         quiet = self._overview.wall_ms() - self._overview.silent_ms
         rows, parts = [], []
@@ -120,7 +143,7 @@ class View:
         stamp = FlushStamp(int.from_bytes(digest, "big"), latest)
         if stamp != self._taken[0]:
             self._taken = stamp, rows
-        return stamp
+        return stamp, rows
 
     def stored_flush(self) -> FlushStamp:
         """What :attr:`rows` belong to."""

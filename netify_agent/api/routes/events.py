@@ -10,33 +10,28 @@ from __future__ import annotations
 
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 
 from netify_agent.alerts.alert import Alert
+from netify_agent.api import event_stream
+from netify_agent.api.event_stream import Stream
 from netify_agent.api.flush_log import FlushLog, Span
 from netify_agent.api.http import parameters
 from netify_agent.api.http.limits import EVENT_CLIENTS
-from netify_agent.api.http.negotiation import takes_gzip
 from netify_agent.api.http.problems import Problem
-from netify_agent.api.http.response_cache import GZIP_LEVEL
-from netify_agent.api.http.route import VARY, Document, OtherResponse, Reply, Request, Route, encode
+from netify_agent.api.http.route import Document, OtherResponse, Reply, Request, Route, encode
 from netify_agent.api.services import EventLimits, Services
 from netify_agent.api.spec import schemas
 from netify_agent.store.changes_reader import ChangesReader
 from netify_agent.store.client import StoreError
 
-RETRY_MS = 2000  # how long a client waits before it reconnects
+EVENT = event_stream.schema(
+    ["flush", "reset", "alert"],
+    {"oneOf": [schemas.CHANGES, schemas.EVENT_ALERT]},
+    optional=("id",),
+)
 _UNKNOWN = 0  # a sequence number that no flush has
 _FULL_S = 30  # Retry-After when all streams are taken
-
-_HEADERS = {
-    "Content-Type": "text/event-stream",
-    "Cache-Control": "no-store",
-    "X-Accel-Buffering": "no",  # nginx passes each event on at once
-    "Vary": VARY,
-}
-_GZIP = 16 + zlib.MAX_WBITS
 
 
 def routes(services: Services) -> list[Route]:
@@ -51,15 +46,8 @@ def routes(services: Services) -> list[Route]:
     events = Events(services.flush_log, read, documents.alert, services.event_limits)
 
     def answer(request: Request) -> Reply:
-        environ = request.environ
-        compress = takes_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-        headers = {**_HEADERS, **({"Content-Encoding": "gzip"} if compress else {})}
-        if environ["REQUEST_METHOD"] == "HEAD":
-            return Reply(b"", headers=headers)
-        last_event_id = environ.get("HTTP_LAST_EVENT_ID")
-        return Reply(
-            events.open(last_event_id, devices=request["devices"], compress=compress), headers=headers
-        )
+        position = event_stream.event_id(request.environ)
+        return event_stream.reply(request.environ, lambda: events.open(position, devices=request["devices"]))
 
     return [
         Route(
@@ -70,8 +58,8 @@ def routes(services: Services) -> list[Route]:
             parameters=(
                 parameters.flag("devices", True, "Whether events list the changed devices, or only totals."),
             ),
-            media_type="text/event-stream",
-            schema=schemas.EVENT,
+            media_type=event_stream.MEDIA_TYPE,
+            schema=EVENT,
             others={503: OtherResponse("All streams are taken; `Retry-After` says when to retry.")},
         )
     ]
@@ -102,24 +90,22 @@ class Events:
         # Sequence number, and the data of its events, with and without devices.
         self._encoded: tuple[int, dict[tuple[Span, bool], bytes]] = (0, {})
 
-    def open(self, last_event_id: str | None, *, devices: bool = True, compress: bool = False) -> Stream:
+    def open(self, position: int | None, *, devices: bool = True) -> Stream:
         """Open a stream; the web server closes it.
 
-        :param last_event_id: header ``Last-Event-ID``: id of the last event that the client received.
+        :param position: id of the last event that the client received; None for a new client.
         :param devices: whether events list the changed devices.
-        :param compress: whether the stream is one gzip member; the client can read each event at once.
         :raises Problem: 503 if all streams are taken.
         """
         if not self._flush_log.enter(EVENT_CLIENTS):
             raise Problem(
                 503, f"{EVENT_CLIENTS} clients follow already, and no more may", {"Retry-After": str(_FULL_S)}
             )
-        position = _sequence(last_event_id)
         if position is not None and not self._flush_log.is_known(position):
             position = _UNKNOWN
         known_alerts = self._flush_log.alerts_before(position or None)
         body = self._follow(position, known_alerts, self._flush_log.generation, devices)
-        return Stream(_compressed(body) if compress else body, self._flush_log.leave)
+        return Stream(body, self._flush_log.leave)
 
     def _follow(
         self, position: int | None, known_alerts: int, generation: int, devices: bool
@@ -133,7 +119,7 @@ class Events:
         log = self._flush_log
         end = time.monotonic() + self._limits.stream_s
         examined: int | None = None  # the last flush that was sent, found unchanged or not readable
-        yield b"retry: %d\n\n" % RETRY_MS
+        yield event_stream.RETRY
         while (
             log.wait(examined, known_alerts, generation, self._limits.heartbeat_s) and time.monotonic() < end
         ):
@@ -141,10 +127,10 @@ class Events:
             span = latest if position is None else log.since(position)
             known_alerts, alerts = log.alerts_after(known_alerts)  # after the flushes: all of theirs are here
             for alert in alerts:
-                yield b"event: alert\ndata: %s\n" % encode(self._describe(alert))
+                yield event_stream.event("alert", encode(self._describe(alert)))
             if latest is None or latest.sequence == examined:
                 if not alerts:
-                    yield b":\n\n"
+                    yield event_stream.HEARTBEAT
                 continue
             examined = latest.sequence
             name = "flush" if span else "reset"
@@ -174,45 +160,4 @@ class Events:
                 if document["sequence"] != span.sequence:
                     return None
                 data = encoded[span, devices] = encode(document)
-        return b"id: %d\nevent: %s\ndata: %s\n" % (span.sequence, name.encode(), data)
-
-
-class Stream:
-    """The body of an event stream.
-
-    Not a generator: closing a generator that was never started does not run its ``finally`` clauses.
-    """
-
-    def __init__(self, body: Iterator[bytes], on_close: Callable[[], None]) -> None:
-        """``on_close`` is called once, at the end."""
-        self._body = body
-        self._on_close = on_close
-        self._open = True
-
-    def __iter__(self) -> Stream:
-        return self
-
-    def __next__(self) -> bytes:
-        return next(self._body)
-
-    def close(self) -> None:
-        """Called by the web server at the end of the response, whatever ended it (PEP 3333)."""
-        if self._open:
-            self._open = False
-            self._on_close()
-
-
-def _compressed(body: Iterator[bytes]) -> Iterator[bytes]:
-    """``body`` as one gzip member. Each part can be decompressed as soon as it has arrived."""
-    compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP)
-    for part in body:
-        yield compressor.compress(part) + compressor.flush(zlib.Z_SYNC_FLUSH)
-    yield compressor.flush()
-
-
-def _sequence(last_event_id: str | None) -> int | None:
-    """The sequence number in an event id; None without an id."""
-    if not last_event_id:
-        return None
-    is_number = last_event_id.isascii() and last_event_id.isdigit() and len(last_event_id) < 19
-    return int(last_event_id) if is_number else _UNKNOWN
+        return event_stream.event(name, data, span.sequence)

@@ -340,6 +340,7 @@ NOTIFICATION = record(
         "resolved": {"enum": ["waiting", "sent", "failed", None]},
     },
 )
+EVENT_ALERT = record("AlertEvent", _ALERT)
 ALERT = record("Alert", {**_ALERT, "notifications": listing(NOTIFICATION)})
 ALERTS = page("Alerts", "alerts", ALERT)
 
@@ -368,20 +369,6 @@ CHANGES = record(
     optional=("devices",),
 )
 # One event; those of alerts have no id. OpenAPI 3.1 cannot describe a stream of events.
-EVENT = record(
-    "Event",
-    {
-        "id": {"type": "string", "pattern": "^[0-9]+$"},
-        "event": {"enum": ["flush", "reset", "alert"]},
-        "data": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "contentSchema": {"oneOf": [CHANGES, record("AlertEvent", _ALERT)]},
-        },
-    },
-    optional=("id",),
-)
-
 PROBLEM = {
     "title": "Problem",
     "description": "RFC 9457",
