@@ -15,6 +15,8 @@ from real_store import NETFLIX
 from support import RedisServer
 
 from netify_agent.api.encoded_applications import EncodedApplications
+from netify_agent.api.http import paging
+from netify_agent.api.http.route import Request
 
 SORTS = {
     "/": ["bytes", "rate", "flows", "name", "first_seen", "last_seen"],
@@ -220,3 +222,16 @@ def test_names_that_are_longer_than_a_cursor_have_pages_too(shared_redis: RedisS
                     told += [row["tag"][-1] for row in page["applications"]]
                     cursor = f"&cursor={page['next']}"
                 assert (told, page["next"]) == (["0", "1", "2", "3", "4"], None)
+
+
+def test_numbers_that_no_cursor_holds_are_paged_by_name() -> None:
+    """A collector sums up the histories of gateways, which may say what they want."""
+    elements = {"a": 1 << 90, "b": 5, "c": 1 << 80, "d": -(1 << 90)}
+    found, cursor = [], None
+    while not found or cursor:
+        known = cursor and paging.decode_cursor(cursor)
+        request = Request({"sort": "bytes", "order": None, "limit": 1, "cursor": known}, {})
+        page = paging.page(elements, request, {"bytes": elements.__getitem__}, str)
+        found += page.elements
+        cursor = page.next
+    assert found == ["a", "c", "b", "d"]

@@ -156,7 +156,9 @@ _Place = tuple[_Rank, str]  # rank of the sort value, and the cut name
 
 
 def _cut(value: Value) -> Value:
-    return value[:_MAX_NAME] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value[:_MAX_NAME]
+    return None if value is None else max(min(value, _MAX), -_MAX)
 
 
 def _rank(value: Value, descending: bool) -> _Rank:
