@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,6 +19,7 @@ from netify_agent.store.replica_sink import OtherPosition, ReplicaSink
 from netify_agent.store.summaries import Summaries
 
 MAX_SENT = 8 << 20  # bytes of a request
+_RETRY_S = 15  # Retry-After while another message of the gateway is being applied
 _AGENT = re.compile(r"netify-agent/([0-9A-Za-z.+~-]{1,32})")  # of User-Agent
 
 
@@ -26,6 +30,8 @@ class Ingest:
         self._sink = sink
         self._copies = copies
         self._summaries = summaries
+        self._lock = threading.Lock()  # guards the next one
+        self._applying: set[str] = set()  # gateways
 
     def answer(self, gateway: str, environ: Environ) -> Reply:
         """Answer one request."""
@@ -36,14 +42,30 @@ class Ingest:
             raise Problem(405, "only GET, POST are allowed here", {"Allow": "GET, POST"})
         if environ.get("HTTP_CONTENT_ENCODING"):
             raise Problem(415, "expected a message without Content-Encoding: it is compressed")
-        try:
-            position = self._sink.apply(gateway, _body(environ))
-        except Invalid as error:
-            raise Problem(400, str(error)) from None
-        except OtherPosition:
-            raise Problem(409, "the collector has another position, or other contents: ask for it") from None
-        self._summarise(gateway, contact_of(environ))
+        with self._alone(gateway):
+            try:
+                position = self._sink.apply(gateway, _body(environ))
+            except Invalid as error:
+                raise Problem(400, str(error)) from None
+            except OtherPosition:
+                text = "the collector has another position, or other contents: ask for it"
+                raise Problem(409, text) from None
+            self._summarise(gateway, contact_of(environ))
         return json_reply({"position": position})
+
+    @contextmanager
+    def _alone(self, gateway: str) -> Iterator[None]:
+        """One message of a gateway at a time: its messages do not take all threads, and no more memory."""
+        with self._lock:
+            if gateway in self._applying:
+                text = "another message of this gateway is being applied"
+                raise Problem(503, text, {"Retry-After": str(_RETRY_S)})
+            self._applying.add(gateway)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._applying.discard(gateway)
 
     def _position(self, gateway: str, environ: Environ) -> Document:
         """The position, and the digests of items unless the gateway knows them for this position."""
