@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 class Decoder(Protocol[_T]):
-    """Reads one kind of value. Its methods raise :class:`~netify_agent.store.history_record.Damaged`."""
+    """Reads one kind of value. Its methods raise :class:`~netify_agent.store.history_blocks.Damaged`."""
 
     def of_chunk(self, data: bytes, origin: int, *, fresh_only: bool) -> list[tuple[int, _T]]:
         """Start and value of each record of a chunk that starts at ``origin``.

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from netify_agent.config.calendar import MONTH_S
 from netify_agent.store.client import Client
+from netify_agent.store.history_blocks import Damaged
 from netify_agent.store.history_changes import ChunkChanges
-from netify_agent.store.history_record import Damaged, Record
+from netify_agent.store.history_record import Record
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys, Unit
 from netify_agent.store.open_bucket import Numbers, record_of

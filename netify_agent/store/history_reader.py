@@ -23,6 +23,7 @@ from typing import NamedTuple, TypeVar
 
 from netify_agent.config.calendar import DAY_S, Period
 from netify_agent.store.client import Client, undecoded
+from netify_agent.store.history_blocks import Damaged
 from netify_agent.store.history_decoders import (
     ApplicationsDecoder,
     Decoder,
@@ -30,15 +31,7 @@ from netify_agent.store.history_decoders import (
     VolumeDecoder,
 )
 from netify_agent.store.history_plan import Part, Piece, may_overlap, parts_of, plan
-from netify_agent.store.history_record import (
-    NO_SHARE,
-    NO_VOLUME,
-    Damaged,
-    Share,
-    Volume,
-    add_shares,
-    add_volumes,
-)
+from netify_agent.store.history_record import NO_SHARE, NO_VOLUME, Share, Volume, add_shares, add_volumes
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys, Unit
 from netify_agent.store.query import FlushStamp, Query, retry_when_flushed

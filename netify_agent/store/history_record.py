@@ -20,17 +20,16 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from netify_agent.store.varint import get, put, unzigzag, zigzag
+from netify_agent.store.history_blocks import DEFLATED, PLAIN, UNREADABLE, Damaged, records_of
+from netify_agent.store.varint import MAX_BITS, get, put, unzigzag, zigzag
 
 _LOCAL, _SIGNED, _REST = 1, 2, 4
-_PLAIN, _DEFLATED = 1, 2
 _LEVEL = 9
-MAX_BLOCK = 4 << 20  # bytes of the records of a block. A month of days with 2,000 applications has 1 MB
 _NUMBER = rb"[\x80-\xff]*[\x00-\x7f]"
 #: By width, the number of counters of an application: what precedes the applications, after the flags.
 _HEADS = {width: re.compile(rb"(?:%b){%d}" % (_NUMBER, width + 3)) for width in (2, 4)}
@@ -39,10 +38,6 @@ _DELTAS = {width: re.compile(rb"(%b)(?:(?:%b){%d}|\Z)" % (_NUMBER, _NUMBER, widt
 _NUMBERS = re.compile(_NUMBER)
 _REMEMBERED = 4096  # lists of applications
 _Name = TypeVar("_Name", int, str)
-
-
-class Damaged(ValueError):
-    """The bytes are no chunk."""
 
 
 class Volume(NamedTuple):
@@ -167,9 +162,9 @@ def encode_summed(records: Iterable[Record], origin: int) -> bytes:
         return b""
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     deflated = packer.compress(body) + packer.flush()
-    kind = _PLAIN
+    kind = PLAIN
     if len(deflated) < len(body):
-        kind, body = _DEFLATED, deflated
+        kind, body = DEFLATED, deflated
     head = bytearray([0, kind])
     put(head, len(body))
     return bytes(head) + body
@@ -179,9 +174,9 @@ def decode(data: bytes, origin: int) -> Chunk:
     """Decode a chunk that starts at ``origin``. Raises Damaged."""
     chunk = Chunk()
     try:
-        for source, at, end, summed in _records(data):
+        for source, at, end, summed in records_of(data):
             (chunk.summed if summed else chunk.fresh).append(_record(source, at, end, origin))
-    except (IndexError, zlib.error) as error:
+    except UNREADABLE as error:
         raise Damaged(f"{error} in a chunk of {len(data)} bytes") from error
     return chunk
 
@@ -193,39 +188,16 @@ def decode_volumes(data: bytes, origin: int, *, fresh_only: bool) -> list[tuple[
     """
     found = []
     try:
-        for source, at, end, summed in _records(data):
+        for source, at, end, summed in records_of(data):
             if summed and fresh_only:
                 continue
             start, volume, at = _head(source, at, origin)
             if at > end:
                 raise Damaged("a record is longer than it says")
             found.append((start, volume))
-    except (IndexError, zlib.error) as error:
+    except UNREADABLE as error:
         raise Damaged(f"{error} in a chunk of {len(data)} bytes") from error
     return found
-
-
-def plain(data: bytes) -> bytes:
-    """The chunk with its blocks uncompressed, the same on any machine. A damaged one is returned as it is."""
-    body, at, room = bytearray(), 0, MAX_BLOCK
-    try:
-        while at < len(data):
-            length, after = get(data, at)
-            if length:
-                end = after + length
-                body += data[at:end]
-            else:
-                records, end = _block(data, after)
-                room -= len(records)
-                if room < 0:
-                    return data
-                body += bytes([0, _PLAIN])
-                put(body, len(records))
-                body += records
-            at = end
-    except (IndexError, Damaged, zlib.error):
-        return data
-    return bytes(body)
 
 
 class ApplicationDecoder:
@@ -246,7 +218,7 @@ class ApplicationDecoder:
         """
         found, places = [], self._places
         try:
-            for source, at, end, summed in _records(data):
+            for source, at, end, summed in records_of(data):
                 if summed and fresh_only:
                     continue
                 flags = source[at]
@@ -268,7 +240,7 @@ class ApplicationDecoder:
                 if flags & _SIGNED:
                     numbers = [unzigzag(number) for number in numbers]
                 found.append((origin + unzigzag(get(source, at + 1)[0]), Share(*numbers)))
-        except (IndexError, zlib.error) as error:
+        except UNREADABLE as error:
             raise Damaged(f"{error} in a chunk of {len(data)} bytes") from error
         return found
 
@@ -306,40 +278,6 @@ def _last_share(data: bytes, at: int, end: int, origin: int) -> tuple[int, Share
     return start, _rest(volume, [Share(*known)])
 
 
-def _records(data: bytes, summed: bool = False) -> Iterator[tuple[bytes, int, int, bool]]:
-    """Yield where each record is: bytes, first and last index after its length, whether it is summed."""
-    at, size = 0, len(data)
-    while at < size:
-        length, at = get(data, at)
-        if length:
-            end = at + length
-            if end > size:
-                raise Damaged("the last record is cut off")
-            yield data, at, end, summed
-        else:
-            body, end = _block(data, at)
-            if summed:
-                raise Damaged("a block is in a block")
-            yield from _records(body, True)
-        at = end
-
-
-def _block(data: bytes, at: int) -> tuple[bytes, int]:
-    """Read a block after its 0: its records, and the index after it."""
-    kind = data[at]
-    length, at = get(data, at + 1)
-    end = at + length
-    if end > len(data) or kind not in (_PLAIN, _DEFLATED):
-        raise Damaged("a block is cut off or of an unknown kind")
-    if kind == _PLAIN:
-        return data[at:end], end
-    unpack = zlib.decompressobj(-zlib.MAX_WBITS)
-    body = unpack.decompress(data[at:end], MAX_BLOCK)
-    if not unpack.eof:
-        raise Damaged("a block has more than it may, or is cut off")
-    return body, end
-
-
 def _head(data: bytes, at: int, origin: int) -> tuple[int, Volume, int]:
     """Read a record up to its applications: start, volume, and the index after them."""
     flags = data[at]
@@ -350,14 +288,14 @@ def _head(data: bytes, at: int, origin: int) -> tuple[int, Volume, int]:
         at += 1
         if number > 127:
             number &= 127
-            shift = 7
-            while True:
+            for shift in range(7, MAX_BITS, 7):
                 byte = data[at]
                 at += 1
                 number |= (byte & 127) << shift
                 if byte < 128:
                     break
-                shift += 7
+            else:
+                raise OverflowError("expected a smaller number")
         numbers.append(number)
     if flags:
         if flags > _LOCAL | _SIGNED | _REST:

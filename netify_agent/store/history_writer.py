@@ -23,9 +23,10 @@ from typing import Any
 
 from netify_agent.store.client import Client, undecoded
 from netify_agent.store.deltas import Sums
+from netify_agent.store.history_blocks import Damaged
 from netify_agent.store.history_changes import ChunkChanges
 from netify_agent.store.history_migration import Migrated, Migration
-from netify_agent.store.history_record import Chunk, Damaged, decode, encode, encode_summed, merged
+from netify_agent.store.history_record import Chunk, decode, encode, encode_summed, merged
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import ALL_COUNTERS, FORGOTTEN, OPEN, SHARE_CODES, VOLUME_CODES, Keys, Unit
 from netify_agent.store.open_bucket import Numbers, record_of

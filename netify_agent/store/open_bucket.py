@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from netify_agent.store.history_record import Damaged, Record, Share, Volume
+from netify_agent.store.history_blocks import Damaged
+from netify_agent.store.history_record import Record, Share, Volume
 from netify_agent.store.layout import SHARE_CODES, VOLUME_CODES
 
 

@@ -21,12 +21,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from netify_agent.store.history_record import plain
+from netify_agent.store.history_blocks import plain, unpacked_size
 from netify_agent.store.layout import ALL_COUNTERS, FIRST_SEEN, GATEWAY, LAST_SEEN, OPEN, Keys, Unit
 from netify_agent.store.replica_columns import Invalid
 from netify_agent.store.replica_rows import SCORE, Rows, fields_of, rows_of, scores_of
 
 HEAD = "head"
+MAX_SERIES = 200_000  # of a gateway
+MAX_UNPACKED = 256 << 20  # bytes of all chunks of a message
 _DEVICE, _OPEN, _CHUNK = "device:", "open:", "chunk:"
 _NUMBER = re.compile(r"[0-9]{1,12}")
 _HINTS = ("interface", "hint")  # fields of a device's row that are no numbers
@@ -201,9 +203,22 @@ def check(item: str, content: Content) -> None:
         if any(row.keys() != {"ru", "rd"} for row in rows.values()) or GATEWAY not in rows:
             raise Invalid("expected rates up and down")
     if item == HEAD:
+        if any(len(content.rows[name]) > MAX_SERIES for name in ("devices", "series")):
+            raise Invalid(f"expected at most {MAX_SERIES} devices and series")
         _check_history(content.texts.get("history", {}))
     elif not content.texts.get("totals", {}).keys() <= set(_HINTS):
         raise Invalid(f"{item[:100]}: expected other fields")
+
+
+def check_sizes(contents: Mapping[str, Content]) -> None:
+    """Check that chunks do not unpack to more than readers can read in time. Raises Invalid."""
+    left = MAX_UNPACKED
+    for item, content in contents.items():
+        for data in content.chunks.values():
+            size = unpacked_size(data)
+            left -= size or 0
+            if size is None or left < 0:
+                raise Invalid(f"{item[:100]}: expected smaller chunks")
 
 
 def _check_history(fields: Mapping[str, str]) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from netify_agent.store.history_record import Damaged, Record, decode, encode, encode_summed
+from netify_agent.store.history_blocks import Damaged
+from netify_agent.store.history_record import Record, decode, encode, encode_summed
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Unit
 from netify_agent.store.replica_columns import Channel, Invalid

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from netify_agent.store.history_record import Damaged
+from netify_agent.store.history_blocks import Damaged
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import (
     ALL_COUNTERS,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from netify_agent.store.history_steps import HistorySteps
-from netify_agent.store.replica import Content, check
+from netify_agent.store.replica import Content, check, check_sizes
 from netify_agent.store.replica_coder import ContentCoder, Names, code_names
 from netify_agent.store.replica_columns import Channel, Invalid, Reader, Writer
 
@@ -94,6 +94,7 @@ class Incoming:
         self._channel.finish()
         for item, content in found.items():
             check(item, content)
+        check_sizes(found)
         if sent != _check(names, {item: content.digest() for item, content in found.items()}):
             raise Differs
         return found

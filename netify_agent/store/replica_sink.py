@@ -30,10 +30,14 @@ from netify_agent.store.replica import (
     written,
 )
 from netify_agent.store.replica_coder import Names
+from netify_agent.store.replica_columns import Invalid
 from netify_agent.store.replica_contents import ContentReader, rates_texts
 from netify_agent.store.replica_message import Differs, Header, Incoming, StepsOf
 from netify_agent.store.replica_rows import SCORE, Rows, fields_of
 
+#: Of one gateway. A message may have some 20,000 devices with all that belongs to them.
+MAX_ITEMS = 200_000
+MAX_READ = 4_000_000  # keys of series that are read to apply one message
 _ID, _RECEIVED = "position", "received"
 
 
@@ -98,6 +102,8 @@ class ReplicaSink:
                 raise OtherPosition(f"the position is '{position}'")
             known = pipe.hkeys(keys.copy_items) if position else []
             names = message.names(known)
+            if len(names.sent.union(known) - names.gone) > MAX_ITEMS:
+                raise Invalid(f"expected at most {MAX_ITEMS} devices and chunks of a gateway")
             had = self._had(gateway, keys, names) if position else {}
             try:
                 contents = message.contents(names, had, self._steps_of)
@@ -121,7 +127,10 @@ class ReplicaSink:
         devices = [device_of(item) for item in sorted(names.sent | names.gone)]
         had.update(reader.devices(flush, [device for device in devices if device is not None]))
         series = sorted({*had[HEAD].rows["devices"], *had[HEAD].rows["series"]} - {GATEWAY})
-        for unit in units_of(names.sent | names.gone):
+        units = units_of(names.sent | names.gone)
+        if len(units) * len(series) > MAX_READ:
+            raise Invalid(f"expected fewer than {len(units)} periods of {len(series)} series in one message")
+        for unit in units:
             if unit[0] != OPEN and unit_item(unit) in names.gone:
                 continue
             had[unit_item(unit)] = reader.unit(flush, unit, series)

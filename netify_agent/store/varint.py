@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+MAX_BITS = 98  # of a number that is read: one of a million digits would take hours
+
 
 def put(into: bytearray, number: int) -> None:
     """Append a number that is not negative."""
@@ -12,19 +14,19 @@ def put(into: bytearray, number: int) -> None:
 
 
 def get(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number; return it and the index after it."""
+    """Read a number; return it and the index after it. Raises IndexError or OverflowError."""
     byte = data[at]
     at += 1
     if byte < 128:
         return byte, at
-    number, shift = byte & 127, 7
-    while True:
+    number = byte & 127
+    for shift in range(7, MAX_BITS, 7):
         byte = data[at]
         at += 1
         number |= (byte & 127) << shift
         if byte < 128:
             return number, at
-        shift += 7
+    raise OverflowError("expected a smaller number")
 
 
 def zigzag(number: int) -> int:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netify_agent.config.calendar import DAY_S, HOUR_S, MONTH_S, Calendar
+from netify_agent.store.history_blocks import Damaged, plain
 from netify_agent.store.history_record import (
     ApplicationDecoder,
-    Damaged,
     Record,
     Share,
     Volume,
@@ -151,3 +151,22 @@ def test_a_chunk_stays_at_least_its_length_and_at_most_its_time(at: int | None) 
     steps = HistorySteps(KEEP_S)
     chunk = steps.chunk(HOUR_S, 2_000_000_000)
     assert DAY_S <= steps.ttl(HOUR_S, chunk, at) <= 32 * DAY_S
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_a_number_of_unbounded_length_is_damage(at: int) -> None:
+    """To read one of a million digits would take hours."""
+    long = b"\xff" * 20 + b"\x01"
+    numbers = [b"\x00", b"\x02", b"\x02", b"\x02", b"\x02", b"\x01", b"\x01", b"\x01"]
+    numbers[at] = long
+    for body in (b"".join(numbers), b"".join(numbers[:5]) + long + b"\x01\x01"):
+        packed = bytes([len(body) + 1, 0]) + body
+        with pytest.raises(Damaged):
+            decode(packed, ORIGIN)
+    with pytest.raises(Damaged):
+        decode(long, ORIGIN)
+    with pytest.raises(Damaged):
+        decode_volumes(bytes([26, 0]) + long + b"\x02\x02\x02\x02", ORIGIN, fresh_only=False)
+    with pytest.raises(Damaged):
+        ApplicationDecoder(1).decode(long, ORIGIN, fresh_only=False)
+    assert plain(long) == long

@@ -13,12 +13,14 @@ from support import RedisServer
 
 from netify_agent.accounting.accountant import Accountant
 from netify_agent.config.calendar import DAY_S, HOUR_S
+from netify_agent.store import replica_sink
 from netify_agent.store.client import StoreRefused, connect
 from netify_agent.store.history_reader import HistoryReader
 from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys
 from netify_agent.store.reader import StoreReader
 from netify_agent.store.replica import HEAD, unit_of
+from netify_agent.store.replica_columns import Invalid
 from netify_agent.store.replica_message import Incoming
 from netify_agent.store.replica_sink import OtherPosition, ReplicaSink
 from netify_agent.store.replica_source import Known, NotYet, ReplicaSource
@@ -273,3 +275,18 @@ def test_a_copy_in_a_cluster_has_each_gateway_where_its_slot_is(line: Line, clus
             assert known[name].complete and sink.position(name).position == known[name].position
             snapshot = StoreReader(client, name).snapshot()
             assert snapshot.gateway == line.store.reader.snapshot().gateway
+
+
+@pytest.mark.parametrize("limit", ["MAX_ITEMS", "MAX_READ"])
+def test_a_copy_that_would_have_no_end_is_refused(
+    line: Line, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    line.move((PHONE, NETFLIX, 100, 200), (LAPTOP, YOUTUBE, 1, 2))
+    line.send()
+    line.move((PHONE, NETFLIX, 100, 200), seconds=300)
+    before = everything(line.client)
+    data, _ = line.source.message(line.known)
+    monkeypatch.setattr(replica_sink, limit, 1)
+    with pytest.raises(Invalid):
+        line.sink.apply("gw1", data)
+    assert everything(line.client) == before

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from real_store import HISTORY
 
-from netify_agent.store.history_record import MAX_BLOCK, Record, Volume, encode_summed, plain
+from netify_agent.store import replica
+from netify_agent.store.history_blocks import MAX_BLOCK, MAX_RECORDS, plain
+from netify_agent.store.history_record import Record, Share, Volume, encode_summed
 from netify_agent.store.history_record import encode as encode_record
 from netify_agent.store.layout import Keys
 from netify_agent.store.replica import HEAD, Content, check, places
@@ -18,6 +20,7 @@ from netify_agent.store.replica_coder import Names
 from netify_agent.store.replica_columns import Invalid, Writer, compress, decompress
 from netify_agent.store.replica_message import Differs, Header, Incoming, encode
 from netify_agent.store.replica_rows import Rows
+from netify_agent.store.varint import put
 
 PHONE, OPEN_ITEM, CHUNK = "device:02:00:00:00:00:02", "open:1790000100", "chunk:300:1789999200"
 HEADER = Header("0" * 32, "1" * 32, 1_790_000_300_000, 15_000)
@@ -217,3 +220,44 @@ def test_columns_that_were_changed_are_refused() -> None:
         except (Invalid, Differs) as error:
             outcomes.add(type(error).__name__)
     assert outcomes == {"Invalid", "Differs", "read"}
+
+
+@pytest.mark.parametrize("name", ["devices", "series"])
+def test_more_series_than_a_collector_takes_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    content = head(**{name: {"a": {"n": 0}, "b": {"n": 0}}})
+    check(HEAD, content)
+    monkeypatch.setattr(replica, "MAX_SERIES", 1)
+    with pytest.raises(Invalid):
+        check(HEAD, content)
+
+
+def block(records: int, applications: int = 0) -> bytes:
+    """A deflated block of equal records, which mergers would not leave as they are."""
+    shares = {number: Share(1 << 40, 1) for number in range(applications)}
+    body = encode_record(Record(0, Volume(1, 1), shares), 0) * records
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = packer.compress(body) + packer.flush()
+    head = bytearray([0, 2])
+    put(head, len(packed))
+    return bytes(head) + packed
+
+
+@pytest.mark.parametrize("chunk", [block(MAX_RECORDS + 1), block(1, 200_000) * 3, block(MAX_RECORDS) * 2])
+def test_a_chunk_that_holds_up_its_readers_is_refused(chunk: bytes) -> None:
+    with pytest.raises(Invalid, match="smaller chunks"):
+        read(first({**FULL, CHUNK: Content(chunks={PHONE[7:]: chunk})}))
+
+
+def test_all_chunks_of_a_message_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk = block(1, 200_000)
+    message = first({HEAD: head(), CHUNK: Content(chunks=dict.fromkeys("abc", chunk))})
+    assert read(message)
+    monkeypatch.setattr(replica, "MAX_UNPACKED", 4 << 20)
+    with pytest.raises(Invalid, match="smaller chunks"):
+        read(message)
+
+
+def test_a_damaged_chunk_is_taken_as_it_is() -> None:
+    """A gateway's own disk may have damaged it; that must not stop all that it sends."""
+    contents = {**FULL, CHUNK: Content(chunks={PHONE[7:]: b"\x05\x01", "": b"\xff" * 40})}
+    assert read(first(contents)) == contents
