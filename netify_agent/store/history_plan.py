@@ -31,8 +31,12 @@ class Middles(dict[int, int | None]):
         self._steps, self._step, self._pieces = steps, step, pieces
 
     def __missing__(self, start: int) -> int | None:
-        middle = self._steps.middle(self._step, start)
-        found = middle if any(piece.since <= middle < piece.until for piece in self._pieces) else None
+        found = None
+        near = 2 * self._step + DAY_S  # the middle is at most so much later than the start
+        # A stranger may have sent a start that no calendar has.
+        if any(piece.since - near <= start < piece.until for piece in self._pieces):
+            middle = self._steps.middle(self._step, start)
+            found = middle if any(piece.since <= middle < piece.until for piece in self._pieces) else None
         self[start] = found
         return found
 

@@ -18,7 +18,7 @@ from netify_agent.store.replica_columns import Channel, Invalid, Reader, Writer
 VERSION = 2
 MAX_COLUMNS = 16 << 20  # bytes of a message before compression
 _POSITION = 16  # bytes
-_MAX_TIME = 1 << 50  # milliseconds
+_MAX_TIME = 1 << 47  # milliseconds: in the year 6429, which calendars have
 
 StepsOf = Callable[[Mapping[str, str]], HistorySteps]
 
@@ -88,7 +88,7 @@ class Incoming:
         coder = ContentCoder(self._channel, self.header.at_ms, names, had, {}, steps_of)
         try:
             found = coder.code()
-        except (ArithmeticError, ValueError) as error:  # a time outside of the calendar
+        except (ArithmeticError, OSError, ValueError) as error:  # a time outside of the calendar
             raise Invalid(f"expected other numbers ({error})") from None
         sent = self._channel.data(b"")
         self._channel.finish()

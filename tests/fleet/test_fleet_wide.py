@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,11 +20,13 @@ from real_store import LAPTOP, NETFLIX, PHONE, YOUTUBE
 from sending_gateway import SendingGateway, silence
 from support import RedisServer
 
-from netify_agent.config.calendar import Calendar
+from netify_agent.config.calendar import HOUR_S, Calendar
 from netify_agent.config.plans import Plan
 from netify_agent.config.types import Resolution
 from netify_agent.plans.standing import PlanStanding, Standings
-from netify_agent.store.layout import Keys
+from netify_agent.store.client import connect
+from netify_agent.store.history_record import Record, Volume, encode
+from netify_agent.store.layout import GATEWAY, Keys
 
 Sender = Callable[..., SendingGateway]
 MINE = ("branch-1", "gw2")  # what TENANT sees
@@ -270,6 +273,26 @@ def test_a_gateway_that_means_no_good_spoils_no_list(
     for path in ("/gateways", "/alerts", "/metrics", "/gateways?format=csv", "/usage", "/history"):
         status, text, _ = collector.exchange("GET", path)
         assert status == 200 and len(text) < 50_000, path
+    assert "failed" not in collector.log.read_text()
+
+
+@pytest.mark.parametrize("start", [1 << 60, -(1 << 60), 1 << 45])
+def test_a_record_that_no_calendar_has_spoils_no_sum(
+    collector: CollectorRun, fleet: dict[str, SendingGateway], collector_redis: RedisServer, start: int
+) -> None:
+    paths = ("/history", "/history?resolution=1h&applications=true", "/usage", "/usage?by=application")
+    before = [get(collector, path) for path in paths]
+    chunk = int(time.time()) // HOUR_S * HOUR_S
+    record = encode(Record(start, Volume(1 << 40, 1 << 40)), chunk)
+    keys = Keys("gw1")
+    client = connect(collector_redis.url, None)
+    client.append(keys.chunk((300, chunk), GATEWAY), record)
+    client.zadd(keys.chunks(300), {str(chunk): chunk})
+    collector.stop()
+    collector.start()  # it has read nothing yet
+    for path, had in zip(paths, before, strict=True):
+        now = get(collector, path)
+        assert now["gateways"] == had["gateways"], path
     assert "failed" not in collector.log.read_text()
 
 

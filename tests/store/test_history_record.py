@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from netify_agent.config.calendar import DAY_S, HOUR_S, MONTH_S, Calendar
 from netify_agent.store.history_blocks import Damaged, plain
+from netify_agent.store.history_plan import Middles, Piece
 from netify_agent.store.history_record import (
     ApplicationDecoder,
     Record,
@@ -170,3 +171,13 @@ def test_a_number_of_unbounded_length_is_damage(at: int) -> None:
     with pytest.raises(Damaged):
         ApplicationDecoder(1).decode(long, ORIGIN, fresh_only=False)
     assert plain(long) == long
+
+
+@pytest.mark.parametrize("start", [1 << 60, -(1 << 60), 1 << 45])
+def test_a_record_that_no_calendar_has_is_in_no_piece(start: int) -> None:
+    steps = HistorySteps(KEEP_S, Calendar())
+    middles = Middles(steps, 300, [Piece(300, ORIGIN, ORIGIN + HOUR_S)])
+    assert middles[start] is None
+    assert (middles[ORIGIN - 300], middles[ORIGIN], middles[ORIGIN + HOUR_S]) == (None, ORIGIN + 150, None)
+    months = Middles(steps, MONTH_S, [Piece(MONTH_S, ORIGIN, ORIGIN + 1)])
+    assert months[start] is None

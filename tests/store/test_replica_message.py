@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from real_store import HISTORY
 
+from netify_agent.config.calendar import DAY_S, HOUR_S
 from netify_agent.store import replica
 from netify_agent.store.history_blocks import MAX_BLOCK, MAX_RECORDS, plain
 from netify_agent.store.history_record import Record, Share, Volume, encode_summed
 from netify_agent.store.history_record import encode as encode_record
+from netify_agent.store.history_steps import HistorySteps
 from netify_agent.store.layout import Keys
 from netify_agent.store.replica import HEAD, Content, check, places
 from netify_agent.store.replica_coder import Names
@@ -179,7 +181,12 @@ def packed(**columns: Any) -> bytes:
             first() + b"\0",
             b"\x03" + first()[1:],
         ),
-        *(packed(position=b"x"), packed(header=(1 << 60, 1)), packed(header=(1 << 99, 1))),
+        *(
+            packed(position=b"x"),
+            packed(header=(1 << 48, 1)),
+            packed(header=(1 << 60, 1)),
+            packed(header=(1 << 99, 1)),
+        ),
         *(packed(items=(0, 0)), packed(items=(2, 0)), packed(items=(9, 0)), packed(items=(3, 5)), packed()),
         *(
             packed(items=(3, 1), name=name)
@@ -255,6 +262,25 @@ def test_all_chunks_of_a_message_have_a_limit_together(monkeypatch: pytest.Monke
     monkeypatch.setattr(replica, "MAX_UNPACKED", 4 << 20)
     with pytest.raises(Invalid, match="smaller chunks"):
         read(message)
+
+
+def test_a_time_that_no_calendar_has_is_refused() -> None:
+    with pytest.raises(Invalid):
+        Incoming(first(header=HEADER._replace(at_ms=1 << 48)))
+
+
+@pytest.mark.parametrize("start", [1 << 60, -(1 << 60), 1 << 45])
+def test_a_record_that_no_calendar_has_is_not_summed_up(start: int) -> None:
+    record = Record(start, Volume(1, 1))
+    origin = int(CHUNK.rpartition(":")[2])
+    had = {HEAD: head(), CHUNK: Content(chunks={"": encode_record(record, origin)})}
+    now = {HEAD: head(), CHUNK: Content(chunks={"": encode_summed([record], origin)})}
+    alone = HistorySteps({300: DAY_S})  # the writer's; those of the reader have a longer one
+    data = encode(HEADER, [CHUNK], Names({HEAD, CHUNK}), had, now, alone)
+    message = Incoming(data)
+    names = message.names([CHUNK])
+    with pytest.raises(Invalid):
+        message.contents(names, had, lambda settings: HistorySteps({300: DAY_S, HOUR_S: DAY_S}))
 
 
 def test_a_damaged_chunk_is_taken_as_it_is() -> None:
