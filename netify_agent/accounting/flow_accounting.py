@@ -15,7 +15,7 @@ from netify_agent.accounting.capture_points import EXTERNAL, LEFT_OUT
 from netify_agent.accounting.device_identity import DeviceIdentity
 from netify_agent.accounting.flow import Flow, split
 from netify_agent.accounting.flow_table import FlowTable, is_another_flow
-from netify_agent.netifyd.flow_counters import BadCounters, FlowCounters, read_counters
+from netify_agent.netifyd.flow_counters import BadCounters, FlowCounters, read_counters, read_totals
 from netify_agent.netifyd.flow_record import OTHER_DEVICE, UNDESCRIBED, Description, Key, describe, row_key
 
 Record = Mapping[str, Any]
@@ -126,13 +126,15 @@ class FlowAccounting:
         self, table: FlowTable, name: str, flow: Flow | None, fields: dict[str, Any], record: Record
     ) -> None:
         """Take counters. ``flow`` is as in :meth:`describe`."""
+        purge = record["type"] == "flow_purge"
         try:
             counters = read_counters(fields)
         except BadCounters as error:
             self.rejected[str(error)] += 1
-            return
+            if not purge or flow is None or flow.ended:
+                return
+            counters = read_totals(fields)  # no later record brings back what the last one proves
         up, down, packets_up, packets_down, total, total_packets, seen = counters
-        purge = record["type"] == "flow_purge"
         table.baseline.note_time(seen)
         if flow is None:
             capture, interface = table.capture_points.place(record.get("interface"), record.get("internal"))

@@ -40,6 +40,8 @@ def read_counters(fields: dict[str, Any]) -> FlowCounters:
     """Read the ``flow`` object of a record with counters.
 
     Packet counters that are absent or unusable do not make the bytes unusable: they count as not given.
+    So does a total that is null, or 0 although the interval is not: it can't be a total. Relays may write a
+    whole number as ``100.0``.
 
     :param fields: as decoded; every field may be missing or of any type.
     :raises BadCounters: without the interval's bytes, or where they or the total are no such number.
@@ -49,6 +51,8 @@ def read_counters(fields: dict[str, Any]) -> FlowCounters:
     except KeyError as error:
         raise BadCounters(f"counters without {error.args[0]}") from error
     total = fields.get("total_bytes", -1)
+    if not (type(up) is type(down) is type(total) is int):
+        up, down, total = _whole(up), _whole(down), -1 if total is None else _whole(total)
     # bool is an int too, so types are compared. Numbers are in range if none has a bit beyond the limit.
     if not (
         type(up) is type(down) is type(total) is int
@@ -58,15 +62,42 @@ def read_counters(fields: dict[str, Any]) -> FlowCounters:
         raise BadCounters("counters out of range")
     packets_up, packets_down = fields.get("local_packets", 0), fields.get("other_packets", 0)
     total_packets = fields.get("total_packets", -1)
+    if not (type(packets_up) is type(packets_down) is type(total_packets) is int):
+        packets_up, packets_down = _whole(packets_up), _whole(packets_down)
+        total_packets = _whole(total_packets)
     if not (
         type(packets_up) is type(packets_down) is type(total_packets) is int
         and 0 <= packets_up | packets_down < _MAX_COUNT
         and -1 <= total_packets < _MAX_COUNT
     ):
         packets_up, packets_down, total_packets = 0, 0, -1
+    if not total and (up or down):
+        total = -1
+    if not total_packets and (packets_up or packets_down):
+        total_packets = -1
     seen = timestamp(fields.get("last_seen_at"))
     # Without the constructor, which is a function in Python.
     return _new(FlowCounters, (up, down, packets_up, packets_down, total, total_packets, seen))
+
+
+def read_totals(fields: dict[str, Any]) -> FlowCounters:
+    """Read the totals of a record whose interval is unusable; an interval of 0 takes its place.
+
+    :param fields: as for :func:`read_counters`. A total that is unusable as well counts as not given.
+    """
+    seen: dict[str, Any] = {"local_bytes": 0, "other_bytes": 0, "last_seen_at": fields.get("last_seen_at")}
+    totals: dict[str, Any] = {
+        name: fields[name] for name in ("total_bytes", "total_packets") if name in fields
+    }
+    try:
+        return read_counters({**seen, **totals})
+    except BadCounters:
+        return read_counters(seen)
+
+
+def _whole(value: Any) -> Any:
+    """Return a float that is a whole number as an integer, anything else as it is."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 _new = tuple.__new__

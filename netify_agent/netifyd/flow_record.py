@@ -297,7 +297,12 @@ def _clean(value: str) -> str | None:
 
 
 def timestamp(value: object) -> int:
-    """Return ``value`` if it is a valid time in milliseconds since the epoch (or any count), else 0."""
+    """Return ``value`` if it is a valid time in milliseconds since the epoch (or any count), else 0.
+
+    A whole number may be a float: some relays write it so.
+    """
+    if type(value) is float and value.is_integer():
+        value = int(value)
     return value if type(value) is int and 0 <= value < _MAX_TIME else 0
 
 
