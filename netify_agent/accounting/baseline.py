@@ -121,9 +121,21 @@ class Baseline:
         elif self._start is None:
             self._start = start
         elif clock < self._clock - _LATE_MS:
-            self._before_step = max(self._epoch, self._evicted)
-            self._epoch, self._evicted = min(self._epoch, clock), min(self._evicted, clock)
+            self._set_back(clock, start)
         self._clock, self._uptime = clock, status.uptime_s or 0
+
+    def _set_back(self, clock: int, start: int) -> None:
+        """Go on by the new time: netifyd's clock was set back to ``clock``.
+
+        :param start: of the process, by the new clock.
+        """
+        epoch, process = self._epoch or 0, self._start or 0
+        self._before_step = max(epoch, self._evicted)
+        # The start by the old clock would be later than the evictions to come, so that flows without a
+        # description would count again.
+        self._start = min(process, start, clock - 1)
+        self._epoch = min(epoch, self._start if epoch <= process else clock)
+        self._evicted = min(self._evicted, clock)
 
     def _begin_process(self, start: int) -> None:
         """Count all bytes that a new process of netifyd saw, whatever its clock says."""

@@ -270,7 +270,7 @@ def _is_earlier(flow: Flow, description: Description) -> bool:
 def _is_later_flow(flow: Flow, description: Description) -> bool:
     """Whether a description is of a later flow of the same two ends than ``flow``."""
     return is_another_flow(flow.first_seen, description.first_seen) or (
-        flow.purged and description.first_seen > flow.last_seen
+        flow.purged and not flow.first_seen and description.first_seen > flow.last_seen
     )
 
 

@@ -74,3 +74,36 @@ def test_flows_that_begin_after_a_clock_was_set_back_are_counted(store: Referenc
 
     assert sum(store.gateway) == 3 + 100 + 2
     assert store.counters["bytes_before"] == 497 + 898
+
+
+@pytest.mark.parametrize("kind", ["flow", "flow_dpi_complete"])
+def test_a_repeated_description_of_a_flow_that_ended_after_the_clock_was_set_back_begins_no_flow(
+    store: ReferenceStore, kind: str
+) -> None:
+    store.feed(flow("a"), stats("a", 10, 20, 30), status(115, at=T0 - MONTH))
+    store.feed(purge("a", 1, 2, 33, at=T0 - MONTH), {**flow("a"), "type": kind}).flush()
+
+    assert store.accountant.live_flows == 0
+    assert store.device() == (11, 22)
+    assert store.totals[""][4] == 1
+
+
+def test_an_evicted_flow_without_a_description_counts_once_after_the_clock_was_set_back() -> None:
+    """Set back by more than netifyd's uptime: its start is still known by the old clock."""
+    back = T0 - MONTH
+    store = ReferenceStore(1).connect(status(100)).feed(status(115, at=back))
+    store.feed(stats("a", 100, 200, 300, at=back + 1), flow("b", born=back + 2)).flush()
+    store.crash().connect(status(116, at=back + 1000))
+    store.feed(stats("a", 10, 20, 330, at=back + 3), purge("a", 1, 2, 333, at=back + 4)).flush()
+
+    assert store.counters["flows_evicted"] > 0
+    assert store.gateway == (111, 222)
+
+
+def test_flows_without_a_description_still_count_whole_after_the_clock_was_set_back() -> None:
+    """netifyd tracked no flow at the first contact, so all that it ever saw is ours."""
+    back = T0 - MONTH
+    store = ReferenceStore().connect(status(100)).feed(status(115, at=back))
+    store.feed(stats("a", 10, 20, 330, at=back + 3), purge("a", 1, 2, 333, at=back + 4)).flush()
+
+    assert sum(store.gateway) == 333
