@@ -45,6 +45,8 @@ class Baseline:
         self._uptime = 0
         # The baseline before netifyd's clock was set back: for flows that began by the clock of that time.
         self._before_step = 0
+        # An earlier run stored the baseline of this process, but not the one before such a step.
+        self._continues = False
         # Between restore and go_on: the start of the process that was met before, and whether it is another.
         self._arrived: int | None = None
         self._restarted = False
@@ -69,6 +71,7 @@ class Baseline:
             and stored.start is not None
             and _is_another_process(self._start, self._uptime, stored.start, stored.uptime)
         )
+        self._continues = True
         self._evicted = max(self._evicted, stored.evicted)
         if stored.epoch is not None:
             self._epoch, self._guessed = stored.epoch, False
@@ -141,6 +144,7 @@ class Baseline:
         """Count all bytes that a new process of netifyd saw, whatever its clock says."""
         self._start = self._epoch = start
         self._evicted = self._before_step = 0
+        self._continues = False
 
     def evict(self, last_seen: int) -> None:
         """Note that a flow last seen at ``last_seen`` was evicted: its bytes may be reported again."""
@@ -161,8 +165,10 @@ class Baseline:
             return Claim.UNDECIDED  # it may continue a flow whose bytes were counted under another digest
         began = max(first_seen, self._start or 0)
         since = max(self._epoch or 0, self._evicted)
-        if self._before_step and first_seen > self._clock + _LATE_MS:
-            since = self._before_step
+        if self._clock and first_seen > self._clock + _LATE_MS:  # it began before the clock was set back
+            if self._continues and not self._before_step:
+                return Claim.NOT_OURS
+            since = self._before_step or since
         if began >= since > 0:
             return Claim.OURS
         return Claim.NOT_OURS if described or ended else Claim.UNDECIDED

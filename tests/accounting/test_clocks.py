@@ -107,3 +107,15 @@ def test_flows_without_a_description_still_count_whole_after_the_clock_was_set_b
     store.feed(stats("a", 10, 20, 330, at=back + 3), purge("a", 1, 2, 333, at=back + 4)).flush()
 
     assert sum(store.gateway) == 333
+
+
+def test_an_evicted_flow_that_is_described_again_counts_once_after_the_clock_was_set_back() -> None:
+    """The agent was restarted since, so it does not know until when flows by the old clock were counted."""
+    back = T0 - MONTH
+    store = ReferenceStore(1).connect(status(100)).feed(flow("a", born=T0 + 1), stats("a", 100, 200, 300))
+    store.feed(status(115, at=back), flow("b", born=back + 2)).flush()
+    store.crash().connect(status(116, at=back + 1000))
+    store.feed(flow("a", born=T0 + 1), stats("a", 10, 20, 330, at=back + 3)).flush()
+
+    assert store.counters["flows_evicted"] > 0
+    assert store.gateway == (110, 220)
