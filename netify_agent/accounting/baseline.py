@@ -166,7 +166,8 @@ class Baseline:
         began = max(first_seen, self._start or 0)
         since = max(self._epoch or 0, self._evicted)
         if self._clock and first_seen > self._clock + _LATE_MS:  # it began before the clock was set back
-            if self._continues and not self._before_step:
+            all_ours = not self._evicted and (self._epoch or 0) <= (self._start or 0)
+            if self._continues and not self._before_step and not all_ours:
                 return Claim.NOT_OURS
             since = self._before_step or since
         if began >= since > 0:

@@ -119,3 +119,13 @@ def test_an_evicted_flow_that_is_described_again_counts_once_after_the_clock_was
 
     assert store.counters["flows_evicted"] > 0
     assert store.gateway == (110, 220)
+
+
+def test_a_flow_by_an_earlier_clock_counts_whole_where_all_flows_are_ours(store: ReferenceStore) -> None:
+    """Nothing was evicted and netifyd tracked no flow at the first contact: nothing can count twice."""
+    back = T0 - MONTH
+    store.feed(flow("a", born=T0 + 1), status(115, at=back)).flush()
+    store.crash().connect(status(116, at=back + 1000))
+    store.feed(stats("a", 10, 20, 330, at=back + 3)).flush()
+
+    assert sum(store.gateway) == 330
