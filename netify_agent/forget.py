@@ -38,7 +38,7 @@ def forget(settings: Settings, device: str) -> int:
     except KeyboardInterrupt:
         requests.withdraw(device)
         raise
-    print(f"{device} was removed. What it moved is counted in 'forgotten'")
+    print(f"{device} was removed. Its traffic is counted in 'forgotten'")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 netifyd can watch a gateway's LAN and WAN at once. A connection from the LAN to the Internet is then two flows
 with two digests: one with the address of the device, and one with the address of the gateway (NAT,
-``ip_nat``) or of the same device (IPv6). Only the first tells whose traffic it is.
+``ip_nat``) or of the same device (IPv6). Only the first identifies the device.
 """
 
 from __future__ import annotations

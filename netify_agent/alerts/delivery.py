@@ -205,7 +205,7 @@ class Delivery:
             return
         self.status.given_up += 1
         log.error(
-            "receiver %s was not told that alert %s is %s, given up: %s",
+            "receiver %s: no notification that alert %s is %s was delivered, given up: %s",
             self.name,
             notification.alert.name,
             notification.alert.status,

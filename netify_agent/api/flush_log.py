@@ -158,7 +158,7 @@ class FlushLog:
     def changed_between(self, earlier: Stamp, latest: Stamp) -> frozenset[str] | None:
         """The devices that flushes after ``earlier`` changed, up to ``latest``.
 
-        :param earlier: number and time of a flush; the time tells whether Redis lost it since.
+        :param earlier: number and time of a flush; the time shows whether Redis lost it since.
         :param latest: the same of the last flush.
         :returns: None if the log does not hold all of these flushes.
         """

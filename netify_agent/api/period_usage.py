@@ -26,7 +26,7 @@ Key = str | None  #: of a row; None stands for what belongs to none of the names
 
 @dataclass(frozen=True)
 class Selection:
-    """The traffic that is asked for.
+    """The requested traffic.
 
     :ivar devices: the devices it belongs to.
     :ivar whole: it is all traffic of the gateway, also what belongs to no device.

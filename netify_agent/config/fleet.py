@@ -46,7 +46,7 @@ def _url_with_token(fleet: FleetSettings) -> yaml_reader.Conflict | None:
     if (fleet.url is None) == (fleet.token_file is None):
         return None
     given, absent = ("token_file", "url") if fleet.url is None else ("url", "token_file")
-    return yaml_reader.Conflict((given, absent), f"expected fleet.{absent} beside it, found none")
+    return yaml_reader.Conflict((given, absent), f"expected fleet.{absent} as well, found none")
 
 
 read_fleet = section(FleetSettings, _url_with_token)

@@ -212,7 +212,7 @@ def _one_login(receiver: HttpReceiver) -> Conflict | None:
 def _user_of_password(receiver: Receiver) -> Conflict | None:
     if receiver.password_file is None or receiver.user is not None:
         return None
-    return Conflict(("password_file", "user"), "expected user beside it, found none")
+    return Conflict(("password_file", "user"), "expected user as well, found none")
 
 
 def _safe_mail(receiver: SmtpReceiver) -> Conflict | None:

@@ -140,9 +140,7 @@ class RedisTlsSettings:
 def _key_with_certificate(tls: RedisTlsSettings) -> yaml_reader.Conflict | None:
     if tls.key is None or tls.certificate is not None:
         return None
-    return yaml_reader.Conflict(
-        ("key", "certificate"), "expected redis.tls.certificate beside it, found none"
-    )
+    return yaml_reader.Conflict(("key", "certificate"), "expected redis.tls.certificate as well, found none")
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,7 +184,7 @@ def both_or_none(tls: TlsSettings) -> yaml_reader.Conflict | None:
     if (tls.certificate is None) == (tls.key is None):
         return None
     given, absent = ("certificate", "key") if tls.key is None else ("key", "certificate")
-    return yaml_reader.Conflict((given, absent), f"expected web.tls.{absent} beside it, found none")
+    return yaml_reader.Conflict((given, absent), f"expected web.tls.{absent} as well, found none")
 
 
 @dataclass(frozen=True)
@@ -330,7 +328,7 @@ def _safe_web(web: WebSettings) -> yaml_reader.Conflict | None:
     found = str(web.listen)[len("tcp://") :]
     text = (
         "expected a loopback address or a unix socket, as there are no tokens (to listen here, set"
-        f" web.tokens_file; or, to answer whoever asks, web.allow_unauthenticated: true), found '{found}'"
+        f" web.tokens_file; or, to answer without tokens, web.allow_unauthenticated: true), found '{found}'"
     )
     return yaml_reader.Conflict(("listen", "allow_unauthenticated", "tokens_file"), text)
 

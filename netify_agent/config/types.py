@@ -184,9 +184,9 @@ def collector_url(text: str) -> str:
     match = re.fullmatch(r"(https?)://(\[[^]]*:[^]]*]|[^]:[/?#@]+)(?::([0-9]{1,5}))?((?:/[!-~]*)?)", text)
     host = host_name(match[2].strip("[]")) if match else ""
     if not match or not host or not 1 <= int(match[3] or 1) <= 65535 or set("?#") & set(match[4]):
-        raise Expected("an URL such as https://collector.example.net")
+        raise Expected("a URL such as https://collector.example.net")
     if match[1] == "http" and not Endpoint("tcp", host=host).is_loopback:
-        raise Expected("an URL that begins with https, as its host is no loopback address")
+        raise Expected("a URL that begins with https, as its host is no loopback address")
     return text.rstrip("/")
 
 

@@ -31,7 +31,7 @@ def expose_plans(out: Exposition, standings: Standings | None, max_devices: int)
         ("used_bytes", "Bytes used in the current period.", [(labels, used) for labels, used, _ in rows]),
         (
             "forecast_bytes",
-            "Bytes used at the end of the period, if its rest is like what is over; absent early in it.",
+            "Bytes used at the end of the period, at the average rate so far; absent early in the period.",
             [(labels, forecast(used, period, standings.at_ms)) for labels, used, period in rows],
         ),
         ("limit_bytes", "Limit of the plan.", list(by_plan(0))),

@@ -32,7 +32,7 @@ def about(count: int) -> str:
 class Status:
     """Reads the state of all components.
 
-    :ivar settings: the configuration in force.
+    :ivar settings: the effective configuration.
     :ivar writer: state of the flusher; :ivar accountant: the accounting.
     :ivar listeners: one for each endpoint.
     :ivar started: start of this process, agent's clock, seconds since the epoch.

@@ -191,7 +191,7 @@ class Supervisor:
     def _failed(self, worker: Worker) -> int:
         """Stop because ``worker`` died. Returns the exit code."""
         if isinstance(worker.error, StoreTaken):
-            log.error("%s. Not started again until an administrator does", worker.error)
+            log.error("%s. The service is not restarted automatically", worker.error)
             self._stop()
             return EX_STORE_TAKEN
         log.error("thread %s ended: %s; stopping all", worker.name, worker.error or "no reason given")

@@ -78,7 +78,7 @@ class Web:
     def change(self, new: Settings, old: Settings, rules: WebRules) -> WebSettings:
         """Apply new settings. The server is restarted only if its address, threads or use of TLS changed.
 
-        :returns: the settings in force: those of ``old`` if the new address can't be used.
+        :returns: the effective settings: those of ``old`` if the new address can't be used.
         :raises WebError: if neither the new nor the old address can be used.
         """
         has_tls = self._server.relay is not None

@@ -113,7 +113,7 @@ class Collector:
             reply = Problem(503, f"Redis: {error}", {"Retry-After": str(_AWAY_S)}).reply()
         except Exception:
             log.exception("%s %r failed", environ["REQUEST_METHOD"], environ["PATH_INFO"][:200])
-            reply = Problem(500, "internal error; the journal says more").reply()
+            reply = Problem(500, "internal error; see the journal").reply()
         body = reply.body if isinstance(reply.body, bytes) else b"".join(reply.body)
         headers = [*{**SAFE_HEADERS, **reply.headers, "Content-Length": str(len(body))}.items()]
         start_response(f"{reply.status} {HTTPStatus(reply.status).phrase}", headers)

@@ -71,7 +71,7 @@ class Forwarder:
         self._interval_s = settings.interval_s
         self._line = Line(settings, gateway)
         # What the collector has: as of its latest answer, and if it has applied the message that it has not
-        # answered. Only its position tells which.
+        # answered. Only its position shows which.
         self._known = Known()
         self._sent: Known | None = None
         self._is_in_doubt = True

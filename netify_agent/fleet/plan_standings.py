@@ -16,7 +16,7 @@ _TEXTS = ("device", "application", "category")
 
 
 def encode_plans(plans: Mapping[str, Plan]) -> str:
-    """The configured plans in JSON, without who is told of them."""
+    """The configured plans in JSON, without their receivers."""
     return json.dumps({name: _document(plan) for name, plan in plans.items()})
 
 

@@ -47,7 +47,7 @@ SINK_HTTP = """\
 def to_stream_to_a_socket() -> str:
     """The lines that make netifyd v5 stream to a Unix socket, with the files that they belong into."""
     return _files(
-        "netifyd v4 streams as it is installed. v5 does with these lines, after a restart (docs/netifyd.md):",
+        "netifyd v4 streams as installed. v5 streams with these lines, after a restart (docs/netifyd.md):",
         ("/etc/netifyd/plugins.d/*.conf", LOADERS),
         ("/etc/netifyd/netify-proc-core.json", PROC_CORE),
         ("/etc/netifyd/netify-sink-socket.json", SINK_SOCKET),

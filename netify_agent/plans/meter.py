@@ -130,7 +130,7 @@ class PlanMeter:
             self._read(flush)
         except StoreError as error:
             if str(error) != self._logged:
-                log.warning("the use of plans can't be read, retrying with the next flush: %s", error)
+                log.warning("cannot read the use of plans, retrying with the next flush: %s", error)
             self._logged = str(error)
             return
         self._logged = None

@@ -44,12 +44,12 @@ class Standings:
 
 
 def elapsed_share(period: Period, at_ms: int) -> float:
-    """The part of a period that is over, 0 to 1."""
+    """The elapsed part of a period, 0 to 1."""
     return min(max((at_ms / 1000 - period.start) / (period.end - period.start), 0.0), 1.0)
 
 
 def forecast(used: int, period: Period, at_ms: int) -> int | None:
-    """Bytes at the end of the period, if the rest of it is like the part that is over.
+    """Expected bytes at the end of the period, at the average rate so far.
 
     :returns: None while less than :data:`FORECAST_FROM_PERCENT` percent of the period are over.
     """

@@ -238,7 +238,7 @@ class Flusher:
             found = found or "Redis lost the key 'meta', which was written again"
             self._store.meta_lost = not ended
         if found is not None and status.inconsistency is None:
-            log.error("%s. From now on, totals are wrong by what was lost", found)
+            log.error("%s. Totals are wrong by the lost amounts", found)
         if found is None and status.inconsistency is not None:
             log.info("the sums in Redis agree again")
         status.inconsistency = found

@@ -1,4 +1,4 @@
-"""Requests to forget a device: how ``netify-agent forget`` tells the running agent.
+"""Requests to forget a device: how ``netify-agent forget`` reaches the running agent.
 
 Only the agent that holds the lease changes counters. The command therefore leaves a request in Redis; the
 agent forgets the device with its next flush, and removes the request in the same transaction. A request has a

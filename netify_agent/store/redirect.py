@@ -1,7 +1,7 @@
 """Sends reads, and WATCH, where a Redis Cluster redirects them.
 
 A flush follows MOVED only. While its slot is being moved (ASK, TRYAGAIN) it waits: a transaction needs all
-its keys on one node, and what is missing there could be taken for a lost store. Reads follow ASK key by key.
+its keys on one node, and what is missing there could look like a lost store. Reads follow ASK key by key.
 """
 
 from __future__ import annotations

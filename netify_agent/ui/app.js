@@ -191,7 +191,7 @@ class App {
     if (this.scrollTo !== null) this.restoreScroll();
   }
 
-  /** Tell the view what is wrong. A view that has loaded nothing yet is replaced by the problem. */
+  /** Pass the problem to the view. A view that has loaded nothing yet is replaced by the problem. */
   renderProblem() {
     const { problem } = this.health;
     this.view?.setProblem?.(problem);

@@ -62,7 +62,7 @@ class Alerts:
         told = {key: _subject(document) for key, document in notifications if _is_new(document)}
         due = {f"{one}-{status}" for one in fired for status in ("firing", "resolved")}
         if lost := due - told.keys():
-            wrong.append(f"the receiver was not told: {lost}")
+            wrong.append(f"notifications were not delivered: {lost}")
         if forgetful:
             return wrong
         if repeated := told.keys() - due:

@@ -135,7 +135,7 @@ def test_a_problem_of_an_alert_names_its_key(keys: str, expected: str) -> None:
         (f"{WEBHOOK}, hmac_file: x", "notify.a.hmac_file: expected an absolute path"),
         (f"{WEBHOOK}, user: 'a:b'", "notify.a.user: expected a user name of 1 to 128 characters"),
         (f"{WEBHOOK}, password_file: x", "notify.a.password_file: expected an absolute path"),
-        (f"{WEBHOOK}, password_file: /x", "notify.a.password_file: expected user beside it, found none"),
+        (f"{WEBHOOK}, password_file: /x", "notify.a.password_file: expected user as well, found none"),
         (f"{WEBHOOK}, user: u, token_file: /x", "notify.a.token_file: expected one of token_file and user"),
         (f"{WEBHOOK}, send_resolved: x", "notify.a.send_resolved: expected true or false"),
         ("type: alertmanager, url: 'http://h', resend: 0s", "notify.a.resend: expected a duration"),

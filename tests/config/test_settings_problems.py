@@ -121,7 +121,7 @@ from netify_agent.config.settings import (
         ),
         (
             "redis: {url: 'rediss://h', tls: {key: /k.pem}}",
-            "redis.tls.key: expected redis.tls.certificate beside it, found none",
+            "redis.tls.key: expected redis.tls.certificate as well, found none",
         ),
         ("redis: {password_file: pw}", "redis.password_file: expected an absolute path, found 'pw'"),
         (
@@ -140,11 +140,11 @@ from netify_agent.config.settings import (
         ("web: {tokens_file: tokens}", "web.tokens_file: expected an absolute path, found 'tokens'"),
         (
             "web: {tls: {certificate: /c.pem}}",
-            "web.tls.certificate: expected web.tls.key beside it, found none",
+            "web.tls.certificate: expected web.tls.key as well, found none",
         ),
         (
             "web: {tls: {key: /k.pem, certificate: null}}",
-            "web.tls.key: expected web.tls.certificate beside it, found none",
+            "web.tls.key: expected web.tls.certificate as well, found none",
         ),
         (
             "web: {listen: 'unix:///run/a.sock', tls: {certificate: /c.pem, key: /k.pem}}",

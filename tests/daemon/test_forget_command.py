@@ -22,7 +22,7 @@ def test_a_device_is_forgotten_by_the_running_agent(daemon: Daemon, netifyd: Sta
     daemon.flushed()
     done = command("forget", "--config", str(daemon.config), "02-00-00-00-00-01")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{DEVICE} was removed. What it moved is counted in 'forgotten'\n"
+    assert done.stdout == f"{DEVICE} was removed. Its traffic is counted in 'forgotten'\n"
     network = daemon.get("/")[1]
     assert network["devices"] == []
     assert network["forgotten"] == {name: network["totals"][name] for name in network["forgotten"]}

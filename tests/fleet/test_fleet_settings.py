@@ -76,7 +76,7 @@ def test_a_wrong_section_is_refused_and_shows_no_secret(fleet: dict[str, object]
     ("settings", "problem"),
     [
         ({"web": {"listen": "0.0.0.0:7001"}}, "expected a loopback address or a unix socket"),
-        ({"web": {"tls": {"key": "/etc/key"}}}, "expected web.tls.certificate beside it"),
+        ({"web": {"tls": {"key": "/etc/key"}}}, "expected web.tls.certificate as well"),
         ({"gateway": "gw1"}, "gateway"),
         ({"gateways_file": "tokens"}, "expected an absolute path"),
     ],

@@ -245,7 +245,7 @@ def test_a_history_that_can_not_be_read_delays_no_flush(
         gateway.flush(at + 30, said.stats("a", 20, 0))
     assert gateway.store.reader.last_flush().sequence == 2
     assert [one.message for one in caplog.records].count(
-        "the use of plans can't be read, retrying with the next flush: away"
+        "cannot read the use of plans, retrying with the next flush: away"
     ) == 1
     gateway.flush(at + 45, said.stats("a", 3, 0))
     assert gateway.used("month") == {"": 123}

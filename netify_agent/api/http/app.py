@@ -89,7 +89,7 @@ class Api:
             reply = Problem(503, f"Redis: {error}", retry).reply()
         except Exception:
             log.exception("%s %r failed", environ["REQUEST_METHOD"], environ["PATH_INFO"][:200])
-            reply = Problem(500, "internal error; the journal says more").reply()
+            reply = Problem(500, "internal error; see the journal").reply()
         headers = self._access.headers(environ, reply.headers)
         return _send(reply, headers, environ, start_response)
 

@@ -84,7 +84,7 @@ PLAN = record(
         "per": {"enum": ["day", "week", "month"]},
         "start": TIME,
         "end": TIME,
-        "elapsed": {"type": "number", "description": "Part of the period that is over, 0 to 1."},
+        "elapsed": {"type": "number", "description": "Elapsed part of the period, 0 to 1."},
         "limit": {**POSITIVE, "description": "Bytes."},
         "used": COUNT,
         "left": {**COUNT, "description": "`limit` less `used`: below 0 if more was used."},

@@ -72,7 +72,7 @@ def _lease(row: Mapping[str, str]) -> Lease | None:
 
 
 def _expiry(row: Mapping[str, str]) -> float | None:
-    """Seconds since the epoch, 0 for a lease that is over; None if the row is broken."""
+    """Seconds since the epoch, 0 for a lease that has ended; None if the row is broken."""
     expire, lifetime, state = row.get("expire", ""), row.get("valid_lifetime", ""), row.get("state") or "0"
     if not all(NUMBER.fullmatch(number) for number in (expire, lifetime, state)):
         return None

@@ -13,9 +13,9 @@ class Lease(NamedTuple):
     """Who holds an IP address until when.
 
     :ivar ip: the address, in the spelling of RFC 5952.
-    :ivar mac: lower-case MAC address, None if the file does not tell it.
+    :ivar mac: lower-case MAC address, None if the file does not contain it.
     :ivar name: a cleaned host name, None if the client has none.
-    :ivar expires: seconds since the epoch; 0 for a lease that is over, infinity for one that never ends.
+    :ivar expires: seconds since the epoch; 0 for a lease that has ended, infinity for one that never ends.
     """
 
     ip: str

@@ -138,7 +138,7 @@ function showAsOf(node) {
   if (asOf !== null) setText(time, ago(asOf));
 }
 
-/** The label of a current figure. During an outage it says of when the figure is. */
+/** The label of a current figure. During an outage it includes the time of the figure. */
 export function nowLabel(text) {
   const age = h('span', { class: 'as-of' }, ', ', h('time', { class: 'relative' }));
   showAsOf(age);

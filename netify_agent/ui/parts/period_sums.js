@@ -1,4 +1,4 @@
-// What each device or each application moved in a period, for lists that have a row for every one of them.
+// The traffic of each device or application in a period, for lists that have a row for every one of them.
 
 import { get } from '../agent/api.js';
 import { csvLink } from './csv_link.js';

@@ -107,7 +107,7 @@ export function searchField(label, placeholder, oninput) {
 }
 
 /**
- * A cell with a device's state and name, its vendor or that its MAC address is made up, its IP address and groups.
+ * A cell with a device's state and name, its vendor or that its MAC address is randomised, its IP address and groups.
  * `parameters()`: of the address of its page.
  */
 export function deviceCell(parameters) {

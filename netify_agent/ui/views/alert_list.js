@@ -1,4 +1,4 @@
-// Alerts in words: their severity, what they are about, and whether the receivers were told.
+// Alerts in words: their severity, what they are about, and whether the receivers were notified.
 
 import { KeyedList, h, setAttribute, setText, show } from '../parts/dom.js';
 import { relativeTime } from '../parts/format.js';
@@ -11,7 +11,7 @@ const SEVERITIES = {
   info: { rank: 1, level: 'low', word: 'Info' },
 };
 
-/** What became of the notifications for one receiver: `{text, level}`. */
+/** The state of the notifications for one receiver: `{text, level}`. */
 function outcome({ firing, resolved }) {
   if (firing === 'failed') return { text: 'not delivered', level: 'high' };
   if (resolved === 'failed') return { text: 'delivered, its end was not', level: 'high' };
@@ -20,7 +20,7 @@ function outcome({ firing, resolved }) {
   return firing === 'sent' ? { text: 'delivered', level: 'ok' } : { text: 'not notified', level: 'low' };
 }
 
-/** An element that says whether the receivers of an alert were told. */
+/** An element that says whether the receivers of an alert were notified. */
 export function notified() {
   const nobody = h('span', {}, 'No receiver');
   const list = new KeyedList(h('span', { class: 'notified' }), (one) => one.receiver, () => {
@@ -72,17 +72,17 @@ function alertRow(alert) {
   const severity = severityLabel();
   const href = subjectHref(alert);
   const summary = h('bdi', {});
-  const told = notified();
+  const notice = notified();
   const started = relativeTime();
   return {
     node: h('li', {}, severity.node,
       h('div', {}, href === null ? h('span', { class: 'risk-name' }, summary) : h('a', { class: 'risk-name', href }, summary),
-        h('span', { class: 'below' }, 'Alert ', h('bdi', {}, alert.alert)), told.node),
+        h('span', { class: 'below' }, 'Alert ', h('bdi', {}, alert.alert)), notice.node),
       h('span', { class: 'when' }, 'Started ', started.node)),
     update(current) {
       severity.update(current);
       setText(summary, current.summary);
-      told.update(current);
+      notice.update(current);
       started.update(current.started_at);
     },
   };

@@ -1,4 +1,4 @@
-// The Alerts page: what is active, what was resolved, and whether the receivers were told.
+// The Alerts page: what is active, what was resolved, and whether the receivers were notified.
 
 import { get } from '../agent/api.js';
 import { timeColumn } from '../parts/columns.js';
@@ -78,16 +78,16 @@ export class Alerts {
   }
 }
 
-/** What was resolved; on narrow screens with its severity and whether the receivers were told. */
+/** What was resolved; on narrow screens with its severity and whether the receivers were notified. */
 function resolvedCell() {
   const lines = twoLines((alert) => ({ href: null, title: alert.summary, below: alert.alert }));
   const severity = severityLabel();
-  const told = notified();
-  lines.node.append(h('span', { class: 'narrow' }, severity.node, told.node));
+  const notice = notified();
+  lines.node.append(h('span', { class: 'narrow' }, severity.node, notice.node));
   return {
     node: lines.node,
     update(alert) {
-      for (const part of [lines, severity, told]) part.update(alert);
+      for (const part of [lines, severity, notice]) part.update(alert);
     },
   };
 }

@@ -99,7 +99,7 @@ export class Device {
       responses = await Promise.all([
         get(devicePath(this.id)),
         readHistory(`${devicePath(this.id)}/history`, period, { applications: true }),
-        readHistory('history', period), // tells periods without data from periods without traffic
+        readHistory('history', period), // distinguishes periods without data from periods without traffic
         IS_COPY ? { flows: [], total: 0 } : get('flows', { device: this.id, active: true, limit: FLOWS }),
       ]);
     } catch (error) {

@@ -1,4 +1,4 @@
-// The plans of the Usage page: how much of each is used, what is left, and what the period will come to.
+// The plans of the Usage page: how much of each is used, what is left, and the forecast for the period.
 
 import { KeyedList, h, setAttribute, setText, show } from '../parts/dom.js';
 import { bytes, bytesFigure } from '../parts/format.js';

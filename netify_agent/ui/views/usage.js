@@ -1,4 +1,4 @@
-// The Usage page: what a period moved, in comparison with the period before, and who or what moved it.
+// The Usage page: the traffic of a period compared with the period before, and its ranking.
 
 import { get } from '../agent/api.js';
 import { csvLink } from '../parts/csv_link.js';
@@ -26,7 +26,7 @@ const BALANCE = {
   totals: ['=', 'Gateway', 'without local traffic'],
 };
 
-/** A gateway that has not told its collector of plans has none. */
+/** Empty for a gateway that sent no plans to its collector. */
 function noPlans(error) {
   if (!IS_COPY || error.status !== 503) throw error;
   return { plans: [], total: 0 };
