@@ -122,7 +122,7 @@ def route(view: View, sums: FleetSums) -> Route:
             "What each gateway, application or category used in a period, over many gateways.",
             answer,
             parameters=(
-                parameters.choice("by", KINDS, KINDS[0], "What a row stands for."),
+                parameters.choice("by", KINDS, KINDS[0], "What a row represents."),
                 parameters.choice(
                     "period", list(PERIODS), None, "Of each gateway's own calendar; `month` without `from`."
                 ),

@@ -110,7 +110,7 @@ class JsonReader:
         Nearly all are, and this costs half as much as the general path. The headers are not needed, because
         the line ends delimit the records.
 
-        :returns: the position of what is left.
+        :returns: the position of the remaining bytes.
         """
         buffer = self._buffer
         if self._block_end or self._skip_line or (self._resync and not buffer.startswith(b"{")):

@@ -381,7 +381,7 @@ def _explain(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "permission denied: this user may not write to netifyd's socket"
     if isinstance(error, ConnectionRefusedError):
-        return "connection refused: nobody listens there (a socket left by a netifyd that has exited?)"
+        return "connection refused: nothing listens there (a socket left by a netifyd that has exited?)"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

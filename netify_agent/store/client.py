@@ -83,7 +83,7 @@ def connect(
     pool = client.connection_pool
     if given.is_tls and not pool.connection_kwargs.get("password"):
         # CLIENT SETNAME, whose reply is read at once, as that of AUTH is. A server of TLS 1.3 sends session
-        # tickets before it, which redis-py 8.1 with hiredis takes for replies that nobody asked for.
+        # tickets before it, which redis-py 8.1 with hiredis treats as unsolicited replies.
         pool.connection_kwargs["client_name"] = "netify-agent"
     search = pool.connection_class, dict(pool.connection_kwargs)
     owner: Owner | None = None

@@ -138,7 +138,7 @@ def reason(error: BaseException) -> str:
         if redirect.code == "ASK":
             return (
                 f"slot {redirect.slot} of the Redis Cluster is being moved to {place} (ASK): flushes wait "
-                "until that is finished; if nobody moves it: redis-cli --cluster fix"
+                "until that is finished; if no move is running: redis-cli --cluster fix"
             )
         return (
             f"slot {redirect.slot} of the Redis Cluster is at {place} (MOVED); redis.url must begin with "

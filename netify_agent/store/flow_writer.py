@@ -86,8 +86,8 @@ class FlowWriter:
             )
         except (ValueError, TypeError) as error:
             raise StoreRefused(
-                f"{keys.flows} in Redis no longer holds what netify-agent stored there: somebody else writes "
-                "to this gateway's keys"
+                f"{keys.flows} in Redis no longer holds what netify-agent stored there: another program "
+                "writes to this gateway's keys"
             ) from error
 
     def _due(self, pipe: Any, batch: Batch, clock: WallClock) -> list[str]:
@@ -195,7 +195,7 @@ class FlowWriter:
 
 
 def _indexes(keys: Keys, state: FlowState, live: bool) -> set[str]:
-    """Return the keys of the indexes that a flow stands in. A flow that is left out stands in none."""
+    """Return the keys of the indexes that contain a flow. A flow that is left out is in none."""
     if state.capture == LEFT_OUT:
         return set()
     found = {keys.index(live), keys.index(live, keys.of_application(state.key.application))}

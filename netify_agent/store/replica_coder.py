@@ -1,8 +1,8 @@
 """Codes the contents of a message against those that both sides have. No I/O.
 
 Most numbers follow from others: the rows of a gateway are the sums of its devices' rows, a bucket that was
-closed has what the rows have grown by. Both sides work out what is to be expected, and only the difference is
-sent. What is expected wrongly costs bytes; the result is the same.
+closed grew by as much as the rows. Both sides compute the expected values, and only the differences are
+sent. A wrong expected value costs bytes; the result is the same.
 """
 
 from __future__ import annotations

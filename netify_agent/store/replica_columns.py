@@ -33,7 +33,7 @@ _MAX_BITS = 98  # of a number
 
 
 class Invalid(ValueError):
-    """The bytes are no message. It says what was expected."""
+    """The bytes are not a valid message. The text says what was expected."""
 
 
 class Writer:

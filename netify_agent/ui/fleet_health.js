@@ -29,7 +29,7 @@ export class FleetHealth extends Health {
       return { name: 'gateway', short: 'Gateway silent', text: 'This gateway sends nothing. Its latest figures are shown.', reason: null, since };
     }
     if (status?.state === 'absent') {
-      return { name: 'absent', short: 'Gateway not found', text: 'The collector shows your token no gateway of this name.', reason: null, since: null };
+      return { name: 'absent', short: 'Gateway not found', text: 'Your token gives access to no gateway of this name.', reason: null, since: null };
     }
     if (status?.state === 'new') {
       return { name: 'gateway', short: 'Nothing received yet', text: 'This gateway has not sent anything yet.', reason: null, since: null };

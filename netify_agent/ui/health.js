@@ -29,7 +29,7 @@ export const ADVICE = {
     ['May the token see it?', 'cat /etc/netify-collector/readers'],
   ],
   gateway: [
-    ['On the gateway: what does the agent say about the collector?', 'curl -s localhost:7000/status'],
+    ['On the gateway: does the agent report an error?', 'curl -s localhost:7000/status'],
     ['Does it log errors?', 'journalctl -u netify-agent -n 20'],
   ],
 };

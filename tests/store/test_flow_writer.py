@@ -246,7 +246,7 @@ def test_states_that_somebody_spoiled_stop_the_agent_with_a_reason(store: RealSt
     flush = store.take()
     for spoiled in ("[]", "no json", '{"a": 1}', "[1,2,3]"):
         store.client.hset(KEYS.flows, flow_id("a"), spoiled)
-        with pytest.raises(StoreRefused, match="somebody else writes to this gateway's keys"):
+        with pytest.raises(StoreRefused, match="another program writes to this gateway's keys"):
             store.writer.apply(flush)
 
 

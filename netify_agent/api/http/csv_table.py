@@ -203,7 +203,7 @@ def _at(element: Any, path: _Path) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """What stands in a cell for a value of JSON."""
+    """The text of a cell for a value of JSON."""
     if isinstance(value, str):
         value = value.replace("\0", "?")  # csv of Python 3.10 can't write it
         return "'" + value if value.startswith(_ACTIVE) else value

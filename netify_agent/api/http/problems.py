@@ -12,7 +12,7 @@ class Problem(Exception):
     """An error response.
 
     :ivar status: HTTP status code.
-    :ivar detail: one sentence for whoever runs the client.
+    :ivar detail: one sentence for the operator of the client.
     :ivar headers: further response headers.
     :ivar members: extension members of the problem document.
     """

@@ -155,7 +155,7 @@ class _Stream:
         self.writer = writer
 
     async def close(self, stalled_s: float) -> None:
-        """Send what is left, if it is taken in time; then close."""
+        """Send the remaining bytes if the client takes them in time; then close."""
         self.writer.close()
         try:
             await asyncio.wait_for(self.writer.wait_closed(), stalled_s)

@@ -109,7 +109,7 @@ def routes(services: Services) -> list[Route]:
             "What each device, group, application, category or interface used in a period, heaviest first.",
             answer,
             parameters=(
-                parameters.choice("by", KINDS, KINDS[0], "What a row stands for."),
+                parameters.choice("by", KINDS, KINDS[0], "What a row represents."),
                 parameters.choice(
                     "period", list(PERIODS), None, "A period of the calendar; `month` without `from`."
                 ),

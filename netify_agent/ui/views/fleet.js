@@ -45,7 +45,7 @@ export class Fleet {
       caption: 'Gateways', key: (gateway) => gateway.gateway, style: 'fleet', sort: { id: 'state', descending: true },
       onsort: () => navigate({ sort: this.table.sortText }), columns: COLUMNS,
     });
-    this.empty = emptyNote('No gateways', 'Your token shows no gateway of this collector.');
+    this.empty = emptyNote('No gateways', 'Your token gives access to no gateway of this collector.');
     this.noMatch = emptyNote('No gateways match these filters');
     this.content = h('div', {},
       h('dl', { class: 'figures' },
