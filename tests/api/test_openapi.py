@@ -104,27 +104,6 @@ def test_the_reference_is_in_step_with_the_declarations() -> None:
     assert api_reference.rewritten(text) == text, "run python tools/api_reference.py docs/api.md"
 
 
-def keys_of(schema: Any, document: Any) -> Iterator[str]:
-    """The keys of the objects of a schema, as the reference names them: ``listeners[].drops``."""
-    if "$ref" in schema:
-        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    for name, inner in schema.get("properties", {}).items():
-        place = f"{name}[]" if "items" in inner else name
-        below = [f"{place}.{key}" for key in keys_of(inner.get("items", inner), document)]
-        yield from (name, *below)
-
-
-def test_the_reference_names_the_keys_of_the_status(document: Any) -> None:
-    section = DOCS.read_text().partition("\n## `/status`\n")[2].partition("\n## ")[0]
-    named = re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE)
-    keys = set(keys_of({"$ref": "#/components/schemas/Status"}, document))
-    assert named and set(named) <= keys
-    words = set(re.findall(r"`(\w+)`", section))  # a row may explain the keys of a small object in its text
-    for key in keys:
-        has_rows = any(name.startswith((f"{key}.", f"{key}[]")) for name in named)
-        assert key in named or has_rows or key.rpartition(".")[2] in words, key
-
-
 def test_the_document_has_an_etag_of_its_own(scene: Scene) -> None:
     first = scene.ask("/openapi.json")
     scene.store.flush()
