@@ -1,7 +1,8 @@
 """Checks that the sums in Redis agree, in parts, one after each flush. They disagree if Redis lost keys.
 
 The sums are described in docs/store.md: the gateway is the sum of its devices, plus what belongs to no
-device, less what counts at two devices. A device is the sum of its applications, and of its protocols. The
+device, less what counts at two devices. A device is the sum of its applications, and of its protocols. What
+the gateway has is never less than it was, so that a loss of the gateway and all devices is seen too. The
 audit runs in the writer thread. Nothing else writes to the store, so between two parts only the flushes
 change it, and their changes are passed to the audit.
 """
@@ -42,7 +43,12 @@ class SumAudit:
         self.restart()
 
     def restart(self) -> None:
-        """Restart the pass, because the store changed other than by flushes."""
+        """Start anew, because the store changed other than by flushes."""
+        self._highest = [0] * len(_CODES)  # totals of the gateway, of the passes so far
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a pass."""
         self._pending: dict[str, None] | None = None  # devices still to be read, in order
         self._sum = [0] * len(_CODES)  # of the devices read so far, with their changes since
         self._found: str | None = None
@@ -82,7 +88,7 @@ class SumAudit:
             pipe.hget(self._keys.meta, "seq")
             first, *replies, last = pipe.execute()
         if not first == last == str(sequence):
-            self.restart()
+            self._begin()
             return False
         assert self._pending is not None
         for index, name in enumerate(names):
@@ -101,7 +107,7 @@ class SumAudit:
             pipe.hget(keys.meta, "seq")
             first, *rows, unattributed, mirrored, forgotten, last = pipe.execute()
         if not first == last == str(sequence):
-            self.restart()
+            self._begin()
             return False
         total = self._check_rows("the gateway", rows)
         parts = [
@@ -110,9 +116,12 @@ class SumAudit:
                 self._sum, _counts(unattributed), _counts(mirrored), _counts(forgotten), strict=True
             )
         ]
-        self._compare("the gateway", total, "its devices", parts)
+        self._compare("the gateway", total, "its devices add up to", parts)
+        at_least = [*map(max, total, self._highest)]
+        self._compare("the gateway", total, "and had", at_least)
+        self._highest = at_least
         self.breach = self._found
-        self.restart()
+        self._begin()
         return True
 
     def _queue(self, pipe: Any, name: str) -> None:
@@ -129,15 +138,14 @@ class SumAudit:
                 code = field.partition(":")[0]
                 if code in sums:
                     sums[code] += int(count)
-            self._compare(whose, total, f"its {what}", list(sums.values()))
+            self._compare(whose, total, f"its {what} add up to", list(sums.values()))
         return total
 
-    def _compare(self, whose: str, total: _Sums, parts_name: str, parts: _Sums) -> None:
-        for name, expected, found in zip(_NAMES, parts, total, strict=True):
+    def _compare(self, whose: str, total: _Sums, other: str, others: _Sums) -> None:
+        for name, expected, found in zip(_NAMES, others, total, strict=True):
             if expected != found and self._found is None:
                 self._found = (
-                    f"keys in Redis were lost or changed: {whose} has {found} {name}, {parts_name} add up to "
-                    f"{expected}"
+                    f"keys in Redis were lost or changed: {whose} has {found} {name}, {other} {expected}"
                 )
                 self.breach = self.breach or self._found
 

@@ -101,6 +101,21 @@ def test_a_key_that_was_evicted_is_told_of_and_stays_so(audited: Audited, lost: 
     assert audited.audit.breach is not None
 
 
+def test_a_loss_of_the_gateway_and_of_all_devices_is_told_of(audited: Audited) -> None:
+    """What is left agrees: the devices, of which there are none, add up to a gateway of nothing."""
+    said = audited.store.netifyd
+    fill(audited, [LAPTOP, PHONE])
+    audited.whole_pass()
+    assert audited.audit.breach is None
+    audited.store.client.delete(KEYS.devices, KEYS.totals(""), KEYS.applications(""), KEYS.protocols(""))
+    audited.whole_pass()
+    told = "keys in Redis were lost or changed: the gateway has 0 bytes up, and had 20"
+    assert audited.audit.breach == told
+    audited.flush(said.flow("new", DEVICES[0]), said.stats("new", 3, 4))
+    audited.whole_pass()
+    assert audited.audit.breach == told.replace("has 0", "has 3")
+
+
 def test_a_meta_that_was_evicted_is_no_older_state(audited: Audited) -> None:
     """Else the latest flushes, which are all there, would be applied once more."""
     said = audited.store.netifyd
