@@ -57,13 +57,16 @@ class Kept(Generic[Topology]):
         self._made: Topology | None = None
 
     def get(self) -> Topology:
-        """The topology, settled: an earlier test may have killed a node and started it again."""
+        """The topology, settled and empty: an earlier test may have restarted a node, and written."""
         if self._made is None:
             made = self._make(self._stack.enter_context(short_directory()))
             self._stack.callback(made.kill)
             made.start()
             self._made = made
         self._made.settle()
+        for node in self._made.nodes:
+            if node.role() == "master":
+                node.ask("FLUSHALL")
         return self._made
 
     def drop(self) -> None:
