@@ -119,8 +119,7 @@ def test_the_end_of_the_server_ends_all_streams_at_once(events: Events) -> None:
 
 
 def test_while_redis_is_away_the_stream_stays_and_says_so(directory: Path, tmp_path: Path) -> None:
-    # With everysec, Redis may put writing off for 2 s, and a kill would take the flush back.
-    redis_server = RedisServer(directory, "--appendfsync", "always")
+    redis_server = RedisServer(directory)
     redis_server.start()
     scene = a_scene(redis_server.url, tmp_path)
     scene.start()

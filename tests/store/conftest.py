@@ -67,6 +67,7 @@ class Kept(Generic[Topology]):
         for node in self._made.nodes:
             if node.role() == "master":
                 node.ask("FLUSHALL")
+                assert node.ask("WAIT", 1, 60_000), "the replica is empty too"
         return self._made
 
     def drop(self) -> None:

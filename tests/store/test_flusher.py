@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from flusher_rig import HISTORY, IMPATIENT, Rig
@@ -112,18 +111,11 @@ def test_a_second_writer_ends_the_first_at_once(redis_server: RedisServer, rigs:
     assert isinstance(rig.error, StoreRefused)
 
 
-@pytest.fixture
-def synced(directory: Path) -> Iterator[RedisServer]:
-    """Answers no flush before it is in its file. With everysec, Redis may put writing off for 2 s."""
-    with RedisServer(directory, "--appendfsync", "always") as server:
-        yield server
-
-
 def test_redis_killed_at_any_moment_loses_and_repeats_nothing(
-    synced: RedisServer, rigs: Callable[..., Rig]
+    redis_server: RedisServer, rigs: Callable[..., Rig]
 ) -> None:
     chance = random.Random(3)
-    rig = rigs(synced.url, interval_s=0.001).start()
+    rig = rigs(redis_server.url, interval_s=0.001).start()
     rig.feed(rig.netifyd.flow("a"), rig.netifyd.flow("b", PHONE, YOUTUBE))
     sent = 0
     for _ in range(6):
@@ -133,10 +125,10 @@ def test_redis_killed_at_any_moment_loses_and_repeats_nothing(
             sent += 1000
             assert rig.error is None, rig.error
             time.sleep(0)
-        synced.kill()
+        redis_server.kill()
         rig.feed(rig.netifyd.stats("a", 1, 1000), rig.netifyd.stats("b", 1, 1000))
         sent += 1000
-        synced.start()
+        redis_server.start()
         eventually(lambda: rig.writer.status.error is None or rig.error, "flushes go on")
     rig.flush()
     assert rig.bytes_down() == {LAPTOP: sent, PHONE: sent, "gateway": 2 * sent}

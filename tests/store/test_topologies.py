@@ -78,10 +78,6 @@ class Deployment:
         """Wait until the replica has what the owner has."""
         assert self.owner().ask("WAIT", 1, 60_000)
 
-    def clear(self) -> None:
-        self.owner().ask("FLUSHALL")
-        self.replicated()
-
     def mend(self) -> None:
         """Undo what a test did, also one that failed, so that the next one finds all nodes."""
         for node in self._made.nodes:
@@ -95,7 +91,6 @@ class Deployment:
 @pytest.fixture(params=["sentinel", "cluster"])
 def deployment(request: pytest.FixtureRequest) -> Iterator[Deployment]:
     made = Deployment(request.getfixturevalue({"sentinel": "service"}.get(request.param, "cluster")))
-    made.clear()
     yield made
     made.mend()
 
@@ -236,9 +231,7 @@ def _other(cluster: RedisCluster) -> Node:
 
 @pytest.fixture
 def home(cluster: RedisCluster) -> Deployment:
-    made = Deployment(cluster)
-    made.clear()
-    return made
+    return Deployment(cluster)
 
 
 def test_a_slot_moves_while_flushes_and_reads_run(
