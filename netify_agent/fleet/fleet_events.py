@@ -105,7 +105,8 @@ class FleetEvents:
             else:
                 if stamp.sequence != known:
                     part = self._event(stamp, rows, shown)
-                shown, known = {row.gateway: row for row in rows}, stamp.sequence
+                if part or shown is None:
+                    shown, known = {row.gateway: row for row in rows}, stamp.sequence
             if not part and time.monotonic() - written >= self._limits.heartbeat_s:
                 part = event_stream.HEARTBEAT
             if part:

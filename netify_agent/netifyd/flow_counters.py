@@ -51,25 +51,18 @@ def read_counters(fields: dict[str, Any]) -> FlowCounters:
     except KeyError as error:
         raise BadCounters(f"counters without {error.args[0]}") from error
     total = fields.get("total_bytes", -1)
+    # bool is an int too, so types are compared.
     if not (type(up) is type(down) is type(total) is int):
         up, down, total = _whole(up), _whole(down), -1 if total is None else _whole(total)
-    # bool is an int too, so types are compared. Numbers are in range if none has a bit beyond the limit.
-    if not (
-        type(up) is type(down) is type(total) is int
-        and 0 <= up | down < _MAX_COUNT
-        and -1 <= total < _MAX_COUNT
-    ):
+    # Numbers are in range if none has a bit beyond the limit.
+    if not (0 <= up | down < _MAX_COUNT and -1 <= total < _MAX_COUNT):
         raise BadCounters("counters out of range")
     packets_up, packets_down = fields.get("local_packets", 0), fields.get("other_packets", 0)
     total_packets = fields.get("total_packets", -1)
     if not (type(packets_up) is type(packets_down) is type(total_packets) is int):
         packets_up, packets_down = _whole(packets_up), _whole(packets_down)
         total_packets = _whole(total_packets)
-    if not (
-        type(packets_up) is type(packets_down) is type(total_packets) is int
-        and 0 <= packets_up | packets_down < _MAX_COUNT
-        and -1 <= total_packets < _MAX_COUNT
-    ):
+    if not (0 <= packets_up | packets_down < _MAX_COUNT and -1 <= total_packets < _MAX_COUNT):
         packets_up, packets_down, total_packets = 0, 0, -1
     if not total and (up or down):
         total = -1
@@ -95,9 +88,11 @@ def read_totals(fields: dict[str, Any]) -> FlowCounters:
         return read_counters(seen)
 
 
-def _whole(value: Any) -> Any:
-    """Return a float that is a whole number as an integer, anything else as it is."""
-    return int(value) if type(value) is float and value.is_integer() else value
+def _whole(value: Any) -> int:
+    """Return an integer, also where a float holds it; a number out of range for anything else."""
+    if type(value) is int:
+        return value
+    return int(value) if type(value) is float and value.is_integer() else -2
 
 
 _new = tuple.__new__
